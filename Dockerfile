@@ -1,0 +1,84 @@
+# Two images from one file; the service is the default.
+#   docker build --target service -t glassnet-service .
+#   docker build --target trainer -t glassnet-trainer .
+
+# What every image needs, by hash, in a venv that never has pip.
+FROM python:3.13-slim AS deps
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+COPY deploy/locks/ locks/
+# Test suites, stub files and C headers are for developers, not for a server.
+# Bytecode that is not checked against its source starts faster, and these
+# sources never change.
+RUN python -m venv --without-pip /opt/glassnet \
+ && pip --python /opt/glassnet/bin/python install --no-compile \
+        --require-hashes --only-binary :all: --no-deps -r locks/service.txt \
+ && find /opt/glassnet -depth \( -name tests -o -name include -o -name f2py \
+        -o -name '*.pyi' -o -name '*.a' \) -exec rm -rf {} + \
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/glassnet/lib
+
+
+# The build backend, by its hash in the development lock, and our wheel.
+FROM deps AS wheel
+RUN sed -n '/^setuptools==/,/# via/p' locks/dev.txt > backend.txt \
+ && pip install --target /opt/backend \
+        --require-hashes --only-binary :all: --no-deps -r backend.txt
+COPY pyproject.toml README.md ./
+COPY models/ models/
+COPY trainer/ trainer/
+COPY service/ service/
+RUN PYTHONPATH=/opt/backend pip wheel --no-deps --no-build-isolation -w /wheel .
+
+
+FROM deps AS trainer-build
+RUN pip --python /opt/glassnet/bin/python install --no-compile \
+        --require-hashes --only-binary :all: --no-deps -r locks/trainer.txt \
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/glassnet/lib
+COPY --from=wheel /wheel /wheel
+RUN pip --python /opt/glassnet/bin/python install --no-compile --no-deps /wheel/*.whl \
+ && rm -r /opt/glassnet/bin/service /opt/glassnet/lib/python*/site-packages/service \
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/glassnet/lib
+
+
+FROM deps AS service-build
+COPY --from=wheel /wheel /wheel
+RUN pip --python /opt/glassnet/bin/python install --no-compile --no-deps /wheel/*.whl \
+ && rm -r /opt/glassnet/bin/trainer /opt/glassnet/lib/python*/site-packages/trainer \
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/glassnet/lib
+
+
+# What both run on: no installer, a user without rights, a store that user owns.
+FROM python:3.13-slim AS base
+RUN python -c 'import ensurepip, glob, pip, shutil; \
+        [*map(shutil.rmtree, glob.glob(pip.__path__[0] + "*") + ensurepip.__path__)]' \
+ && rm -f /usr/bin/pip* /usr/local/bin/pip* \
+ && groupadd --gid 10001 glassnet \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent \
+        --shell /usr/sbin/nologin --no-log-init glassnet \
+ && install -d -o 10001 -g 10001 /store
+ENV PATH=/opt/glassnet/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    GLASSNET_STORE=/store
+
+
+FROM base AS trainer
+COPY --from=trainer-build /opt/glassnet /opt/glassnet
+USER 10001:10001
+ENTRYPOINT ["trainer"]
+
+
+FROM base AS service
+COPY --from=service-build /opt/glassnet /opt/glassnet
+# The official Python image ships no bytecode of the standard library, and a
+# read-only root cannot keep any: compile what the service imports, once, here.
+RUN PYTHONDONTWRITEBYTECODE='' python -c 'import flask, msgspec, numpy, service.cli, \
+        gunicorn.app.wsgiapp, gunicorn.workers.gthread, prometheus_client.multiprocess'
+# NumPy is called from several request threads already; BLAS threads on top only
+# make them wait for each other.
+ENV OPENBLAS_NUM_THREADS=1
+USER 10001:10001
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["service", "probe"]
+CMD ["service", "run", "--bind", "0.0.0.0:8080"]

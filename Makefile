@@ -1,0 +1,56 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo serve test check lint types fmt lock clean
+
+demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
+	$(BIN)/python deploy/demo.py
+
+serve: $(VENV)/.run  ## The same, and leave the server running.
+	$(BIN)/python deploy/demo.py --keep
+
+test: $(VENV)/.dev  ## Every check and every test.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+check: lint types
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## Pin every dependency, by hash and without addresses (needs uv).
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    --upgrade pyproject.toml -o deploy/locks/service.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    --extra trainer -c deploy/locks/service.txt pyproject.toml -o deploy/locks/trainer.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    --extra dev -c deploy/locks/trainer.txt pyproject.toml -o deploy/locks/dev.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: deploy/locks/trainer.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) --require-hashes -r deploy/locks/trainer.txt
+	$(PIP) 'setuptools>=77'
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: deploy/locks/dev.txt $(VENV)/.run
+	$(PIP) --require-hashes -r deploy/locks/dev.txt
+	touch $@

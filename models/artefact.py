@@ -1,0 +1,270 @@
+"""One model, one file: a `.npz` that proves itself.
+
+    manifest.json      what the model is, and how it came to be
+    parameters.npy     the trained numbers
+    state.npy          running statistics
+    (zip comment)      sha256 of every byte before it
+
+Writing is deterministic: the same model gives the same bytes, so the sha256 of the
+file is its identity. Reading trusts nothing: the seal first, then names, counts,
+sizes, dtypes and shapes against the manifest before any array is made, then each
+array's digest, and last the golden pair, which is answered again. There is no pickle,
+and whatever is wrong is one error, `ArtefactCorrupt`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.lib import format as npy
+
+from models.errors import ArtefactCorrupt, InvalidInput
+from models.layers import Array
+from models.model import Inputs, Model
+from models.network import Network, NetworkSpec, sizes
+from models.output import Output, Task
+from models.reference import Reference
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+MAX_FILE_BYTES = 1 << 30
+MAX_MANIFEST_BYTES = 32 << 20
+SEAL_BYTES = 64  # a sha256 in hexadecimal
+#: How far a golden answer may be off: another processor sums in another order.
+GOLDEN_TOLERANCE = 1e-4
+
+
+class ArrayEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the manifest says of one array."""
+
+    dtype: Literal["<f4"]
+    shape: tuple[Annotated[int, msgspec.Meta(ge=0, le=1 << 28)], ...]
+    sha256: str
+
+
+class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The data a model was fitted to: digest, size, and how it was divided."""
+
+    sha256: str
+    rows: int
+    columns: int
+    train_rows: int
+    validation_rows: int
+    test_rows: int
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request's rows and the reply they must get, for ever."""
+
+    instances: list[Any]
+    predictions: list[Any]
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which defaults were chosen from the facts of the data, each with its reason."""
+
+    reasons: tuple[str, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything about a model but its numbers."""
+
+    task: Task
+    inputs: Inputs
+    output: Output
+    target: str
+    network: NetworkSpec
+    recipe: Recipe
+    config: dict[str, Any]
+    data: Fingerprint
+    metrics: dict[str, Any]
+    history: dict[str, list[float]]
+    reference: Reference
+    golden: Golden
+    arrays: dict[str, ArrayEntry] = {}
+    format: int = FORMAT
+
+
+class Artefact(msgspec.Struct, frozen=True):
+    """A manifest with its model, read and proven."""
+
+    manifest: Manifest
+    model: Model
+    sha256: str
+
+
+def dump(manifest: Manifest, network: Network) -> bytes:
+    """Return the bytes of the artefact; its `arrays` are written from the network."""
+    arrays = {
+        name: np.ascontiguousarray(values, "<f4")
+        for name, values in _vectors(network).items()
+    }
+    entries = {
+        name: ArrayEntry("<f4", array.shape, hashlib.sha256(array.data).hexdigest())
+        for name, array in arrays.items()
+    }
+    manifest = msgspec.structs.replace(manifest, arrays=entries)
+    members = {MANIFEST: msgspec.json.encode(manifest)}
+    for name, array in arrays.items():
+        stream = io.BytesIO()
+        npy.write_array(stream, array, version=(1, 0), allow_pickle=False)
+        members[f"{name}.npy"] = stream.getvalue()
+    return _seal(members)
+
+
+def _vectors(network: Network) -> dict[str, Array]:
+    return {"parameters": network.parameters, "state": network.state}
+
+
+def _seal(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = b"0" * SEAL_BYTES
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
+    body = stream.getvalue()[:-SEAL_BYTES]
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def read(path: Path) -> Artefact:
+    """Read and prove the artefact at `path`; raises ArtefactCorrupt or OSError."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ArtefactCorrupt(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        return load(path.read_bytes())
+    except ArtefactCorrupt as error:
+        raise ArtefactCorrupt(f"{path}: {error}") from None
+
+
+def load(data: bytes) -> Artefact:
+    """Prove the bytes of an artefact and return it; raises ArtefactCorrupt.
+
+    The arrays of the model are views of `data`, which nobody can write to.
+    """
+    body, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
+    if hashlib.sha256(body).hexdigest().encode() != seal:
+        raise ArtefactCorrupt("its bytes are not those that were written")
+    members = _members(data)
+    manifest = _manifest(members.pop(MANIFEST))
+    arrays = _arrays(manifest, members)
+    try:
+        network = Network.from_arrays(manifest.network, **arrays)
+        model = Model(manifest.inputs, network, manifest.output)
+    except (ValueError, TypeError) as error:
+        raise ArtefactCorrupt(f"its parts do not fit together: {error}") from None
+    _replay(model, manifest.golden)
+    return Artefact(manifest, model, hashlib.sha256(data).hexdigest())
+
+
+def _members(data: bytes) -> dict[str, memoryview]:
+    """Return each member's bytes as a view, after every check on the container."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            names = [entry.filename for entry in entries]
+            if len(set(names)) != len(names) or MANIFEST not in names:
+                raise ArtefactCorrupt(f"its members are {names[:8]}")
+            members: dict[str, memoryview] = {}
+            for entry in entries:
+                limit = MAX_MANIFEST_BYTES if entry.filename == MANIFEST else len(data)
+                if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+                    raise ArtefactCorrupt(
+                        f"{entry.filename[:80]} is not stored plainly"
+                    )
+                if not entry.compress_size == entry.file_size <= limit:
+                    raise ArtefactCorrupt(f"{entry.filename[:80]} lies about its size")
+                with archive.open(entry) as stream:
+                    members[entry.filename] = memoryview(stream.read())
+            return members
+    except ArtefactCorrupt:
+        raise
+    # zipfile reports damage in many ways: BadZipFile, struct.error, ValueError, …
+    except Exception as error:
+        raise ArtefactCorrupt(f"not a whole .npz archive ({error})") from None
+
+
+def _manifest(raw: memoryview) -> Manifest:
+    try:
+        version = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("format")
+        if version is None or bytes(version) != str(FORMAT).encode():
+            found = "none" if version is None else bytes(version[:20]).decode()
+            raise ArtefactCorrupt(
+                f"its format is {found}; this version of glassnet reads {FORMAT}"
+            )
+        return msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtefactCorrupt(f"{MANIFEST}: {error}") from None
+
+
+def _arrays(manifest: Manifest, members: dict[str, memoryview]) -> dict[str, Array]:
+    try:
+        n_parameters, n_state = sizes(manifest.network)
+    except (ValueError, TypeError) as error:
+        raise ArtefactCorrupt(f"{MANIFEST}: network: {error}") from None
+    expected = {"parameters": (n_parameters,), "state": (n_state,)}
+    if {f"{name}.npy" for name in manifest.arrays} != set(members) or set(
+        manifest.arrays
+    ) != set(expected):
+        raise ArtefactCorrupt(
+            f"expected the arrays {sorted(expected)}, found {sorted(members)[:8]}"
+        )
+    arrays: dict[str, Array] = {}
+    for name, entry in manifest.arrays.items():
+        if entry.shape != expected[name]:
+            raise ArtefactCorrupt(
+                f"{name}: its network needs shape {expected[name]}, "
+                f"the manifest says {entry.shape}"
+            )
+        arrays[name] = _array(name, entry, members[f"{name}.npy"])
+    return arrays
+
+
+def _array(name: str, entry: ArrayEntry, raw: memoryview) -> Array:
+    stream = io.BytesIO(raw[: 1 << 16])
+    try:
+        npy.read_magic(stream)
+        shape, fortran, dtype = npy.read_array_header_1_0(stream)
+    except Exception as error:
+        raise ArtefactCorrupt(f"{name}: its header is damaged ({error})") from None
+    content = raw[stream.tell() :]
+    if shape != entry.shape or dtype != np.dtype(entry.dtype) or fortran:
+        raise ArtefactCorrupt(
+            f"{name}: the manifest says {entry.dtype} {entry.shape}, "
+            f"its header {dtype} {shape}"
+        )
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ArtefactCorrupt(f"{name}: {len(content)} bytes for shape {shape}")
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise ArtefactCorrupt(f"{name}: its digest is not the manifest's")
+    return np.frombuffer(content, dtype)
+
+
+def _replay(model: Model, golden: Golden) -> None:
+    """Answer the golden request again and compare."""
+    try:
+        answered = model.answer_json(msgspec.json.encode(golden.instances))
+    except InvalidInput as error:
+        raise ArtefactCorrupt(f"its golden request fails: {error}") from None
+    expected, found = (_numbers(reply) for reply in (golden.predictions, answered))
+    if expected.shape != found.shape or not np.allclose(
+        expected, found, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE
+    ):
+        raise ArtefactCorrupt("it no longer gives its golden answer")
+
+
+def _numbers(predictions: list[Any]) -> Array:
+    """Return what is numeric of a reply: the label follows from the probabilities."""
+    try:
+        return np.array(
+            [p["probabilities"] if isinstance(p, dict) else p for p in predictions],
+            np.float64,
+        )
+    except (KeyError, ValueError, TypeError):
+        return np.empty(0)

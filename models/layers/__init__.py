@@ -1,0 +1,44 @@
+"""The layers, one idea a file, forward and backward side by side."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from models.layers.activations import Activation, ActivationSpec
+from models.layers.base import Array, Layer, LayerSpec
+from models.layers.dropout import Dropout, DropoutSpec
+from models.layers.linear import Linear, LinearSpec
+from models.layers.normalization import BatchNorm, BatchNormSpec
+
+#: Every layer a manifest may name; msgspec tells them apart by their tag.
+AnyLayerSpec: TypeAlias = LinearSpec | ActivationSpec | BatchNormSpec | DropoutSpec
+
+LAYERS: dict[type[LayerSpec], Any] = {
+    LinearSpec: Linear,
+    ActivationSpec: Activation,
+    BatchNormSpec: BatchNorm,
+    DropoutSpec: Dropout,
+}
+
+
+def build(spec: LayerSpec) -> Layer:
+    """Make the layer a spec describes; its numbers come with `Layer.bind`."""
+    layer: Layer = LAYERS[type(spec)](spec)
+    return layer
+
+
+__all__ = [
+    "Activation",
+    "ActivationSpec",
+    "AnyLayerSpec",
+    "Array",
+    "BatchNorm",
+    "BatchNormSpec",
+    "Dropout",
+    "DropoutSpec",
+    "Layer",
+    "LayerSpec",
+    "Linear",
+    "LinearSpec",
+    "build",
+]

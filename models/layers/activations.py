@@ -1,0 +1,241 @@
+"""The non-linearities: without one, a hundred layers are still a single matrix.
+
+Each is a pair of functions side by side: `forward(Z, A)` fills A with a(Z), and
+`backward(dA, Z, A, dZ)` fills dZ with dA times the derivative, from Z or from A,
+whichever is cheaper. All are stable for any finite Z.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from models.layers.base import Array, Layer, LayerSpec
+
+Function: TypeAlias = Literal[
+    "identity",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "selu",
+    "gelu",
+    "mish",
+    "softmax",
+]
+
+# Klambauer et al. 2017, "Self-normalizing neural networks", section 2: the fixed
+# point of zero mean and unit variance.
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+LEAK = 0.01
+# Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2: the tanh form,
+# since NumPy has no error function.
+GELU_SLOPE = math.sqrt(2.0 / math.pi)
+GELU_CUBIC = 0.044715
+
+
+class Identity:
+    """a = z"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        A[...] = Z
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        dZ[...] = dA
+
+
+class Sigmoid:
+    """a = 1 / (1 + e^-z), without an overflow on either side"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        # sigmoid(z) = (1 + tanh(z / 2)) / 2, and tanh saturates instead of overflowing.
+        np.multiply(Z, 0.5, out=A)
+        np.tanh(A, out=A)
+        A += 1.0
+        A *= 0.5
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        np.subtract(1.0, A, out=dZ)
+        dZ *= A
+        dZ *= dA
+
+
+class Tanh:
+    """a = tanh z"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        np.tanh(Z, out=A)
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        np.multiply(A, A, out=dZ)
+        np.subtract(1.0, dZ, out=dZ)
+        dZ *= dA
+
+
+class ReLU:
+    """a = max(0, z)"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        np.maximum(Z, 0.0, out=A)
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        np.multiply(dA, Z > 0.0, out=dZ)
+
+
+class LeakyReLU:
+    """a = z where z > 0, else 0.01 z"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        np.multiply(Z, LEAK, out=A)
+        np.maximum(Z, A, out=A)
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        np.multiply(dA, np.where(Z > 0.0, Z.dtype.type(1), Z.dtype.type(LEAK)), out=dZ)
+
+
+class SELU:
+    """a = scale * (z where z > 0, else alpha (e^z - 1))"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        np.minimum(Z, 0.0, out=A)
+        np.expm1(A, out=A)
+        A *= SELU_ALPHA
+        A += np.maximum(Z, 0.0)
+        A *= SELU_SCALE
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        # Below zero the slope is scale * alpha * e^z = a + scale * alpha.
+        np.add(A, SELU_SCALE * SELU_ALPHA, out=dZ)
+        dZ[Z > 0.0] = SELU_SCALE
+        dZ *= dA
+
+
+class GELU:
+    """a = z/2 * (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        A[...] = 0.5 * Z * (1.0 + GELU._tanh(Z))
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        T = GELU._tanh(Z)
+        # Far out T is exactly 1 and the slope's second term is 0 * z^2: clip z so
+        # that its square cannot overflow into 0 * inf.
+        Zc = np.clip(Z, -1e3, 1e3)
+        slope = GELU_SLOPE * (1.0 + 3.0 * GELU_CUBIC * Zc * Zc)
+        dZ[...] = dA * (0.5 * (1.0 + T) + 0.5 * Zc * (1.0 - T * T) * slope)
+
+    @staticmethod
+    def _tanh(Z: Array) -> Array:
+        Zc = np.clip(Z, -1e3, 1e3)
+        T: Array = np.tanh(GELU_SLOPE * (Zc + GELU_CUBIC * Zc * Zc * Zc))
+        return T
+
+
+class Mish:
+    """a = z * tanh(log(1 + e^z)) (Misra 2019, "Mish", equation 1)"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        np.multiply(Z, Mish._tanh_softplus(Z), out=A)
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        T = Mish._tanh_softplus(Z)
+        S = np.empty_like(Z)
+        Sigmoid.forward(Z, S)
+        Zc = np.clip(Z, -1e3, 1e3)
+        dZ[...] = dA * (T + Zc * (1.0 - T * T) * S)
+
+    @staticmethod
+    def _tanh_softplus(Z: Array) -> Array:
+        T: Array = np.tanh(np.logaddexp(Z, Z.dtype.type(0)))
+        return T
+
+
+class Softmax:
+    """a_i = e^z_i / sum_j e^z_j over the row; its derivative is a full matrix"""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None:
+        np.subtract(Z, Z.max(axis=1, keepdims=True), out=A)
+        np.exp(A, out=A)
+        A /= A.sum(axis=1, keepdims=True)
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
+        np.multiply(dA, A, out=dZ)
+        dZ -= A * dZ.sum(axis=1, keepdims=True)
+
+
+class Pair(Protocol):
+    """A function of the units and its derivative."""
+
+    @staticmethod
+    def forward(Z: Array, A: Array) -> None: ...
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None: ...
+
+
+FUNCTIONS: dict[Function, type[Pair]] = {
+    "identity": Identity,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "selu": SELU,
+    "gelu": GELU,
+    "mish": Mish,
+    "softmax": Softmax,
+}
+
+
+class ActivationSpec(LayerSpec, tag="activation", frozen=True):
+    """The same function on every unit."""
+
+    function: Function
+
+
+class Activation(Layer):
+    """A = a(Z), shape unchanged."""
+
+    title: ClassVar[str] = "activation"
+
+    def __init__(self, spec: ActivationSpec) -> None:
+        super().__init__()
+        self.function = FUNCTIONS[spec.function]
+
+    def forward(
+        self, X: Array, training: bool, rng: np.random.Generator | None
+    ) -> Array:
+        self.Z = X
+        self.A = self._reuse("A", X.shape, X.dtype)
+        self.function.forward(X, self.A)
+        return self.A
+
+    def backward(self, dY: Array, input_gradient: bool) -> Array:
+        dZ = self._reuse("dZ", dY.shape, dY.dtype)
+        self.function.backward(dY, self.Z, self.A, dZ)
+        return dZ
+
+    def predict(self, X: Array) -> Array:
+        A = np.empty_like(X)
+        self.function.forward(X, A)
+        return A

@@ -1,0 +1,51 @@
+"""Silence random units while training, so that none can be relied on alone.
+
+Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
+overfitting"; scaled by 1 / (1 - rate) while training, so that answering needs none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+
+from models.layers.base import Array, Layer, LayerSpec
+
+
+class DropoutSpec(LayerSpec, tag="dropout", frozen=True):
+    """Each unit is silent with probability `rate`."""
+
+    rate: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+
+
+class Dropout(Layer):
+    """Y = X * mask / (1 - rate), with a new mask for each forward pass."""
+
+    title: ClassVar[str] = "dropout"
+
+    def __init__(self, spec: DropoutSpec) -> None:
+        super().__init__()
+        self.rate = spec.rate
+
+    def forward(
+        self, X: Array, training: bool, rng: np.random.Generator | None
+    ) -> Array:
+        self.active = training and self.rate > 0.0
+        if not self.active:
+            return X
+        if rng is None:
+            raise ValueError("dropout draws its mask: a training pass needs an rng")
+        self.mask = self._reuse("mask", X.shape, X.dtype)
+        keep = rng.random(X.shape, dtype=np.float32) >= self.rate
+        np.multiply(keep, X.dtype.type(1.0 / (1.0 - self.rate)), out=self.mask)
+        return np.multiply(X, self.mask, out=self._reuse("Y", X.shape, X.dtype))
+
+    def backward(self, dY: Array, input_gradient: bool) -> Array:
+        if not self.active:
+            return dY
+        return np.multiply(dY, self.mask, out=self._reuse("dX", dY.shape, dY.dtype))
+
+    def predict(self, X: Array) -> Array:
+        return X

@@ -1,0 +1,73 @@
+"""A model: what it takes, how that becomes numbers, the network, what it answers."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InvalidInput
+from models.layers import Array
+from models.network import Network
+from models.output import Answer, Output
+from models.rows import TableDecoder, TensorDecoder, decoder_for
+from models.table import Columns, TableInput
+from models.tensor import TensorInput
+
+Inputs: TypeAlias = TableInput | TensorInput
+#: Raw rows: columns of a table, or one array (n, …).
+Raw: TypeAlias = Columns | NDArray[Any]
+
+
+class Model:
+    """Inputs, network and output, ready to answer; threads may share it."""
+
+    def __init__(self, inputs: Inputs, network: Network, output: Output) -> None:
+        if inputs.width != network.spec.n_in or network.n_out != output.width:
+            raise ValueError(
+                f"inputs of width {inputs.width} and outputs of width {output.width} "
+                f"around a network of {network.spec.n_in} to {network.n_out}"
+            )
+        self.inputs = inputs
+        self.network = network
+        self.output = output
+        self.decoder: TableDecoder | TensorDecoder = decoder_for(inputs)
+
+    def logits(self, raw: Raw) -> Array:
+        """Return the network's outputs (n, O) for raw rows."""
+        X = self.inputs.encode(raw)  # type: ignore[arg-type]
+        return self.network.predict(X)
+
+    def predict(self, raw: Raw) -> Answer:
+        """Answer raw rows; all numbers of the answer are finite.
+
+        Raises InvalidInput where the network's own numbers overflow.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            Z = self.logits(raw)
+            answer = self.output.decode(Z)
+        numbers = answer.get("value", answer.get("probabilities"))
+        assert numbers is not None
+        if not np.isfinite(numbers).all():
+            row = np.flatnonzero(~np.isfinite(numbers.reshape(len(Z), -1)).all(axis=1))
+            raise InvalidInput(
+                f"row {row[0]}: its numbers are too large for this model"
+            )
+        return answer
+
+    def answer_json(self, rows: bytes | msgspec.Raw) -> list[Any]:
+        """Answer a JSON list of rows: one value, or one object, a row."""
+        return by_row(self.predict(self.decoder.rows(rows)))
+
+
+def by_row(answer: Answer) -> list[Any]:
+    """Turn an answer into one bare value (one output) or one object (several) a row."""
+    lists = {name: values.tolist() for name, values in answer.items()}
+    if len(lists) == 1:
+        (only,) = lists.values()
+        return list(only)
+    return [
+        dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)
+    ]

@@ -1,0 +1,203 @@
+"""Layers in a row over one flat parameter vector.
+
+    X ── layer ── layer ── … ── Z        forward: each keeps what backward needs
+    dX ─ layer ── layer ── … ── dZ       backward: the chain rule, right to left
+
+`forward` and `backward` are for training and for looking inside; `predict` is the
+lean pass for answering. The last layer gives logits (or a standardised target): the
+loss and the output's decoding take it from there, where both are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from models.initializers import Initializer
+from models.layers import (
+    ActivationSpec,
+    AnyLayerSpec,
+    Array,
+    BatchNormSpec,
+    DropoutSpec,
+    Layer,
+    LinearSpec,
+    build,
+)
+from models.layers.activations import Function
+from models.layers.base import Shape
+from models.layers.linear import Width
+
+#: Rows that `predict` takes at once, so that its memory does not grow with the table.
+CHUNK = 8192
+
+
+class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A network without its numbers: inputs and layers, as in the manifest."""
+
+    n_in: Width
+    layers: tuple[AnyLayerSpec, ...]
+
+    @property
+    def n_out(self) -> int:
+        """The number of outputs; ValueError where two layers do not fit together."""
+        width = self.n_in
+        for layer in self.layers:
+            width = layer.width(width)
+        return width
+
+
+def mlp(
+    widths: Sequence[int],
+    activation: Function = "relu",
+    *,
+    initializer: Initializer | None = None,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+) -> NetworkSpec:
+    """Describe a multi-layer perceptron such as `mlp([784, 128, 64, 10])`.
+
+    Every hidden layer is linear → batch norm → activation → dropout, the middle and
+    the last as asked; the output layer is linear alone. Weights start by He's rule
+    for the ReLU family and by Glorot's for the symmetric functions, unless told.
+    """
+    symmetric = activation in ("sigmoid", "tanh", "softmax", "identity")
+    start = initializer or ("glorot" if symmetric else "he")
+    layers: list[AnyLayerSpec] = []
+    for n_in, n_out in zip(widths[:-2], widths[1:-1], strict=True):
+        layers.append(LinearSpec(n_in, n_out, start))
+        if batch_norm:
+            layers.append(BatchNormSpec(n_out))
+        layers.append(ActivationSpec(activation))
+        if dropout:
+            layers.append(DropoutSpec(dropout))
+    layers.append(LinearSpec(widths[-2], widths[-1], start))
+    return NetworkSpec(widths[0], tuple(layers))
+
+
+class Block(NamedTuple):
+    """Where one layer's numbers lie in the flat vectors, and what people call it."""
+
+    name: str
+    slice: slice
+    decayed: bool
+
+
+class Network:
+    """The layers of a spec with their numbers.
+
+    `parameters`, `gradients` and `state` are flat vectors; the layers hold reshaped
+    views of them, so writing to a vector is writing to the layers. Raises ValueError
+    when the layers of the spec do not fit together.
+    """
+
+    def __init__(self, spec: NetworkSpec, dtype: Any = np.float32) -> None:
+        self.spec = spec
+        self.n_out = spec.n_out
+        self.layers: list[Layer] = [build(layer) for layer in spec.layers]
+        n_parameters, n_state = sizes(spec)
+        self._views(
+            np.zeros(n_parameters, dtype),
+            np.zeros(n_parameters, dtype),
+            np.zeros(n_state, dtype),
+        )
+
+    @classmethod
+    def from_arrays(cls, spec: NetworkSpec, parameters: Array, state: Array) -> Network:
+        """Make a network for answering over these vectors, without a copy.
+
+        Hand over read-only vectors: what is written by mistake then fails, since
+        the gradients of a network that only answers have no memory of their own.
+        """
+        network = cls.__new__(cls)
+        network.spec = spec
+        network.n_out = spec.n_out
+        network.layers = [build(layer) for layer in spec.layers]
+        network._views(parameters, parameters, state)
+        return network
+
+    def _views(self, parameters: Array, gradients: Array, state: Array) -> None:
+        self.parameters, self.gradients, self.state = parameters, gradients, state
+        self.blocks: list[Block] = []
+        at = at_state = 0
+        for number, layer in enumerate(self.layers, 1):
+            start = at
+            views: list[tuple[Array, Array]] = []
+            for shape, decayed in zip(
+                layer.parameter_shapes, layer.decayed, strict=True
+            ):
+                here = slice(at, at + math.prod(shape))
+                views.append(
+                    (parameters[here].reshape(shape), gradients[here].reshape(shape))
+                )
+                name = f"layer {number} ({layer.title})"
+                self.blocks.append(Block(name, here, decayed))
+                at = here.stop
+            states: list[Array] = []
+            for shape in layer.state_shapes:
+                states.append(
+                    state[at_state : at_state + math.prod(shape)].reshape(shape)
+                )
+                at_state += math.prod(shape)
+            if at > start:
+                layer.bind([p for p, _ in views], [g for _, g in views], states)
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Draw starting weights, layer by layer, from `rng`."""
+        for layer in self.layers:
+            layer.initialize(rng)
+
+    def forward(
+        self,
+        X: Array,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> Array:
+        """Return the outputs (B, O) for X (B, I), keeping what `backward` needs.
+
+        The result is overwritten by the next pass.
+        """
+        for layer in self.layers:
+            X = layer.forward(X, training, rng)
+        return X
+
+    def backward(self, dZ: Array, input_gradient: bool = False) -> Array:
+        """Fill `gradients` from dLoss/dOutput (B, O) of the last `forward`.
+
+        Returns dLoss/dX (B, I) when `input_gradient` is set, else nothing of use.
+        """
+        first = self.layers[0]
+        for layer in reversed(self.layers):
+            dZ = layer.backward(dZ, input_gradient or layer is not first)
+        return dZ
+
+    def predict(self, X: Array) -> Array:
+        """Return the outputs (B, O) for X (B, I) as in service; keeps nothing."""
+        if len(X) <= CHUNK:
+            return self._predict(X)
+        Z = np.empty((len(X), self.n_out), X.dtype)
+        for start in range(0, len(X), CHUNK):
+            Z[start : start + CHUNK] = self._predict(X[start : start + CHUNK])
+        return Z
+
+    def _predict(self, X: Array) -> Array:
+        for layer in self.layers:
+            X = layer.predict(X)
+        return X
+
+
+def sizes(spec: NetworkSpec) -> tuple[int, int]:
+    """Return the lengths of the parameter and the state vector, allocating nothing."""
+
+    def count(shapes: Sequence[Shape]) -> int:
+        return sum(math.prod(shape) for shape in shapes)
+
+    layers = [build(layer) for layer in spec.layers]
+    return (
+        sum(count(layer.parameter_shapes) for layer in layers),
+        sum(count(layer.state_shapes) for layer in layers),
+    )

@@ -1,0 +1,96 @@
+"""From the network's outputs to the answer: labels and probabilities, or a value."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.layers import Array
+
+#: A class as it stood in the training data.
+Label: TypeAlias = bool | int | float | str
+Task: TypeAlias = Literal["binary", "multiclass", "regression"]
+Floats: TypeAlias = NDArray[np.float64]
+#: Output name -> one value (or one list of values) a row.
+Answer: TypeAlias = dict[str, NDArray[Any]]
+
+DATATYPES: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
+
+
+class Classification(
+    msgspec.Struct,
+    tag="classification",
+    tag_field="kind",
+    forbid_unknown_fields=True,
+    dict=True,
+):
+    """The classes in the order of `probabilities`; two of them share one logit."""
+
+    classes: tuple[Label, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise ValueError("a classifier needs two classes at least")
+        if len({(type(c), c) for c in self.classes}) != len(self.classes):
+            raise ValueError("two classes are the same")
+        self._labels = np.empty(len(self.classes), object)
+        self._labels[:] = self.classes
+
+    @property
+    def task(self) -> Task:
+        return "binary" if len(self.classes) == 2 else "multiclass"
+
+    @property
+    def width(self) -> int:
+        """Outputs of the network: one logit for two classes, else one a class."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
+
+    @property
+    def label_datatype(self) -> str:
+        kinds = {type(label) for label in self.classes}
+        return DATATYPES[kinds.pop()] if len(kinds) == 1 else "BYTES"
+
+    @property
+    def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Datatype and shape without the batch of every output."""
+        return {
+            "label": (self.label_datatype, ()),
+            "probabilities": ("FP64", (len(self.classes),)),
+        }
+
+    def probabilities(self, Z: Array) -> Floats:
+        """Return (n, classes) from logits (n, width), exact to the ends of float64."""
+        P = Z.astype(np.float64)
+        if self.width == 1:
+            # Each side by itself: 1 - p would lose a small probability.
+            both = P * [1.0, -1.0]
+            return np.asarray(np.exp(-np.logaddexp(0.0, both)))
+        P -= P.max(axis=1, keepdims=True)
+        np.exp(P, out=P)
+        P /= P.sum(axis=1, keepdims=True)
+        return P
+
+    def decode(self, Z: Array) -> Answer:
+        P = self.probabilities(Z)
+        return {"label": self._labels[P.argmax(axis=1)], "probabilities": P}
+
+
+class Regression(
+    msgspec.Struct, tag="regression", tag_field="kind", forbid_unknown_fields=True
+):
+    """The network answers in standard units of the training target."""
+
+    mean: float
+    std: float
+    task: ClassVar[Task] = "regression"
+    width: ClassVar[int] = 1
+    tensors: ClassVar[dict[str, tuple[str, tuple[int, ...]]]] = {"value": ("FP64", ())}
+
+    def decode(self, Z: Array) -> Answer:
+        return {"value": Z[:, 0].astype(np.float64) * self.std + self.mean}
+
+
+Output: TypeAlias = Classification | Regression

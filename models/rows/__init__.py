@@ -1,0 +1,25 @@
+"""From JSON to raw columns: one strict decoder for every dialect.
+
+The types that decode are made from the signature, so a wrong value is found where it
+is parsed. Every fault is an `InvalidInput` whose sentence names the row and the
+column, what was expected and what was found; a value of the request is never
+repeated in it.
+"""
+
+from __future__ import annotations
+
+from models.rows.table import TableDecoder
+from models.rows.tensor import TensorDecoder
+from models.rows.writing import json_rows
+from models.table import TableInput
+from models.tensor import TensorInput
+
+
+def decoder_for(inputs: TableInput | TensorInput) -> TableDecoder | TensorDecoder:
+    """Return the decoder of a signature."""
+    if isinstance(inputs, TableInput):
+        return TableDecoder(inputs)
+    return TensorDecoder(inputs)
+
+
+__all__ = ["TableDecoder", "TensorDecoder", "decoder_for", "json_rows"]

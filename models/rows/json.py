@@ -1,0 +1,60 @@
+"""Strict JSON, and its faults in JSON's own words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeAlias
+
+import msgspec
+
+from models.errors import InvalidInput
+
+Json: TypeAlias = bytes | msgspec.Raw
+
+_WORDS = {
+    "float": "a number",
+    "int": "a number",
+    "bool": "true or false",
+    "str": "a string",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def parse(decoder: msgspec.json.Decoder[Any], raw: Json) -> Any:
+    """Decode JSON; ValidationError is left to the caller, who knows the columns.
+
+    Raises InvalidInput for what is not JSON, or is nested without reason.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"not valid JSON: {_reason(error)}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput("not valid JSON: the text is not UTF-8") from None
+    except RecursionError:
+        raise InvalidInput("the JSON is nested too deeply") from None
+
+
+def _reason(error: msgspec.DecodeError) -> str:
+    return str(error).removeprefix("JSON is malformed: ")
+
+
+def plain(error: msgspec.ValidationError) -> str:
+    """Return what msgspec expected and found, in JSON's words."""
+    what = str(error).partition(" - at ")[0]
+
+    def words(match: re.Match[str]) -> str:
+        names = [part.strip() for part in match[1].split("|")]
+        return " or ".join(_WORDS.get(name, name) for name in names)
+
+    what = re.sub(r"`([^`]*)`", words, what)
+    return what[:1].lower() + what[1:]
+
+
+def opening(raw: Json) -> str:
+    """Return the brackets a JSON text opens with, such as `[[` or `[{`."""
+    found = re.match(rb"[\s\[]*\{?", memoryview(raw)[:64])
+    return re.sub(r"\s", "", found[0].decode()) if found else ""

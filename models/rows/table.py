@@ -1,0 +1,209 @@
+"""Rows and columns of a table, from JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models.columns import (
+    AnyColumn,
+    BooleanColumn,
+    CategoricalColumn,
+    DatetimeColumn,
+    NumericColumn,
+    Values,
+    seconds,
+)
+from models.errors import InvalidInput, nearest
+from models.rows.json import Json, opening, parse, plain
+from models.table import Columns, TableInput
+
+_TYPES: dict[type, Any] = {
+    NumericColumn: float | None,
+    BooleanColumn: bool | None,
+    DatetimeColumn: str | None,
+    CategoricalColumn: str | None,
+}
+
+
+class TableDecoder:
+    """Decodes rows and columns of one table signature."""
+
+    def __init__(self, table: TableInput) -> None:
+        self.table = table
+        self.columns = table.columns
+        self.names = [column.name for column in table.columns]
+        types = [_TYPES[type(column)] for column in self.columns]
+        fields = [f"c{i}" for i in range(len(types))]
+        optional = [
+            (field, kind, None) if column.nullable else (field, kind)
+            for field, kind, column in zip(fields, types, self.columns, strict=True)
+        ]
+        by_name = msgspec.defstruct(
+            "Row",
+            # A field with a default may not stand before one without.
+            sorted(optional, key=len),
+            rename=dict(zip(fields, self.names, strict=True)),
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        self._order = np.argsort([int(f[1:]) for f in by_name.__struct_fields__])
+        in_order = msgspec.defstruct(
+            "ListRow",
+            list(zip(fields, types, strict=True)),
+            array_like=True,
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        self._objects = msgspec.json.Decoder(list[by_name])  # type: ignore[valid-type]
+        self._lists = msgspec.json.Decoder(list[in_order])  # type: ignore[valid-type]
+        self._scalars = msgspec.json.Decoder(list[types[0]])  # type: ignore[valid-type]
+        self._one: dict[str, msgspec.json.Decoder[Any]] = {
+            name: msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
+            for name, kind in zip(self.names, types, strict=True)
+        }
+        self._raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+    def rows(self, raw: Json) -> Columns:
+        """Decode a list of rows: objects by name, lists in order, or bare values."""
+        shape = opening(raw)
+        if shape == "[{":
+            rows = self._decode(self._objects, raw)
+            values: list[Any] = list(
+                zip(*map(msgspec.structs.astuple, rows), strict=True)
+            )
+            values = [values[i] for i in self._order]
+        elif shape[:2] == "[[":
+            rows = self._decode(self._lists, raw)
+            values = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        elif len(self.columns) == 1:
+            values = [self._decode(self._scalars, raw)]
+        elif shape == "[" and not self._decode(self._scalars, raw):
+            values = []
+        else:
+            raise InvalidInput(
+                f"expected a list of rows, each an object or a list of "
+                f"{len(self.columns)} values"
+            )
+        if not values or not values[0]:
+            raise InvalidInput("expected at least one row, found an empty list")
+        return {
+            column.name: _values(column, v)
+            for column, v in zip(self.columns, values, strict=True)
+        }
+
+    def by_column(self, raw: Json) -> Columns:
+        """Decode an object of lists; a one-column table takes the bare list too."""
+        if len(self.columns) == 1 and opening(raw)[:1] == "[":
+            return self.assemble({self.names[0]: self.column(self.names[0], raw)})
+        try:
+            lists = parse(self._raw_columns, raw)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(f"columns: {plain(error)}") from None
+        return self.assemble({name: self.column(name, v) for name, v in lists.items()})
+
+    def column(self, name: str, raw: Json) -> Values:
+        """Decode the list of one column's values, flat or with one value a row."""
+        decoder = self._one.get(name)
+        if decoder is None:
+            raise InvalidInput(self._unknown(name))
+        try:
+            if opening(raw)[:2] == "[[":
+                nested = parse(msgspec.json.Decoder(list[list[Any]]), raw)
+                if any(len(row) != 1 for row in nested):
+                    raise InvalidInput(f"column '{name}': expected one value a row")
+                raw = msgspec.json.encode([row[0] for row in nested])
+            return _values(self.table.by_name[name], parse(decoder, raw))
+        except msgspec.ValidationError as error:
+            raise InvalidInput(_in_column(error, name)) from None
+
+    def assemble(self, given: dict[str, Values]) -> Columns:
+        """Check that columns are complete and of one length; absent is missing."""
+        for name in given:
+            if name not in self.table.by_name:
+                raise InvalidInput(self._unknown(name))
+        lengths = {name: len(values) for name, values in given.items()}
+        if not lengths or not max(lengths.values()):
+            raise InvalidInput("expected at least one row, found none")
+        n = next(iter(lengths.values()))
+        for name, length in lengths.items():
+            if length != n:
+                raise InvalidInput(
+                    f"column '{name}' has {length} values, column "
+                    f"'{next(iter(lengths))}' has {n}"
+                )
+        for column in self.columns:
+            if column.name not in given:
+                if not column.nullable:
+                    raise InvalidInput(f"column '{column.name}' is missing")
+                given[column.name] = _values(column, [None] * n)
+        return {name: given[name] for name in self.names}
+
+    def _decode(self, decoder: msgspec.json.Decoder[Any], raw: Any) -> list[Any]:
+        try:
+            rows: list[Any] = parse(decoder, raw)
+        except msgspec.ValidationError as error:
+            if decoder is self._lists and " length " in str(error):
+                raise InvalidInput(self._wrong_length(raw)) from None
+            raise InvalidInput(self._sentence(error)) from None
+        return rows
+
+    def _wrong_length(self, raw: Json) -> str:
+        width = len(self.columns)
+        for number, row in enumerate(msgspec.json.decode(raw)):
+            if isinstance(row, list) and len(row) != width:
+                return f"row {number}: expected {width} values, found {len(row)}"
+        return f"expected {width} values a row"
+
+    def _sentence(self, error: msgspec.ValidationError) -> str:
+        what, _, path = str(error).partition(" - at ")
+        found = re.match(r"`\$\[(\d+)\](?:\[(\d+)\]|\.(.*))?`$", path, re.DOTALL)
+        if not found:
+            return f"rows: {plain(error)}"
+        row, index, name = found.groups()
+        if unknown := re.match(
+            r"Object contains unknown field `(.*)`$", what, re.DOTALL
+        ):
+            return f"row {row}: {self._unknown(unknown[1])}"
+        if absent := re.match(
+            r"Object missing required field `(.*)`$", what, re.DOTALL
+        ):
+            return f"row {row}: column '{absent[1]}' is missing"
+        if index is not None:
+            name = self.names[int(index)]
+        if name is None and len(self.columns) == 1 and "object" not in what:
+            name = self.names[0]
+        where = f"row {row}" + (f", column '{name}'" if name is not None else "")
+        return f"{where}: {plain(error)}"
+
+    def _unknown(self, name: str) -> str:
+        return f"there is no column '{name[:80]}'{nearest(name[:80], self.names)}"
+
+
+def _values(column: AnyColumn, values: Sequence[Any]) -> Values:
+    """Return decoded values in a column's raw form."""
+    if isinstance(column, CategoricalColumn):
+        return values
+    if isinstance(column, DatetimeColumn):
+        return np.array([_moment(column, n, text) for n, text in enumerate(values)])
+    return np.array(values, np.float64)  # None becomes NaN
+
+
+def _moment(column: AnyColumn, row: int, text: str | None) -> float:
+    try:
+        return np.nan if text is None else seconds(text)
+    except ValueError:
+        raise InvalidInput(
+            f"row {row}, column '{column.name}': expected a date or time as ISO 8601, "
+            "such as 2026-01-31 or 2026-01-31T12:00:00Z"
+        ) from None
+
+
+def _in_column(error: msgspec.ValidationError, name: str) -> str:
+    found = re.search(r"`\$\[(\d+)\]", str(error))
+    where = f"row {found[1]}, column '{name}'" if found else f"column '{name}'"
+    return f"{where}: {plain(error)}"

@@ -1,0 +1,306 @@
+"""Versions and labels on disk, so that a reader never sees half of anything.
+
+    STORE/NAME/VERSION/model.npz      VERSION is 1, 2, 3 …, never written twice
+    STORE/NAME/VERSION/run.json       when and how it was trained, beside the bytes
+    STORE/NAME/labels.json            production, candidate, …, with their history
+
+A version is made in a hidden directory beside its place, flushed to the disk, and
+renamed; then labels.json is replaced. Two trainers at once get two versions: a rename
+onto an existing version fails, and the next number is tried. Labels are changed under
+a lock that ends with the process that holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from models.artefact import Artefact, read
+from models.errors import (
+    ArtefactCorrupt,
+    ConfigError,
+    LabelNotFound,
+    ModelNotFound,
+    VersionNotFound,
+    nearest,
+)
+
+PRODUCTION = "production"
+CANDIDATE = "candidate"
+ARTEFACT = "model.npz"
+RUN = "run.json"
+LABELS = "labels.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+LABEL = re.compile(r"[a-zA-Z0-9_]{1,64}")
+#: An unlocked hidden directory older than this was left by a trainer that died.
+ABANDONED_SECONDS = 60.0
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+Version = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Label(msgspec.Struct, forbid_unknown_fields=True):
+    """The version a label stands on, and those it stood on, the latest last."""
+
+    version: Version
+    since: str
+    previous: list[Version] = []
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One move of a label: what happened when, in the order it happened."""
+
+    at: str
+    label: str
+    version: Version
+    action: str
+
+
+class Labels(msgspec.Struct, forbid_unknown_fields=True):
+    """The content of labels.json."""
+
+    labels: dict[str, Label] = {}
+    history: list[Change] = []
+
+
+class Store:
+    """A directory of models, versions and labels."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def names(self) -> list[str]:
+        """Return the models that have a version; OSError if the store is unreadable."""
+        if not self.root.exists():
+            return []
+        return sorted(
+            entry.name
+            for entry in self.root.iterdir()
+            if NAME.fullmatch(entry.name) and self.versions(entry.name)
+        )
+
+    def versions(self, name: str) -> list[int]:
+        """Return the published versions, oldest first."""
+        try:
+            entries = os.listdir(self.root / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(int(entry) for entry in entries if _VERSION.fullmatch(entry))
+
+    def path(self, name: str, version: int) -> Path:
+        """Return where the artefact of a version lies."""
+        return self.root / name / str(version) / ARTEFACT
+
+    def run(self, name: str, version: int) -> dict[str, object]:
+        """Return what run.json says; empty where there is none."""
+        try:
+            raw = (self.root / name / str(version) / RUN).read_bytes()
+        except FileNotFoundError:
+            return {}
+        return msgspec.json.decode(raw, type=dict[str, object])
+
+    def labels(self, name: str) -> dict[str, Label]:
+        """Return the labels of a model."""
+        return self._labels(name).labels
+
+    def history(self, name: str) -> list[Change]:
+        """Return every move of its labels, the latest last."""
+        return self._labels(name).history
+
+    def resolve(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> int:
+        """Return the version meant: that one, the label's, production's, the newest.
+
+        Raises ModelNotFound, VersionNotFound or LabelNotFound.
+        """
+        versions = self.require(name)
+        if version is not None:
+            if version not in versions:
+                raise VersionNotFound(
+                    f"model '{name}' has no version {version}; it has {_few(versions)}"
+                )
+            return version
+        labels = self.labels(name)
+        if label is None:
+            found = labels.get(PRODUCTION)
+            return found.version if found else versions[-1]
+        if label not in labels:
+            raise LabelNotFound(
+                f"model '{name}' has no label '{label}'{nearest(label, labels)}"
+            )
+        return labels[label].version
+
+    def require(self, name: str) -> list[int]:
+        """Return the versions of a model that must exist, else ModelNotFound."""
+        versions = self.versions(name) if NAME.fullmatch(name) else []
+        if not versions:
+            names = self.names()
+            known = f"; it has {', '.join(names[:8])}" if names else ", which is empty"
+            hint = nearest(name, names) or known
+            raise ModelNotFound(f"no model '{name[:128]}' in the store{hint}")
+        return versions
+
+    def load(self, name: str, version: int) -> Artefact:
+        """Read and prove one version; ArtefactCorrupt or OSError."""
+        return read(self.path(name, version))
+
+    @staticmethod
+    def check_name(name: str) -> None:
+        """Raise ConfigError for a name that cannot be a model's."""
+        if not NAME.fullmatch(name):
+            raise ConfigError(
+                f"a model's name is letters, digits, '.', '_' and '-', not '{name}'"
+            )
+
+    def publish(self, name: str, files: Mapping[str, bytes]) -> int:
+        """Write the files as the next version, whole or not at all, and return it."""
+        self.check_name(name)
+        home = self.root / name
+        home.mkdir(parents=True, exist_ok=True)
+        self._sweep(home)
+        hidden = home / f".new-{uuid.uuid4().hex}"
+        hidden.mkdir()
+        try:
+            # The lock tells `_sweep` of another trainer that this one is alive.
+            with _locked(hidden):
+                for file, content in files.items():
+                    _write(hidden / file, content)
+                _flush(hidden)
+                return self._place(hidden, home)
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+
+    def _place(self, hidden: Path, home: Path) -> int:
+        version = max(self.versions(home.name), default=0) + 1
+        while True:
+            try:
+                hidden.rename(home / str(version))
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                version += 1
+                continue
+            _flush(home)
+            return version
+
+    def _sweep(self, home: Path) -> None:
+        """Remove what trainers that were killed left behind."""
+        for left in home.glob(".new-*"):
+            with (
+                contextlib.suppress(BlockingIOError, FileNotFoundError),
+                _locked(left, wait=False),
+            ):
+                # A living trainer holds the lock, but for the moment it is made in.
+                if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    def promote(self, name: str, version: int, label: str = PRODUCTION) -> None:
+        """Point a label at a version; raises VersionNotFound."""
+        if not LABEL.fullmatch(label):
+            raise ConfigError(f"a label is letters, digits and '_', not '{label}'")
+        self.resolve(name, version)
+        with self._changing(name) as content:
+            label_now = content.labels.get(label)
+            if label_now is None:
+                content.labels[label] = Label(version, _now())
+            elif label_now.version != version:
+                previous = [*label_now.previous, label_now.version]
+                content.labels[label] = Label(version, _now(), previous)
+            content.history.append(Change(_now(), label, version, "promote"))
+
+    def rollback(self, name: str, label: str = PRODUCTION) -> int:
+        """Point a label at the version it stood on before; return that version."""
+        self.require(name)
+        with self._changing(name) as content:
+            now = content.labels.get(label)
+            if now is None:
+                raise LabelNotFound(
+                    f"model '{name}' has no label '{label}'"
+                    f"{nearest(label, content.labels)}"
+                )
+            standing = set(self.versions(name))
+            previous = [v for v in now.previous if v in standing]
+            if not previous:
+                raise VersionNotFound(
+                    f"label '{label}' of model '{name}' has stood on no version "
+                    f"before {now.version}"
+                )
+            *rest, version = previous
+            content.labels[label] = Label(version, _now(), rest)
+            content.history.append(Change(_now(), label, version, "rollback"))
+        return version
+
+    def _labels(self, name: str) -> Labels:
+        try:
+            raw = (self.root / name / LABELS).read_bytes()
+        except FileNotFoundError:
+            return Labels()
+        try:
+            return msgspec.json.decode(raw, type=Labels)
+        except msgspec.MsgspecError as error:
+            raise ArtefactCorrupt(f"{self.root / name / LABELS}: {error}") from None
+
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Iterator[Labels]:
+        home = self.root / name
+        with _locked(home):
+            content = self._labels(name)
+            yield content
+            hidden = home / f".{LABELS}-{uuid.uuid4().hex}"
+            try:
+                _write(hidden, msgspec.json.format(msgspec.json.encode(content)))
+                hidden.replace(home / LABELS)
+            except BaseException:
+                hidden.unlink(missing_ok=True)
+                raise
+            _flush(home)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush(directory: Path) -> None:
+    """Make renames inside a directory last through a power cut."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a directory, which the kernel drops with the process."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _few(versions: list[int]) -> str:
+    shown = ", ".join(map(str, versions[-8:]))
+    return f"… {shown}" if len(versions) > 8 else shown

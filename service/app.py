@@ -1,0 +1,124 @@
+"""The Flask application: routes, what they share, and the measuring of each request."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass
+
+from flask import Flask, Response, g, request
+
+from models.store import Store
+from service import errors
+from service.inference import Inference
+from service.metrics import METHODS, Metrics
+from service.protocols import openinference, operators, tfserving
+from service.registry import Event, Registry
+from service.settings import Settings, from_environment
+
+log = logging.getLogger("glassnet.service")
+access = logging.getLogger("glassnet.access")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+#: Probes and scrapes are not traffic: counted, they would hide its errors.
+UNCOUNTED = frozenset({"/metrics", "/v2/health/live", "/v2/health/ready"})
+
+
+@dataclass
+class Glassnet:
+    """What the routes share; found as `app.extensions["glassnet"]`."""
+
+    registry: Registry
+    metrics: Metrics
+    inference: Inference
+    watcher: threading.Event | None = None
+
+    def start(self, poll_seconds: float) -> None:
+        """Begin to watch the store; in each worker, after the fork."""
+        for entry in self.registry.catalogue.values():
+            for loaded in entry.versions.values():
+                self.metrics.show(loaded, True)
+        self.registry.observe = self.observe
+        self.registry.refresh()
+        self.watcher = self.registry.watch(poll_seconds)
+
+    def observe(self, event: Event) -> None:
+        """Log and count what a refresh did."""
+        tell(event)
+        self.metrics.observe(event)
+
+
+def build(settings: Settings | None = None) -> Flask:
+    """Make the application and load the store's models.
+
+    Settings come from the environment when none are given.
+    """
+    settings = settings or from_environment(os.environ)
+    app = Flask("service", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.url_map.strict_slashes = False
+    metrics = Metrics()
+    registry = Registry(Store(settings.store), settings.keep_versions, observe=tell)
+    app.extensions["glassnet"] = Glassnet(
+        registry, metrics, Inference(metrics, settings.max_rows)
+    )
+    for routes in (tfserving.routes, openinference.routes, operators.routes):
+        app.register_blueprint(routes)
+    errors.install(app)
+    _measure(app, metrics, settings.access_log)
+    registry.refresh()
+    return app
+
+
+def tell(event: Event) -> None:
+    """Log what a refresh did."""
+    bad = event.result in ("refused", "unreadable")
+    what = f"model {event.model} version {event.version}" if event.model else "store"
+    log.log(
+        logging.ERROR if bad else logging.INFO,
+        f"{what} {event.result}" + (f": {event.detail}" if event.detail else ""),
+        extra={"model": event.model, "version": event.version},
+    )
+
+
+def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
+    """Give every request an id, and count, time and log it."""
+
+    @app.before_request
+    def begin() -> None:
+        given = request.headers.get("X-Request-Id", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+        g.started = time.perf_counter()
+        metrics.in_progress.inc()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        seconds = time.perf_counter() - g.started
+        metrics.in_progress.dec()
+        response.headers["X-Request-Id"] = g.request_id
+        route = request.url_rule.rule if request.url_rule else "unmatched"
+        if route in UNCOUNTED:
+            return response
+        method = request.method if request.method in METHODS else "other"
+        metrics.requests.labels(route, method, response.status_code).inc()
+        metrics.request_seconds.labels(route).observe(seconds)
+        if access_log:
+            access.info(
+                "%s %s %s",
+                method,
+                route,
+                response.status_code,
+                extra={
+                    "request_id": g.request_id,
+                    "method": method,
+                    "route": route,
+                    "status": response.status_code,
+                    "milliseconds": round(seconds * 1e3, 3),
+                    "client": request.remote_addr,
+                    **g.get("about", {}),
+                },
+            )
+        return response

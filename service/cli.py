@@ -1,0 +1,73 @@
+"""The `service` command: run the server, probe it, print its settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.error
+import urllib.request
+
+import click
+
+from models.errors import ConfigError
+from service.settings import PREFIX, Settings, from_environment, misspelt, table
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="glassnet")
+def main() -> None:
+    """Serve the models of a store over HTTP."""
+
+
+@main.command()
+@click.option("--bind", metavar="ADDRESS:PORT", help="Where to listen (GLASSNET_BIND).")
+@click.option("--workers", type=int, help="Processes (GLASSNET_WORKERS).")
+@click.option("--threads", type=int, help="Threads of each (GLASSNET_THREADS).")
+@click.option("--store", help="Directory of models and versions (GLASSNET_STORE).")
+def run(
+    bind: str | None, workers: int | None, threads: int | None, store: str | None
+) -> None:
+    """Start gunicorn with glassnet's configuration, in this process."""
+    options = {"BIND": bind, "WORKERS": workers, "THREADS": threads, "STORE": store}
+    for name, value in options.items():
+        if value is not None:
+            os.environ[PREFIX + name] = str(value)
+    _settings()  # a mistake is told here, in one sentence
+    for sentence in misspelt(os.environ):
+        click.echo(f"Warning: {sentence}", err=True)
+    config = "python:service.gunicorn_conf"
+    # -P: the directory it is started in holds no modules of ours.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "gunicorn", "-c", config])
+
+
+@main.command()
+@click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
+def probe(timeout: float) -> None:
+    """Exit with 0 if the server on this machine is ready, else with 1."""
+    port = _settings().bind.rpartition(":")[2]
+    url = f"http://127.0.0.1:{port}/v2/health/ready"
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as reply:
+            click.echo(reply.read().decode())
+    except (urllib.error.URLError, OSError) as error:
+        raise click.ClickException(f"{url}: {error}") from None
+
+
+@main.command()
+def settings() -> None:
+    """Print every setting: variable, value now, help."""
+    now = _settings()
+    for setting in table():
+        value = getattr(now, setting.variable.removeprefix(PREFIX).lower())
+        click.echo(f"{setting.variable:26s} {value!s:16s} {setting.help}")
+
+
+def _settings() -> Settings:
+    try:
+        return from_environment(os.environ)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

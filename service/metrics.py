@@ -1,0 +1,106 @@
+"""The service's Prometheus metrics, right across workers.
+
+With PROMETHEUS_MULTIPROC_DIR set (our gunicorn configuration does it) every worker
+writes to files of its own and whoever is scraped adds them up; each gauge says how.
+Only names of loaded models become labels, and a route is its template, so nothing a
+client sends makes a new series.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.registry import Event, Loaded
+
+PREFIX = "glassnet"
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+VERSION = version("glassnet")
+
+
+class Metrics:
+    """One object a metric; names are those of the documentation."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+
+        def counter(name: str, help: str, labels: tuple[str, ...]) -> Counter:
+            return Counter(f"{PREFIX}_{name}", help, labels, registry=registry)
+
+        def histogram(name: str, help: str, labels: tuple[str, ...]) -> Histogram:
+            return Histogram(
+                f"{PREFIX}_{name}", help, labels, registry=registry, buckets=SECONDS
+            )
+
+        self.requests = counter(
+            "http_requests_total",
+            "Requests answered, but for probes and scrapes.",
+            ("route", "method", "code"),
+        )
+        self.request_seconds = histogram(
+            "http_request_duration_seconds",
+            "Time from the parsed request to the reply.",
+            ("route",),
+        )
+        self.in_progress = Gauge(
+            f"{PREFIX}_requests_in_progress",
+            "Requests being answered now.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.inference_seconds = histogram(
+            "inference_duration_seconds",
+            "Time of decoding rows and the forward pass.",
+            ("model", "version"),
+        )
+        self.rows = counter(
+            "inference_rows_total", "Rows answered.", ("model", "version")
+        )
+        self.failures = counter(
+            "inference_failures_total",
+            "Requests to a loaded model that got no answer.",
+            ("model", "version", "reason"),
+        )
+        self.reloads = counter(
+            "reloads_total",
+            "Versions loaded, refused or unloaded, in each worker.",
+            ("model", "result"),
+        )
+        self.model_info = Gauge(
+            f"{PREFIX}_model_info",
+            "1 while the version is loaded, 0 afterwards.",
+            ("model", "version", "sha256"),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        Gauge(
+            f"{PREFIX}_build_info",
+            "The version of glassnet that runs.",
+            ("version",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        ).labels(VERSION).set(1)
+
+    def observe(self, event: Event) -> None:
+        """Count what a refresh of the registry did."""
+        self.reloads.labels(event.model, event.result).inc()
+        if event.loaded is not None:
+            self.show(event.loaded, event.result == "loaded")
+
+    def show(self, loaded: Loaded, present: bool) -> None:
+        """Say whether a version is loaded in this worker."""
+        labels = (loaded.name, str(loaded.version), loaded.artefact.sha256)
+        self.model_info.labels(*labels).set(int(present))
+
+    def exposition(self) -> bytes:
+        """Return the text that Prometheus scrapes."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        summed = CollectorRegistry()
+        MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+        return generate_latest(summed)

@@ -1,0 +1,1 @@
+"""One file a dialect: they translate, and leave everything else to `inference`."""

@@ -1,0 +1,83 @@
+"""What the dialects share of HTTP: the body in, JSON out, the version a path means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from flask import Response, current_app, g, request
+
+from models.errors import InvalidInput, VersionNotFound
+from models.rows.json import parse, plain
+from service.errors import Unsupported
+from service.registry import Loaded
+
+if TYPE_CHECKING:
+    from service.app import Glassnet
+
+
+def glassnet() -> Glassnet:
+    """Return what this application's routes share."""
+    return cast("Glassnet", current_app.extensions["glassnet"])
+
+
+def body() -> bytes:
+    """Return the request's body; too much of it raises 413.
+
+    The content type is not asked: real clients send JSON under any, or none.
+    """
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise Unsupported("the body must not be compressed")
+    return request.get_data(cache=False)
+
+
+def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
+    """Decode a request body; InvalidInput where its outline is not the dialect's."""
+    try:
+        return parse(decoder, raw)
+    except msgspec.ValidationError as error:
+        path = str(error).partition(" - at ")[2].strip("`").removeprefix("$.")
+        where = f"{path}: " if path and path != "$" else ""
+        raise InvalidInput(f"{where}{plain(error)}") from None
+
+
+def answer(content: Any, code: int = 200, **headers: str) -> Response:
+    """Return JSON; a number that is not finite cannot get here (`Model.predict`)."""
+    response = Response(msgspec.json.encode(content), code, mimetype="application/json")
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def find(name: str, version: str | None = None, label: str | None = None) -> Loaded:
+    """Return the loaded version a path names, and note it for the log."""
+    number = None
+    if version is not None:
+        if not (version.isascii() and version.isdigit()):
+            raise VersionNotFound("a version is a whole number, such as 3")
+        # Longer than any version, and than what int() takes without a fight.
+        number = int(version[:18])
+    loaded = glassnet().registry.find(name, number, label)
+    g.about = {"model": loaded.name, "version": loaded.version}
+    return loaded
+
+
+def description(loaded: Loaded) -> dict[str, Any]:
+    """Return what a person or a form needs to know of a version, for any dialect."""
+    manifest = loaded.artefact.manifest
+    inputs: dict[str, Any] = msgspec.to_builtins(manifest.inputs)
+    for internal in ("center", "scale"):
+        inputs.pop(internal, None)
+    for column in inputs.get("columns", []):
+        for internal in ("scaling", "varies", "has_time", "rare"):
+            column.pop(internal, None)
+    about = {
+        "task": manifest.task,
+        "target": manifest.target,
+        "signature": inputs,
+        "metrics": manifest.metrics,
+        "sha256": loaded.artefact.sha256,
+    }
+    classes = getattr(manifest.output, "classes", None)
+    return about if classes is None else {"classes": list(classes), **about}

@@ -1,0 +1,202 @@
+"""The models in memory, kept in step with the store off the request path.
+
+The store says what there is; the registry holds what is loaded. A refresh loads what
+is new, and only then swaps one immutable catalogue for the next, so that a request
+sees one or the other, whole. A version that does not prove itself is refused, and
+whatever served before goes on; a store that cannot be read changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+from models.artefact import Artefact
+from models.errors import (
+    ArtefactCorrupt,
+    LabelNotFound,
+    ModelNotFound,
+    VersionNotFound,
+    nearest,
+)
+from models.store import PRODUCTION, Store
+
+Result: TypeAlias = Literal["loaded", "refused", "unloaded", "unreadable"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One version in memory."""
+
+    name: str
+    version: int
+    artefact: Artefact
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model: its loaded versions, its labels, and why others are not loaded."""
+
+    versions: Mapping[int, Loaded]
+    labels: Mapping[str, int]
+    default: int
+    refused: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a refresh did, for logs and metrics."""
+
+    result: Result
+    model: str
+    version: int
+    detail: str = ""
+    loaded: Loaded | None = None
+
+
+@dataclass
+class _Refusal:
+    """A version that failed, and the file as it was then: the same is not retried."""
+
+    seen: tuple[int, int, int]
+    reason: str
+
+
+@dataclass
+class Registry:
+    """Finds the loaded version a request means."""
+
+    store: Store
+    keep_versions: int = 10
+    observe: Callable[[Event], None] = lambda event: None
+    catalogue: Mapping[str, Entry] = field(default_factory=dict)
+    _refused: dict[tuple[str, int], _Refusal] = field(default_factory=dict)
+    _unreadable: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a model to answer with."""
+        return bool(self.catalogue)
+
+    def find(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> Loaded:
+        """Return the version asked for, the label's, or the default.
+
+        Raises ModelNotFound, VersionNotFound or LabelNotFound.
+        """
+        entry = self.entry(name)
+        if label is not None:
+            if label not in entry.labels or entry.labels[label] not in entry.versions:
+                known = nearest(label, entry.labels)
+                raise LabelNotFound(
+                    f"model '{name}' has no label '{label[:64]}'{known}"
+                )
+            version = entry.labels[label]
+        loaded = entry.versions.get(entry.default if version is None else version)
+        if loaded is None:
+            standing = ", ".join(map(str, sorted(entry.versions)[-8:]))
+            raise VersionNotFound(
+                f"model '{name}' has no version {version} loaded; it has {standing}"
+            )
+        return loaded
+
+    def entry(self, name: str) -> Entry:
+        """Return a model's entry, or raise ModelNotFound."""
+        entry = self.catalogue.get(name)
+        if entry is None:
+            raise ModelNotFound(
+                f"unknown model '{name[:128]}'{nearest(name[:128], self.catalogue)}"
+            )
+        return entry
+
+    def refresh(self) -> None:
+        """Look at the store, load what is new, and swap the catalogue."""
+        try:
+            names = self.store.names()
+            catalogue = dict(self.catalogue)
+            for name in names:
+                entry = self._entry(name)
+                if entry is not None:
+                    catalogue[name] = entry
+            for name in set(catalogue) - set(names):
+                del catalogue[name]
+        except (OSError, ArtefactCorrupt) as error:
+            self._report_unreadable(str(error))
+            return
+        self._unreadable = ""
+        old, self.catalogue = self.catalogue, catalogue
+        for name, entry in old.items():
+            kept = catalogue[name].versions if name in catalogue else {}
+            for version in entry.versions:
+                if version not in kept:
+                    gone = entry.versions[version]
+                    self.observe(Event("unloaded", name, version, loaded=gone))
+
+    def _report_unreadable(self, reason: str) -> None:
+        if reason != self._unreadable:
+            self._unreadable = reason
+            self.observe(Event("unreadable", "", 0, reason))
+
+    def _entry(self, name: str) -> Entry | None:
+        """Return a model's next entry; None while not one version can be loaded."""
+        held = self.catalogue.get(name)
+        standing = self.store.versions(name)
+        labels = {k: label.version for k, label in self.store.labels(name).items()}
+        wanted = {*standing[-self.keep_versions :], *labels.values()} & {*standing}
+        versions: dict[int, Loaded] = {}
+        refused: dict[int, str] = {}
+        for version in sorted(wanted):
+            loaded = held.versions.get(version) if held else None
+            loaded = loaded or self._load(name, version)
+            if loaded is not None:
+                versions[version] = loaded
+            elif (name, version) in self._refused:
+                refused[version] = self._refused[name, version].reason
+        default = labels.get(PRODUCTION, max(wanted, default=0))
+        if default not in versions and held is not None and held.versions:
+            # What is wanted is refused: what served goes on, even if it is pruned.
+            default = held.default
+            versions.setdefault(default, held.versions[default])
+        if default not in versions:
+            if not versions:
+                return None
+            default = max(versions)
+        return Entry(versions, labels, default, refused)
+
+    def _load(self, name: str, version: int) -> Loaded | None:
+        """Read and prove one version; a failure is reported once for one file."""
+        key = name, version
+        try:
+            status = self.store.path(name, version).stat()
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+        except FileNotFoundError:
+            seen = (0, 0, 0)
+        earlier = self._refused.get(key)
+        if earlier is not None and earlier.seen == seen:
+            return None
+        try:
+            artefact = self.store.load(name, version)
+        except (ArtefactCorrupt, FileNotFoundError) as error:
+            self._refused[key] = _Refusal(seen, str(error))
+            self.observe(Event("refused", name, version, str(error)))
+            return None
+        self._refused.pop(key, None)
+        loaded = Loaded(name, version, artefact, datetime.now(UTC))
+        self.observe(Event("loaded", name, version, loaded=loaded))
+        return loaded
+
+    def watch(self, seconds: float) -> threading.Event:
+        """Refresh every so often in a thread; set the returned event to end it."""
+        stop = threading.Event()
+
+        def loop() -> None:
+            while not stop.wait(seconds):
+                self.refresh()
+
+        threading.Thread(target=loop, name="store-watcher", daemon=True).start()
+        return stop

@@ -1,0 +1,132 @@
+"""Every setting of the service: one table of name, default and help.
+
+A setting is read from the environment as `GLASSNET_` and its name in capitals.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from models.errors import ConfigError, nearest
+
+PREFIX = "GLASSNET_"
+
+
+def _processors() -> int:
+    """Return the processors this process may use, a container's limit included."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        return max(1, min(allowed, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no limit, or no cgroup of version 2
+        return allowed
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the service can be told; see `table` for the names in the environment."""
+
+    store: Annotated[str, Meta(description="Directory of models and versions.")] = (
+        "./artefacts"
+    )
+    bind: Annotated[str, Meta(description="Address and port to listen on.")] = (
+        "127.0.0.1:8080"
+    )
+    workers: Annotated[
+        int,
+        Meta(ge=1, le=256, description="Processes; by default one a processor."),
+    ] = msgspec.field(default_factory=_processors)
+    threads: Annotated[
+        int, Meta(ge=1, le=256, description="Requests a process answers at once.")
+    ] = 2
+    poll_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="Time between looks at the store.")
+    ] = 1.0
+    keep_versions: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Newest versions of a model kept loaded, beside the labelled.",
+        ),
+    ] = 10
+    max_body_bytes: Annotated[
+        int, Meta(ge=1, description="Largest request body; more is answered with 413.")
+    ] = 16 << 20
+    max_rows: Annotated[
+        int, Meta(ge=1, description="Most rows in one request; more gets 400.")
+    ] = 10_000
+    drain_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Time after SIGTERM in which it answers but is not ready.",
+        ),
+    ] = 5.0
+    graceful_seconds: Annotated[
+        int,
+        Meta(ge=1, description="Time for requests in flight once it stops listening."),
+    ] = 30
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least important lines that are logged."),
+    ] = "info"
+    access_log: Annotated[bool, Meta(description="Log a line for every request.")] = (
+        True
+    )
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of the table."""
+
+    variable: str
+    default: Any
+    help: str
+
+
+def table() -> Iterator[Setting]:
+    """Yield every setting, in order."""
+    info = msgspec.inspect.type_info(Settings)
+    assert isinstance(info, msgspec.inspect.StructType)
+    for field in info.fields:
+        extra = getattr(field.type, "extra_json_schema", None) or {}
+        computed = field.default is msgspec.NODEFAULT
+        yield Setting(
+            PREFIX + field.name.upper(),
+            "processors" if computed else field.default,
+            extra["description"],
+        )
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; ConfigError names a variable that does not fit.
+
+    Others with the prefix are let pass (Kubernetes makes some of a service's name);
+    `misspelt` finds those that were meant for us.
+    """
+    known = {setting.variable for setting in table()}
+    given = {
+        variable.removeprefix(PREFIX).lower(): value
+        for variable, value in environment.items()
+        if variable in known
+    }
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at ")
+        name = path.strip("`").removeprefix("$.").upper()
+        raise ConfigError(f"{PREFIX}{name}: {what[:1].lower()}{what[1:]}") from None
+
+
+def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each variable that is almost one of ours."""
+    known = {setting.variable for setting in table()}
+    for variable in sorted(set(environment) - known):
+        hint = nearest(variable, known) if variable.startswith(PREFIX) else ""
+        if hint:
+            yield f"there is no {variable}{hint}"

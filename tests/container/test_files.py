@@ -1,0 +1,249 @@
+"""What the Dockerfile and the Compose file promise, read as text: no engine needed."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BASE = "python:3.13-slim"
+
+Instruction = tuple[str, str]
+
+
+def read(name: str) -> str:
+    """A file without the lines that are only a comment."""
+    return re.sub(r"(?m)^\s*#.*\n", "", (ROOT / name).read_text())
+
+
+def stages() -> dict[str, tuple[str, list[Instruction]]]:
+    """Each stage of the Dockerfile: what it starts from, and its instructions."""
+    found: dict[str, tuple[str, list[Instruction]]] = {}
+    name = ""
+    for line in re.sub(r"\\\n\s*", "", read("Dockerfile")).splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "FROM":
+            parent, _, name = rest.partition(" AS ")
+            found[name] = parent, []
+        elif word:
+            found[name][1].append((word, rest))
+    return found
+
+
+def image(target: str) -> list[Instruction]:
+    """Every instruction that leaves its mark on an image, first to last."""
+    if target not in stages():
+        return []
+    parent, own = stages()[target]
+    return image(parent) + own
+
+
+def last(target: str, word: str) -> str:
+    return [rest for name, rest in image(target) if name == word][-1]
+
+
+def mapping(text: str, indent: int = 0) -> dict[str, str]:
+    """The keys at one indentation of a YAML text, each with all that it holds."""
+    parts = re.split(rf"(?m)^ {{{indent}}}(?=\S)", text)[1:]
+    pairs = (part.split(":", 1) for part in parts)
+    return {key: value.rstrip() for key, value in pairs}
+
+
+def compose(service: str) -> dict[str, str]:
+    document = mapping(read("docker-compose.yml"))
+    own = mapping(document["services"], 2)[service]
+    shared = mapping(document["x-hardening"], 2)
+    keys = mapping(own, 4)
+    if keys.pop("<<", "").strip() == "*hardening":
+        keys = {**shared, **keys}
+    return {key: value.strip() for key, value in keys.items()}
+
+
+targets = pytest.mark.parametrize("target", ["service", "trainer"])
+services = pytest.mark.parametrize("service", ["trainer", "service", "prometheus"])
+
+
+# The Dockerfile
+
+
+def test_every_stage_starts_from_the_one_base() -> None:
+    assert {parent for parent, _ in stages().values()} - set(stages()) == {BASE}
+
+
+def test_any_builder_understands_the_file() -> None:
+    text = read("Dockerfile")
+    assert not re.search(r"<<|--link|--mount|--start-interval", text)
+
+
+def test_everything_installed_is_locked_by_hash() -> None:
+    text = re.sub(r"\\\n\s*", "", read("Dockerfile"))
+    installs = re.findall(r"\bpip (?:--python \S+ )?(?:install|wheel) [^&\n]*", text)
+    assert len(installs) >= 4
+    for command in installs:
+        assert "--no-deps" in command
+        from_lock = "--require-hashes" in command and "--only-binary :all:" in command
+        ours = command.strip().endswith(
+            ("/wheel/*.whl", "--no-build-isolation -w /wheel .")
+        )
+        assert from_lock or ours, command
+    assert "apt-get" not in text
+
+
+@targets
+def test_an_image_runs_as_a_fixed_number_without_rights(target: str) -> None:
+    assert last(target, "USER") == "10001:10001"
+    order = [word for word, _ in image(target)]
+    assert not {"RUN", "COPY", "ADD"} & set(order[order.index("USER") :])
+    (user,) = [rest for word, rest in image(target) if "useradd" in rest]
+    assert "--no-create-home" in user
+    assert "--shell /usr/sbin/nologin" in user
+    assert "install -d -o 10001 -g 10001 /store" in user
+
+
+@targets
+def test_an_image_only_copies_a_finished_venv(target: str) -> None:
+    copies = [rest for word, rest in image(target) if word in ("COPY", "ADD")]
+    assert copies == [f"--from={target}-build /opt/glassnet /opt/glassnet"]
+    runs = " ".join(rest for word, rest in image(target) if word == "RUN")
+    assert not re.search(r"\b(pip3? (install|wheel)|apt|curl|wget|gcc)\b", runs)
+
+
+@targets
+def test_an_image_sets_its_environment(target: str) -> None:
+    env = " ".join(rest for word, rest in image(target) if word == "ENV")
+    for setting in "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1":
+        assert setting in env
+    assert "GLASSNET_STORE=/store" in env
+    assert ("OPENBLAS_NUM_THREADS=1" in env) == (target == "service")
+
+
+def test_the_service_checks_itself_without_a_shell_or_curl() -> None:
+    check = last("service", "HEALTHCHECK")
+    assert json.loads(check.partition(" CMD ")[2] or "0") == ["service", "probe"]
+
+
+def test_the_commands_are_in_exec_form() -> None:
+    command = ["service", "run", "--bind", "0.0.0.0:8080"]
+    assert json.loads(last("service", "CMD")) == command
+    assert last("service", "EXPOSE") == "8080"
+    assert json.loads(last("trainer", "ENTRYPOINT")) == ["trainer"]
+
+
+def test_the_service_is_the_default_target() -> None:
+    assert list(stages())[-1] == "service"
+
+
+def test_only_what_is_copied_enters_the_build() -> None:
+    patterns = read(".dockerignore").split()
+    assert patterns[0] == "*"
+    allowed = {pattern[1:] for pattern in patterns if pattern.startswith("!")}
+    copied = " ".join(
+        rest
+        for _, own in stages().values()
+        for word, rest in own
+        if word == "COPY" and "--from" not in rest
+    )
+    assert allowed == {
+        "pyproject.toml",
+        "README.md",
+        "deploy/locks",
+        "models",
+        "trainer",
+        "service",
+    }
+    assert all(name in copied for name in allowed)
+
+
+def test_the_wheel_in_the_image_has_every_package() -> None:
+    # An editable install would hide a package that is missing from the list.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for top in ("models", "trainer", "service")
+        for file in (ROOT / top).rglob("*.py")
+    }
+    assert set(project["tool"]["setuptools"]["packages"]) == folders
+
+
+# The Compose file
+
+
+def test_three_services_and_nothing_an_old_compose_rejects() -> None:
+    document = mapping(read("docker-compose.yml"))
+    assert set(document) == {"x-hardening", "services", "volumes"}
+    assert list(mapping(document["services"], 2)) == [
+        "trainer",
+        "service",
+        "prometheus",
+    ]
+
+
+@services
+def test_every_container_is_hardened(service: str) -> None:
+    keys = compose(service)
+    assert keys["read_only"] == "true"
+    assert keys["init"] == "true"
+    assert keys["cap_drop"] == "[ALL]"
+    assert keys["security_opt"] == '["no-new-privileges:true"]'
+    assert keys["tmpfs"].startswith("- /tmp:")
+    for limit in "cpus", "mem_limit", "pids_limit":
+        assert re.match(r"[1-9]", keys[limit])
+    widening = {"cap_add", "privileged", "network_mode", "pid", "ipc", "devices"}
+    assert not widening & set(keys)
+    assert "docker.sock" not in str(keys)
+    # Ours take the image's user; the rest names one that is not root.
+    assert keys.get("user") == ('"65534:65534"' if service == "prometheus" else None)
+
+
+@services
+def test_ports_are_published_on_loopback_only(service: str) -> None:
+    ports = re.findall(r'- "(.*)"', compose(service).get("ports", ""))
+    expected = {
+        "trainer": [],
+        "service": ["127.0.0.1:${SERVICE_PORT:-8080}:8080"],
+        "prometheus": ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"],
+    }
+    assert ports == expected[service]
+
+
+def test_one_trains_then_one_serves_then_one_watches() -> None:
+    assert compose("trainer")["command"] == '[fit, "builtin:digits", --model, digits]'
+    waits = compose("service")["depends_on"]
+    assert re.fullmatch(r"trainer:\s+condition: service_completed_successfully", waits)
+    waits = compose("prometheus")["depends_on"]
+    assert re.fullmatch(r"service:\s+condition: service_healthy", waits)
+
+
+def test_only_the_trainer_may_write_into_the_store() -> None:
+    assert compose("trainer")["volumes"] == "- store:/store"
+    assert compose("service")["volumes"] == "- store:/store:ro"
+    assert "store" not in compose("prometheus")["volumes"]
+
+
+def test_the_job_ends_and_the_servers_stay() -> None:
+    assert compose("trainer")["restart"] == '"no"'
+    assert compose("service")["restart"] == "unless-stopped"
+    assert compose("service")["stop_grace_period"] == "40s"
+
+
+@targets
+def test_compose_builds_the_target_and_never_pulls_it(target: str) -> None:
+    build = mapping("\n      " + compose(target)["build"], 6)
+    assert build == {"context": " .", "target": f" {target}"}
+    assert "image" not in compose(target)
+
+
+def test_prometheus_scrapes_the_service() -> None:
+    path = "deploy/prometheus/prometheus.yml"
+    mount = f"./{path}:/etc/prometheus/prometheus.yml:ro"
+    assert mount in compose("prometheus")["volumes"]
+    config = read(path)
+    assert 'targets: ["service:8080"]' in config
+    assert "metrics_path: /metrics" in config
+    interval = re.search(r"scrape_interval: (\d+)s", config)
+    assert interval
+    assert int(interval[1]) <= 10

@@ -1,0 +1,307 @@
+"""The `trainer` command: from data to a published version, and what is in the store.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 trained but the gate refused.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import click
+import msgspec
+
+from models.errors import ConfigError, GlassnetError
+from models.output import Task
+from models.store import PRODUCTION, Store
+from trainer import config as settings
+from trainer.gate import Policy
+from trainer.progress import progress, say
+
+EXIT_REFUSED = 3
+
+_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]+)|:([a-zA-Z0-9_]+))?")
+
+store_option = click.option(
+    "--store",
+    "store",
+    envvar="GLASSNET_STORE",
+    default="./artefacts",
+    show_default=True,
+    help="Directory of models and versions (GLASSNET_STORE).",
+    callback=lambda context, parameter, value: Store(value),
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
+
+
+class Teaching(click.Group):
+    """A group whose commands end in one sentence, not in a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except ConfigError as error:
+            raise click.UsageError(str(error)) from None
+        except GlassnetError as error:
+            raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from None
+
+
+@click.group(cls=Teaching, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="glassnet")
+def main() -> None:
+    """Fit a small neural network and publish it as a versioned artefact."""
+
+
+@main.command()
+@click.argument("data")
+@click.option("--target", metavar="COLUMN", help="Column to predict.")
+@click.option("--model", required=True, metavar="NAME", help="Name to publish under.")
+@click.option(
+    "--task",
+    type=click.Choice(["auto", *get_args(Task)]),
+    default="auto",
+    show_default=True,
+    help="What kind of answer; auto looks at the target.",
+)
+@click.option("--valid", metavar="DATA", help="Rows that choose the epoch.")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Settings from a TOML file.",
+)
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."
+)
+@click.option("--seed", type=int, help="Start of every random choice (seed).")
+@click.option("--epochs", type=int, help="Passes at most (train.epochs).")
+@click.option(
+    "--promote",
+    type=click.Choice(get_args(Policy)),
+    default="auto",
+    show_default=True,
+    help="Let the gate decide, or decide for it.",
+)
+@store_option
+@json_option
+def fit(
+    data: str,
+    target: str | None,
+    model: str,
+    task: str,
+    valid: str | None,
+    file: Path | None,
+    assignments: tuple[str, ...],
+    seed: int | None,
+    epochs: int | None,
+    promote: Policy,
+    store: Store,
+    as_json: bool,
+) -> None:
+    """Train on DATA, publish the model, and promote it if the gate agrees.
+
+    DATA is a .csv, .csv.gz, .parquet, .npz or IDX file, a folder or glob of Parquet
+    files, builtin:xor or builtin:digits.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from trainer.job import Request
+    from trainer.job import fit as run
+
+    given = settings.load(file, assignments, {"seed": seed, "train.epochs": epochs})
+    request = Request(
+        data=data,
+        target=target,
+        model=model,
+        task=None if task == "auto" else cast(Task, task),
+        validation=valid,
+        config=given,
+        promote=promote,
+    )
+    # Matrix products of this size gain little from a second thread, and stall when
+    # another process wants its core.
+    threads = threadpool_limits(given.runtime.threads, user_api="blas")
+    with threads, progress() as watch:
+        result = run(request, store, say, watch)
+    if as_json:
+        _print(result)
+    else:
+        _table(
+            f"{result.model} version {result.version}",
+            {
+                "task": result.task,
+                **result.metrics,
+                "epochs": result.timing["epochs"],
+                "seconds": result.timing["total_s"],
+                "sha256": result.sha256,
+            },
+        )
+    say(f"{'promoted' if result.promoted else 'not promoted'}: {result.reason}")
+    if promote == "auto" and not result.promoted:
+        sys.exit(EXIT_REFUSED)
+
+
+@main.command()
+@click.argument("data")
+@click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
+@store_option
+@json_option
+def evaluate(data: str, reference: str, store: Store, as_json: bool) -> None:
+    """Measure a model on DATA, which holds the target too."""
+    from trainer import inspection
+
+    name, version = _resolve(store, reference)
+    figures = inspection.evaluate(store.load(name, version), data)
+    if as_json:
+        _print({"model": name, "version": version, "metrics": figures})
+    else:
+        _table(f"{name} version {version} on {data}", figures)
+
+
+@main.command()
+@click.argument("data")
+@click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv|FILE.parquet",
+    help="Where the predictions go, row for row.",
+)
+@store_option
+def predict(data: str, reference: str, out: Path, store: Store) -> None:
+    """Answer every row of DATA: `prediction`, and one `p_<class>` a class."""
+    from trainer import inspection
+
+    name, version = _resolve(store, reference)
+    rows = inspection.predict(store.load(name, version), data, out)
+    say(f"{rows} predictions of {name} version {version} in {out}")
+
+
+@main.command("list")
+@click.argument("name", required=False)
+@store_option
+@json_option
+def list_(name: str | None, store: Store, as_json: bool) -> None:
+    """List the models, or the versions of one."""
+    from trainer import inspection
+
+    found = inspection.versions(store, name)
+    if as_json:
+        _print(found)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "version", "labels", "trained", "metric", box=None)
+    for row in found:
+        table.add_row(
+            row.model,
+            str(row.version),
+            " ".join(row.labels),
+            row.trained_at or "",
+            row.figure or row.problem or "",
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if not found:
+        say(f"no model in {store.root}")
+
+
+@main.command()
+@click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
+@store_option
+@json_option
+def show(reference: str, store: Store, as_json: bool) -> None:
+    """Show what a version is: signature, network, figures, recipe and its reasons."""
+    from trainer import inspection
+
+    name, version = _resolve(store, reference)
+    found = inspection.describe(store, name, version)
+    if as_json:
+        _print(found)
+        return
+    for heading, lines in inspection.readable(found):
+        click.echo(heading)
+        for line in lines:
+            click.echo(f"  {line}")
+
+
+@main.command()
+@click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
+@store_option
+def verify(reference: str, store: Store) -> None:
+    """Prove a version: seal, digests, shapes, and its golden answer once more."""
+    name, version = _resolve(store, reference)
+    artefact = store.load(name, version)
+    click.echo(f"{name} version {version} is whole: sha256 {artefact.sha256}")
+
+
+@main.command()
+@click.argument("name")
+@click.argument("version", type=int)
+@click.option("--label", default=PRODUCTION, show_default=True)
+@store_option
+def promote(name: str, version: int, label: str, store: Store) -> None:
+    """Point a label at VERSION; a version that is damaged is refused."""
+    store.load(name, store.resolve(name, version))
+    store.promote(name, version, label)
+    click.echo(f"{name}: {label} is version {version}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--label", default=PRODUCTION, show_default=True)
+@store_option
+def rollback(name: str, label: str, store: Store) -> None:
+    """Point a label back at the version it stood on before."""
+    version = store.rollback(name, label)
+    click.echo(f"{name}: {label} is version {version}")
+
+
+@main.command("check-gradients")
+def check_gradients() -> None:
+    """Compare every layer's and loss's gradient with its definition, in float64."""
+    from trainer.gradcheck import TOLERANCE, check_everything
+
+    worst = 0.0
+    for name, error in check_everything():
+        click.echo(f"{name:44s} {error:.1e}")
+        worst = max(worst, error)
+    if worst > TOLERANCE:
+        raise click.ClickException(f"a gradient is off by {worst:.1e}")
+    click.echo(f"all within {TOLERANCE:.0e}")
+
+
+def _resolve(store: Store, reference: str) -> tuple[str, int]:
+    found = _REFERENCE.fullmatch(reference)
+    if not found:
+        raise ConfigError(
+            f"a model is NAME, NAME@VERSION or NAME:LABEL, not '{reference}'"
+        )
+    name, version, label = found.groups()
+    return name, store.resolve(name, int(version) if version else None, label)
+
+
+def _print(value: Any) -> None:
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def _table(title: str, rows: dict[str, Any]) -> None:
+    click.echo(title)
+    for name, value in rows.items():
+        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+        click.echo(f"  {name.replace('_', ' '):12s} {shown}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Every setting of a training run: one table, with limits and help.
+
+A setting that is not given (None) is chosen from the facts of the data by
+`trainer.recipes`, which says why. The table is filled from a TOML file, then from
+`--set key=value`, then from the command's own options.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from models.errors import ConfigError, nearest
+from models.layers.activations import Function
+from trainer.optimizers import Rule
+from trainer.schedules import Name
+
+Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
+Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
+Widths = Annotated[
+    list[Annotated[int, Meta(ge=1, le=65_536)]],
+    Meta(min_length=0, max_length=64),
+]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A group of settings; the help of each stands in its type."""
+
+
+class NetworkConfig(_Section, frozen=True):
+    """The layers."""
+
+    hidden: Annotated[
+        Widths | None, Meta(description="Width of each hidden layer, as `[256, 128]`.")
+    ] = None
+    activation: Annotated[
+        Function | None, Meta(description="Function of the hidden units.")
+    ] = None
+    batch_norm: Annotated[
+        bool, Meta(description="Normalise each hidden layer over the batch.")
+    ] = False
+    dropout: Annotated[
+        Fraction | None,
+        Meta(description="Share of hidden units silenced while training."),
+    ] = None
+
+
+class TrainConfig(_Section, frozen=True):
+    """The descent."""
+
+    optimizer: Annotated[
+        Rule, Meta(description="Rule that turns gradients into steps.")
+    ] = "adamw"
+    learning_rate: Annotated[
+        Positive | None, Meta(description="Size of a step at its largest.")
+    ] = None
+    momentum: Annotated[
+        Fraction, Meta(description="Memory of `momentum` and `nesterov`.")
+    ] = 0.9
+    beta1: Annotated[
+        Fraction, Meta(description="Memory of the gradient in `adam` and `adamw`.")
+    ] = 0.9
+    beta2: Annotated[
+        Fraction,
+        Meta(description="Memory of the squared gradient in `adam` and `adamw`."),
+    ] = 0.999
+    rho: Annotated[
+        Fraction, Meta(description="Memory of the squared gradient in `rmsprop`.")
+    ] = 0.9
+    weight_decay: Annotated[
+        float, Meta(ge=0.0, le=10.0, description="Pull of the weights towards zero.")
+    ] = 0.01
+    clip_norm: Annotated[
+        Positive | None, Meta(description="Longest gradient allowed; without it, any.")
+    ] = None
+    schedule: Annotated[Name, Meta(description="Course of the learning rate.")] = (
+        "cosine"
+    )
+    warm_up: Annotated[
+        Fraction, Meta(description="Share of the run in which the rate rises.")
+    ] = 0.0
+    batch_size: Annotated[Count | None, Meta(description="Rows a step.")] = None
+    epochs: Annotated[
+        Count | None, Meta(description="Passes over the training rows, at most.")
+    ] = None
+    patience: Annotated[
+        Count | None,
+        Meta(description="Epochs without a better validation loss before it stops."),
+    ] = None
+
+
+class DataConfig(_Section, frozen=True):
+    """The division of the rows."""
+
+    validation_fraction: Annotated[
+        Fraction | None, Meta(description="Share of the rows that choose the epoch.")
+    ] = None
+    test_fraction: Annotated[
+        Fraction | None,
+        Meta(description="Share of the rows kept for the figures and the gate."),
+    ] = None
+
+
+class RuntimeConfig(_Section, frozen=True):
+    """The machine."""
+
+    threads: Annotated[
+        int,
+        Meta(ge=1, le=256, description="Threads of the matrix products."),
+    ] = 1
+
+
+class Config(_Section, frozen=True):
+    """All settings; `None` means the recipe chooses."""
+
+    network: NetworkConfig = NetworkConfig()
+    train: TrainConfig = TrainConfig()
+    data: DataConfig = DataConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    seed: Annotated[Seed, Meta(description="Start of every random choice.")] = 42
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of the table, for help and documents."""
+
+    key: str
+    default: Any
+    help: str
+
+
+def settings() -> Iterator[Setting]:
+    """Yield every setting by its dotted name."""
+    yield from _settings(Config, "")
+
+
+def _settings(kind: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
+    hints = msgspec.inspect.type_info(kind)
+    assert isinstance(hints, msgspec.inspect.StructType)
+    for field in hints.fields:
+        key = prefix + field.name
+        if isinstance(field.type, msgspec.inspect.StructType):
+            yield from _settings(field.type.cls, key + ".")
+        else:
+            extra = getattr(field.type, "extra_json_schema", None) or {}
+            yield Setting(key, field.default, extra.get("description", ""))
+
+
+def load(
+    file: Path | None, assignments: Iterable[str], options: dict[str, Any]
+) -> Config:
+    """Return the settings from a TOML file, `key=value` texts and options by key.
+
+    The later wins. Raises ConfigError for an unknown key or a value that does not fit.
+    """
+    tree: dict[str, Any] = {}
+    if file is not None:
+        for key, value in _flat(_toml(file), ""):
+            _put(tree, key, value)
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes key=value, not '{text}'")
+        _put(tree, key.strip(), _value(value.strip()))
+    for key, value in options.items():
+        if value is not None:
+            _put(tree, key, value)
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at ")
+        key = path.strip("`").removeprefix("$.")
+        raise ConfigError(f"setting '{key}': {what[:1].lower()}{what[1:]}") from None
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no such config file: {file}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    known = [setting.key for setting in settings()]
+    if key not in known:
+        raise ConfigError(f"there is no setting '{key}'{nearest(key, known)}")
+    *sections, last = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[last] = value
+
+
+def _value(text: str) -> Any:
+    """Read a value as TOML would, and what is no TOML as a plain word."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,87 @@
+"""Reads arrays: `.npz` with X and y, and IDX image files as MNIST is published."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import DataError
+from trainer.data.dataset import Dataset
+
+_IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+def read_npz(path: Path, need_target: bool) -> Dataset:
+    """Read X (n, …) and y (n,) from a `.npz` without pickles."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "X" not in file or (need_target and "y" not in file):
+                raise DataError(
+                    f"{path}: expected arrays 'X' and 'y', "
+                    f"found {', '.join(sorted(file)[:8]) or 'none'}"
+                )
+            X = file["X"]
+            y = file["y"] if "y" in file else None
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise DataError(f"{path}: not a plain .npz file ({error})") from None
+    return arrays(X, y, str(path))
+
+
+def read_idx(path: Path, need_target: bool) -> Dataset:
+    """Read IDX images, and their labels from the file that goes with them.
+
+    `train-images-idx3-ubyte` goes with `train-labels-idx1-ubyte`, gzipped or not.
+    """
+    X = _idx(path)
+    name = path.name.replace("images", "labels").replace("idx3", "idx1")
+    labels = path.with_name(name)
+    if name == path.name or not labels.exists():
+        if need_target:
+            raise DataError(f"{path}: no labels beside it, expected {labels.name}")
+        return arrays(X, None, str(path))
+    return arrays(X, _idx(labels), str(path))
+
+
+def arrays(X: NDArray[Any], y: NDArray[Any] | None, where: str) -> Dataset:
+    """Make a data set of arrays, after the checks a file of numbers needs."""
+    if X.ndim == 1:
+        X = X[:, None]
+    if X.dtype.kind not in "biuf" or not X.size:
+        raise DataError(f"{where}: X must hold numbers, it is {X.dtype} {X.shape}")
+    if X.dtype.kind == "f" and not np.isfinite(X).all():
+        row = np.flatnonzero(~np.isfinite(X.reshape(len(X), -1)).all(axis=1))[0]
+        raise DataError(f"{where}: X has NaN or infinity, first in row {row + 1}")
+    if y is None:
+        return Dataset(X, {}, "y", None)
+    if y.shape != (len(X),) or y.dtype.kind not in "biufU":
+        raise DataError(
+            f"{where}: y must hold one label or number a row: expected shape "
+            f"({len(X)},), found {y.dtype} {y.shape}"
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        row = np.flatnonzero(~np.isfinite(y))[0]
+        raise DataError(f"{where}: y has NaN or infinity, first in row {row + 1}")
+    return Dataset(X, {}, "y", y.tolist())
+
+
+def _idx(path: Path) -> NDArray[Any]:
+    """Return the array of one IDX file (yann.lecun.com/exdb/mnist, "file formats")."""
+    data = path.read_bytes()
+    try:
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        zero, kind, rank = struct.unpack_from(">HBB", data)
+        shape = struct.unpack_from(f">{rank}I", data, 4)
+        dtype = np.dtype(_IDX_TYPES[kind])
+        start = 4 + 4 * rank
+        if zero or len(data) - start != int(np.prod(shape)) * dtype.itemsize:
+            raise ValueError(f"{len(data) - start} bytes for shape {shape}")
+    except (struct.error, KeyError, ValueError, EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: not an IDX file ({error})") from None
+    return np.frombuffer(data, dtype, offset=start).reshape(shape)

@@ -1,0 +1,76 @@
+"""A data set as the trainer holds it: raw inputs, their kinds, and the target."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.model import Raw
+from models.output import Label
+from models.table import Columns
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows of raw inputs with the target of each, where there is one.
+
+    `inputs` are columns by name (see `models.columns` for their raw form) or one array
+    (n, …); `kinds` names each column's kind and is empty for an array.
+    """
+
+    inputs: Raw
+    kinds: dict[str, str]
+    target_name: str
+    target: Sequence[Label | None] | None
+
+    @property
+    def n_columns(self) -> int:
+        return len(self.kinds) or int(np.prod(self.inputs.shape[1:]))  # type: ignore[union-attr]
+
+    def __len__(self) -> int:
+        return length(self.inputs)
+
+    def fingerprint(self) -> str:
+        """Return a sha256 of names, kinds and values, whatever file they came from."""
+        digest = hashlib.sha256()
+        if isinstance(self.inputs, np.ndarray):
+            digest.update(str((self.inputs.dtype.str, self.inputs.shape)).encode())
+            _update(digest, self.inputs)
+        else:
+            for name, values in self.inputs.items():
+                digest.update(repr((name, self.kinds[name])).encode())
+                _update(digest, values)
+        digest.update(repr(self.target_name).encode())
+        _update(digest, self.target or ())
+        return digest.hexdigest()
+
+
+def length(raw: Raw) -> int:
+    """Return the number of rows."""
+    return len(raw if isinstance(raw, np.ndarray) else next(iter(raw.values())))
+
+
+def take(raw: Raw, rows: NDArray[np.intp]) -> Raw:
+    """Return the chosen rows of raw inputs."""
+    if isinstance(raw, np.ndarray):
+        chosen: NDArray[Any] = raw[rows]
+        return chosen
+    columns: Columns = {
+        name: values[rows]
+        if isinstance(values, np.ndarray)
+        else [values[i] for i in rows.tolist()]
+        for name, values in raw.items()
+    }
+    return columns
+
+
+def _update(digest: Any, values: Any) -> None:
+    if isinstance(values, np.ndarray):
+        digest.update(np.ascontiguousarray(values))
+    else:
+        digest.update("\x1f".join(map(repr, values)).encode())

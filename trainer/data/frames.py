@@ -1,0 +1,247 @@
+"""From a polars frame to raw columns: what kind each is, and its values.
+
+A CSV file is text, so each of its columns is looked at whole: numeric when every
+value is a number, boolean when every one is true or false, datetime when every one is
+an ISO date; else categorical. Parquet says its types itself. With a model at hand its
+own kinds are asked for instead, and a value that does not fit is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.columns import Values, seconds
+from models.errors import DataError, nearest
+from models.output import Label
+from trainer.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: What people write where a number is missing (an empty field always is).
+MISSING = frozenset({"NA", "N/A", "#N/A", "null", "NULL", "None"})
+_TRUTH = {"true": 1.0, "false": 0.0}
+_DATE = r"^\d{4}-\d{2}-\d{2}([T ].*)?$"
+
+
+def dataset(
+    frame: pl.DataFrame,
+    target: str | None,
+    kinds: dict[str, str] | None,
+    nullable: frozenset[str] = frozenset(),
+) -> Dataset:
+    """Make a data set of a frame.
+
+    Without `kinds` every column but the target is an input, its kind inferred. With
+    `kinds` exactly those are inputs: further columns are ignored, an absent one is
+    missing where it is `nullable`, else a DataError. The same holds for the target.
+    """
+    if not len(frame):
+        raise DataError("there are no rows, only a header")
+    names = frame.columns
+    if target is not None and target not in names:
+        raise DataError(
+            f"there is no target column '{target}'{nearest(target, names)}; "
+            f"the columns are {', '.join(names[:20])}"
+        )
+    labels = None if target is None else labels_of(frame[target])
+    if kinds is None:
+        kinds = {n: infer_kind(frame[n]) for n in names if n != target}
+        if not kinds:
+            raise DataError(f"there is no column besides the target '{target}'")
+    inputs: dict[str, Values] = {}
+    for name, kind in kinds.items():
+        if name in names:
+            inputs[name] = values_of(frame[name], kind)
+        elif name in nullable:
+            inputs[name] = absent(kind, len(frame))
+        else:
+            raise DataError(f"column '{name}' is missing{nearest(name, names)}")
+    return Dataset(inputs, kinds, target or "", labels)
+
+
+def absent(kind: str, n: int) -> Values:
+    """Return a column without a value."""
+    return [None] * n if kind == "categorical" else np.full(n, np.nan)
+
+
+def infer_kind(column: pl.Series) -> str:
+    """Return the kind of a column, from its type or, where it is text, its values."""
+    import polars as pl
+
+    kind = column.dtype
+    if kind == pl.String:
+        return _infer_text(column)
+    if kind.is_numeric():
+        return "numeric"
+    if kind == pl.Boolean:
+        return "boolean"
+    if kind in (pl.Date, pl.Datetime):
+        return "datetime"
+    if kind in (pl.Categorical, pl.Enum):
+        return "categorical"
+    if kind == pl.Null:
+        return "numeric"
+    raise DataError(
+        f"column '{column.name}' holds {kind}; expected numbers, text, booleans, dates"
+    )
+
+
+def _infer_text(column: pl.Series) -> str:
+    present = _present(column)
+    if not len(present):
+        return "numeric"
+    if not _numbers(present).is_null().any():
+        return "numeric"
+    if present.str.to_lowercase().is_in(list(_TRUTH)).all():
+        return "boolean"
+    if present.str.contains(_DATE).all() and _are_dates(present):
+        return "datetime"
+    return "categorical"
+
+
+def _are_dates(present: pl.Series) -> bool:
+    try:
+        for text in present.unique():
+            seconds(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _present(column: pl.Series) -> pl.Series:
+    """Return the values of a text column that are not missing."""
+    return column.filter(~column.is_null() & ~column.is_in(["", *MISSING]))
+
+
+def _numbers(text: pl.Series) -> pl.Series:
+    import polars as pl
+
+    return text.str.strip_chars().cast(pl.Float64, strict=False)
+
+
+def values_of(column: pl.Series, kind: str) -> Values:
+    """Return the raw values of a column as a kind; DataError if they are not that."""
+    import polars as pl
+
+    if kind == "categorical":
+        texts: list[str | None] = column.cast(pl.String).to_list()
+        return [text or None for text in texts]
+    is_text = column.dtype == pl.String
+    if kind == "datetime":
+        return _datetimes(column, is_text)
+    if kind == "boolean":
+        return _booleans(column, is_text)
+    return _floats(column, is_text)
+
+
+def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
+    import polars as pl
+
+    if is_text:
+        numbers = _numbers(column)
+        missing = column.is_null() | column.is_in(["", *MISSING])
+        _refuse(column, numbers.is_null() & ~missing, "a number", "text")
+    else:
+        numbers = column.cast(pl.Float64, strict=False)
+        _refuse(column, numbers.is_null() & ~column.is_null(), "a number", column.dtype)
+    _refuse(column, numbers.is_nan(), "a number (leave it empty if missing)", "NaN")
+    _refuse(column, numbers.is_infinite(), "a finite number", "infinity")
+    floats: NDArray[np.float64] = numbers.fill_null(np.nan).to_numpy()
+    return np.array(floats)
+
+
+def _booleans(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
+    import polars as pl
+
+    if not is_text:
+        return _floats(column.cast(pl.Int8, strict=False), False)
+    lower = column.str.to_lowercase()
+    numbers = lower.replace_strict(_TRUTH, default=None, return_dtype=pl.Float64)
+    missing = column.is_null() | column.is_in(["", *MISSING])
+    _refuse(column, numbers.is_null() & ~missing, "true or false", "other text")
+    return np.array(numbers.fill_null(np.nan).to_numpy())
+
+
+def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
+    import polars as pl
+
+    if is_text:
+        missing = column.is_null() | column.is_in(["", *MISSING])
+        parsed: dict[str, float] = {}
+        for text in column.filter(~missing).unique():
+            try:
+                parsed[text] = seconds(text)
+            except ValueError:
+                _refuse(column, column == text, "an ISO 8601 date", "other text")
+        moments = column.replace_strict(parsed, default=None, return_dtype=pl.Float64)
+        return np.array(moments.fill_null(np.nan).to_numpy())
+    if column.dtype not in (pl.Date, pl.Datetime):
+        _refuse(column, ~column.is_null(), "a date", column.dtype)
+    moments = column.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64) / 1e6
+    return np.array(moments.fill_null(np.nan).to_numpy())
+
+
+def labels_of(column: pl.Series) -> Sequence[Label | None]:
+    """Return a target's values as they are spelled: numbers only if all are plain.
+
+    Text that is not the canonical spelling of a number ("007", "1.50") stays text.
+    """
+    import polars as pl
+
+    if column.dtype != pl.String:
+        plain = column.cast(pl.String) if column.dtype in _textual() else column
+        values: list[Label | None] = plain.to_list()
+        bad = [
+            n for n, v in enumerate(values) if isinstance(v, float) and not _finite(v)
+        ]
+        if bad:
+            raise DataError(
+                f"target '{column.name}', row {bad[0] + 1}: expected a finite number, "
+                f"found {values[bad[0]]}"
+            )
+        return values
+    texts: list[str | None] = [text or None for text in column.to_list()]
+    distinct = {text for text in texts if text is not None}
+    for kind in (int, float, _truth):
+        try:
+            table = {text: kind(text) for text in distinct}
+        except (ValueError, KeyError):
+            continue
+        if all(_spelled(value) == text for text, value in table.items()):
+            if not all(_finite(v) for v in table.values()):
+                break
+            return [None if text is None else table[text] for text in texts]
+    return texts
+
+
+def _textual() -> tuple[object, ...]:
+    import polars as pl
+
+    return (pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Decimal)
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "false": False}[text]
+
+
+def _spelled(value: Label) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _finite(value: Label) -> bool:
+    return isinstance(value, (str, bool)) or bool(np.isfinite(value))
+
+
+def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:
+    """Raise for the first row where `bad` is true; rows count from 1, as people do."""
+    rows = bad.fill_null(False).arg_true()
+    if len(rows):
+        raise DataError(
+            f"column '{column.name}', row {int(rows[0]) + 1}: "
+            f"expected {expected}, found {found}"
+        )

@@ -1,0 +1,95 @@
+"""May the candidate take over? Only if it is at least as good on the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artefact import Artefact
+from models.errors import InvalidInput
+from models.model import Raw
+from models.output import Classification, Output
+from models.table import TableInput
+from trainer.evaluate import PRIMARY, classification, regression
+
+Policy = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the candidate is promoted, and the sentence that says why."""
+
+    promoted: bool
+    reason: str
+
+
+def decide(
+    policy: Policy,
+    candidate: Artefact,
+    production: Artefact | None,
+    raw: Raw,
+    target: NDArray[Any],
+    measured_on: str,
+) -> Verdict:
+    """Compare the candidate with what serves now, on the candidate's measured rows.
+
+    `target` is class numbers in the candidate's order, or values.
+    """
+    if policy == "never":
+        return Verdict(False, "--promote never")
+    if policy == "always":
+        return Verdict(True, "--promote always")
+    if production is None:
+        return Verdict(True, "no version is in production yet")
+    problem = _incomparable(candidate, production)
+    if problem:
+        return Verdict(False, f"cannot be compared with production: {problem}")
+    name = PRIMARY[candidate.manifest.task]
+    new = candidate.manifest.metrics[name]
+    try:
+        old = _figures(production, candidate.manifest.output, raw, target)[name]
+    except InvalidInput as error:
+        return Verdict(False, f"cannot be compared with production: {error}")
+    figures = (
+        f"{name} {new:.6g} against {old:.6g} of production on the same {measured_on}"
+    )
+    if new <= old:
+        return Verdict(True, f"at least as good: {figures}")
+    return Verdict(False, f"worse: {figures}")
+
+
+def _incomparable(candidate: Artefact, production: Artefact) -> str | None:
+    ours, theirs = candidate.manifest, production.manifest
+    if ours.output.__class__ is not theirs.output.__class__:
+        return f"its task is {theirs.task}, the candidate's {ours.task}"
+    if isinstance(ours.inputs, TableInput) and isinstance(theirs.inputs, TableInput):
+        for column in theirs.inputs.columns:
+            mine = ours.inputs.by_name.get(column.name)
+            if type(mine) is not type(column):
+                return f"it needs the column '{column.name}' as it was"
+        return None
+    if type(ours.inputs) is not type(theirs.inputs):
+        return "one takes a table, the other arrays"
+    if ours.inputs.shape != theirs.inputs.shape:  # type: ignore[union-attr]
+        return "the rows have another shape"
+    return None
+
+
+def _figures(
+    production: Artefact, output: Output, raw: Raw, target: NDArray[Any]
+) -> dict[str, float]:
+    answer = production.model.predict(raw)
+    if not isinstance(output, Classification):
+        return regression(answer["value"], target)
+    theirs = production.manifest.output
+    assert isinstance(theirs, Classification)
+    # Production's probabilities in the candidate's order; a class it lacks gets none.
+    P = np.zeros((len(target), len(output.classes)))
+    column = {label: place for place, label in enumerate(theirs.classes)}
+    for place, label in enumerate(output.classes):
+        if label in column:
+            P[:, place] = answer["probabilities"][:, column[label]]
+    return classification(P, target)

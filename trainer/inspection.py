@@ -1,0 +1,193 @@
+"""What the store holds and what a version says of itself, for `list` and `show`;
+a model asked about a file, for `evaluate` and `predict`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models.artefact import Artefact
+from models.errors import ArtefactCorrupt, ConfigError, DataError
+from models.output import Classification
+from models.store import Store
+from models.table import TableInput
+from trainer import evaluate as figures
+from trainer import targets
+from trainer.data import read_for, take
+
+
+def evaluate(artefact: Artefact, source: str) -> dict[str, float]:
+    """Return the figures of a model on data that holds its target."""
+    manifest = artefact.manifest
+    data = read_for(source, manifest.inputs, manifest.target)
+    if data.target is None:
+        raise DataError(f"{source}: there is no target to compare with")
+    kept = [row for row, label in enumerate(data.target) if label is not None]
+    if not kept:
+        raise DataError(f"{source}: target '{manifest.target}' has no value")
+    labels = [data.target[row] for row in kept]
+    target = targets.encode(manifest.output, labels, manifest.target)  # type: ignore[arg-type]
+    answer = artefact.model.predict(take(data.inputs, np.array(kept, np.intp)))
+    return {**figures.metrics(manifest.output, answer, target), "rows": len(kept)}
+
+
+def predict(artefact: Artefact, source: str, out: Path) -> int:
+    """Write the answer to every row of a file; return how many there are."""
+    import polars as pl
+
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out is a .csv or .parquet file, not '{out}'")
+    data = read_for(source, artefact.manifest.inputs, None)
+    answer = artefact.model.predict(data.inputs)
+    output = artefact.manifest.output
+    columns: dict[str, Any]
+    if isinstance(output, Classification):
+        labels = answer["label"].tolist()
+        if len({type(label) for label in labels}) > 1:
+            labels = [str(label) for label in labels]
+        columns = {"prediction": labels}
+        for place, label in enumerate(output.classes):
+            name = str(label).lower() if isinstance(label, bool) else str(label)
+            columns[f"p_{name}"] = answer["probabilities"][:, place]
+    else:
+        columns = {"prediction": answer["value"]}
+    frame = pl.DataFrame(columns)
+    hidden = out.with_name(f".{out.name}.part")
+    try:
+        if out.suffix == ".csv":
+            frame.write_csv(hidden)
+        else:
+            frame.write_parquet(hidden)
+        hidden.replace(out)
+    finally:
+        hidden.unlink(missing_ok=True)
+    return len(data)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One version in a list."""
+
+    model: str
+    version: int
+    labels: list[str]
+    trained_at: str | None = None
+    task: str | None = None
+    figure: str | None = None
+    sha256: str | None = None
+    problem: str | None = None
+
+
+def versions(store: Store, name: str | None) -> list[Row]:
+    """Return every version of a model, or the newest and the labelled of all."""
+    if name is not None:
+        return [_row(store, name, version) for version in store.require(name)]
+    rows: list[Row] = []
+    for model in store.names():
+        labelled = {label.version for label in store.labels(model).values()}
+        shown = {store.versions(model)[-1], *labelled} & set(store.versions(model))
+        rows += [_row(store, model, version) for version in sorted(shown)]
+    return rows
+
+
+def _row(store: Store, name: str, version: int) -> Row:
+    labels = sorted(k for k, v in store.labels(name).items() if v.version == version)
+    trained_at = None
+    with contextlib.suppress(msgspec.MsgspecError):
+        trained_at = str(store.run(name, version).get("trained_at", "")) or None
+    try:
+        artefact = store.load(name, version)
+    except (ArtefactCorrupt, OSError) as error:
+        return Row(name, version, labels, trained_at, problem=f"damaged: {error}")
+    manifest = artefact.manifest
+    primary = figures.PRIMARY[manifest.task]
+    value = manifest.metrics.get(primary)
+    figure = None if value is None else f"{primary} {value:.4g}"
+    return Row(
+        name, version, labels, trained_at, manifest.task, figure, artefact.sha256
+    )
+
+
+def describe(store: Store, name: str, version: int) -> dict[str, Any]:
+    """Return everything a version says of itself, without the long lists."""
+    artefact = store.load(name, version)
+    manifest: dict[str, Any] = msgspec.to_builtins(artefact.manifest)
+    for long in ("golden", "reference", "history"):
+        del manifest[long]
+    if not isinstance(artefact.manifest.inputs, TableInput):
+        del manifest["inputs"]["center"], manifest["inputs"]["scale"]
+    return {
+        "model": name,
+        "version": version,
+        "sha256": artefact.sha256,
+        "labels": sorted(
+            k for k, v in store.labels(name).items() if v.version == version
+        ),
+        "run": store.run(name, version),
+        **manifest,
+        "parameters": artefact.model.network.parameters.size,
+    }
+
+
+def readable(found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield what `describe` found as headings and lines."""
+    labels = f" ({', '.join(found['labels'])})" if found["labels"] else ""
+    yield (
+        f"{found['model']} version {found['version']}{labels}",
+        [
+            f"sha256 {found['sha256']}",
+            f"trained at {found['run'].get('trained_at', 'an unknown time')}",
+            f"task {found['task']}, target '{found['target']}'",
+        ],
+    )
+    yield "figures", [_pair(k, v) for k, v in found["metrics"].items()]
+    yield "inputs", list(_inputs(found["inputs"]))
+    widths = [str(found["network"]["n_in"])]
+    layers = found["network"]["layers"]
+    widths += [str(layer["n_out"]) for layer in layers if layer["type"] == "linear"]
+    yield "network", [f"{' → '.join(widths)}, {found['parameters']:,} parameters"]
+    data = found["data"]
+    yield (
+        "data",
+        [
+            f"{data['rows']:,} rows: {data['train_rows']:,} trained, "
+            f"{data['validation_rows']:,} chose the epoch, {data['test_rows']:,} kept",
+            f"sha256 {data['sha256']}",
+        ],
+    )
+    yield "why these settings", list(found["recipe"]["reasons"])
+    yield (
+        "settings",
+        [
+            _pair(f"{section}.{key}", value)
+            for section, group in found["config"].items()
+            if isinstance(group, dict)
+            for key, value in group.items()
+        ]
+        + [_pair("seed", found["config"]["seed"])],
+    )
+
+
+def _inputs(inputs: dict[str, Any]) -> Iterator[str]:
+    if inputs["kind"] == "tensor":
+        yield f"x: shape {inputs['shape']}, {inputs['minimum']} to {inputs['maximum']}"
+        return
+    for column in inputs["columns"]:
+        text = f"{column['name']}: {column['kind']}"
+        if column["kind"] == "categorical":
+            names = column["categories"]
+            more = ", …" if len(names) > 6 else ""
+            text += f", {len(names)} categories ({', '.join(names[:6])}{more})"
+        elif column.get("minimum") is not None:
+            text += f", {column['minimum']} to {column['maximum']}"
+        yield text + (", nullable" if column["nullable"] else "")
+
+
+def _pair(name: str, value: Any) -> str:
+    shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{name} {shown}"

@@ -1,0 +1,77 @@
+"""What is minimised, straight from the network's outputs.
+
+Each loss takes logits (or standardised values) Z (B, O), targets T and row weights
+(B,) or None, and gives the weighted mean of the rows' losses with its gradient dZ
+(B, O). From logits both are exact everywhere: there is no log(0) to guard against, so
+no small number biases the loss. The gradient is prediction − target in all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.layers import Array
+
+Targets: TypeAlias = NDArray[Any]
+Weights: TypeAlias = Array | None
+Loss: TypeAlias = Callable[[Array, Targets, Weights], tuple[float, Array]]
+
+
+def binary_cross_entropy(Z: Array, T: Targets, weights: Weights) -> tuple[float, Array]:
+    """Cross-entropy of sigmoid(Z) (B, 1) with T (B,) of 0 and 1.
+
+    −t log s(z) − (1 − t) log(1 − s(z)) = log(1 + e^z) − t z
+    """
+    z = Z[:, 0]
+    t = T.astype(z.dtype)
+    losses = np.logaddexp(z.dtype.type(0), z) - t * z
+    # s(z) = e^(−log(1 + e^−z)), stable on both sides
+    dz = np.exp(-np.logaddexp(z.dtype.type(0), -z)) - t
+    return _weighted(losses, dz[:, None], weights)
+
+
+def softmax_cross_entropy(
+    Z: Array, T: Targets, weights: Weights
+) -> tuple[float, Array]:
+    """Cross-entropy of softmax(Z) (B, C) with class numbers T (B,).
+
+    −log softmax(z)_t = log Σ_j e^z_j − z_t
+    """
+    rows = np.arange(len(Z))
+    shifted = Z - Z.max(axis=1, keepdims=True)
+    exp = np.exp(shifted)
+    total = exp.sum(axis=1, keepdims=True)
+    losses = np.log(total[:, 0]) - shifted[rows, T]
+    exp /= total
+    exp[rows, T] -= 1.0
+    return _weighted(losses, exp, weights)
+
+
+def mean_squared_error(Z: Array, T: Targets, weights: Weights) -> tuple[float, Array]:
+    """Half the squared error of Z (B, 1) from T (B,): (z − t)² / 2."""
+    dz = Z[:, 0] - T.astype(Z.dtype)
+    return _weighted(dz * dz * 0.5, dz[:, None], weights)
+
+
+def row_weights(
+    T: Targets, class_weights: Array | None, sample_weights: Weights
+) -> Weights:
+    """Return one weight a row: its sample weight times the weight of its class."""
+    if class_weights is None:
+        return sample_weights
+    of_class = class_weights[T]
+    return of_class if sample_weights is None else of_class * sample_weights
+
+
+def _weighted(losses: Array, dZ: Array, weights: Weights) -> tuple[float, Array]:
+    """Average the rows, Σ w l / Σ w, and scale the gradient alike."""
+    if weights is None:
+        dZ /= len(losses)
+        return float(losses.mean(dtype=np.float64)), dZ
+    share = weights / weights.sum()
+    dZ *= share[:, None]
+    return float((losses * share).sum(dtype=np.float64)), dZ

@@ -1,0 +1,192 @@
+"""The rules that turn a gradient into a step, in order of increasing complexity.
+
+Each works in place on the flat parameter vector, so a step is a few passes over
+memory and allocates nothing. `state` names the vectors that a rule remembers.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from models.layers import Array
+
+Rule: TypeAlias = Literal[
+    "gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"
+]
+
+
+def clip_by_norm(gradients: Array, limit: float) -> float:
+    """Scale the gradient down to length `limit` if it is longer; return its length.
+
+    Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
+    """
+    norm = math.sqrt(float(np.dot(gradients, gradients)))
+    if norm > limit:
+        gradients *= limit / norm
+    return norm
+
+
+class Optimizer(ABC):
+    """Remembers what its rule needs between steps.
+
+    `decay` is one number a parameter, 1 where weight decay applies and 0 elsewhere
+    (biases and gains are left alone). All rules but AdamW add weight_decay * parameter
+    to the gradient, which is the gradient of an L2 penalty.
+    """
+
+    def __init__(self, n: int, decay: Array, weight_decay: float = 0.0) -> None:
+        self.decay = decay
+        self.weight_decay = weight_decay
+        self.scratch = np.empty(n, decay.dtype)
+        self.steps = 0
+
+    def step(self, parameters: Array, gradients: Array, learning_rate: float) -> None:
+        """Move the parameters one step; the gradients may be written over."""
+        self.steps += 1
+        if self.weight_decay:
+            self._shrink(parameters, gradients, learning_rate)
+        self._move(parameters, gradients, learning_rate)
+
+    def _shrink(self, P: Array, G: Array, learning_rate: float) -> None:
+        np.multiply(P, self.decay, out=self.scratch)
+        self.scratch *= self.weight_decay
+        G += self.scratch
+
+    @abstractmethod
+    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+        """Apply the rule."""
+
+
+class GradientDescent(Optimizer):
+    """p ← p − η g"""
+
+    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+        np.multiply(G, learning_rate, out=self.scratch)
+        P -= self.scratch
+
+
+class Momentum(Optimizer):
+    """v ← μ v + g, p ← p − η v (Polyak 1964): speed gathers along a ravine"""
+
+    def __init__(
+        self, n: int, decay: Array, weight_decay: float = 0.0, momentum: float = 0.9
+    ) -> None:
+        super().__init__(n, decay, weight_decay)
+        self.momentum = momentum
+        self.velocity = np.zeros(n, decay.dtype)
+
+    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+        self.velocity *= self.momentum
+        self.velocity += G
+        np.multiply(self.velocity, learning_rate, out=self.scratch)
+        P -= self.scratch
+
+
+class Nesterov(Momentum):
+    """v ← μ v + g, p ← p − η (g + μ v): the gradient as seen one step ahead
+
+    In the form of Sutskever et al. 2013, "On the importance of initialization and
+    momentum in deep learning".
+    """
+
+    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+        self.velocity *= self.momentum
+        self.velocity += G
+        np.multiply(self.velocity, self.momentum, out=self.scratch)
+        self.scratch += G
+        self.scratch *= learning_rate
+        P -= self.scratch
+
+
+class RMSProp(Optimizer):
+    """s ← ρ s + (1 − ρ) g², p ← p − η g / (√s + ε) (Tieleman and Hinton 2012)"""
+
+    def __init__(
+        self,
+        n: int,
+        decay: Array,
+        weight_decay: float = 0.0,
+        rho: float = 0.9,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(n, decay, weight_decay)
+        self.rho, self.epsilon = rho, epsilon
+        self.square = np.zeros(n, decay.dtype)
+
+    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+        np.multiply(G, G, out=self.scratch)
+        self.scratch *= 1.0 - self.rho
+        self.square *= self.rho
+        self.square += self.scratch
+        np.sqrt(self.square, out=self.scratch)
+        self.scratch += self.epsilon
+        np.divide(G, self.scratch, out=self.scratch)
+        self.scratch *= learning_rate
+        P -= self.scratch
+
+
+class Adam(Optimizer):
+    """Momentum over RMSProp, both corrected for their start at zero
+
+    m ← β₁ m + (1 − β₁) g, s ← β₂ s + (1 − β₂) g²,
+    p ← p − η (m / (1 − β₁ᵗ)) / (√(s / (1 − β₂ᵗ)) + ε)
+
+    Kingma and Ba 2015, "Adam", algorithm 1, with the corrections moved into η and ε
+    as its section 2 ends: one pass less over memory.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        decay: Array,
+        weight_decay: float = 0.0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(n, decay, weight_decay)
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.mean = np.zeros(n, decay.dtype)
+        self.square = np.zeros(n, decay.dtype)
+
+    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+        self.mean *= self.beta1
+        np.multiply(G, 1.0 - self.beta1, out=self.scratch)
+        self.mean += self.scratch
+        self.square *= self.beta2
+        np.multiply(G, G, out=self.scratch)
+        self.scratch *= 1.0 - self.beta2
+        self.square += self.scratch
+        unbias1 = 1.0 - self.beta1**self.steps
+        unbias2 = math.sqrt(1.0 - self.beta2**self.steps)
+        np.sqrt(self.square, out=self.scratch)
+        self.scratch += self.epsilon * unbias2
+        np.divide(self.mean, self.scratch, out=self.scratch)
+        self.scratch *= learning_rate * unbias2 / unbias1
+        P -= self.scratch
+
+
+class AdamW(Adam):
+    """Adam whose weights shrink by themselves: p ← p − η λ p, apart from the gradient
+
+    Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
+    """
+
+    def _shrink(self, P: Array, G: Array, learning_rate: float) -> None:
+        np.multiply(P, self.decay, out=self.scratch)
+        self.scratch *= learning_rate * self.weight_decay
+        P -= self.scratch
+
+
+OPTIMIZERS: dict[Rule, type[Optimizer]] = {
+    "gradient_descent": GradientDescent,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "adamw": AdamW,
+}

@@ -1,0 +1,60 @@
+"""What a person sees while a network trains: a moving line, or one now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from trainer.loop import History, Watcher
+
+#: Seconds between lines where there is no terminal to redraw.
+INTERVAL = 10.0
+
+
+def say(sentence: str) -> None:
+    """Tell the person at the terminal; standard output stays for results."""
+    click.echo(sentence, err=True)
+
+
+@contextmanager
+def progress() -> Iterator[Watcher]:
+    """Give a watcher for the training loop; the bar is gone when it ends."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+
+        def watch(history: History) -> None:
+            live.update(line(history), refresh=True)
+
+        yield watch
+
+
+def _lines() -> Watcher:
+    last = time.monotonic()
+
+    def watch(history: History) -> None:
+        nonlocal last
+        if time.monotonic() - last >= INTERVAL:
+            last = time.monotonic()
+            say(line(history))
+
+    return watch
+
+
+def line(history: History) -> str:
+    """Return the latest epoch in one line."""
+    text = f"epoch {history.epochs:4d}  loss {history.loss[-1]:.5f}"
+    if history.validation_loss:
+        text += (
+            f"  validation {history.validation_loss[-1]:.5f}"
+            f"  best {min(history.validation_loss):.5f} in epoch {history.best_epoch}"
+        )
+    return f"{text}  {history.seconds:.1f} s"

@@ -1,0 +1,136 @@
+"""The settings nobody gave, chosen from the facts of the data, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from models.layers.activations import Function
+from models.output import Task
+from trainer.config import Config, DataConfig, NetworkConfig
+from trainer.optimizers import Rule
+
+#: Below this many rows none can be spared: every row trains, none is held out.
+TOO_FEW_TO_SPLIT = 40
+
+_RATES: dict[Rule, float] = {
+    "gradient_descent": 0.1,
+    "momentum": 0.01,
+    "nesterov": 0.01,
+    "rmsprop": 0.001,
+    "adam": 0.002,
+    "adamw": 0.002,
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe looks at: all rows, those that train, network inputs, the task."""
+
+    rows: int
+    train_rows: int
+    width: int
+    task: Task
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A config without an open setting, and a sentence for each that was chosen."""
+
+    config: Config
+    reasons: list[str]
+
+
+def choose_split(config: Config, rows: int, validation_given: bool) -> Chosen:
+    """Choose how the rows are divided."""
+    given, reasons = config.data, []
+    few = rows < TOO_FEW_TO_SPLIT
+    validation = given.validation_fraction
+    if validation is None:
+        validation = 0.0 if few or validation_given else 0.15
+    test = given.test_fraction
+    if test is None:
+        test = 0.0 if few else 0.15
+    if few:
+        reasons.append(
+            f"{rows} rows are too few to hold any out: all of them train, "
+            "and the figures are training figures"
+        )
+    elif given.test_fraction is None:
+        reasons.append(
+            f"{test:.0%} of the rows are held out for the figures"
+            + (f" and {validation:.0%} choose the epoch" if validation else "")
+        )
+    data = DataConfig(validation_fraction=validation, test_fraction=test)
+    return Chosen(msgspec.structs.replace(config, data=data), reasons)
+
+
+def choose_training(config: Config, facts: Facts) -> Chosen:
+    """Choose the network and its training."""
+    reasons: list[str] = []
+
+    def pick(given: Any, value: Any, why: str) -> Any:
+        if given is not None:
+            return given
+        reasons.append(why)
+        return value
+
+    n = facts.train_rows
+    tiny, small = n < 100, n < 1_000
+    hidden = [64, 64] if small else [256, 128]
+    activation: Function = "relu" if facts.task != "regression" else "mish"
+    net, run = config.network, config.train
+    network = NetworkConfig(
+        hidden=pick(
+            net.hidden, hidden, f"hidden layers {hidden}: the width suits {n:,} rows"
+        ),
+        activation=pick(
+            net.activation,
+            activation,
+            f"activation {activation}: "
+            + (
+                "smooth, since the answer is a smooth number"
+                if activation == "mish"
+                else "cheap, and its gradient does not vanish"
+            ),
+        ),
+        batch_norm=net.batch_norm,
+        dropout=pick(
+            net.dropout,
+            0.0 if small or facts.task == "regression" else 0.2,
+            "dropout 0: few rows or a numeric target gain nothing from it"
+            if small or facts.task == "regression"
+            else "dropout 0.2: enough rows for units to learn alone",
+        ),
+    )
+    rate = (
+        0.01 if tiny and run.optimizer in ("adam", "adamw") else _RATES[run.optimizer]
+    )
+    batch = min(n, 8) if tiny else 32 if small else 64 if n < 10_000 else 256
+    epochs = 500 if tiny else min(max(300_000 // n, 20), 300)
+    chosen_epochs = pick(
+        run.epochs, epochs, f"at most {epochs} epochs: more rows need fewer passes"
+    )
+    patience = max(10, chosen_epochs // 5)
+    train = msgspec.structs.replace(
+        run,
+        learning_rate=pick(
+            run.learning_rate,
+            rate,
+            f"learning rate {rate}: what {run.optimizer} takes at this size",
+        ),
+        batch_size=pick(
+            run.batch_size, batch, f"batches of {batch}: it suits {n:,} rows"
+        ),
+        epochs=chosen_epochs,
+        patience=pick(
+            run.patience,
+            patience,
+            f"patience {patience}: a fifth of the epochs without a better loss",
+        ),
+    )
+    return Chosen(
+        msgspec.structs.replace(config, network=network, train=train), reasons
+    )

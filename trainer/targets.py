@@ -1,0 +1,117 @@
+"""What is learnt: the task, its classes or its scale, and the loss for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import DataError, nearest
+from models.output import Classification, Label, Output, Regression, Task
+from trainer.losses import (
+    Loss,
+    binary_cross_entropy,
+    mean_squared_error,
+    softmax_cross_entropy,
+)
+
+#: A whole-numbered target of more values than this is a quantity, not a class.
+MAX_NUMERIC_CLASSES = 20
+MAX_CLASSES = 1_000
+
+LOSSES: dict[Task, Loss] = {
+    "binary": binary_cross_entropy,
+    "multiclass": softmax_cross_entropy,
+    "regression": mean_squared_error,
+}
+
+
+class Guess(NamedTuple):
+    """The task of a target, and why."""
+
+    task: Task
+    reason: str
+
+
+def guess_task(labels: Sequence[Label], name: str) -> Guess:
+    """Tell the task from the values of the target; DataError if they do not vary."""
+    distinct = set(labels)
+    k = len(distinct)
+    if k < 2:
+        raise DataError(
+            f"target '{name}' has only one value ({next(iter(distinct), None)!r}): "
+            "there is nothing to tell apart"
+        )
+    kind: Task = "binary" if k == 2 else "multiclass"
+    if any(isinstance(label, (str, bool)) for label in distinct):
+        return Guess(kind, f"task {kind}: target '{name}' has {k} classes")
+    whole = all(float(label) == int(label) for label in distinct)
+    if k == 2 or (whole and k <= MAX_NUMERIC_CLASSES and k * 5 <= len(labels)):
+        return Guess(kind, f"task {kind}: target '{name}' takes {k} whole values")
+    return Guess("regression", f"task regression: target '{name}' takes {k} numbers")
+
+
+def make_output(
+    task: Task, labels: Sequence[Label], train: NDArray[np.intp], name: str
+) -> Output:
+    """Return the output of a task: classes of all rows, or the scale of training rows.
+
+    DataError where the target does not suit the task.
+    """
+    if task == "regression":
+        values = numbers(labels, name)
+        std = float(values[train].std())
+        if not std > 0:
+            raise DataError(f"target '{name}' has only one value: nothing to predict")
+        return Regression(float(values[train].mean()), std)
+    classes = sorted(set(labels), key=lambda label: (isinstance(label, str), label))
+    if len(classes) < 2 or (task == "binary" and len(classes) != 2):
+        raise DataError(
+            f"target '{name}' has {len(classes)} classes, which is not a {task} task"
+        )
+    if len(classes) > MAX_CLASSES:
+        raise DataError(
+            f"target '{name}' has {len(classes)} classes, more than {MAX_CLASSES}; "
+            "for a numeric target say --task regression"
+        )
+    return Classification(tuple(classes))
+
+
+def numbers(labels: Sequence[Label], name: str) -> NDArray[np.float64]:
+    """Return a numeric target; DataError where it is text."""
+    for row, label in enumerate(labels, 1):
+        if isinstance(label, str):
+            try:
+                number = float(label)
+            except ValueError:
+                number = np.nan
+            if not np.isfinite(number):
+                raise DataError(
+                    f"target '{name}', row {row}: expected a finite number, found text"
+                )
+    return np.array([float(label) for label in labels])
+
+
+def encode(output: Output, labels: Sequence[Label], name: str) -> NDArray[Any]:
+    """Return what figures are computed from: class numbers, or values."""
+    if isinstance(output, Regression):
+        return numbers(labels, name)
+    code = {label: number for number, label in enumerate(output.classes)}
+    spelled = {str(label): number for label, number in code.items()}
+    codes = [code.get(label, spelled.get(str(label), -1)) for label in labels]
+    if -1 in codes:
+        row = codes.index(-1)
+        raise DataError(
+            f"target '{name}', row {row + 1}: there is no class "
+            f"{labels[row]!r}{nearest(str(labels[row]), spelled)}"
+        )
+    return np.array(codes, np.intp)
+
+
+def standard(output: Output, encoded: NDArray[Any]) -> NDArray[Any]:
+    """Return what the loss compares with: class numbers, or standard units."""
+    if isinstance(output, Regression):
+        return ((encoded - output.mean) / output.std).astype(np.float32)
+    return encoded

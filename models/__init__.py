@@ -1,0 +1,1 @@
+"""What a model is: everything that training and serving must agree on."""

@@ -26,11 +26,11 @@ import numpy as np
 from numpy.lib import format as npy
 
 from models.errors import ArtefactCorrupt, InvalidInput
-from models.layers import Array
 from models.model import Inputs, Model
 from models.network import Network, NetworkSpec, sizes
 from models.output import Output, Task
 from models.reference import Reference
+from models.types import Array
 
 FORMAT = 1
 MANIFEST = "manifest.json"

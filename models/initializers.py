@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from models.layers.base import Array
+from models.types import Array
 
 Initializer: TypeAlias = Literal["he", "glorot", "zeros"]
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InvalidInput
-from models.layers import Array
 from models.network import Network
 from models.output import Answer, Output
 from models.rows import TableDecoder, TensorDecoder, decoder_for
 from models.table import Columns, TableInput
 from models.tensor import TensorInput
+from models.types import Array
 
 Inputs: TypeAlias = TableInput | TensorInput
 #: Raw rows: columns of a table, or one array (n, …).

@@ -21,7 +21,6 @@ from models.initializers import Initializer
 from models.layers import (
     ActivationSpec,
     AnyLayerSpec,
-    Array,
     BatchNormSpec,
     DropoutSpec,
     Layer,
@@ -29,8 +28,8 @@ from models.layers import (
     build,
 )
 from models.layers.activations import Function
-from models.layers.base import Shape
 from models.layers.linear import Width
+from models.types import Array, Shape
 
 #: Rows that `predict` takes at once, so that its memory does not grow with the table.
 CHUNK = 8192

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.layers import Array
+from models.types import Array
 
 #: A class as it stood in the training data.
 Label: TypeAlias = bool | int | float | str

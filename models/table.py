@@ -28,7 +28,7 @@ from models.columns import (
     Texts,
     Values,
 )
-from models.layers import Array
+from models.types import Array
 
 #: Raw values by column name, all of one length.
 Columns: TypeAlias = Mapping[str, Values]

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.layers import Array
+from models.types import Array
 
 #: Standard deviations beyond which a value is only "very far": what comes out of the
 #: network stays finite.

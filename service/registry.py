@@ -118,6 +118,9 @@ class Registry:
         """Look at the store, load what is new, and swap the catalogue."""
         try:
             names = self.store.names()
+            if self.catalogue and not names:
+                # More likely a volume that is not there than a wish to serve nothing.
+                raise FileNotFoundError(f"no model in {self.store.root} any more")
             catalogue = dict(self.catalogue)
             for name in names:
                 entry = self._entry(name)
@@ -196,7 +199,10 @@ class Registry:
 
         def loop() -> None:
             while not stop.wait(seconds):
-                self.refresh()
+                try:
+                    self.refresh()
+                except Exception as error:  # whatever it is, the next look may do
+                    self._report_unreadable(repr(error))
 
         threading.Thread(target=loop, name="store-watcher", daemon=True).start()
         return stop

@@ -125,8 +125,10 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 
 def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each variable that is almost one of ours."""
-    known = {setting.variable for setting in table()}
-    for variable in sorted(set(environment) - known):
-        hint = nearest(variable, known) if variable.startswith(PREFIX) else ""
-        if hint:
-            yield f"there is no {variable}{hint}"
+    known = {setting.variable.removeprefix(PREFIX) for setting in table()}
+    for variable in sorted(environment):
+        name = variable.removeprefix(PREFIX)
+        if name == variable or name in known:
+            continue
+        if hint := nearest(name, known):
+            yield f"there is no {variable}" + hint.replace("'", f"'{PREFIX}", 1)

@@ -44,8 +44,8 @@ class NetworkConfig(_Section, frozen=True):
         Function | None, Meta(description="Function of the hidden units.")
     ] = None
     batch_norm: Annotated[
-        bool, Meta(description="Normalise each hidden layer over the batch.")
-    ] = False
+        bool | None, Meta(description="Normalise each hidden layer over the batch.")
+    ] = None
     dropout: Annotated[
         Fraction | None,
         Meta(description="Share of hidden units silenced while training."),

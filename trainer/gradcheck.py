@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.layers import Array
 from models.layers.activations import FUNCTIONS
 from models.network import Network, NetworkSpec, mlp
+from models.types import Array
 from trainer.losses import (
     Loss,
     Targets,

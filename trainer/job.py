@@ -134,7 +134,7 @@ def new_network(prepared: Prepared, rng: np.random.Generator) -> Network:
         mlp(
             widths,
             config.activation,
-            batch_norm=config.batch_norm,
+            batch_norm=bool(config.batch_norm),
             dropout=config.dropout or 0.0,
         )
     )

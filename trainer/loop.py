@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from models.errors import TrainingDiverged
-from models.layers import Array
 from models.network import Network
+from models.types import Array
 from trainer.config import TrainConfig
 from trainer.losses import Loss, Targets, Weights
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm

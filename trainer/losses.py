@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.layers import Array
+from models.types import Array
 
 Targets: TypeAlias = NDArray[Any]
 Weights: TypeAlias = Array | None

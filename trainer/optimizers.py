@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from models.layers import Array
+from models.types import Array
 
 Rule: TypeAlias = Literal[
     "gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"

@@ -91,7 +91,8 @@ def prepare(
         raise DataError("no column varies in the training rows: nothing to learn from")
     output = targets.make_output(task, labels, split.train, name)
     coded = targets.encode(output, labels, name)
-    facts = Facts(len(data), len(split.train), inputs.width, task)
+    image = isinstance(inputs, TensorInput) and len(inputs.shape) > 1
+    facts = Facts(len(split.train), task, image)
     choice = choose_training(choice.config, facts)
     reasons += choice.reasons
     for sentence in [*_notes(inputs), *reasons]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from models.layers.activations import Activation, ActivationSpec
-from models.layers.base import Array, Layer, LayerSpec
+from models.layers.base import Layer, LayerSpec
 from models.layers.dropout import Dropout, DropoutSpec
 from models.layers.linear import Linear, LinearSpec
 from models.layers.normalization import BatchNorm, BatchNormSpec
+from models.types import Array
 
 #: Every layer a manifest may name; msgspec tells them apart by their tag.
 AnyLayerSpec: TypeAlias = LinearSpec | ActivationSpec | BatchNormSpec | DropoutSpec

@@ -12,7 +12,8 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from models.layers.base import Array, Layer, LayerSpec
+from models.layers.base import Layer, LayerSpec
+from models.types import Array
 
 Function: TypeAlias = Literal[
     "identity",

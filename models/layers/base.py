@@ -10,14 +10,12 @@ that an optimizer is one pass over one vector, and a snapshot is one copy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[np.floating[Any]]
-Shape: TypeAlias = tuple[int, ...]
+from models.types import Array, Shape
 
 
 class LayerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar
 import msgspec
 import numpy as np
 
-from models.layers.base import Array, Layer, LayerSpec
+from models.layers.base import Layer, LayerSpec
+from models.types import Array
 
 
 class DropoutSpec(LayerSpec, tag="dropout", frozen=True):

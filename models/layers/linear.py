@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 
 from models.initializers import INITIALIZERS, Initializer
-from models.layers.base import Array, Layer, LayerSpec
+from models.layers.base import Layer, LayerSpec
+from models.types import Array
 
 Width = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 

@@ -12,8 +12,9 @@ from typing import Annotated, ClassVar
 import msgspec
 import numpy as np
 
-from models.layers.base import Array, Layer, LayerSpec
+from models.layers.base import Layer, LayerSpec
 from models.layers.linear import Width
+from models.types import Array
 
 
 class BatchNormSpec(LayerSpec, tag="batch_norm", frozen=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from flask import Response, current_app, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from models.errors import InvalidInput, VersionNotFound
 from models.rows.json import parse, plain
@@ -29,11 +30,24 @@ def body() -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise Unsupported("the body must not be compressed")
-    return request.get_data(cache=False)
+    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    length = request.content_length
+    if length is not None and length > limit:
+        raise RequestEntityTooLarge
+    if length is None and "wsgi.input_terminated" not in request.environ:
+        return b""
+    # Werkzeug's own stream would cut a chunked body at the limit without a word.
+    read = limit + 1 if length is None else length
+    raw: bytes = request.environ["wsgi.input"].read(read)
+    if len(raw) > limit:
+        raise RequestEntityTooLarge
+    return raw
 
 
 def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
     """Decode a request body; InvalidInput where its outline is not the dialect's."""
+    if not raw:
+        raise InvalidInput("the body is empty, expected a JSON object")
     try:
         return parse(decoder, raw)
     except msgspec.ValidationError as error:

@@ -1,0 +1,132 @@
+"""The whole path in one go: train the digits model, serve it, ask it, stop.
+
+`make demo` runs it; `make serve` adds --keep, which leaves the server running. It uses
+the two commands as anybody would, in processes of their own, and only the standard
+library to talk to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = ROOT / "artefacts"
+COMMANDS = Path(sys.executable).parent
+SHADES = " ░▒▓█"
+ASKED = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave the server running")
+    parser.add_argument("--port", type=int, default=8080)
+    arguments = parser.parse_args()
+    environment = {**os.environ, "GLASSNET_STORE": str(STORE)}
+    trained = train(environment)
+    port = free_port(arguments.port)
+    address = f"http://127.0.0.1:{port}"
+    environment |= {"GLASSNET_BIND": f"127.0.0.1:{port}"}
+    if not arguments.keep:
+        environment |= {"GLASSNET_DRAIN_SECONDS": "0", "GLASSNET_LOG_LEVEL": "error"}
+    server = subprocess.Popen([COMMANDS / "service", "run"], env=environment)
+    try:
+        wait_until_ready(server, address)
+        ask(address)
+        accuracy = trained["metrics"]["accuracy"]
+        print(
+            f"\ndigits version {trained['version']}: held-out accuracy {accuracy:.1%}, "
+            f"served at {address}/v1/models/digits:predict"
+        )
+        if arguments.keep:
+            print("Ctrl-C stops it.")
+            server.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if server.poll() is None:
+            server.send_signal(signal.SIGTERM)
+        server.wait(60)
+
+
+def train(environment: dict[str, str]) -> dict[str, Any]:
+    """Fit and publish with `trainer fit`, as a scheduled job would."""
+    print("training: trainer fit builtin:digits --model digits\n", flush=True)
+    job = subprocess.run(
+        [COMMANDS / "trainer", "fit", "builtin:digits", "--model", "digits", "--json"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    # 3: trained, but what serves already is better. That is served then.
+    if job.returncode not in (0, 3):
+        sys.exit(job.returncode)
+    result: dict[str, Any] = json.loads(job.stdout)
+    return result
+
+
+def free_port(wanted: int) -> int:
+    """Return the wanted port, or any free one where that is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    sys.exit("there is no free port")
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
+    """Poll the readiness probe, as an orchestrator does."""
+    for _ in range(300):
+        if server.poll() is not None:
+            sys.exit(f"the server ended with {server.returncode}")
+        try:
+            urllib.request.urlopen(f"{address}/v2/health/ready", timeout=1)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    sys.exit("the server did not become ready within 30 s")
+
+
+def ask(address: str) -> None:
+    """Send real digits by HTTP and print what came back."""
+    with np.load(ROOT / "trainer" / "data" / "digits.npz") as data:
+        chosen = np.random.default_rng().choice(len(data["X"]), ASKED, replace=False)
+        images, truth = data["X"][chosen], data["y"][chosen]
+    request = urllib.request.Request(
+        f"{address}/v1/models/digits:predict",
+        json.dumps({"instances": images.tolist()}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        predictions = json.load(reply)["predictions"]
+    print(f"\nasking {address} about {ASKED} handwritten digits:\n")
+    for row in range(images.shape[1]):
+        print("  ".join(shade(image[row]) for image in images))
+    said = [f"{p['label']} ({max(p['probabilities']):.0%})" for p in predictions]
+    print("  ".join(f"says {text:<11}" for text in said))
+    print("  ".join(f"is   {digit!s:<11}" for digit in truth))
+
+
+def shade(pixels: np.ndarray) -> str:
+    """Return a row of grey levels 0..16 as characters, two a pixel."""
+    return "".join(SHADES[min(int(p) * len(SHADES) // 17, 4)] * 2 for p in pixels)
+
+
+if __name__ == "__main__":
+    main()

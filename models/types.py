@@ -1,0 +1,11 @@
+"""The array types that everything here is written in."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.floating[Any]]
+Shape: TypeAlias = tuple[int, ...]

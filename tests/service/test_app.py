@@ -1,0 +1,151 @@
+"""The application around the routes: ids, logs, counts, and the one error shape."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from service import create_app
+from service.settings import Settings
+
+
+def scrape(client: FlaskClient) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text = client.get("/metrics").get_data(as_text=True)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def fresh(served: Path) -> FlaskClient:
+    """A client of an application of its own, whose counts start at nothing."""
+    return create_app(Settings(store=str(served))).test_client()
+
+
+def test_an_id_is_echoed_or_made(client: FlaskClient) -> None:
+    given = client.get("/v2", headers={"X-Request-Id": "abc-1"})
+    assert given.headers["X-Request-Id"] == "abc-1"
+    made = {client.get("/v2").headers["X-Request-Id"] for _ in range(5)}
+    assert len(made) == 5
+    forged = client.get("/v2", headers={"X-Request-Id": "a b{}"})
+    assert forged.headers["X-Request-Id"] != "a b{}"
+
+
+def test_every_request_is_logged_with_its_id_and_version(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "glassnet.access"):
+        client.post(
+            "/v1/models/xor:predict",
+            json={"instances": [[0, 1]]},
+            headers={"X-Request-Id": "r1"},
+        )
+    (record,) = caplog.records
+    seen: dict[str, Any] = vars(record)
+    assert seen["request_id"] == "r1"
+    assert (seen["model"], seen["version"], seen["status"]) == ("xor", 1, 200)
+    assert seen["route"] == "/v1/models/<name>:predict"
+
+
+def test_requests_are_counted_by_route_template(fresh: FlaskClient) -> None:
+    for _ in range(3):
+        fresh.post("/v1/models/xor:predict", json={"instances": [[0, 1], [1, 1]]})
+    fresh.post("/v1/models/xor:predict", data="no")
+    fresh.post("/v1/models/nope:predict", data="no")
+    fresh.get("/some/path?with=secrets")
+    fresh.open("/v2", method="BREW")
+    found = scrape(fresh)
+
+    def requests(route: str, method: str, code: int) -> float:
+        labels = (("code", str(code)), ("method", method), ("route", route))
+        return found["glassnet_http_requests_total", labels]
+
+    predict = "/v1/models/<name>:predict"
+    assert requests(predict, "POST", 200) == 3
+    assert requests(predict, "POST", 400) == 1
+    assert requests(predict, "POST", 404) == 1
+    assert requests("unmatched", "GET", 404) == 1
+    assert requests("unmatched", "other", 405) == 1
+    xor = (("model", "xor"), ("version", "1"))
+    assert found["glassnet_inference_rows_total", xor] == 6
+    assert found["glassnet_inference_duration_seconds_count", xor] == 3
+    failed = (("model", "xor"), ("reason", "invalid_input"), ("version", "1"))
+    assert failed not in {labels for _, labels in found}  # JSON never reached a model
+    assert not any("nope" in str(key) or "secrets" in str(key) for key in found)
+
+
+def test_rows_that_do_not_fit_are_failures_of_the_model(fresh: FlaskClient) -> None:
+    fresh.post("/v1/models/xor:predict", json={"instances": [["a", 1]]})
+    failed = (("model", "xor"), ("reason", "invalid_input"), ("version", "1"))
+    assert scrape(fresh)["glassnet_inference_failures_total", failed] == 1
+
+
+def test_probes_and_scrapes_are_not_counted(fresh: FlaskClient) -> None:
+    for path in ("/v2/health/live", "/v2/health/ready", "/metrics"):
+        fresh.get(path)
+    names = {name for name, _ in scrape(fresh)}
+    assert "glassnet_http_requests_total" not in names
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("GET", "/nothing", 404, "no such route"),
+        ("DELETE", "/v2", 405, "this route takes GET"),
+        ("GET", "/v2/models/xor/infer", 405, "this route takes"),
+    ],
+)
+def test_routing_errors_have_the_one_shape(
+    client: FlaskClient, method: str, path: str, status: int, said: str
+) -> None:
+    reply = client.open(path, method=method)
+    assert reply.status_code == status
+    assert reply.content_type == "application/json"
+    assert list(reply.get_json()) == ["error"]
+    assert said in reply.get_json()["error"]
+
+
+def test_a_fault_of_ours_tells_the_id_and_nothing_else(
+    served: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(Settings(store=str(served)))
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise RuntimeError("secret detail")
+
+    reply = app.test_client().get("/broken", headers={"X-Request-Id": "r9"})
+    assert reply.status_code == 500
+    assert reply.get_json() == {"error": "internal error; the log has it as request r9"}
+    assert any(
+        r.exc_info and "secret detail" in str(r.exc_info[1]) for r in caplog.records
+    )
+
+
+def test_an_empty_store_is_not_ready(tmp_path: Path) -> None:
+    client = create_app(Settings(store=str(tmp_path / "none"))).test_client()
+    reply = client.get("/v2/health/ready")
+    assert reply.status_code == 503
+    assert reply.get_json()["error"] == "no model loaded"
+    assert client.get("/v2/health/live").status_code == 200
+    assert client.get("/v1/models").get_json() == {"models": []}
+
+
+def test_the_first_page_names_the_models(client: FlaskClient) -> None:
+    reply = client.get("/").get_json()
+    assert reply["status"] == "alive"
+    assert reply["models"]["xor"] == "/v1/models/xor"
+
+
+def test_two_applications_do_not_share_metrics(app: Flask, fresh: FlaskClient) -> None:
+    fresh.get("/v2")
+    labels = (("code", "200"), ("method", "GET"), ("route", "/v2"))
+    assert scrape(fresh)["glassnet_http_requests_total", labels] == 1

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+
+from service.cli import main
+from service.settings import table
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    with socket.socket() as held:  # bound, but nobody listens
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def test_settings_are_printed_with_their_values() -> None:
+    result = CliRunner().invoke(main, ["settings"], env={"GLASSNET_MAX_ROWS": "77"})
+    assert result.exit_code == 0
+    for setting in table():
+        assert setting.variable in result.output
+    assert "77" in result.output
+
+
+def test_a_bad_setting_is_a_usage_error() -> None:
+    for command in ("settings", "run", "probe"):
+        result = CliRunner().invoke(main, [command], env={"GLASSNET_WORKERS": "x"})
+        assert result.exit_code == 2
+        assert "GLASSNET_WORKERS" in result.output
+
+
+def test_a_probe_of_nothing_fails(unused_port: int) -> None:
+    address = {"GLASSNET_BIND": f"127.0.0.1:{unused_port}"}
+    result = CliRunner().invoke(main, ["probe", "--timeout", "1"], env=address)
+    assert result.exit_code == 1
+    assert "/v2/health/ready" in result.output
+
+
+def test_the_probe_imports_neither_numpy_nor_flask() -> None:
+    """It runs every few seconds in a container."""
+    code = (
+        "import sys, service.cli;"
+        "print({'numpy', 'flask', 'prometheus_client', 'gunicorn'} & set(sys.modules))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "set()"

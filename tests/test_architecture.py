@@ -1,0 +1,133 @@
+"""The arrows between packages, and the shape of the code."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("models", "trainer", "service")
+SOURCES = sorted(
+    path for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+)
+#: What each package may import besides the standard library and itself.
+ALLOWED = {
+    "models": {"numpy", "msgspec"},
+    "trainer": {
+        "models",
+        "numpy",
+        "msgspec",
+        "click",
+        "polars",
+        "rich",
+        "threadpoolctl",
+    },
+    "service": {
+        "models",
+        "numpy",
+        "msgspec",
+        "click",
+        "flask",
+        "werkzeug",
+        "gunicorn",
+        "prometheus_client",
+    },
+}
+#: Third-party packages that one file alone may import.
+ONLY_IN = {
+    "click": {"trainer/cli.py", "trainer/progress.py", "service/cli.py"},
+    "gunicorn": {"service/logging.py", "service/gunicorn_conf.py"},
+}
+#: Protocol-free parts of the service: HTTP must not leak into them.
+WITHOUT_FLASK = {"inference.py", "registry.py", "metrics.py", "settings.py", "drain.py"}
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or ""
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_imports_follow_the_arrows(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    for module in imported(path):
+        top = module.partition(".")[0]
+        if top in sys.stdlib_module_names or top == package:
+            continue
+        assert top in ALLOWED[package], f"{name(path)} imports {module}"
+        if top in ONLY_IN:
+            assert name(path) in ONLY_IN[top], f"{name(path)} imports {module}"
+        if top in ("flask", "werkzeug"):
+            assert path.name not in WITHOUT_FLASK, f"{name(path)} imports {module}"
+
+
+def test_modules_do_not_import_in_circles() -> None:
+    """Each can be imported first, which a circle would not allow."""
+    modules = [
+        name(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        for path in SOURCES
+        if path.name != "gunicorn_conf.py"  # is run by gunicorn, and sets up a process
+    ]
+    code = (
+        "import importlib, sys\n"
+        "def forget():\n"
+        "    for name in [n for n in sys.modules if n.split('.')[0] in PACKAGES]:\n"
+        "        del sys.modules[name]\n"
+        "for module in MODULES:\n"
+        "    forget(); importlib.import_module(module)\n"
+    )
+    header = f"PACKAGES = {PACKAGES!r}\nMODULES = {modules!r}\n"
+    subprocess.run([sys.executable, "-W", "error", "-c", header + code], check=True)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_modules_are_short_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text("utf-8")
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), f"{name(path)} has no docstring"
+    assert text.count("\n") <= 400, f"{name(path)}: does it hold one idea?"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_public_names_are_documented_and_functions_short(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or node.lineno) - node.body[0].lineno + 1
+            assert length <= 70, f"{name(path)}: {node.name} has {length} lines"
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_":
+            assert ast.get_docstring(node), f"{name(path)}: {node.name} is undocumented"
+
+
+def test_every_module_has_its_test() -> None:
+    """tests/ mirrors the packages, one file a module."""
+    covered_elsewhere = {
+        "service/gunicorn_conf.py": "tests/e2e",
+        "service/errors.py": "tests/service/test_app.py",
+        "service/inference.py": "tests/service/test_app.py",
+        "service/metrics.py": "tests/service/test_app.py",
+        "service/drain.py": "tests/e2e",
+        "service/protocols/http.py": "tests/service/protocols",
+        "service/protocols/operators.py": "tests/service/test_app.py",
+    }
+    for path in SOURCES:
+        if path.name == "__init__.py" or name(path) in covered_elsewhere:
+            continue
+        stem = path.stem
+        folder = ROOT / "tests" / path.relative_to(ROOT).parent
+        places = [folder, folder.parent]
+        found = any((place / f"test_{stem}.py").exists() for place in places)
+        assert found, f"{name(path)} has no tests/…/test_{stem}.py"

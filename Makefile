@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test check lint types fmt lock clean
+.PHONY: demo serve test docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
 	$(BIN)/python deploy/demo.py
@@ -18,6 +18,9 @@ test: $(VENV)/.dev  ## Every check and every test.
 	$(BIN)/pytest -n 2
 
 check: lint types
+
+docs: $(VENV)/.dev  ## Rewrite what follows from the code.
+	$(BIN)/python docs/build.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -31,6 +31,8 @@ MAX_CATEGORIES = 100
 DAY, WEEK = 86_400.0, 604_800.0
 #: The mean Gregorian year.
 YEAR = 365.2425 * DAY
+#: The last float before the year 10000, which has no ISO text.
+LAST_SECOND = math.nextafter(253_402_300_800.0, 0.0)
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
@@ -66,13 +68,16 @@ class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Learn from values without NaN; a constant gets scale 0."""
         if not len(values):
             return cls(0.0, 0.0)
-        q25, median, q75 = np.quantile(values, [0.25, 0.5, 0.75])
-        spread = q75 - q25
-        if spread == 0:
-            spread = (values.max() - values.min()) / 2
+        with np.errstate(over="ignore", invalid="ignore"):
+            q25, median, q75 = np.quantile(values, [0.25, 0.5, 0.75])
+            spread = q75 - q25
+            if spread == 0:
+                spread = (values.max() - values.min()) / 2
+            scale = 1.0 / spread if spread > 0 else 0.0
         # A spread that float64 cannot hold, or cannot divide by, is no spread.
-        scale = 1.0 / spread if spread > 0 else 0.0
-        return cls(float(median), float(scale) if math.isfinite(scale) else 0.0)
+        if not np.isfinite([median, spread, scale]).all():
+            return cls(0.0, 0.0)
+        return cls(float(median), float(scale))
 
 
 class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
@@ -210,15 +215,23 @@ AnyColumn: TypeAlias = (
 def seconds(text: str) -> float:
     """Return an ISO 8601 date or date and time as seconds since 1970.
 
-    Without an offset it is taken as UTC. Raises ValueError for anything else.
+    Without an offset it is taken as UTC. Raises ValueError for anything else, and for
+    a moment that in UTC is before the year 1 or after 9999.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp()
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+    return min(moment.timestamp(), LAST_SECOND)
 
 
 def iso(moment: float, has_time: bool) -> str:
-    """Return seconds since 1970 as ISO 8601 text in UTC, the inverse of `seconds`."""
+    """Return seconds since 1970 as ISO 8601 text in UTC, the inverse of `seconds`.
+
+    Midnight is a date alone where the column `has_time` in none of its values.
+    """
     text = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()
-    return text if has_time else text[:10]
+    return text if has_time or moment % DAY else text[:10]

@@ -100,8 +100,8 @@ class Network:
         self.layers: list[Layer] = [build(layer) for layer in spec.layers]
         n_parameters, n_state = sizes(spec)
         self._views(
-            np.zeros(n_parameters, dtype),
-            np.zeros(n_parameters, dtype),
+            np.zeros(n_parameters, dtype),  # parameters
+            np.zeros(n_parameters, dtype),  # gradients
             np.zeros(n_state, dtype),
         )
 

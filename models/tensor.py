@@ -15,6 +15,7 @@ from models.types import Array
 #: network stays finite.
 FAR = 1e4
 
+MAX_DIMENSIONS = 8
 Dimension = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 
 
@@ -29,10 +30,11 @@ class TensorInput(
 
     An image has one scale for all its pixels, so that their relations survive; the
     columns of a matrix have nothing in common, and each has its own. `center` and
-    `scale` are one number or one a feature: (x - center) * scale.
+    `scale` are one number or one a feature: (x - center) * scale. What does not vary
+    has scale 0.
     """
 
-    shape: tuple[Dimension, ...]
+    shape: Annotated[tuple[Dimension, ...], msgspec.Meta(max_length=MAX_DIMENSIONS)]
     minimum: float
     maximum: float
     center: list[float]
@@ -47,17 +49,24 @@ class TensorInput(
                 raise ValueError(
                     f"a tensor of {self.size} features has {len(statistics)} statistics"
                 )
-        self._center = np.asarray(self.center, np.float32)
-        self._scale = np.asarray(self.scale, np.float32)
+        with np.errstate(over="ignore"):
+            self._center = np.asarray(self.center, np.float32)
+            self._scale = np.asarray(self.scale, np.float32)
+        if not (np.isfinite(self._center).all() and np.isfinite(self._scale).all()):
+            raise ValueError("a center or scale is too large for float32")
 
     @classmethod
     def fit(cls, X: NDArray[np.generic]) -> TensorInput:
         """Learn the shape, range and scale of X (n, …)."""
         rows = X.reshape(len(X), -1).astype(np.float64)
-        is_image = X.ndim > 2
-        center = np.atleast_1d(rows.mean(axis=None if is_image else 0))
-        spread = np.atleast_1d(rows.std(axis=None if is_image else 0))
-        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+        axis = None if X.ndim > 2 else 0  # an image, or a matrix
+        center = np.atleast_1d(rows.mean(axis))
+        spread = np.atleast_1d(rows.std(axis))
+        # The spread of a constant is rounding dust, not always 0; and one that float32
+        # cannot divide by is none.
+        varies = (np.ptp(rows, axis) > 0) & (spread > np.finfo(np.float32).tiny)
+        center[~varies] = 0.0
+        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
         return cls(
             shape=X.shape[1:],
             minimum=float(rows.min()),
@@ -79,6 +88,7 @@ class TensorInput(
     def encode(self, X: NDArray[np.generic]) -> Array:
         """Return (n, width) float32 for X (n, …)."""
         rows = X.reshape(len(X), self.size).astype(np.float32)
-        rows -= self._center
-        rows *= self._scale
+        with np.errstate(over="ignore"):
+            rows -= self._center
+            rows *= self._scale
         return np.clip(rows, -FAR, FAR, out=rows)

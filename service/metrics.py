@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.registry import Event, Loaded
@@ -78,13 +79,18 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        Gauge(
+        self.build_info = Gauge(
             f"{PREFIX}_build_info",
             "The version of glassnet that runs.",
             ("version",),
             registry=registry,
             multiprocess_mode="livemax",
-        ).labels(VERSION).set(1)
+        )
+        self.build_info.labels(VERSION).set(1)
+
+    def collectors(self) -> list[MetricWrapperBase]:
+        """Return every metric, for the documentation."""
+        return [m for m in vars(self).values() if isinstance(m, MetricWrapperBase)]
 
     def observe(self, event: Event) -> None:
         """Count what a refresh of the registry did."""

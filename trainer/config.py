@@ -7,6 +7,7 @@ A setting that is not given (None) is chosen from the facts of the data by
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -127,12 +128,23 @@ class Config(_Section, frozen=True):
     seed: Annotated[Seed, Meta(description="Start of every random choice.")] = 42
 
 
+#: Settings that stay open where they are not given: no recipe chooses them.
+OPTIONAL = frozenset({"train.clip_norm"})
+
+
 class Setting(msgspec.Struct, frozen=True):
     """One row of the table, for help and documents."""
 
     key: str
     default: Any
     help: str
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the recipe chooses it when nobody else does."""
+        return self.default is None and self.key not in OPTIONAL
+
+    choices: tuple[str, ...] = ()
 
 
 def settings() -> Iterator[Setting]:
@@ -149,7 +161,19 @@ def _settings(kind: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
             yield from _settings(field.type.cls, key + ".")
         else:
             extra = getattr(field.type, "extra_json_schema", None) or {}
-            yield Setting(key, field.default, extra.get("description", ""))
+            help = extra.get("description", "")
+            yield Setting(key, field.default, help, tuple(_choices(field.type)))
+
+
+def _choices(kind: msgspec.inspect.Type) -> Iterator[str]:
+    """Yield the words a setting may be, where it is one of a few."""
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        yield from map(str, kind.values)
+    elif isinstance(kind, msgspec.inspect.Metadata):
+        yield from _choices(kind.type)
+    elif isinstance(kind, msgspec.inspect.UnionType):
+        for each in kind.types:
+            yield from _choices(each)
 
 
 def load(
@@ -176,7 +200,15 @@ def load(
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
         key = path.strip("`").removeprefix("$.")
-        raise ConfigError(f"setting '{key}': {what[:1].lower()}{what[1:]}") from None
+        hint = _nearest_word(what, key)
+        what = what[:1].lower() + what[1:]
+        raise ConfigError(f"setting '{key}': {what}{hint}") from None
+
+
+def _nearest_word(what: str, key: str) -> str:
+    word = re.fullmatch(r"Invalid enum value '(.*)'", what, re.DOTALL)
+    choices = {setting.key: setting.choices for setting in settings()}.get(key, ())
+    return nearest(word[1], choices) if word else ""
 
 
 def _toml(file: Path) -> dict[str, Any]:
@@ -207,7 +239,9 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _value(text: str) -> Any:
-    """Read a value as TOML would, and what is no TOML as a plain word."""
+    """Read a value as TOML would, `null` as none, and any other word as it stands."""
+    if text in ("null", "none"):
+        return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

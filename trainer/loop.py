@@ -73,6 +73,8 @@ def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
     return rule(len(decay), decay, config.weight_decay, **memory)
 
 
+# What overflows is told as TrainingDiverged, not in NumPy's warnings.
+@np.errstate(over="ignore", invalid="ignore")
 def train(
     network: Network,
     loss: Loss,
@@ -84,7 +86,7 @@ def train(
 ) -> History:
     """Fit the network's parameters in place; every choice of `config` is made.
 
-    Raises TrainingDiverged when a loss is no longer a number.
+    Raises TrainingDiverged when a loss or a parameter is no longer a number.
     """
     assert config.epochs and config.batch_size and config.learning_rate
     optimizer = make_optimizer(network, config)
@@ -115,6 +117,8 @@ def train(
                 clip_by_norm(network.gradients, config.clip_norm)
             optimizer.step(network.parameters, network.gradients, rate)
             summed += value * len(chosen)
+        if not np.isfinite(network.parameters).all():
+            raise TrainingDiverged(_diverged(network, step + 1, rate))
         history.loss.append(summed / n)
         history.learning_rate.append(rate)
         history.seconds = time.perf_counter() - started

@@ -24,7 +24,10 @@ def clip_by_norm(gradients: Array, limit: float) -> float:
 
     Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
     """
-    norm = math.sqrt(float(np.dot(gradients, gradients)))
+    with np.errstate(over="ignore"):
+        norm = math.sqrt(float(np.dot(gradients, gradients)))
+    if math.isinf(norm):  # the square, not the length, is too large for float32
+        norm = float(np.linalg.norm(gradients.astype(np.float64)))
     if norm > limit:
         gradients *= limit / norm
     return norm

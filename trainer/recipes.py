@@ -14,6 +14,8 @@ from trainer.optimizers import Rule
 
 #: Below this many rows none can be spared: every row trains, none is held out.
 TOO_FEW_TO_SPLIT = 40
+#: Of more rows, the part held out for the figures, and that which chooses the epoch.
+SHARE = 0.15
 
 _RATES: dict[Rule, float] = {
     "gradient_descent": 0.1,
@@ -44,23 +46,25 @@ class Chosen:
 
 def choose_split(config: Config, rows: int, validation_given: bool) -> Chosen:
     """Choose how the rows are divided."""
-    given, reasons = config.data, []
+    reasons: list[str] = []
     few = rows < TOO_FEW_TO_SPLIT
-    validation = given.validation_fraction
-    if validation is None:
-        validation = 0.0 if few or validation_given else 0.15
-    test = given.test_fraction
+    test = config.data.test_fraction
     if test is None:
-        test = 0.0 if few else 0.15
-    if few:
+        test = 0.0 if few else SHARE
         reasons.append(
-            f"{rows} rows are too few to hold any out: all of them train, "
-            "and the figures are training figures"
+            f"{rows} rows are too few to hold any out for the figures"
+            if few
+            else f"{test:.0%} of the rows are held out for the figures"
         )
-    elif given.test_fraction is None:
+    validation = config.data.validation_fraction
+    if validation is None:
+        validation = 0.0 if few or validation_given else SHARE
         reasons.append(
-            f"{test:.0%} of the rows are held out for the figures"
-            + (f" and {validation:.0%} choose the epoch" if validation else "")
+            "the validation rows given choose the epoch"
+            if validation_given
+            else f"{rows} rows are too few for any to choose the epoch"
+            if few
+            else f"{validation:.0%} of the rows choose the epoch"
         )
     data = DataConfig(validation_fraction=validation, test_fraction=test)
     return Chosen(msgspec.structs.replace(config, data=data), reasons)
@@ -127,7 +131,7 @@ def choose_training(config: Config, facts: Facts) -> Chosen:
         patience=pick(
             run.patience,
             patience,
-            f"patience {patience}: a fifth of the epochs without a better loss",
+            f"patience {patience}: epochs without a better loss before it stops",
         ),
     )
     return Chosen(

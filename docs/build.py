@@ -1,0 +1,151 @@
+"""Keeps the documents true: `make docs` rewrites them, a test runs it with --check.
+
+Two things follow from the code. The reference (commands, settings, metrics, routes) is
+written whole from what the code declares. A pointer, a link such as
+[`np.matmul(X, self.W, out=Y)`](../models/layers/linear.py#L56), is moved to the line
+that holds its text; a text that no line holds, or two, is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+POINTER = re.compile(r"\[`([^`]+)`\]\((\.\./[\w/]+\.py|[\w/]+\.py)#L(\d+)\)")
+
+
+def main() -> None:
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for path, content in documents():
+        old = path.read_text("utf-8") if path.exists() else ""
+        if old != content:
+            stale.append(path.relative_to(ROOT).as_posix())
+            if not check:
+                path.write_text(content, "utf-8")
+    if check and stale:
+        sys.exit(f"not what the code says: {', '.join(stale)}; run `make docs`")
+
+
+def documents() -> Iterator[tuple[Path, str]]:
+    """Yield every document with its true content."""
+    yield DOCS / "reference.md", reference()
+    for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]:
+        if path.name != "reference.md":
+            yield path, pointed(path)
+
+
+def pointed(path: Path) -> str:
+    """Return a document with every pointer on the line that holds its text."""
+
+    def moved(match: re.Match[str]) -> str:
+        text, target, _ = match.groups()
+        lines = (path.parent / target).read_text("utf-8").splitlines()
+        found = [number for number, line in enumerate(lines, 1) if text in line]
+        if len(found) != 1:
+            where = f"{path.relative_to(ROOT)}: `{text}`"
+            sys.exit(f"{where} stands on {len(found)} lines of {target}, not on one")
+        return f"[`{text}`]({target}#L{found[0]})"
+
+    return POINTER.sub(moved, path.read_text("utf-8"))
+
+
+def reference() -> str:
+    """Return the reference, from the code's own tables."""
+    lines = [
+        "# Reference",
+        "",
+        "Written by `make docs` from the code; do not edit by hand.",
+        "",
+        *commands(),
+        *training_settings(),
+        *service_settings(),
+        *metrics(),
+        *routes(),
+    ]
+    return "\n".join(lines)
+
+
+def commands() -> Iterator[str]:
+    from service.cli import main as service
+    from trainer.cli import main as trainer
+
+    yield from ("## Commands", "")
+    for name, group in (("trainer", trainer), ("service", service)):
+        assert isinstance(group, click.Group)
+        for command in group.commands.values():
+            context = click.Context(command, info_name=f"{name} {command.name}")
+            context.terminal_width = 80
+            yield from (f"### `{name} {command.name}`", "", "```text")
+            yield from (line.rstrip() for line in command.get_help(context).split("\n"))
+            yield from ("```", "")
+    yield "Exit codes of `trainer`: 0 done, 1 failed, 2 wrong usage, 3 trained but the"
+    yield from ("gate refused to promote.", "")
+
+
+def training_settings() -> Iterator[str]:
+    from trainer.config import settings
+
+    yield from ("## Settings of a training run", "")
+    yield "In a TOML file (`--config`) or one by one (`--set key=value`). Where the"
+    yield from (
+        "default is *chosen*, the recipe looks at the data; `trainer show` says why.",
+        "",
+    )
+    yield from ("| key | default | what |", "|---|---|---|")
+    for row in settings():
+        default = "*chosen*" if row.is_chosen else f"`{row.default}`".lower()
+        yield f"| `{row.key}` | {default} | {row.help} |"
+    yield ""
+
+
+def service_settings() -> Iterator[str]:
+    from service.settings import table
+
+    yield from ("## Settings of the service", "", "From the environment.", "")
+    yield from ("| variable | default | what |", "|---|---|---|")
+    for row in table():
+        yield f"| `{row.variable}` | `{row.default}` | {row.help} |"
+    yield ""
+
+
+def metrics() -> Iterator[str]:
+    from service.metrics import Metrics
+
+    yield from ("## Metrics", "", "On `GET /metrics`, summed over the workers.", "")
+    yield from ("| metric | type | labels | what |", "|---|---|---|---|")
+    for collector in sorted(Metrics().collectors(), key=lambda c: str(c._name)):
+        (family,) = collector.describe()
+        suffix = "_total" if family.type == "counter" else ""
+        labels = ", ".join(f"`{label}`" for label in collector._labelnames)
+        name = f"`{family.name}{suffix}`"
+        yield f"| {name} | {family.type} | {labels} | {family.documentation} |"
+    yield ""
+
+
+def routes() -> Iterator[str]:
+    import tempfile
+
+    from service import create_app
+    from service.settings import Settings
+
+    yield from ("## Routes", "")
+    yield from ("| method | path | what |", "|---|---|---|")
+    with tempfile.TemporaryDirectory() as store:
+        app = create_app(Settings(store=store))
+    for rule in sorted(app.url_map.iter_rules(), key=lambda r: (r.rule, r.endpoint)):
+        method = "POST" if "POST" in (rule.methods or ()) else "GET"
+        text = (app.view_functions[rule.endpoint].__doc__ or "").strip().split("\n")[0]
+        path = re.sub(r"<(\w+)>", r"{\1}", rule.rule)
+        yield f"| {method} | `{path}` | {text} |"
+    yield ""
+
+
+if __name__ == "__main__":
+    main()

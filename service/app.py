@@ -5,50 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 import time
-from dataclasses import dataclass
 
 from flask import Flask, Response, g, request
 
 from models.store import Store
 from service import errors
+from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
 from service.protocols import openinference, operators, tfserving
-from service.registry import Event, Registry
+from service.registry import Registry
 from service.settings import Settings, from_environment
 
-log = logging.getLogger("glassnet.service")
 access = logging.getLogger("glassnet.access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 #: Probes and scrapes are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset({"/metrics", "/v2/health/live", "/v2/health/ready"})
-
-
-@dataclass
-class Glassnet:
-    """What the routes share; found as `app.extensions["glassnet"]`."""
-
-    registry: Registry
-    metrics: Metrics
-    inference: Inference
-    watcher: threading.Event | None = None
-
-    def start(self, poll_seconds: float) -> None:
-        """Begin to watch the store; in each worker, after the fork."""
-        for entry in self.registry.catalogue.values():
-            for loaded in entry.versions.values():
-                self.metrics.show(loaded, True)
-        self.registry.observe = self.observe
-        self.registry.refresh()
-        self.watcher = self.registry.watch(poll_seconds)
-
-    def observe(self, event: Event) -> None:
-        """Log and count what a refresh did."""
-        tell(event)
-        self.metrics.observe(event)
 
 
 def build(settings: Settings | None = None) -> Flask:
@@ -62,7 +36,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     metrics = Metrics()
     registry = Registry(Store(settings.store), settings.keep_versions, observe=tell)
-    app.extensions["glassnet"] = Glassnet(
+    app.extensions["glassnet"] = Engine(
         registry, metrics, Inference(metrics, settings.max_rows)
     )
     for routes in (tfserving.routes, openinference.routes, operators.routes):
@@ -71,17 +45,6 @@ def build(settings: Settings | None = None) -> Flask:
     _measure(app, metrics, settings.access_log)
     registry.refresh()
     return app
-
-
-def tell(event: Event) -> None:
-    """Log what a refresh did."""
-    bad = event.result in ("refused", "unreadable")
-    what = f"model {event.model} version {event.version}" if event.model else "store"
-    log.log(
-        logging.ERROR if bad else logging.INFO,
-        f"{what} {event.result}" + (f": {event.detail}" if event.detail else ""),
-        extra={"model": event.model, "version": event.version},
-    )
 
 
 def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 from flask import Response, current_app, g, request
@@ -10,16 +10,14 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from models.errors import InvalidInput, VersionNotFound
 from models.rows.json import parse, plain
+from service.engine import Engine
 from service.errors import Unsupported
 from service.registry import Loaded
 
-if TYPE_CHECKING:
-    from service.app import Glassnet
 
-
-def glassnet() -> Glassnet:
+def engine() -> Engine:
     """Return what this application's routes share."""
-    return cast("Glassnet", current_app.extensions["glassnet"])
+    return cast(Engine, current_app.extensions["glassnet"])
 
 
 def body() -> bytes:
@@ -72,7 +70,7 @@ def find(name: str, version: str | None = None, label: str | None = None) -> Loa
             raise VersionNotFound("a version is a whole number, such as 3")
         # Longer than any version, and than what int() takes without a fight.
         number = int(version[:18])
-    loaded = glassnet().registry.find(name, number, label)
+    loaded = engine().registry.find(name, number, label)
     g.about = {"model": loaded.name, "version": loaded.version}
     return loaded
 

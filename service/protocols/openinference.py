@@ -23,7 +23,7 @@ from models.rows import TableDecoder, TensorDecoder
 from models.table import TableInput
 from service import drain
 from service.metrics import VERSION
-from service.protocols.http import answer, body, decode, description, find, glassnet
+from service.protocols.http import answer, body, decode, description, engine, find
 from service.registry import Loaded
 
 routes = Blueprint("openinference", __name__, url_prefix="/v2")
@@ -88,7 +88,7 @@ def ready() -> Response:
     """Say whether to send requests: a model is loaded, and nobody said to stop."""
     if drain.active():
         return answer({"ready": False, "live": True, "error": "draining"}, 503)
-    if not glassnet().registry.ready:
+    if not engine().registry.ready:
         return answer({"ready": False, "live": True, "error": "no model loaded"}, 503)
     return answer({"ready": True, "live": True})
 
@@ -102,7 +102,7 @@ def metadata(name: str, version: str | None = None) -> Response:
     return answer(
         {
             "name": name,
-            "versions": [str(v) for v in glassnet().registry.entry(name).versions],
+            "versions": [str(v) for v in engine().registry.entry(name).versions],
             "platform": PLATFORM,
             "inputs": list(_inputs(loaded)),
             "outputs": [
@@ -129,7 +129,7 @@ def infer(name: str, version: str | None = None) -> Response:
     loaded = find(name, version)
     asked: InferRequest = decode(_infer_request, body())
     wanted = _wanted(loaded, asked.outputs)
-    found = glassnet().inference.answer(loaded, lambda decoder: _raw(decoder, asked))
+    found = engine().inference.answer(loaded, lambda decoder: _raw(decoder, asked))
     reply: dict[str, Any] = {
         "model_name": name,
         "model_version": str(loaded.version),

@@ -15,7 +15,7 @@ from flask import Blueprint, Response
 from models.errors import InvalidInput
 from models.model import by_row
 from models.table import TableInput
-from service.protocols.http import answer, body, decode, description, find, glassnet
+from service.protocols.http import answer, body, decode, description, engine, find
 from service.registry import Entry, Loaded
 
 routes = Blueprint("tfserving", __name__, url_prefix="/v1/models")
@@ -54,7 +54,7 @@ def predict(
         raise InvalidInput("expected either 'instances' (rows) or 'inputs' (columns)")
     if asked.signature_name not in (None, "", SIGNATURE):
         raise InvalidInput(f"there is one signature only, '{SIGNATURE}'")
-    infer = glassnet().inference.answer
+    infer = engine().inference.answer
     if asked.instances:
         found = infer(loaded, lambda decoder: decoder.rows(asked.instances))
         reply: dict[str, Any] = {"predictions": by_row(found)}
@@ -68,7 +68,7 @@ def predict(
 @routes.get("")
 def models() -> Response:
     """List the names of the loaded models."""
-    return answer({"models": sorted(glassnet().registry.catalogue)})
+    return answer({"models": sorted(engine().registry.catalogue)})
 
 
 @routes.get("/<name>")
@@ -76,7 +76,7 @@ def models() -> Response:
 @routes.get("/<name>/labels/<label>")
 def status(name: str, version: str | None = None, label: str | None = None) -> Response:
     """Say which versions are available, and why one is not."""
-    entry = glassnet().registry.entry(name)
+    entry = engine().registry.entry(name)
     if version is None and label is None:
         states = [_available(v) for v in sorted(entry.versions, reverse=True)]
         states += [_refused(entry, v) for v in sorted(entry.refused, reverse=True)]

@@ -1,8 +1,8 @@
 """One model, one file: a `.npz` that proves itself.
 
     manifest.json      what the model is, and how it came to be
-    parameters.npy     the trained numbers
-    state.npy          running statistics
+    parameters.npy     the trained numbers, a row for each network
+    state.npy          running statistics, likewise
     (zip comment)      sha256 of every byte before it
 
 Writing is deterministic: the same model gives the same bytes, so the sha256 of the
@@ -18,6 +18,7 @@ import hashlib
 import io
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,6 +90,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reference: Reference
     golden: Golden
     arrays: dict[str, ArrayEntry] = {}
+    members: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
     format: int = FORMAT
 
 
@@ -100,17 +102,17 @@ class Artefact(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def dump(manifest: Manifest, network: Network) -> bytes:
-    """Return the bytes of the artefact; its `arrays` are written from the network."""
+def dump(manifest: Manifest, networks: Sequence[Network]) -> bytes:
+    """Return the bytes of the artefact; `arrays` and `members` are the networks'."""
     arrays = {
         name: np.ascontiguousarray(values, "<f4")
-        for name, values in _vectors(network).items()
+        for name, values in _vectors(networks).items()
     }
     entries = {
         name: ArrayEntry("<f4", array.shape, hashlib.sha256(array.data).hexdigest())
         for name, array in arrays.items()
     }
-    manifest = msgspec.structs.replace(manifest, arrays=entries)
+    manifest = msgspec.structs.replace(manifest, arrays=entries, members=len(networks))
     members = {MANIFEST: msgspec.json.encode(manifest)}
     for name, array in arrays.items():
         stream = io.BytesIO()
@@ -119,8 +121,11 @@ def dump(manifest: Manifest, network: Network) -> bytes:
     return _seal(members)
 
 
-def _vectors(network: Network) -> dict[str, Array]:
-    return {"parameters": network.parameters, "state": network.state}
+def _vectors(networks: Sequence[Network]) -> dict[str, Array]:
+    return {
+        "parameters": np.stack([network.parameters for network in networks]),
+        "state": np.stack([network.state for network in networks]),
+    }
 
 
 def _seal(members: dict[str, bytes]) -> bytes:
@@ -155,8 +160,13 @@ def load(data: bytes) -> Artefact:
     manifest = _manifest(members.pop(MANIFEST))
     arrays = _arrays(manifest, members)
     try:
-        network = Network.from_arrays(manifest.network, **arrays)
-        model = Model(manifest.inputs, network, manifest.output)
+        networks = [
+            Network.from_arrays(manifest.network, parameters, state)
+            for parameters, state in zip(
+                arrays["parameters"], arrays["state"], strict=True
+            )
+        ]
+        model = Model(manifest.inputs, networks, manifest.output)
     except (ValueError, TypeError) as error:
         raise ArtefactCorrupt(f"its parts do not fit together: {error}") from None
     _replay(model, manifest.golden)
@@ -208,7 +218,8 @@ def _arrays(manifest: Manifest, members: dict[str, memoryview]) -> dict[str, Arr
         n_parameters, n_state = sizes(manifest.network)
     except (ValueError, TypeError) as error:
         raise ArtefactCorrupt(f"{MANIFEST}: network: {error}") from None
-    expected = {"parameters": (n_parameters,), "state": (n_state,)}
+    n = manifest.members
+    expected = {"parameters": (n, n_parameters), "state": (n, n_state)}
     if {f"{name}.npy" for name in manifest.arrays} != set(members) or set(
         manifest.arrays
     ) != set(expected):
@@ -243,7 +254,7 @@ def _array(name: str, entry: ArrayEntry, raw: memoryview) -> Array:
         raise ArtefactCorrupt(f"{name}: {len(content)} bytes for shape {shape}")
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise ArtefactCorrupt(f"{name}: its digest is not the manifest's")
-    return np.frombuffer(content, dtype)
+    return np.frombuffer(content, dtype).reshape(shape)
 
 
 def _replay(model: Model, golden: Golden) -> None:

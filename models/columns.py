@@ -27,7 +27,9 @@ Texts: TypeAlias = Sequence[str | None]
 Values: TypeAlias = Floats | Texts
 
 #: Categories kept apart; rarer ones are encoded like one never seen.
-MAX_CATEGORIES = 100
+MAX_CATEGORIES = 1_000
+#: Of more categories than this each becomes a learned point, not a number of its own.
+MAX_ONE_HOT = 8
 DAY, WEEK = 86_400.0, 604_800.0
 #: The mean Gregorian year.
 YEAR = 365.2425 * DAY
@@ -181,8 +183,9 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
 class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
     """One of a list of texts; `categories` stand in the order of their encoding.
 
-    Of two categories one number is made (-1 and +1), of more one number each. Missing
-    or never seen is all zeros. `rare` training values were not kept apart.
+    Of two categories one number is made (-1 and +1), of a few one number each, where
+    missing or never seen is all zeros. Of many the number of the category is given, -1
+    for missing or never seen. `rare` training values were not kept apart.
     """
 
     categories: tuple[str, ...]
@@ -203,7 +206,14 @@ class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
         )
 
     @property
+    def embedded(self) -> bool:
+        """Whether it is encoded as the number of its category, for an embedding."""
+        return len(self.categories) > MAX_ONE_HOT
+
+    @property
     def width(self) -> int:
+        if self.embedded:
+            return 1
         return {0: 0, 1: 0, 2: 1}.get(len(self.categories), len(self.categories))
 
 

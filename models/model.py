@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -22,23 +23,30 @@ Raw: TypeAlias = Columns | NDArray[Any]
 
 
 class Model:
-    """Inputs, network and output, ready to answer; threads may share it."""
+    """Inputs, networks and output, ready to answer; threads may share it.
 
-    def __init__(self, inputs: Inputs, network: Network, output: Output) -> None:
-        if inputs.width != network.spec.n_in or network.n_out != output.width:
-            raise ValueError(
-                f"inputs of width {inputs.width} and outputs of width {output.width} "
-                f"around a network of {network.spec.n_in} to {network.n_out}"
-            )
+    Several networks of one kind answer together: the mean of what each says.
+    """
+
+    def __init__(
+        self, inputs: Inputs, networks: Sequence[Network], output: Output
+    ) -> None:
+        for network in networks:
+            if inputs.width != network.spec.n_in or network.n_out != output.width:
+                raise ValueError(
+                    f"inputs of width {inputs.width} and outputs of width "
+                    f"{output.width} around a network of {network.spec.n_in} to "
+                    f"{network.n_out}"
+                )
         self.inputs = inputs
-        self.network = network
+        self.networks = tuple(networks)
         self.output = output
         self.decoder: TableDecoder | TensorDecoder = decoder_for(inputs)
 
     def logits(self, raw: Raw) -> Array:
-        """Return the network's outputs (n, O) for raw rows."""
+        """Return the outputs (E, n, O) of every network for raw rows."""
         X = self.inputs.encode(raw)  # type: ignore[arg-type]
-        return self.network.predict(X)
+        return np.stack([network.predict(X) for network in self.networks])
 
     def predict(self, raw: Raw) -> Answer:
         """Answer raw rows; all numbers of the answer are finite.
@@ -51,7 +59,8 @@ class Model:
         numbers = answer.get("value", answer.get("probabilities"))
         assert numbers is not None
         if not np.isfinite(numbers).all():
-            row = np.flatnonzero(~np.isfinite(numbers.reshape(len(Z), -1)).all(axis=1))
+            rows = numbers.reshape(len(numbers), -1)
+            row = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             raise InvalidInput(
                 f"row {row[0]}: its numbers are too large for this model"
             )

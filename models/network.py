@@ -17,17 +17,12 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from models.initializers import Initializer
 from models.layers import (
-    ActivationSpec,
     AnyLayerSpec,
-    BatchNormSpec,
-    DropoutSpec,
     Layer,
-    LinearSpec,
     build,
 )
-from models.layers.activations import Function
+from models.layers.base import Kind
 from models.layers.linear import Width
 from models.types import Array, Shape
 
@@ -50,40 +45,13 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return width
 
 
-def mlp(
-    widths: Sequence[int],
-    activation: Function = "relu",
-    *,
-    initializer: Initializer | None = None,
-    batch_norm: bool = False,
-    dropout: float = 0.0,
-) -> NetworkSpec:
-    """Describe a multi-layer perceptron such as `mlp([784, 128, 64, 10])`.
-
-    Every hidden layer is linear → batch norm → activation → dropout, the middle and
-    the last as asked; the output layer is linear alone. Weights start by He's rule
-    for the ReLU family and by Glorot's for the symmetric functions, unless told.
-    """
-    symmetric = activation in ("sigmoid", "tanh", "softmax", "identity")
-    start = initializer or ("glorot" if symmetric else "he")
-    layers: list[AnyLayerSpec] = []
-    for n_in, n_out in zip(widths[:-2], widths[1:-1], strict=True):
-        layers.append(LinearSpec(n_in, n_out, start))
-        if batch_norm:
-            layers.append(BatchNormSpec(n_out))
-        layers.append(ActivationSpec(activation))
-        if dropout:
-            layers.append(DropoutSpec(dropout))
-    layers.append(LinearSpec(widths[-2], widths[-1], start))
-    return NetworkSpec(widths[0], tuple(layers))
-
-
 class Block(NamedTuple):
     """Where one layer's numbers lie in the flat vectors, and what people call it."""
 
     name: str
     slice: slice
-    decayed: bool
+    kind: Kind
+    shape: Shape
 
 
 class Network:
@@ -126,15 +94,13 @@ class Network:
         for number, layer in enumerate(self.layers, 1):
             start = at
             views: list[tuple[Array, Array]] = []
-            for shape, decayed in zip(
-                layer.parameter_shapes, layer.decayed, strict=True
-            ):
+            for shape, kind in zip(layer.parameter_shapes, layer.kinds, strict=True):
                 here = slice(at, at + math.prod(shape))
                 views.append(
                     (parameters[here].reshape(shape), gradients[here].reshape(shape))
                 )
                 name = f"layer {number} ({layer.title})"
-                self.blocks.append(Block(name, here, decayed))
+                self.blocks.append(Block(name, here, kind, shape))
                 at = here.stop
             states: list[Array] = []
             for shape in layer.state_shapes:

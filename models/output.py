@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from models.types import Array
@@ -30,6 +31,8 @@ class Classification(
     """The classes in the order of `probabilities`; two of them share one logit."""
 
     classes: tuple[Label, ...]
+    temperature: Annotated[float, Meta(gt=0.0, le=100.0)] = 1.0
+    smoothing: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -73,8 +76,22 @@ class Classification(
         P /= P.sum(axis=1, keepdims=True)
         return P
 
+    def calibrate(self, P: Floats) -> Floats:
+        """Return p^(1/T) / Σ p^(1/T), drawn to the even distribution by `smoothing`.
+
+        Temperature scaling (Guo et al. 2017, arXiv 1706.04599) of a mixture, whose
+        logits are the logarithms of its probabilities.
+        """
+        if self.temperature != 1.0:
+            P = self.probabilities(_logits(P) / self.temperature)
+        if self.smoothing:
+            P = P * (1.0 - self.smoothing) + self.smoothing / len(self.classes)
+        return P
+
     def decode(self, Z: Array) -> Answer:
-        P = self.probabilities(Z)
+        """Answer from the logits (E, n, width) of E networks."""
+        P = np.mean([self.probabilities(each) for each in Z], axis=0)
+        P = self.calibrate(P)
         return {"label": self._labels[P.argmax(axis=1)], "probabilities": P}
 
 
@@ -85,12 +102,24 @@ class Regression(
 
     mean: float
     std: float
+    #: Standard units that no answer leaves: those of the training target.
+    lowest: float = -1e30
+    highest: float = 1e30
     task: ClassVar[Task] = "regression"
     width: ClassVar[int] = 1
     tensors: ClassVar[dict[str, tuple[str, tuple[int, ...]]]] = {"value": ("FP64", ())}
 
     def decode(self, Z: Array) -> Answer:
-        return {"value": Z[:, 0].astype(np.float64) * self.std + self.mean}
+        """Answer from the outputs (E, n, 1) of E networks."""
+        standard = np.clip(Z[:, :, 0], self.lowest, self.highest)
+        value = standard.mean(axis=0, dtype=np.float64)
+        return {"value": value * self.std + self.mean}
+
+
+def _logits(P: Floats) -> Floats:
+    """Return logits that `probabilities` turns into P: (n, 1) for two classes."""
+    L = np.log(np.maximum(P, np.finfo(float).tiny))
+    return L[:, 1:] - L[:, :1] if P.shape[1] == 2 else L
 
 
 Output: TypeAlias = Classification | Regression

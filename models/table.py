@@ -2,7 +2,7 @@
 
 The same code encodes in training and in serving. A row of the matrix is
 
-    [ scaled numbers | 1 where a nullable column is missing | categories ]
+    [ quantities | other scaled numbers | 1 where missing | categories | codes ]
 
 Scaled numbers pass a smooth clip, f(z) = z / sqrt(1 + (z/3)^2), so that no outlier,
 however far, leaves the range the network was trained in (RealMLP, arXiv 2407.04491,
@@ -12,7 +12,7 @@ section 3). A missing number is 0 there: the median.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, TypeAlias, cast
+from typing import ClassVar, NamedTuple, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -38,6 +38,14 @@ CLIP = 3.0
 FAR = 1e100
 
 
+class Layout(NamedTuple):
+    """Quantities, other features, and the sizes of the categories that are codes."""
+
+    quantities: int
+    plain: int
+    categories: tuple[int, ...]
+
+
 class TableInput(
     msgspec.Struct,
     tag="table",
@@ -58,13 +66,23 @@ class TableInput(
         self.by_name = {column.name: column for column in self.columns}
         numeric = [c for c in self.columns if not isinstance(c, CategoricalColumn)]
         self._numeric = numeric
-        scalings = [scaling for column in numeric for scaling in column.scalings]
-        self._center = np.array([s.center for s in scalings])
-        self._scale = np.array([s.scale for s in scalings])
+        features = [
+            (scaling, place == 0 and not isinstance(column, BooleanColumn), column.name)
+            for column in numeric
+            for place, scaling in enumerate(column.scalings)
+        ]
+        # What has a size and not only a side stands first: it gets curves of its own.
+        self._order = sorted(range(len(features)), key=lambda i: not features[i][1])
+        features = [features[i] for i in self._order]
+        self._quantities = sum(quantity for _, quantity, _ in features)
+        self._sources = [name for _, _, name in features]
+        self._center = np.array([scaling.center for scaling, _, _ in features])
+        self._scale = np.array([scaling.scale for scaling, _, _ in features])
         self._flagged = [c for c in numeric if c.nullable and c.scalings]
-        self._categorical = [
+        categorical = [
             c for c in self.columns if isinstance(c, CategoricalColumn) and c.width
         ]
+        self._categorical = sorted(categorical, key=lambda c: c.embedded)
         self._codes: list[dict[str | None, int]] = [
             {text: code for code, text in enumerate(c.categories)}
             for c in self._categorical
@@ -79,10 +97,16 @@ class TableInput(
             + sum(column.width for column in self._categorical)
         )
 
+    @property
+    def layout(self) -> Layout:
+        """How the inputs of the network divide."""
+        codes = [len(c.categories) for c in self._categorical if c.embedded]
+        plain = self.width - self._quantities - len(codes)
+        return Layout(self._quantities, plain, tuple(codes))
+
     def feature_names(self) -> list[str]:
         """Return the column each input of the network comes from, in order."""
-        names = [c.name for c in self._numeric for _ in c.scalings]
-        names += [c.name for c in self._flagged]
+        names = self._sources + [c.name for c in self._flagged]
         return names + [c.name for c in self._categorical for _ in range(c.width)]
 
     def encode(self, columns: Columns) -> Array:
@@ -100,7 +124,9 @@ class TableInput(
             texts = cast(Texts, columns[column.name])
             code = np.fromiter((codes.get(text, -1) for text in texts), np.intp, n)
             known = code >= 0
-            if column.width == 1:
+            if column.embedded:
+                out[:, at] = code
+            elif column.width == 1:
                 out[known, at] = 2.0 * code[known] - 1.0
             else:
                 out[rows[known], at + code[known]] = 1.0
@@ -112,7 +138,7 @@ class TableInput(
         for column in self._numeric:
             raw += column.features(np.asarray(columns[column.name], np.float64))
         with np.errstate(over="ignore"):
-            Z = np.stack(raw, axis=1)
+            Z = np.stack([raw[i] for i in self._order], axis=1)
             Z -= self._center
             Z *= self._scale
         np.clip(Z, -FAR, FAR, out=Z)

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from models.errors import ConfigError, nearest
 from models.layers.activations import Function
+from trainer.groups import Grouping
 from trainer.optimizers import Rule
 from trainer.schedules import Name
 
@@ -84,6 +85,12 @@ class TrainConfig(_Section, frozen=True):
     schedule: Annotated[Name, Meta(description="Course of the learning rate.")] = (
         "cosine"
     )
+    regularization: Annotated[
+        Name, Meta(description="Course of dropout and weight decay.")
+    ] = "constant"
+    rates: Annotated[
+        Grouping, Meta(description="Learning rates by kind of parameter.")
+    ] = "uniform"
     warm_up: Annotated[
         Fraction, Meta(description="Share of the run in which the rate rises.")
     ] = 0.0

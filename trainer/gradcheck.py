@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.architectures import mlp
 from models.layers.activations import FUNCTIONS
-from models.network import Network, NetworkSpec, mlp
+from models.network import Network, NetworkSpec
 from models.types import Array
 from trainer.losses import (
     Loss,

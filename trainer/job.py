@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from models.architectures import mlp
 from models.artefact import (
     Artefact,
     Fingerprint,
@@ -22,7 +23,7 @@ from models.artefact import (
 )
 from models.errors import ArtefactCorrupt, LabelNotFound, ModelNotFound
 from models.model import Model
-from models.network import Network, mlp
+from models.network import Network
 from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows

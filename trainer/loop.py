@@ -15,9 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from models.errors import TrainingDiverged
+from models.layers import Dropout
 from models.network import Network
 from models.types import Array
+from trainer import groups
 from trainer.config import TrainConfig
+from trainer.groups import Grouping
 from trainer.losses import Loss, Targets, Weights
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.schedules import SCHEDULES, warm_up
@@ -59,9 +62,8 @@ Watcher = Callable[[History], None]
 
 def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
     """Return the configured rule over the network's parameters."""
-    decay = np.zeros(len(network.parameters), network.parameters.dtype)
-    for block in network.blocks:
-        decay[block.slice] = block.decayed
+    grouping: Grouping = "realmlp" if config.rates == "realmlp" else "uniform"
+    rates, decay = groups.rates(network, grouping), groups.decay(network, grouping)
     rule = OPTIMIZERS[config.optimizer]
     memory: dict[str, float] = {
         "momentum": {"momentum": config.momentum},
@@ -70,7 +72,7 @@ def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
         "adam": {"beta1": config.beta1, "beta2": config.beta2},
         "adamw": {"beta1": config.beta1, "beta2": config.beta2},
     }.get(config.optimizer, {})
-    return rule(len(decay), decay, config.weight_decay, **memory)
+    return rule(len(decay), decay, config.weight_decay, rates, **memory)
 
 
 # What overflows is told as TrainingDiverged, not in NumPy's warnings.
@@ -91,6 +93,8 @@ def train(
     assert config.epochs and config.batch_size and config.learning_rate
     optimizer = make_optimizer(network, config)
     schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
+    regularization = SCHEDULES[config.regularization]
+    dropouts = [(x, x.rate) for x in network.layers if isinstance(x, Dropout)]
     n, size = len(rows.X), min(config.batch_size, len(rows.X))
     steps_an_epoch = -(-n // size)
     total = config.epochs * steps_an_epoch
@@ -108,6 +112,10 @@ def train(
             weights = None if rows.weights is None else rows.weights[chosen]
             step = (epoch - 1) * steps_an_epoch + number
             rate = config.learning_rate * schedule(step / total)
+            strength = regularization(step / total)
+            optimizer.weight_decay = config.weight_decay * strength
+            for layer, share in dropouts:
+                layer.rate = share * strength
             Z = network.forward(X, training=True, rng=rng)
             value, dZ = loss(Z, rows.T[chosen], weights)
             if not np.isfinite(value):

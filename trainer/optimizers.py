@@ -41,8 +41,15 @@ class Optimizer(ABC):
     to the gradient, which is the gradient of an L2 penalty.
     """
 
-    def __init__(self, n: int, decay: Array, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        n: int,
+        decay: Array,
+        weight_decay: float = 0.0,
+        rates: Array | None = None,
+    ) -> None:
         self.decay = decay
+        self.rates = rates
         self.weight_decay = weight_decay
         self.scratch = np.empty(n, decay.dtype)
         self.steps = 0
@@ -52,7 +59,11 @@ class Optimizer(ABC):
         self.steps += 1
         if self.weight_decay:
             self._shrink(parameters, gradients, learning_rate)
-        self._move(parameters, gradients, learning_rate)
+        factor = self._direct(gradients)
+        self.scratch *= learning_rate * factor
+        if self.rates is not None:
+            self.scratch *= self.rates
+        parameters -= self.scratch
 
     def _shrink(self, P: Array, G: Array, learning_rate: float) -> None:
         np.multiply(P, self.decay, out=self.scratch)
@@ -60,33 +71,38 @@ class Optimizer(ABC):
         G += self.scratch
 
     @abstractmethod
-    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
-        """Apply the rule."""
+    def _direct(self, G: Array) -> float:
+        """Write the direction against which to step; return a factor for its length."""
 
 
 class GradientDescent(Optimizer):
     """p ← p − η g"""
 
-    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
-        np.multiply(G, learning_rate, out=self.scratch)
-        P -= self.scratch
+    def _direct(self, G: Array) -> float:
+        np.copyto(self.scratch, G)
+        return 1.0
 
 
 class Momentum(Optimizer):
     """v ← μ v + g, p ← p − η v (Polyak 1964): speed gathers along a ravine"""
 
     def __init__(
-        self, n: int, decay: Array, weight_decay: float = 0.0, momentum: float = 0.9
+        self,
+        n: int,
+        decay: Array,
+        weight_decay: float = 0.0,
+        rates: Array | None = None,
+        momentum: float = 0.9,
     ) -> None:
-        super().__init__(n, decay, weight_decay)
+        super().__init__(n, decay, weight_decay, rates)
         self.momentum = momentum
         self.velocity = np.zeros(n, decay.dtype)
 
-    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+    def _direct(self, G: Array) -> float:
         self.velocity *= self.momentum
         self.velocity += G
-        np.multiply(self.velocity, learning_rate, out=self.scratch)
-        P -= self.scratch
+        np.copyto(self.scratch, self.velocity)
+        return 1.0
 
 
 class Nesterov(Momentum):
@@ -96,13 +112,12 @@ class Nesterov(Momentum):
     momentum in deep learning".
     """
 
-    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+    def _direct(self, G: Array) -> float:
         self.velocity *= self.momentum
         self.velocity += G
         np.multiply(self.velocity, self.momentum, out=self.scratch)
         self.scratch += G
-        self.scratch *= learning_rate
-        P -= self.scratch
+        return 1.0
 
 
 class RMSProp(Optimizer):
@@ -113,14 +128,15 @@ class RMSProp(Optimizer):
         n: int,
         decay: Array,
         weight_decay: float = 0.0,
+        rates: Array | None = None,
         rho: float = 0.9,
         epsilon: float = 1e-8,
     ) -> None:
-        super().__init__(n, decay, weight_decay)
+        super().__init__(n, decay, weight_decay, rates)
         self.rho, self.epsilon = rho, epsilon
         self.square = np.zeros(n, decay.dtype)
 
-    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+    def _direct(self, G: Array) -> float:
         np.multiply(G, G, out=self.scratch)
         self.scratch *= 1.0 - self.rho
         self.square *= self.rho
@@ -128,8 +144,7 @@ class RMSProp(Optimizer):
         np.sqrt(self.square, out=self.scratch)
         self.scratch += self.epsilon
         np.divide(G, self.scratch, out=self.scratch)
-        self.scratch *= learning_rate
-        P -= self.scratch
+        return 1.0
 
 
 class Adam(Optimizer):
@@ -147,16 +162,17 @@ class Adam(Optimizer):
         n: int,
         decay: Array,
         weight_decay: float = 0.0,
+        rates: Array | None = None,
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
     ) -> None:
-        super().__init__(n, decay, weight_decay)
+        super().__init__(n, decay, weight_decay, rates)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.mean = np.zeros(n, decay.dtype)
         self.square = np.zeros(n, decay.dtype)
 
-    def _move(self, P: Array, G: Array, learning_rate: float) -> None:
+    def _direct(self, G: Array) -> float:
         self.mean *= self.beta1
         np.multiply(G, 1.0 - self.beta1, out=self.scratch)
         self.mean += self.scratch
@@ -169,8 +185,7 @@ class Adam(Optimizer):
         np.sqrt(self.square, out=self.scratch)
         self.scratch += self.epsilon * unbias2
         np.divide(self.mean, self.scratch, out=self.scratch)
-        self.scratch *= learning_rate * unbias2 / unbias1
-        P -= self.scratch
+        return unbias2 / unbias1
 
 
 class AdamW(Adam):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 Schedule: TypeAlias = Callable[[float], float]
-Name: TypeAlias = Literal["constant", "step", "cosine"]
+Name: TypeAlias = Literal["constant", "step", "cosine", "flat_cosine", "coslog4"]
 
 
 def constant(t: float) -> float:
@@ -28,6 +28,19 @@ def cosine(t: float) -> float:
     return (1.0 + math.cos(math.pi * t)) / 2.0
 
 
+def flat_cosine(t: float) -> float:
+    """1 for half the run, then half a cosine to 0."""
+    return 1.0 if t < 0.5 else (1.0 + math.cos(math.pi * (2.0 * t - 1.0))) / 2.0
+
+
+def coslog4(t: float) -> float:
+    """Four waves, each twice as long as the one before, from 0 to 1 and back.
+
+    (1 − cos(2π log2(1 + 15 t))) / 2: RealMLP, arXiv 2407.04491, section 3.
+    """
+    return (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + 15.0 * t))) / 2.0
+
+
 def warm_up(schedule: Schedule, share: float) -> Schedule:
     """Rise in a straight line over the first `share` of the run, then follow."""
     if not share:
@@ -39,4 +52,10 @@ def warm_up(schedule: Schedule, share: float) -> Schedule:
     return warmed
 
 
-SCHEDULES: dict[Name, Schedule] = {"constant": constant, "step": step, "cosine": cosine}
+SCHEDULES: dict[Name, Schedule] = {
+    "constant": constant,
+    "step": step,
+    "cosine": cosine,
+    "flat_cosine": flat_cosine,
+    "coslog4": coslog4,
+}

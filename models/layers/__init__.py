@@ -7,18 +7,29 @@ from typing import Any, TypeAlias
 from models.layers.activations import Activation, ActivationSpec
 from models.layers.base import Layer, LayerSpec
 from models.layers.dropout import Dropout, DropoutSpec
+from models.layers.embeddings import Embeddings, EmbeddingsSpec
 from models.layers.linear import Linear, LinearSpec
 from models.layers.normalization import BatchNorm, BatchNormSpec
+from models.layers.scaling import Scaling, ScalingSpec
 from models.types import Array
 
 #: Every layer a manifest may name; msgspec tells them apart by their tag.
-AnyLayerSpec: TypeAlias = LinearSpec | ActivationSpec | BatchNormSpec | DropoutSpec
+AnyLayerSpec: TypeAlias = (
+    LinearSpec
+    | ActivationSpec
+    | BatchNormSpec
+    | DropoutSpec
+    | ScalingSpec
+    | EmbeddingsSpec
+)
 
 LAYERS: dict[type[LayerSpec], Any] = {
     LinearSpec: Linear,
     ActivationSpec: Activation,
     BatchNormSpec: BatchNorm,
     DropoutSpec: Dropout,
+    ScalingSpec: Scaling,
+    EmbeddingsSpec: Embeddings,
 }
 
 
@@ -37,9 +48,13 @@ __all__ = [
     "BatchNormSpec",
     "Dropout",
     "DropoutSpec",
+    "Embeddings",
+    "EmbeddingsSpec",
     "Layer",
     "LayerSpec",
     "Linear",
     "LinearSpec",
+    "Scaling",
+    "ScalingSpec",
     "build",
 ]

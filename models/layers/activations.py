@@ -8,8 +8,9 @@ whichever is cheaper. All are stable for any finite Z.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import Annotated, ClassVar, Literal, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 
 from models.layers.base import Layer, LayerSpec
@@ -209,19 +210,44 @@ FUNCTIONS: dict[Function, type[Pair]] = {
 
 
 class ActivationSpec(LayerSpec, tag="activation", frozen=True):
-    """The same function on every unit."""
+    """The same function on every unit.
+
+    With `slopes` n each of the n units learns how much of it to take (see below).
+    """
 
     function: Function
+    slopes: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
+
+    def width(self, n_in: int) -> int:
+        if self.slopes not in (0, n_in):
+            raise ValueError(f"an activation of {self.slopes} units is given {n_in}")
+        return n_in
 
 
 class Activation(Layer):
-    """A = a(Z), shape unchanged."""
+    """A = a(Z), or Z + r (a(Z) − Z) with a learned r (O,) that starts at 1.
+
+    The second form is RealMLP's parametric activation (arXiv 2407.04491, appendix A).
+    """
 
     title: ClassVar[str] = "activation"
 
     def __init__(self, spec: ActivationSpec) -> None:
         super().__init__()
         self.function = FUNCTIONS[spec.function]
+        self.parametric = bool(spec.slopes)
+        if self.parametric:
+            self.parameter_shapes = ((spec.slopes,),)
+            self.kinds = ("slope",)
+
+    def bind(
+        self, parameters: list[Array], gradients: list[Array], state: list[Array]
+    ) -> None:
+        (self.r,), (self.dr,) = parameters, gradients
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        if self.parametric:
+            self.r[...] = 1.0
 
     def forward(
         self, X: Array, training: bool, rng: np.random.Generator | None
@@ -229,14 +255,32 @@ class Activation(Layer):
         self.Z = X
         self.A = self._reuse("A", X.shape, X.dtype)
         self.function.forward(X, self.A)
-        return self.A
+        if not self.parametric:
+            return self.A
+        self.bend = self._reuse("bend", X.shape, X.dtype)
+        np.subtract(self.A, X, out=self.bend)
+        Y = self._reuse("Y", X.shape, X.dtype)
+        np.multiply(self.bend, self.r, out=Y)
+        Y += X
+        return Y
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:
         dZ = self._reuse("dZ", dY.shape, dY.dtype)
-        self.function.backward(dY, self.Z, self.A, dZ)
+        if not self.parametric:
+            self.function.backward(dY, self.Z, self.A, dZ)
+            return dZ
+        np.einsum("bo,bo->o", dY, self.bend, out=self.dr)
+        taken = np.multiply(dY, self.r, out=self.bend)
+        self.function.backward(taken, self.Z, self.A, dZ)
+        taken -= dY
+        dZ -= taken
         return dZ
 
     def predict(self, X: Array) -> Array:
         A = np.empty_like(X)
         self.function.forward(X, A)
+        if self.parametric:
+            A -= X
+            A *= self.r
+            A += X
         return A

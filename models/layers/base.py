@@ -10,7 +10,7 @@ that an optimizer is one pass over one vector, and a snapshot is one copy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -26,6 +26,11 @@ class LayerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return n_in
 
 
+Kind: TypeAlias = Literal[
+    "weight", "bias", "gain", "scale", "slope", "wave", "embedding"
+]
+
+
 class Layer(ABC):
     """One differentiable step of a network.
 
@@ -36,8 +41,8 @@ class Layer(ABC):
 
     #: Shapes of the trained numbers, in the order they lie in the flat vector.
     parameter_shapes: tuple[Shape, ...] = ()
-    #: Which of those are matrices that weight decay may shrink.
-    decayed: tuple[bool, ...] = ()
+    #: What each of those is, for those who treat kinds apart (rates, decay, reports).
+    kinds: tuple[Kind, ...] = ()
     #: Shapes of numbers that are measured, not trained (running statistics).
     state_shapes: tuple[Shape, ...] = ()
     #: Kept for reading by people: what this layer is called in reports.

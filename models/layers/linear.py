@@ -36,7 +36,7 @@ class Linear(Layer):
         super().__init__()
         self.spec = spec
         self.parameter_shapes = ((spec.n_in, spec.n_out), (spec.n_out,))
-        self.decayed = (True, False)
+        self.kinds = ("weight", "bias")
 
     def bind(
         self, parameters: list[Array], gradients: list[Array], state: list[Array]

@@ -39,7 +39,7 @@ class BatchNorm(Layer):
         super().__init__()
         self.spec = spec
         self.parameter_shapes = ((spec.n,), (spec.n,))
-        self.decayed = (False, False)
+        self.kinds = ("gain", "bias")
         self.state_shapes = ((spec.n,), (spec.n,))
 
     def bind(

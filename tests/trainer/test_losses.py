@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss, mean_squared_error as squared_error
+from sklearn.metrics import log_loss
+from sklearn.metrics import mean_squared_error as squared_error
 
 from trainer.losses import (
     Loss,

@@ -1,13 +1,30 @@
-"""Which rows train, which choose the epoch, and which are only measured on."""
+"""Which rows train, which choose the epoch, and which are only measured on.
+
+Every row has a place on a circle, drawn from what stands in it and not from where it
+stands in the file. A member of an ensemble measures on one window of the circle, chooses
+its epoch on the next, and trains on the rest; the members' windows lie side by side.
+
+         test   validation
+    ├──────────┼──────────┼───────────────── train ────────────────┤   member 1
+    ─ train ──────────────├──────────┼──────────┼─── train ────────    member 2
+
+So a row that is measured on tonight is measured on in every later run, however the data
+has grown, a version in production has a member that never saw it, and two equal rows are
+never on both sides.
+"""
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.model import Raw
+
 Rows = NDArray[np.intp]
+Places = NDArray[np.float64]
 
 
 class Split(NamedTuple):
@@ -18,34 +35,50 @@ class Split(NamedTuple):
     test: Rows
 
 
-def random_split(
-    n: int,
-    validation: float,
-    test: float,
-    rng: np.random.Generator,
-    strata: NDArray[np.intp] | None = None,
-) -> Split:
-    """Divide n rows at random; with `strata` (one class a row) each class alike.
-
-    Every class keeps at least one training row.
-    """
-    order = rng.permutation(n)
-    if strata is None:
-        groups = [order]
+def places(raw: Raw) -> Places:
+    """Return the place of every row, in [0, 1), from its values."""
+    if isinstance(raw, np.ndarray):
+        columns = list(raw.reshape(len(raw), -1).T)
     else:
-        classes = strata[order]
-        groups = [order[classes == c] for c in np.unique(classes)]
-    parts: tuple[list[Rows], list[Rows], list[Rows]] = ([], [], [])
-    carried = np.zeros(2)
-    for group in groups:
-        # What rounding took from one class is given by the next: shares stay true.
-        wanted = np.array([test, validation]) * len(group) + carried
-        counts = np.floor(wanted + 0.5).astype(int)
-        while counts.sum() >= len(group) and counts.any():
-            counts[counts.argmax()] -= 1
-        carried = wanted - counts
-        n_test, n_held = counts[0], counts.sum()
-        parts[0].append(group[n_held:])
-        parts[1].append(group[n_test:n_held])
-        parts[2].append(group[:n_test])
-    return Split(*(np.sort(np.concatenate(part)) for part in parts))
+        columns = [raw[name] for name in sorted(raw)]
+    n = len(columns[0])
+    mixed = np.full(n, 0x9E3779B97F4A7C15, np.uint64)
+    for column in columns:
+        mixed = _scramble(mixed ^ _bits(column))
+    return mixed.astype(np.float64) / 2.0**64 % 1.0
+
+
+def _bits(column: object) -> NDArray[np.uint64]:
+    if isinstance(column, np.ndarray):
+        floats = column.astype(np.float64) + 0.0  # -0 is 0
+        return np.ascontiguousarray(floats).view(np.uint64)
+    codes: dict[str | None, int] = {}
+    for text in column:  # type: ignore[attr-defined]
+        if text not in codes:
+            codes[text] = zlib.crc32(repr(text).encode())
+    return np.array([codes[text] for text in column], np.uint64)  # type: ignore[attr-defined]
+
+
+def _scramble(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread every bit over all others (splitmix64; Steele et al. 2014)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def split(
+    where: Places, member: int, members: int, validation: float, test: float
+) -> Split:
+    """Return the parts of one member, counted from 0."""
+    turned = (where - member / members) % 1.0
+    measured = turned < test
+    chosen = ~measured & (turned < test + validation)
+    return Split(*(np.flatnonzero(m) for m in (~measured & ~chosen, chosen, measured)))
+
+
+def even(where: Places) -> Places:
+    """Spread places evenly, keeping their order: for rows too few to leave to chance."""
+    spread = np.empty(len(where))
+    spread[np.argsort(where, kind="stable")] = np.arange(len(where)) / len(where)
+    return spread

@@ -50,11 +50,11 @@ class Model:
             answer = self.output.decode(Z)
         numbers = answer.get("value", answer.get("probabilities"))
         assert numbers is not None
-        if not np.isfinite(numbers).all():
-            row = np.flatnonzero(~np.isfinite(numbers.reshape(len(Z), -1)).all(axis=1))
-            raise InvalidInput(
-                f"row {row[0]}: its numbers are too large for this model"
-            )
+        # The logits too: of an infinite one the sigmoid makes a certain 0 or 1.
+        if not (np.isfinite(Z).all() and np.isfinite(numbers).all()):
+            both = np.column_stack([Z, numbers.reshape(len(Z), -1)])
+            row = np.flatnonzero(~np.isfinite(both).all(axis=1))[0]
+            raise InvalidInput(f"row {row}: its numbers are too large for this model")
         return answer
 
     def answer_json(self, rows: bytes | msgspec.Raw) -> list[Any]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.preprocessing import StandardScaler
 
-from models.layers import Array
 from models.tensor import FAR, TensorInput
+from models.types import Array
 
 bounded = settings(deadline=None, max_examples=60)
 #: Numbers that the decoder lets through.

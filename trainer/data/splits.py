@@ -43,7 +43,8 @@ def random_split(
         counts = np.floor(wanted + 0.5).astype(int)
         while counts.sum() >= len(group) and counts.any():
             counts[counts.argmax()] -= 1
-        carried = wanted - counts
+        # But what a class could not give at all is not asked of the next.
+        carried = np.clip(wanted - counts, -0.5, 0.5)
         n_test, n_held = counts[0], counts.sum()
         parts[0].append(group[n_held:])
         parts[1].append(group[n_test:n_held])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.layers import BatchNorm, BatchNormSpec
-from models.layers.base import Array
 from models.network import Network, NetworkSpec, mlp
+from models.types import Array
 from trainer.gradcheck import TOLERANCE, check_gradients
 from trainer.losses import mean_squared_error, softmax_cross_entropy
 

@@ -241,7 +241,7 @@ def seconds(text: str) -> float:
 def iso(moment: float, has_time: bool) -> str:
     """Return seconds since 1970 as ISO 8601 text in UTC, the inverse of `seconds`.
 
-    Midnight is a date alone where the column `has_time` in none of its values.
+    Midnight is written as a date alone, unless the column `has_time`.
     """
     text = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()
     return text if has_time or moment % DAY else text[:10]

@@ -58,12 +58,12 @@ class Model:
             answer = self.output.decode(Z)
         numbers = answer.get("value", answer.get("probabilities"))
         assert numbers is not None
-        if not np.isfinite(numbers).all():
-            rows = numbers.reshape(len(numbers), -1)
-            row = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-            raise InvalidInput(
-                f"row {row[0]}: its numbers are too large for this model"
-            )
+        # The logits too: of an infinite one the sigmoid makes a certain 0 or 1.
+        if not (np.isfinite(Z).all() and np.isfinite(numbers).all()):
+            rows = [np.isfinite(Z).all(axis=(0, 2))]
+            rows += [np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)]
+            row = np.flatnonzero(~np.logical_and(*rows))[0]
+            raise InvalidInput(f"row {row}: its numbers are too large for this model")
         return answer
 
     def answer_json(self, rows: bytes | msgspec.Raw) -> list[Any]:

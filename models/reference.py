@@ -43,9 +43,10 @@ class Histogram(
     def fit(cls, values: NDArray[np.floating[Any]]) -> Histogram:
         present = values[~np.isnan(values)]
         inner = np.linspace(0, 1, BINS + 1)[1:-1]
-        with np.errstate(over="ignore", invalid="ignore"):
-            edges = np.unique(np.quantile(present, inner)) if len(present) else inner
-        edges = edges[np.isfinite(edges)]
+        # Edges are values that occur: one between two of a few makes an empty bin.
+        if len(present):
+            inner = np.quantile(present, inner, method="higher")
+        edges = np.unique(inner)
         empty = cls(tuple(edges.tolist()), (0.0,) * (len(edges) + 1), 0.0)
         counts, missing = empty.count(values)
         total = max(len(values), 1)

@@ -94,10 +94,11 @@ class Store:
     def versions(self, name: str) -> list[int]:
         """Return the published versions, oldest first."""
         try:
-            entries = os.listdir(self.root / name)
+            with os.scandir(self.root / name) as entries:
+                found = [e.name for e in entries if e.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(int(entry) for entry in entries if _VERSION.fullmatch(entry))
+        return sorted(int(entry) for entry in found if _VERSION.fullmatch(entry))
 
     def path(self, name: str, version: int) -> Path:
         """Return where the artefact of a version lies."""
@@ -170,6 +171,7 @@ class Store:
         self.check_name(name)
         home = self.root / name
         home.mkdir(parents=True, exist_ok=True)
+        _flush(self.root)  # a new model's directory is to last as its versions do
         self._sweep(home)
         hidden = home / f".new-{uuid.uuid4().hex}"
         hidden.mkdir()
@@ -200,10 +202,8 @@ class Store:
     def _sweep(self, home: Path) -> None:
         """Remove what trainers that were killed left behind."""
         for left in home.glob(".new-*"):
-            with (
-                contextlib.suppress(BlockingIOError, FileNotFoundError),
-                _locked(left, wait=False),
-            ):
+            # BlockingIOError: it is held. What cannot be removed is in nobody's way.
+            with contextlib.suppress(OSError), _locked(left, wait=False):
                 # A living trainer holds the lock, but for the moment it is made in.
                 if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
@@ -251,7 +251,7 @@ class Store:
             return Labels()
         try:
             return msgspec.json.decode(raw, type=Labels)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ArtefactCorrupt(f"{self.root / name / LABELS}: {error}") from None
 
     @contextlib.contextmanager

@@ -22,7 +22,7 @@ from trainer.progress import progress, say
 
 EXIT_REFUSED = 3
 
-_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]+)|:([a-zA-Z0-9_]+))?")
+_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 
 store_option = click.option(
     "--store",

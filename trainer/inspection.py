@@ -4,7 +4,6 @@ a model asked about a file, for `evaluate` and `predict`.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from models.table import TableInput
 from trainer import evaluate as figures
 from trainer import targets
 from trainer.data import read_for, take
+from trainer.data.frames import spelled
 
 
 def evaluate(artefact: Artefact, source: str) -> dict[str, float]:
@@ -49,12 +49,11 @@ def predict(artefact: Artefact, source: str, out: Path) -> int:
     columns: dict[str, Any]
     if isinstance(output, Classification):
         labels = answer["label"].tolist()
-        if len({type(label) for label in labels}) > 1:
-            labels = [str(label) for label in labels]
+        if out.suffix == ".csv" or len({type(label) for label in labels}) > 1:
+            labels = [spelled(label) for label in labels]
         columns = {"prediction": labels}
         for place, label in enumerate(output.classes):
-            name = str(label).lower() if isinstance(label, bool) else str(label)
-            columns[f"p_{name}"] = answer["probabilities"][:, place]
+            columns[f"p_{spelled(label)}"] = answer["probabilities"][:, place]
     else:
         columns = {"prediction": answer["value"]}
     frame = pl.DataFrame(columns)
@@ -97,9 +96,7 @@ def versions(store: Store, name: str | None) -> list[Row]:
 
 def _row(store: Store, name: str, version: int) -> Row:
     labels = sorted(k for k, v in store.labels(name).items() if v.version == version)
-    trained_at = None
-    with contextlib.suppress(msgspec.MsgspecError):
-        trained_at = str(store.run(name, version).get("trained_at", "")) or None
+    trained_at = str(_run(store, name, version).get("trained_at", "")) or None
     try:
         artefact = store.load(name, version)
     except (ArtefactCorrupt, OSError) as error:
@@ -111,6 +108,14 @@ def _row(store: Store, name: str, version: int) -> Row:
     return Row(
         name, version, labels, trained_at, manifest.task, figure, artefact.sha256
     )
+
+
+def _run(store: Store, name: str, version: int) -> dict[str, object]:
+    """Return what run.json says; it is no part of the proof, and may be damaged."""
+    try:
+        return store.run(name, version)
+    except msgspec.MsgspecError:
+        return {}
 
 
 def describe(store: Store, name: str, version: int) -> dict[str, Any]:
@@ -128,7 +133,7 @@ def describe(store: Store, name: str, version: int) -> dict[str, Any]:
         "labels": sorted(
             k for k, v in store.labels(name).items() if v.version == version
         ),
-        "run": store.run(name, version),
+        "run": _run(store, name, version),
         **manifest,
         "parameters": artefact.model.network.parameters.size,
     }

@@ -13,6 +13,8 @@ import numpy as np
 
 from models.architectures import mlp
 from models.artefact import (
+    MAX_FILE_BYTES,
+    MAX_MANIFEST_BYTES,
     Artefact,
     Fingerprint,
     Golden,
@@ -21,9 +23,9 @@ from models.artefact import (
     dump,
     load,
 )
-from models.errors import ArtefactCorrupt, LabelNotFound, ModelNotFound
+from models.errors import ArtefactCorrupt, ConfigError, LabelNotFound, ModelNotFound
 from models.model import Model
-from models.network import Network
+from models.network import Network, sizes
 from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows
@@ -36,6 +38,8 @@ from trainer.preparation import Prepared, Say, prepare
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3
+#: What fits into an artefact beside its manifest.
+MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
 
 
 @dataclass(frozen=True)
@@ -131,14 +135,19 @@ def new_network(prepared: Prepared, rng: np.random.Generator) -> Network:
     config = prepared.config.network
     assert config.hidden is not None and config.activation is not None
     widths = [prepared.inputs.width, *config.hidden, prepared.output.width]
-    network = Network(
-        mlp(
-            widths,
-            config.activation,
-            batch_norm=bool(config.batch_norm),
-            dropout=config.dropout or 0.0,
-        )
+    spec = mlp(
+        widths,
+        config.activation,
+        batch_norm=bool(config.batch_norm),
+        dropout=config.dropout or 0.0,
     )
+    n_parameters, _ = sizes(spec)
+    if n_parameters > MAX_PARAMETERS:
+        raise ConfigError(
+            f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "
+            f"an artefact holds {MAX_PARAMETERS:,}"
+        )
+    network = Network(spec)
     network.initialize(rng)
     return network
 

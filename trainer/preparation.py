@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import CategoricalColumn
-from models.errors import DataError
+from models.errors import ConfigError, DataError
 from models.model import Inputs, Raw
 from models.output import Label, Output, Task
 from models.table import TableInput, fit_column
@@ -144,7 +144,9 @@ def _split(
     validation, test = config.data.validation_fraction, config.data.test_fraction
     assert validation is not None and test is not None
     if validation + test >= 1:
-        raise DataError("data.validation_fraction and data.test_fraction leave no rows")
+        raise ConfigError(
+            "data.validation_fraction and data.test_fraction leave no rows to train"
+        )
     return random_split(len(data), validation, test, rng, strata)
 
 

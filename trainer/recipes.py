@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from models.errors import ConfigError
 from models.layers.activations import Function
 from models.output import Task
 from trainer.config import Config, DataConfig, NetworkConfig
@@ -45,7 +46,7 @@ class Chosen:
 
 
 def choose_split(config: Config, rows: int, validation_given: bool) -> Chosen:
-    """Choose how the rows are divided."""
+    """Choose how the rows are divided; ConfigError where two ways are asked for."""
     reasons: list[str] = []
     few = rows < TOO_FEW_TO_SPLIT
     test = config.data.test_fraction
@@ -66,6 +67,8 @@ def choose_split(config: Config, rows: int, validation_given: bool) -> Chosen:
             if few
             else f"{validation:.0%} of the rows choose the epoch"
         )
+    elif validation and validation_given:
+        raise ConfigError("--valid and data.validation_fraction exclude each other")
     data = DataConfig(validation_fraction=validation, test_fraction=test)
     return Chosen(msgspec.structs.replace(config, data=data), reasons)
 

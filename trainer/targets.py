@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
 from models.output import Classification, Label, Output, Regression, Task
+from trainer.data.frames import is_number, spelled
 from trainer.losses import (
     Loss,
     binary_cross_entropy,
@@ -45,12 +46,17 @@ def guess_task(labels: Sequence[Label], name: str) -> Guess:
             "there is nothing to tell apart"
         )
     kind: Task = "binary" if k == 2 else "multiclass"
-    if any(isinstance(label, (str, bool)) for label in distinct):
+    numbers = [float(label) for label in distinct if _is_numeric(label)]
+    if len(numbers) < k:
         return Guess(kind, f"task {kind}: target '{name}' has {k} classes")
-    whole = all(float(label) == int(label) for label in distinct)
-    if k == 2 or (whole and k <= MAX_NUMERIC_CLASSES and k * 5 <= len(labels)):
-        return Guess(kind, f"task {kind}: target '{name}' takes {k} whole values")
+    few = k <= MAX_NUMERIC_CLASSES and k * 5 <= len(labels)
+    if k == 2 or (few and all(number.is_integer() for number in numbers)):
+        return Guess(kind, f"task {kind}: target '{name}' takes {k} values")
     return Guess("regression", f"task regression: target '{name}' takes {k} numbers")
+
+
+def _is_numeric(label: Label) -> bool:
+    return is_number(label) if isinstance(label, str) else not isinstance(label, bool)
 
 
 def make_output(
@@ -62,10 +68,13 @@ def make_output(
     """
     if task == "regression":
         values = numbers(labels, name)
-        std = float(values[train].std())
-        if not std > 0:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = float(values[train].mean()), float(values[train].std())
+        if std == 0:
             raise DataError(f"target '{name}' has only one value: nothing to predict")
-        return Regression(float(values[train].mean()), std)
+        if not np.isfinite([mean, std]).all():
+            raise DataError(f"target '{name}' has numbers too large to scale")
+        return Regression(mean, std)
     classes = sorted(set(labels), key=lambda label: (isinstance(label, str), label))
     if len(classes) < 2 or (task == "binary" and len(classes) != 2):
         raise DataError(
@@ -99,13 +108,13 @@ def encode(output: Output, labels: Sequence[Label], name: str) -> NDArray[Any]:
     if isinstance(output, Regression):
         return numbers(labels, name)
     code = {label: number for number, label in enumerate(output.classes)}
-    spelled = {str(label): number for label, number in code.items()}
-    codes = [code.get(label, spelled.get(str(label), -1)) for label in labels]
+    written = {spelled(label): number for label, number in code.items()}
+    codes = [code.get(label, written.get(spelled(label), -1)) for label in labels]
     if -1 in codes:
         row = codes.index(-1)
         raise DataError(
             f"target '{name}', row {row + 1}: there is no class "
-            f"{labels[row]!r}{nearest(str(labels[row]), spelled)}"
+            f"{labels[row]!r}{nearest(spelled(labels[row]), written)}"
         )
     return np.array(codes, np.intp)
 

@@ -42,9 +42,16 @@ def _reason(error: msgspec.DecodeError) -> str:
     return str(error).removeprefix("JSON is malformed: ")
 
 
+def located(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return what msgspec found, and where, such as `[3].age`."""
+    # The whole of its " - at `$" and not only " - at ", which a name may hold.
+    what, _, path = str(error).partition(" - at `$")
+    return what, path.removesuffix("`")
+
+
 def plain(error: msgspec.ValidationError) -> str:
     """Return what msgspec expected and found, in JSON's words."""
-    what = str(error).partition(" - at ")[0]
+    what = located(error)[0]
 
     def words(match: re.Match[str]) -> str:
         names = [part.strip() for part in match[1].split("|")]
@@ -55,6 +62,6 @@ def plain(error: msgspec.ValidationError) -> str:
 
 
 def opening(raw: Json) -> str:
-    """Return the brackets a JSON text opens with, such as `[[` or `[{`."""
-    found = re.match(rb"[\s\[]*\{?", memoryview(raw)[:64])
+    """Return the brackets a JSON text opens with, three at most: `[[`, `[{`, …"""
+    found = re.match(rb"(?:\s*\[){0,3}(?:\s*\{)?", memoryview(raw))
     return re.sub(r"\s", "", found[0].decode()) if found else ""

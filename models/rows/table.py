@@ -19,7 +19,7 @@ from models.columns import (
     seconds,
 )
 from models.errors import InvalidInput, nearest
-from models.rows.json import Json, opening, parse, plain
+from models.rows.json import Json, located, opening, parse, plain
 from models.table import Columns, TableInput
 
 _TYPES: dict[type, Any] = {
@@ -28,6 +28,9 @@ _TYPES: dict[type, Any] = {
     DatetimeColumn: str | None,
     CategoricalColumn: str | None,
 }
+_ROWS = msgspec.json.Decoder(list[Any])
+#: What msgspec takes in no field's name, since it would have to escape it.
+_ODD = re.compile(r'["\\\x00-\x1f]')
 
 
 class TableDecoder:
@@ -39,6 +42,11 @@ class TableDecoder:
         self.names = [column.name for column in table.columns]
         types = [_TYPES[type(column)] for column in self.columns]
         fields = [f"c{i}" for i in range(len(types))]
+        # A column of an odd name is decoded under another, of the private use area.
+        self._alias = {
+            name: f"\ue000{i}" for i, name in enumerate(self.names) if _ODD.search(name)
+        }
+        self._own_name = {alias: name for name, alias in self._alias.items()}
         optional = [
             (field, kind, None) if column.nullable else (field, kind)
             for field, kind, column in zip(fields, types, self.columns, strict=True)
@@ -47,7 +55,10 @@ class TableDecoder:
             "Row",
             # A field with a default may not stand before one without.
             sorted(optional, key=len),
-            rename=dict(zip(fields, self.names, strict=True)),
+            rename={
+                field: self._alias.get(name, name)
+                for name, field in zip(self.names, fields, strict=True)
+            },
             forbid_unknown_fields=True,
             gc=False,
         )
@@ -61,18 +72,20 @@ class TableDecoder:
         )
         self._objects = msgspec.json.Decoder(list[by_name])  # type: ignore[valid-type]
         self._lists = msgspec.json.Decoder(list[in_order])  # type: ignore[valid-type]
-        self._scalars = msgspec.json.Decoder(list[types[0]])  # type: ignore[valid-type]
+        scalar = types[0] if len(types) == 1 else Any
+        self._scalars = msgspec.json.Decoder(list[scalar])  # type: ignore[valid-type]
         self._one: dict[str, msgspec.json.Decoder[Any]] = {
             name: msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
             for name, kind in zip(self.names, types, strict=True)
         }
+        self._raw_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
     def rows(self, raw: Json) -> Columns:
         """Decode a list of rows: objects by name, lists in order, or bare values."""
         shape = opening(raw)
         if shape == "[{":
-            rows = self._decode(self._objects, raw)
+            rows = self._decode(self._objects, self._renamed(raw))
             values: list[Any] = list(
                 zip(*map(msgspec.structs.astuple, rows), strict=True)
             )
@@ -143,6 +156,15 @@ class TableDecoder:
                 given[column.name] = _values(column, [None] * n)
         return {name: given[name] for name in self.names}
 
+    def _renamed(self, raw: Json) -> Json:
+        """Give columns of an odd name the one they are decoded under."""
+        if not self._alias:
+            return raw
+        rows = self._decode(self._raw_rows, raw)
+        return msgspec.json.encode(
+            [{self._alias.get(k, k): v for k, v in row.items()} for row in rows]
+        )
+
     def _decode(self, decoder: msgspec.json.Decoder[Any], raw: Any) -> list[Any]:
         try:
             rows: list[Any] = parse(decoder, raw)
@@ -154,14 +176,15 @@ class TableDecoder:
 
     def _wrong_length(self, raw: Json) -> str:
         width = len(self.columns)
-        for number, row in enumerate(msgspec.json.decode(raw)):
+        # What follows the row may be worse, and was not read yet.
+        for number, row in enumerate(parse(_ROWS, raw)):
             if isinstance(row, list) and len(row) != width:
                 return f"row {number}: expected {width} values, found {len(row)}"
-        return f"expected {width} values a row"
+        return f"expected {width} values a row"  # pragma: no cover - one has not
 
     def _sentence(self, error: msgspec.ValidationError) -> str:
-        what, _, path = str(error).partition(" - at ")
-        found = re.match(r"`\$\[(\d+)\](?:\[(\d+)\]|\.(.*))?`$", path, re.DOTALL)
+        what, path = located(error)
+        found = re.match(r"\[(\d+)\](?:\[(\d+)\]|\.(.*))?$", path, re.DOTALL)
         if not found:
             return f"rows: {plain(error)}"
         row, index, name = found.groups()
@@ -172,13 +195,17 @@ class TableDecoder:
         if absent := re.match(
             r"Object missing required field `(.*)`$", what, re.DOTALL
         ):
-            return f"row {row}: column '{absent[1]}' is missing"
+            return f"row {row}: column '{self._real(absent[1])}' is missing"
         if index is not None:
             name = self.names[int(index)]
-        if name is None and len(self.columns) == 1 and "object" not in what:
+        whole_row = what.startswith(("Expected `object`", "Expected `array`"))
+        if name is None and len(self.columns) == 1 and not whole_row:
             name = self.names[0]
-        where = f"row {row}" + (f", column '{name}'" if name is not None else "")
-        return f"{where}: {plain(error)}"
+        where = f", column '{self._real(name)}'" if name is not None else ""
+        return f"row {row}{where}: {plain(error)}"
+
+    def _real(self, name: str) -> str:
+        return self._own_name.get(name, name)
 
     def _unknown(self, name: str) -> str:
         return f"there is no column '{name[:80]}'{nearest(name[:80], self.names)}"
@@ -204,6 +231,6 @@ def _moment(column: AnyColumn, row: int, text: str | None) -> float:
 
 
 def _in_column(error: msgspec.ValidationError, name: str) -> str:
-    found = re.search(r"`\$\[(\d+)\]", str(error))
+    found = re.match(r"\[(\d+)\]", located(error)[1])
     where = f"row {found[1]}, column '{name}'" if found else f"column '{name}'"
     return f"{where}: {plain(error)}"

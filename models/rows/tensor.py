@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InvalidInput
-from models.rows.json import Json, opening, parse, plain
+from models.rows.json import Json, located, opening, parse, plain
 from models.tensor import TensorInput
 
 
@@ -49,10 +49,7 @@ class TensorDecoder:
     def by_column(self, raw: Json) -> NDArray[np.float32]:
         """Decode `{"x": rows}` or the bare rows."""
         if opening(raw)[:1] == "{":
-            try:
-                raw = self._x(parse(self._object, raw), None)
-            except msgspec.ValidationError as error:
-                raise InvalidInput(f"inputs: {plain(error)}") from None
+            raw = self._x(parse(self._object, raw), None)
         return self.rows(raw)
 
     def tensor_of(self, raw: Json, shape: Sequence[int]) -> NDArray[np.float32]:
@@ -67,7 +64,7 @@ class TensorDecoder:
         if opening(raw)[:2] == "[[":
             X = self.rows(raw)
         else:
-            values = self._decode(self._flat, raw)
+            values = self._decode(self._flat, raw, size)
             if not values or len(values) != shape[0] * size:
                 raise InvalidInput(
                     f"input 'x': shape {list(shape)} needs {shape[0] * size} values, "
@@ -89,13 +86,15 @@ class TensorDecoder:
             raise InvalidInput(f"{where}input 'x' is missing")
         return row["x"]
 
-    def _decode(self, decoder: msgspec.json.Decoder[Any], raw: Any) -> list[Any]:
+    def _decode(
+        self, decoder: msgspec.json.Decoder[Any], raw: Any, row: int = 1
+    ) -> list[Any]:
+        """Decode a list of which `row` items are a row."""
         try:
             rows: list[Any] = parse(decoder, raw)
         except msgspec.ValidationError as error:
-            found = re.search(r"`\$((?:\[\d+\])*)", str(error))
-            at = re.findall(r"\d+", found[1]) if found else []
-            where = f"row {at[0]}" if at else "input 'x'"
+            at = re.findall(r"\[(\d+)\]", located(error)[1])
+            where = f"row {int(at[0]) // row}" if at else "input 'x'"
             if len(at) > 1:
                 where += f", position {', '.join(at[1:])}"
             raise InvalidInput(f"{where}: {plain(error)}") from None

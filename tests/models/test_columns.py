@@ -48,6 +48,9 @@ def array(*values: float) -> Floats:
 
 @bounded
 @given(floats(st.floats(-1e6, 1e6)))
+@example(array(0.1, 0.2, 0.4))
+@example(array(1e-7, 0, 0, 1e-7))
+@example(array(-3, 5, 1e5, 2))
 def test_scaling_is_sklearns_robust_scaling(values: Floats) -> None:
     scaling = Scaling.fit(values)
     if len(values) and np.subtract(*np.quantile(values, [0.75, 0.25])) > 1e-9:
@@ -300,3 +303,16 @@ def test_a_column_survives_the_manifest(kind: str, values: Any) -> None:
     written = msgspec.json.encode(column)
     assert msgspec.json.decode(written)["kind"] == kind
     assert msgspec.json.decode(written, type=AnyColumn) == column
+
+
+def test_a_column_is_not_nullable_unless_it_is_said() -> None:
+    written = b'{"kind":"boolean","name":"b","varies":true}'
+    column = msgspec.json.decode(written, type=AnyColumn)
+    assert column == BooleanColumn(name="b", nullable=False, varies=True)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 1025])
+def test_a_name_has_a_length_in_the_manifest(name: str) -> None:
+    column = {"kind": "boolean", "name": name, "varies": True}
+    with pytest.raises(msgspec.ValidationError, match="length"):
+        msgspec.convert(column, AnyColumn)

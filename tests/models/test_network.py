@@ -21,8 +21,8 @@ from models.layers import (
     LinearSpec,
 )
 from models.layers.activations import FUNCTIONS, Function
-from models.layers.base import Array
 from models.network import Network, NetworkSpec, mlp, sizes
+from models.types import Array
 from trainer.gradcheck import TOLERANCE, check_gradients
 from trainer.losses import (
     Loss,
@@ -244,6 +244,25 @@ def test_a_wrong_gradient_would_be_found(monkeypatch: pytest.MonkeyPatch) -> Non
     X, T = rng.standard_normal((10, 5)), rng.standard_normal(10)
     found = check_gradients(mlp([5, 4, 1], "tanh"), mean_squared_error, X, T)
     assert max(finding.error for finding in found) > TOLERANCE
+
+
+def test_no_gradient_is_computed_that_nobody_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+    right = Linear.backward
+
+    def watched(self: Linear, dY: Array, input_gradient: bool) -> Array:
+        asked.append(input_gradient)
+        return right(self, dY, input_gradient)
+
+    monkeypatch.setattr(Linear, "backward", watched)
+    network = started(mlp([3, 4, 4, 2]))
+    Z = network.forward(np.ones((5, 3)))
+    network.backward(np.ones_like(Z))
+    assert asked == [True, True, False]
+    assert network.backward(np.ones_like(Z), input_gradient=True).shape == (5, 3)
+    assert asked[3:] == [True, True, True]
 
 
 def test_a_hundred_linear_layers_are_still_one_matrix() -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from models.columns import MAX_CATEGORIES, seconds
-from models.layers import Array
 from models.table import CLIP, Columns, TableInput, fit_column
+from models.types import Array
 
 bounded = settings(deadline=None, max_examples=80)
 NAN = np.nan

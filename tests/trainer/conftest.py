@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from threadpoolctl import threadpool_limits
 
 from models.store import Store
 from trainer import config as settings
@@ -19,6 +20,13 @@ from trainer.cli import main
 from trainer.config import Config
 
 Table = dict[str, list[Any]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Leave the other cores to the other workers of this test run."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture
@@ -58,7 +66,9 @@ def mixed(n: int = 120, seed: int = 0) -> Table:
     score = (size - 10) / 3 + (colour == "red") - member + rng.normal(0, 0.3, n)
     missing = rng.random(n) < 0.1
     return {
-        "size": [None if gone else s for s, gone in zip(size.tolist(), missing)],
+        "size": [
+            None if gone else s for s, gone in zip(size.tolist(), missing, strict=True)
+        ],
         "colour": colour.tolist(),
         "member": [str(m).lower() for m in member],
         "since": [day.isoformat() for day in since],

@@ -16,7 +16,7 @@ from trainer.losses import mean_squared_error
 
 
 def test_everything_is_within_tolerance() -> None:
-    errors = {name: error for name, error in check_everything()}
+    errors = dict(check_everything())
     assert max(errors.values()) < TOLERANCE
     assert {f"activation {function}" for function in FUNCTIONS} < set(errors)
 
@@ -32,7 +32,7 @@ def test_a_wrong_activation_is_found(
         dZ *= 1.001
 
     monkeypatch.setattr(FUNCTIONS[function], "backward", staticmethod(wrong))
-    errors = {name: error for name, error in check_everything()}
+    errors = dict(check_everything())
     assert errors[f"activation {function}"] > TOLERANCE
 
 
@@ -53,7 +53,7 @@ def test_a_wrong_layer_is_found(
         return right(self, dY, input_gradient) * 1.001
 
     monkeypatch.setattr(layer, "backward", wrong)
-    errors = {found: error for found, error in check_everything()}
+    errors = dict(check_everything())
     assert errors[name] > TOLERANCE
 
 
@@ -75,7 +75,7 @@ def test_a_wrong_loss_is_found(
         return value, dZ * 1.001
 
     monkeypatch.setattr(gradcheck, loss, wrong)
-    errors = {found: error for found, error in check_everything()}
+    errors = dict(check_everything())
     assert errors[name] > TOLERANCE
 
 

@@ -92,7 +92,7 @@ def test_xor_takes_the_steps_of_the_textbook() -> None:
         np.random.default_rng(0),
         seen,
     )
-    for after, loss in zip(seen.parameters, history.loss):
+    for after, loss in zip(seen.parameters, history.loss, strict=True):
         Z1 = X @ W1 + b1
         A1 = np.maximum(Z1, 0)
         A2 = 1 / (1 + np.exp(-(A1 @ W2 + b2)))
@@ -122,11 +122,11 @@ def test_every_epoch_takes_every_row_once_in_a_new_order() -> None:
 
 def test_inputs_stay_with_their_targets() -> None:
     rows = numbers(10)
-    by_target = dict(zip(rows.T.tolist(), rows.X.tolist()))
+    by_target = dict(zip(rows.T.tolist(), rows.X.tolist(), strict=True))
     network = make(mlp([3, 1]))
     seen = Recorder(network)
     train(network, seen, rows, None, plain(), np.random.default_rng(3))
-    for X, T in zip(seen.inputs, seen.targets):
+    for X, T in zip(seen.inputs, seen.targets, strict=True):
         assert X.tolist() == [by_target[t] for t in T.tolist()]
 
 
@@ -173,7 +173,7 @@ def test_epoch_loss_is_the_mean_over_rows_not_over_batches() -> None:
 
     config = plain(epochs=1)
     history = train(network, loss, numbers(), None, config, np.random.default_rng(1))
-    values, sizes = zip(*seen)
+    values, sizes = zip(*seen, strict=True)
     assert history.loss == [pytest.approx(np.average(values, weights=sizes))]
 
 
@@ -298,21 +298,16 @@ def test_optimizer_is_made_as_configured(rule: Rule) -> None:
     assert type(optimizer) is OPTIMIZERS[rule]
     assert optimizer.weight_decay == 0.4
     given = {"momentum": 0.5, "beta1": 0.6, "beta2": 0.7, "rho": 0.8}
-    found = {
-        name: getattr(optimizer, name) for name in given if name in vars(optimizer)
-    }
-    assert found == {name: given[name] for name in found}
-    assert (
-        set(found)
-        == {
-            "gradient_descent": set(),
-            "momentum": {"momentum"},
-            "nesterov": {"momentum"},
-            "rmsprop": {"rho"},
-            "adam": {"beta1", "beta2"},
-            "adamw": {"beta1", "beta2"},
-        }[rule]
-    )
+    remembered = {
+        "gradient_descent": (),
+        "momentum": ("momentum",),
+        "nesterov": ("momentum",),
+        "rmsprop": ("rho",),
+        "adam": ("beta1", "beta2"),
+        "adamw": ("beta1", "beta2"),
+    }[rule]
+    for name in remembered:
+        assert getattr(optimizer, name) == given[name]
     # W (3, 4), b, gamma, beta, W (4, 1), b
     np.testing.assert_array_equal(optimizer.decay, [1] * 12 + [0] * 12 + [1] * 4 + [0])
 

@@ -186,7 +186,7 @@ def test_class_and_sample_weights_equal_repeated_rows() -> None:
     of_class = np.array([1.0, 3.0, 2.0, 1.0])
     of_row = np.random.default_rng(7).integers(1, 4, B).astype(float)
     weights = row_weights(case.T, of_class, of_row)
-    times = [int(of_class[t] * w) for t, w in zip(case.T, of_row)]
+    times = [int(of_class[t] * w) for t, w in zip(case.T, of_row, strict=True)]
     value, _ = case.loss(case.Z, case.T, weights)
     repeated, _ = case.loss(case.Z.repeat(times, 0), case.T.repeat(times), None)
     assert value == pytest.approx(repeated, rel=1e-12)

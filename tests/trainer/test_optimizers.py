@@ -93,7 +93,9 @@ def gradients() -> Vector:
 def test_steps_are_the_formulas(
     rule: Rule, dtype: type, close: float, start: Vector, gradients: Vector
 ) -> None:
-    expected = [REFERENCE[rule](p, g.tolist()) for p, g in zip(start, gradients.T)]
+    expected = [
+        REFERENCE[rule](p, g.tolist()) for p, g in zip(start, gradients.T, strict=True)
+    ]
     found = run(rule, start, gradients, 0.0, dtype)
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=close)
@@ -119,7 +121,7 @@ def test_adamw_shrinks_weights_apart_from_the_gradient(
 ) -> None:
     expected = [
         adam(p, g.tolist(), DECAY * decayed)
-        for p, g, decayed in zip(start, gradients.T, DECAYED)
+        for p, g, decayed in zip(start, gradients.T, DECAYED, strict=True)
     ]
     found = run("adamw", start, gradients, DECAY, np.float64)
     np.testing.assert_allclose(found, expected, rtol=1e-10)

@@ -9,6 +9,8 @@ builtin:NAME          xor, digits
 
 from __future__ import annotations
 
+import re
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,9 @@ from trainer.data.frames import dataset
 
 if TYPE_CHECKING:
     import polars as pl
+
+#: How names of IDX files end: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz
+_IDX = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$")
 
 __all__ = ["Dataset", "length", "read", "read_for", "take"]
 
@@ -93,7 +98,7 @@ def _existing(source: str) -> Path:
 def _arrays(path: Path, need_target: bool) -> Dataset | None:
     if path.suffix == ".npz":
         return read_npz(path, need_target)
-    if "-idx" in path.name or ".idx" in path.name:
+    if _IDX.search(path.name):
         return read_idx(path, need_target)
     return None
 
@@ -111,8 +116,14 @@ def _frame(path: Path) -> pl.DataFrame:
 def _parquet(path: Path) -> pl.DataFrame:
     import polars as pl
 
-    source = path / "*.parquet" if path.is_dir() else path
+    if path.is_dir():
+        files = sorted(path.glob("*.parquet"))
+    else:
+        files = [path] if path.exists() else sorted(map(Path, glob(str(path))))
+    if not files:
+        raise DataError(f"{path}: there is no .parquet file")
     try:
-        return pl.read_parquet(source)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        return pl.read_parquet(files, glob=False)
+    # polars panics, as Rust calls it, over some damage.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(f"{path}: {str(error).splitlines()[0]}") from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
-import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,27 @@ _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 def read_npz(path: Path, need_target: bool) -> Dataset:
     """Read X (n, …) and y (n,) from a `.npz` without pickles."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if "X" not in file or (need_target and "y" not in file):
-                raise DataError(
-                    f"{path}: expected arrays 'X' and 'y', "
-                    f"found {', '.join(sorted(file)[:8]) or 'none'}"
-                )
-            X = file["X"]
-            y = file["y"] if "y" in file else None
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise DataError(f"{path}: not a plain .npz file ({error})") from None
-    return arrays(X, y, str(path))
+    with path.open("rb") as stream:
+        try:
+            names, held = _npz(stream)
+        # numpy and zipfile tell of damage in many ways: BadZipFile, zlib.error, …
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path}: not a plain .npz file ({reason})") from None
+    if "X" not in held or (need_target and "y" not in held):
+        raise DataError(
+            f"{path}: expected arrays 'X' and 'y', "
+            f"found {', '.join(sorted(names)[:8]) or 'none'}"
+        )
+    return arrays(held["X"], held.get("y"), str(path))
+
+
+def _npz(stream: IO[bytes]) -> tuple[list[str], dict[str, NDArray[Any]]]:
+    """Return the names in the archive, and X and y where they are there."""
+    file = np.load(stream, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise ValueError("a single array")
+    return file.files, {name: file[name] for name in ("X", "y") if name in file}
 
 
 def read_idx(path: Path, need_target: bool) -> Dataset:
@@ -52,11 +62,13 @@ def arrays(X: NDArray[Any], y: NDArray[Any] | None, where: str) -> Dataset:
     """Make a data set of arrays, after the checks a file of numbers needs."""
     if X.ndim == 1:
         X = X[:, None]
-    if X.dtype.kind not in "biuf" or not X.size:
+    if X.dtype.kind not in "biuf" or not X.size or not X.ndim:
         raise DataError(f"{where}: X must hold numbers, it is {X.dtype} {X.shape}")
-    if X.dtype.kind == "f" and not np.isfinite(X).all():
-        row = np.flatnonzero(~np.isfinite(X.reshape(len(X), -1)).all(axis=1))[0]
-        raise DataError(f"{where}: X has NaN or infinity, first in row {row + 1}")
+    if X.dtype.kind == "f" and not (finite := _finite(X)).all():
+        row = np.flatnonzero(~finite)[0]
+        raise DataError(
+            f"{where}: X has NaN or infinity in float32, first in row {row + 1}"
+        )
     if y is None:
         return Dataset(X, {}, "y", None)
     if y.shape != (len(X),) or y.dtype.kind not in "biufU":
@@ -70,6 +82,13 @@ def arrays(X: NDArray[Any], y: NDArray[Any] | None, where: str) -> Dataset:
     return Dataset(X, {}, "y", y.tolist())
 
 
+def _finite(X: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which rows are numbers in the network's float32."""
+    with np.errstate(over="ignore"):
+        rows = X.reshape(len(X), -1).astype(np.float32, copy=False)
+    return np.asarray(np.isfinite(rows).all(axis=1))
+
+
 def _idx(path: Path) -> NDArray[Any]:
     """Return the array of one IDX file (yann.lecun.com/exdb/mnist, "file formats")."""
     data = path.read_bytes()
@@ -80,8 +99,15 @@ def _idx(path: Path) -> NDArray[Any]:
         shape = struct.unpack_from(f">{rank}I", data, 4)
         dtype = np.dtype(_IDX_TYPES[kind])
         start = 4 + 4 * rank
-        if zero or len(data) - start != int(np.prod(shape)) * dtype.itemsize:
+        if zero or len(data) - start != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"{len(data) - start} bytes for shape {shape}")
-    except (struct.error, KeyError, ValueError, EOFError, gzip.BadGzipFile) as error:
+        return np.frombuffer(data, dtype, offset=start).reshape(shape)
+    except (
+        struct.error,
+        KeyError,
+        ValueError,
+        EOFError,
+        zlib.error,
+        gzip.BadGzipFile,
+    ) as error:
         raise DataError(f"{path}: not an IDX file ({error})") from None
-    return np.frombuffer(data, dtype, offset=start).reshape(shape)

@@ -8,6 +8,7 @@ own kinds are asked for instead, and a value that does not fit is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 #: What people write where a number is missing (an empty field always is).
 MISSING = frozenset({"NA", "N/A", "#N/A", "null", "NULL", "None"})
 _TRUTH = {"true": 1.0, "false": 0.0}
+_NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_EXPECTED = {"numeric": "a number", "boolean": "true or false", "datetime": "a date"}
 _DATE = r"^\d{4}-\d{2}-\d{2}([T ].*)?$"
 
 
@@ -92,7 +95,7 @@ def infer_kind(column: pl.Series) -> str:
 
 
 def _infer_text(column: pl.Series) -> str:
-    present = _present(column)
+    present = column.filter(~_missing(column))
     if not len(present):
         return "numeric"
     if not _numbers(present).is_null().any():
@@ -113,9 +116,9 @@ def _are_dates(present: pl.Series) -> bool:
     return True
 
 
-def _present(column: pl.Series) -> pl.Series:
-    """Return the values of a text column that are not missing."""
-    return column.filter(~column.is_null() & ~column.is_in(["", *MISSING]))
+def _missing(text: pl.Series) -> pl.Series:
+    """Tell where a text stands for no value."""
+    return text.is_null() | text.str.strip_chars().is_in(["", *MISSING])
 
 
 def _numbers(text: pl.Series) -> pl.Series:
@@ -128,10 +131,13 @@ def values_of(column: pl.Series, kind: str) -> Values:
     """Return the raw values of a column as a kind; DataError if they are not that."""
     import polars as pl
 
+    is_text = column.dtype == pl.String
+    if not is_text and infer_kind(column) != kind != "categorical":
+        _refuse(column, ~column.is_null(), _EXPECTED[kind], column.dtype)
+        return absent(kind, len(column))
     if kind == "categorical":
         texts: list[str | None] = column.cast(pl.String).to_list()
         return [text or None for text in texts]
-    is_text = column.dtype == pl.String
     if kind == "datetime":
         return _datetimes(column, is_text)
     if kind == "boolean":
@@ -144,46 +150,44 @@ def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
 
     if is_text:
         numbers = _numbers(column)
-        missing = column.is_null() | column.is_in(["", *MISSING])
-        _refuse(column, numbers.is_null() & ~missing, "a number", "text")
+        _refuse(column, numbers.is_null() & ~_missing(column), "a number", "text")
     else:
-        numbers = column.cast(pl.Float64, strict=False)
-        _refuse(column, numbers.is_null() & ~column.is_null(), "a number", column.dtype)
+        numbers = column.cast(pl.Float64)
     _refuse(column, numbers.is_nan(), "a number (leave it empty if missing)", "NaN")
     _refuse(column, numbers.is_infinite(), "a finite number", "infinity")
-    floats: NDArray[np.float64] = numbers.fill_null(np.nan).to_numpy()
-    return np.array(floats)
+    return _array(numbers)
 
 
 def _booleans(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
     import polars as pl
 
     if not is_text:
-        return _floats(column.cast(pl.Int8, strict=False), False)
+        return _array(column.cast(pl.Float64))
     lower = column.str.to_lowercase()
     numbers = lower.replace_strict(_TRUTH, default=None, return_dtype=pl.Float64)
-    missing = column.is_null() | column.is_in(["", *MISSING])
-    _refuse(column, numbers.is_null() & ~missing, "true or false", "other text")
-    return np.array(numbers.fill_null(np.nan).to_numpy())
+    wrong = numbers.is_null() & ~_missing(column)
+    _refuse(column, wrong, _EXPECTED["boolean"], "other text")
+    return _array(numbers)
 
 
 def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
     import polars as pl
 
-    if is_text:
-        missing = column.is_null() | column.is_in(["", *MISSING])
-        parsed: dict[str, float] = {}
-        for text in column.filter(~missing).unique():
-            try:
-                parsed[text] = seconds(text)
-            except ValueError:
-                _refuse(column, column == text, "an ISO 8601 date", "other text")
-        moments = column.replace_strict(parsed, default=None, return_dtype=pl.Float64)
-        return np.array(moments.fill_null(np.nan).to_numpy())
-    if column.dtype not in (pl.Date, pl.Datetime):
-        _refuse(column, ~column.is_null(), "a date", column.dtype)
-    moments = column.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64) / 1e6
-    return np.array(moments.fill_null(np.nan).to_numpy())
+    if not is_text:
+        moments = column.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64)
+        return _array(moments / 1e6)
+    parsed: dict[str, float] = {}
+    for text in column.filter(~_missing(column)).unique():
+        try:
+            parsed[text] = seconds(text)
+        except ValueError:
+            _refuse(column, column == text, "an ISO 8601 date", "other text")
+    return _array(column.replace_strict(parsed, default=None, return_dtype=pl.Float64))
+
+
+def _array(numbers: pl.Series) -> NDArray[np.float64]:
+    """Return numbers as an array of its own, NaN where they are missing."""
+    return np.array(numbers.fill_null(np.nan).to_numpy())
 
 
 def labels_of(column: pl.Series) -> Sequence[Label | None]:
@@ -193,48 +197,61 @@ def labels_of(column: pl.Series) -> Sequence[Label | None]:
     """
     import polars as pl
 
-    if column.dtype != pl.String:
-        plain = column.cast(pl.String) if column.dtype in _textual() else column
-        values: list[Label | None] = plain.to_list()
-        bad = [
-            n for n, v in enumerate(values) if isinstance(v, float) and not _finite(v)
-        ]
-        if bad:
+    if column.dtype == pl.String:
+        return _labels_of_text(column)
+    if column.dtype in (pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Decimal):
+        column = column.cast(pl.String)
+    elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+        raise DataError(
+            f"target '{column.name}' holds {column.dtype}; "
+            "expected numbers, text, booleans, dates"
+        )
+    values: list[Label | None] = column.to_list()
+    for row, value in enumerate(values, 1):
+        if isinstance(value, float) and not np.isfinite(value):
             raise DataError(
-                f"target '{column.name}', row {bad[0] + 1}: expected a finite number, "
-                f"found {values[bad[0]]}"
+                f"target '{column.name}', row {row}: expected a finite number, "
+                f"found {value}"
             )
-        return values
+    return values
+
+
+def _labels_of_text(column: pl.Series) -> Sequence[Label | None]:
     texts: list[str | None] = [text or None for text in column.to_list()]
-    distinct = {text for text in texts if text is not None}
-    for kind in (int, float, _truth):
+    present = {text for text in texts if text is not None}
+    # Among numbers and truths `NA` is a missing one, among words it may be a class.
+    distinct = present - MISSING or present
+    for kind in (_whole, float, _truth):
         try:
             table = {text: kind(text) for text in distinct}
         except (ValueError, KeyError):
             continue
-        if all(_spelled(value) == text for text, value in table.items()):
-            if not all(_finite(v) for v in table.values()):
-                break
-            return [None if text is None else table[text] for text in texts]
+        if all(spelled(v) == text and np.isfinite(v) for text, v in table.items()):
+            return [None if text is None else table.get(text) for text in texts]
+    if all(map(is_number, distinct)):
+        return [text if text in distinct else None for text in texts]
     return texts
 
 
-def _textual() -> tuple[object, ...]:
-    import polars as pl
+def is_number(text: str) -> bool:
+    """Tell whether text is written as a number, and not as a code such as 007."""
+    return bool(_NUMBER.fullmatch(text.strip()))
 
-    return (pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Decimal)
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if abs(number) >= 1 << 63:
+        raise ValueError("no format of numbers holds it")
+    return number
 
 
 def _truth(text: str) -> bool:
     return {"true": True, "false": False}[text]
 
 
-def _spelled(value: Label) -> str:
+def spelled(value: Label) -> str:
+    """Return a label as text files write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _finite(value: Label) -> bool:
-    return isinstance(value, (str, bool)) or bool(np.isfinite(value))
 
 
 def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import special
 
 from models.layers.activations import FUNCTIONS, SELU_ALPHA, SELU_SCALE, Function
-from models.layers.base import Array
 from models.network import mlp
+from models.types import Array
 from trainer.gradcheck import TOLERANCE, check_gradients
 from trainer.losses import softmax_cross_entropy
 

@@ -16,8 +16,8 @@ from models.layers import (
     LinearSpec,
 )
 from models.layers.activations import FUNCTIONS
-from models.layers.base import Array
 from models.network import Network, NetworkSpec
+from models.types import Array
 
 WIDTH = 4
 SPECS: list[LayerSpec] = [

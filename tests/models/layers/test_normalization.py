@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.layers import BatchNorm, BatchNormSpec
-from models.layers.base import Array
 from models.network import Network, NetworkSpec, mlp
+from models.types import Array
 from trainer.gradcheck import TOLERANCE, check_gradients
 from trainer.losses import mean_squared_error, softmax_cross_entropy
 
@@ -35,13 +35,14 @@ def test_it_starts_as_a_layer_that_changes_nothing_but_epsilon() -> None:
     np.testing.assert_allclose(network.predict(X), expected, rtol=1e-14)
 
 
-def test_a_batch_is_normalised_by_its_own_statistics() -> None:
+@pytest.mark.parametrize("rows", [2, 8])
+def test_a_batch_is_normalised_by_its_own_statistics(rows: int) -> None:
     network, layer = normed()
     layer.gamma[...] = [1, 2, 3, 4]
     layer.beta[...] = [0, -1, 5, 2]
-    (X,) = batches(8, 1)
-    mean = sum(X) / 8
-    variance = sum((row - mean) ** 2 for row in X) / 8
+    (X,) = batches(rows, 1)
+    mean = sum(X) / rows
+    variance = sum((row - mean) ** 2 for row in X) / rows
     expected = layer.gamma * (X - mean) / np.sqrt(variance + EPSILON) + layer.beta
     np.testing.assert_allclose(network.forward(X, training=True), expected, rtol=1e-12)
 

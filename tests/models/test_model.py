@@ -1,0 +1,157 @@
+"""Rows in, answers out: one row as in a batch, and never a number that is none."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.errors import InvalidInput
+from models.layers import LinearSpec
+from models.model import Model, by_row
+from models.network import Network, NetworkSpec, mlp
+from models.output import Classification, Output, Regression
+from models.rows import json_rows
+from models.tensor import TensorInput
+
+NUMBER = TensorInput((1,), 0.0, 1.0, [0.0], [1.0])
+OUTPUTS: list[Output] = [
+    Regression(0.0, 1.0),
+    Classification(("no", "yes")),
+    Classification((0, 1, 2)),
+]
+
+
+def linear(output: Output, weight: float) -> Model:
+    """A model that multiplies its only input."""
+    network = Network(NetworkSpec(1, (LinearSpec(1, output.width, "zeros"),)))
+    network.parameters[: output.width] = weight * np.arange(1, output.width + 1)
+    return Model(NUMBER, network, output)
+
+
+def take(raw: Any, rows: slice) -> Any:
+    if isinstance(raw, dict):
+        return {name: values[rows] for name, values in raw.items()}
+    return raw[rows]
+
+
+def numbers(answer: dict[str, Any]) -> Any:
+    return answer.get("value", answer.get("probabilities"))
+
+
+def test_an_answer_is_encode_then_network_then_decode(made: Any) -> None:
+    inputs, output = made.manifest.inputs, made.manifest.output
+    Z = made.network.predict(inputs.encode(made.raw))
+    np.testing.assert_array_equal(made.model.logits(made.raw), Z)
+    expected, found = output.decode(Z), made.model.predict(made.raw)
+    assert list(found) == list(expected) == list(output.tensors)
+    for name, (_, shape) in output.tensors.items():
+        assert found[name].shape == (6, *shape)
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_a_row_alone_is_answered_as_in_its_batch(made: Any) -> None:
+    whole = made.model.predict(made.raw)
+    for i in range(6):
+        alone = made.model.predict(take(made.raw, slice(i, i + 1)))
+        np.testing.assert_allclose(
+            numbers(alone)[0], numbers(whole)[i], rtol=1e-6, atol=1e-9
+        )
+
+
+def test_json_rows_are_answered_as_raw_ones(made: Any) -> None:
+    rows = json_rows(made.manifest.inputs, made.raw, slice(None))
+    replies = made.model.answer_json(msgspec.json.encode(rows))
+    assert replies == by_row(made.model.predict(made.raw))
+    assert msgspec.json.decode(msgspec.json.encode(replies)) == replies
+
+
+def test_threads_share_a_model(made: Any) -> None:
+    rows = json_rows(made.manifest.inputs, made.raw, slice(None))
+    requests = [msgspec.json.encode(rows[i % 6 :]) for i in range(120)]
+    expected = [made.model.answer_json(request) for request in requests[:6]]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(made.model.answer_json, requests))
+    assert found == expected * 20
+
+
+def test_one_output_is_bare_and_several_are_an_object() -> None:
+    assert by_row({"value": np.array([1.5, -2.0])}) == [1.5, -2.0]
+    answer = {
+        "label": np.array(["a", "b"], object),
+        "probabilities": np.array([[0.75, 0.25], [0.5, 0.5]]),
+    }
+    assert by_row(answer) == [
+        {"label": "a", "probabilities": [0.75, 0.25]},
+        {"label": "b", "probabilities": [0.5, 0.5]},
+    ]
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(2, 1), (1, 2)])
+def test_parts_that_do_not_fit_together_are_refused(n_in: int, n_out: int) -> None:
+    with pytest.raises(ValueError, match="around a network of"):
+        Model(NUMBER, Network(mlp([n_in, n_out])), Regression(0.0, 1.0))
+
+
+# No number that is none
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_numbers_too_large_for_the_network_are_the_rows_fault(output: Output) -> None:
+    model = linear(output, 1e38)
+    fits = np.array([[0.5], [1.0], [-1.0]], np.float32)
+    assert np.isfinite(numbers(model.predict(fits))).all()
+    for far in 9.0, -9.0:
+        with pytest.raises(InvalidInput, match="row 2: its numbers are too large"):
+            model.predict(np.array([[0.5], [1.0], [far]], np.float32))
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_weights_that_are_no_numbers_answer_nothing(output: Output) -> None:
+    model = linear(output, np.nan)
+    with pytest.raises(InvalidInput, match="row 0"):
+        model.predict(np.ones((2, 1), np.float32))
+
+
+def test_a_target_beyond_float64_is_the_rows_fault() -> None:
+    model = linear(Regression(0.0, 1e300), 1e7)
+    (value,) = model.predict(np.ones((1, 1), np.float32))["value"]
+    assert value == pytest.approx(1e307)
+    with pytest.raises(InvalidInput, match="row 1: its numbers are too large"):
+        model.predict(np.array([[1.0], [100.0]], np.float32))
+
+
+@settings(
+    deadline=None,
+    max_examples=60,
+    # Made anew for no example: the models are not changed.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "age": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+                "member": st.none() | st.booleans(),
+                "joined": st.none() | st.datetimes().map(lambda d: d.isoformat()),
+                "city": st.none() | st.text(max_size=3) | st.sampled_from(["Bern"]),
+                "planet": st.none() | st.text(max_size=3),
+            }
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_every_row_that_fits_a_table_has_a_finite_answer(
+    classifier: Any, regressor: Any, rows: list[dict[str, Any]]
+) -> None:
+    raw = msgspec.json.encode(rows)
+    for made in classifier, regressor:
+        answer = made.model.predict(made.model.decoder.rows(raw))
+        assert len(numbers(answer)) == len(rows)
+        assert np.isfinite(numbers(answer)).all()

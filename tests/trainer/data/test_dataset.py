@@ -1,0 +1,91 @@
+"""Length, chosen rows, and a fingerprint that no change escapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.data import read
+from trainer.data.dataset import Dataset, length, take
+
+
+def table(**changes: Any) -> Dataset:
+    whole = {
+        "inputs": {"x": np.array([1.0, np.nan, 3.0]), "c": ["a", None, "b"]},
+        "kinds": {"x": "numeric", "c": "categorical"},
+        "target_name": "y",
+        "target": ["p", "q", None],
+    }
+    return Dataset(**{**whole, **changes})
+
+
+def test_length_and_columns_of_a_table() -> None:
+    assert (len(table()), table().n_columns, length(table().inputs)) == (3, 2, 3)
+
+
+def test_length_and_columns_of_an_array() -> None:
+    found = Dataset(np.zeros((5, 8, 8)), {}, "y", None)
+    assert (len(found), found.n_columns) == (5, 64)
+
+
+def test_take_keeps_rows_together() -> None:
+    rows = np.array([2, 0])
+    taken = take(table().inputs, rows)
+    assert isinstance(taken, dict)
+    np.testing.assert_array_equal(taken["x"], [3.0, 1.0])
+    assert taken["c"] == ["b", "a"]
+    np.testing.assert_array_equal(
+        take(np.arange(6).reshape(3, 2), rows), [[4, 5], [0, 1]]
+    )
+
+
+def test_the_same_values_have_the_same_fingerprint() -> None:
+    assert table().fingerprint() == table().fingerprint()
+    assert len(table().fingerprint()) == 64
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"inputs": {"x": np.array([1.0, np.nan, 4.0]), "c": ["a", None, "b"]}},
+        {"inputs": {"x": np.array([np.nan, 1.0, 3.0]), "c": ["a", None, "b"]}},
+        {"inputs": {"x": np.array([1.0, np.nan, 3.0]), "c": ["a", "b", None]}},
+        {"inputs": {"x": np.array([1.0, np.nan, 3.0]), "c": ["a", "None", "b"]}},
+        {
+            "inputs": {"z": np.array([1.0, np.nan, 3.0]), "c": ["a", None, "b"]},
+            "kinds": {"z": "numeric", "c": "categorical"},
+        },
+        {"kinds": {"x": "datetime", "c": "categorical"}},
+        {"target_name": "z"},
+        {"target": ["q", "p", None]},
+        {"target": None},
+    ],
+)
+def test_any_change_changes_the_fingerprint(changed: dict[str, Any]) -> None:
+    assert table(**changed).fingerprint() != table().fingerprint()
+
+
+def test_an_array_has_its_own_fingerprint() -> None:
+    X = np.arange(12.0).reshape(3, 4)
+    prints = {
+        Dataset(each, {}, "y", [0, 1, 0]).fingerprint()
+        for each in (X, X + 1, X.reshape(3, 2, 2), X.astype(np.float32))
+    }
+    assert len(prints) == 4
+    turned = Dataset(np.asfortranarray(X), {}, "y", [0, 1, 0])
+    assert turned.fingerprint() in prints
+
+
+def test_the_fingerprint_is_of_the_values_not_of_the_file(
+    write_csv: Callable[..., Path], tmp_path: Path
+) -> None:
+    columns = {"x": [1.5, 2.0, None], "c": ["a", "b", "a"], "y": [1, 0, 1]}
+    parquet = tmp_path / "data.parquet"
+    pl.DataFrame(columns).write_parquet(parquet)
+    one, other = read(str(write_csv(columns)), "y"), read(str(parquet), "y")
+    assert one.fingerprint() == other.fingerprint()

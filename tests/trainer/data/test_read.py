@@ -1,0 +1,293 @@
+"""Whatever DATA names, with and without a model at hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.errors import DataError
+from models.table import TableInput, fit_column
+from models.tensor import TensorInput
+from trainer.data import Dataset, read, read_for
+
+WriteCsv = Callable[..., Path]
+COLUMNS = {"x": [1.5, 2.5, None], "c": ["a", "b", "a"], "y": [1, 0, 1]}
+
+
+def refused(run: Any, *arguments: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        run(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def check(found: Dataset) -> None:
+    assert isinstance(found.inputs, dict)
+    np.testing.assert_array_equal(found.inputs["x"], [1.5, 2.5, math.nan])
+    assert found.inputs["c"] == ["a", "b", "a"]
+    assert found.target == [1, 0, 1]
+    assert found.kinds == {"x": "numeric", "c": "categorical"}
+
+
+@pytest.fixture
+def write_parquet(tmp_path: Path) -> Callable[..., Path]:
+    def write(columns: Any, name: str = "data.parquet") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        pl.DataFrame(columns).write_parquet(path)
+        return path
+
+    return write
+
+
+def test_csv_and_parquet_give_the_same(
+    write_csv: WriteCsv, write_parquet: Callable[..., Path]
+) -> None:
+    check(read(str(write_csv(COLUMNS)), "y"))
+    check(read(str(write_parquet(COLUMNS)), "y"))
+
+
+@pytest.mark.parametrize("pattern", ["parts", "parts/", "parts/*.parquet", "parts/p*"])
+def test_a_folder_or_glob_of_parquet_is_one_table(
+    pattern: str, write_parquet: Callable[..., Path], tmp_path: Path
+) -> None:
+    for part in (slice(0, 2), slice(2, 3)):
+        rows = {name: values[part] for name, values in COLUMNS.items()}
+        write_parquet(rows, f"parts/p{part.start}.parquet")
+    if pattern == "parts/p*":
+        assert "expected .csv" in refused(read, str(tmp_path / pattern), "y")
+    else:
+        check(read(str(tmp_path / pattern), "y"))
+
+
+def test_parquet_keeps_its_types(write_parquet: Callable[..., Path]) -> None:
+    moment = datetime(2024, 2, 29, 12, tzinfo=UTC)
+    path = write_parquet(
+        {
+            "whole": pl.Series([1, None], dtype=pl.Int16),
+            "real": [0.5, None],
+            "truth": [True, None],
+            "day": [date(2024, 2, 29), None],
+            "moment": [moment, None],
+            "word": pl.Series(["a", None], dtype=pl.Categorical),
+            "digits": ["1", "2"],
+            "y": ["007", "8"],
+        }
+    )
+    found = read(str(path), "y")
+    assert found.kinds == {
+        "whole": "numeric",
+        "real": "numeric",
+        "truth": "boolean",
+        "day": "datetime",
+        "moment": "datetime",
+        "word": "categorical",
+        "digits": "numeric",
+    }
+    assert isinstance(found.inputs, dict)
+    assert found.inputs["moment"][0] == moment.timestamp()
+    for name in ("whole", "real", "truth", "day", "moment"):
+        assert math.isnan(found.inputs[name][1])  # type: ignore[arg-type]
+    assert found.inputs["word"] == ["a", None]
+    assert found.target == ["007", "8"]
+
+
+def test_lists_and_nan_in_parquet_are_told(write_parquet: Callable[..., Path]) -> None:
+    lists = write_parquet({"x": [[1], [2]], "y": [0, 1]})
+    assert "column 'x' holds List(Int64)" in refused(read, str(lists), "y")
+    nan = write_parquet({"x": [1.0, math.nan], "y": [0, 1]})
+    assert "column 'x', row 2: expected a number" in refused(read, str(nan), "y")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"x,y\n1,2\n", b"PAR1" * 30])
+def test_a_damaged_parquet_file_is_told(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    path.write_bytes(content)
+    assert refused(read, str(path), "y").startswith(f"{path}: ")
+
+
+def test_any_damage_to_a_parquet_file_is_a_data_error(
+    write_parquet: Callable[..., Path],
+) -> None:
+    path = write_parquet({"x": np.arange(60.0), "y": [0, 1] * 30})
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    told = 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] = rng.integers(256)
+        path.write_bytes(damaged[: rng.integers(len(whole) // 2, 2 * len(whole))])
+        try:
+            read(str(path), "y")
+        except DataError:
+            told += 1
+    assert told > 75
+
+
+def test_a_parquet_file_name_is_no_pattern(write_parquet: Callable[..., Path]) -> None:
+    check(read(str(write_parquet(COLUMNS, "data[1].parquet")), "y"))
+    check(read(str(write_parquet(COLUMNS, "parts[1]/p.parquet").parent), "y"))
+
+
+def test_nothing_there_is_told(tmp_path: Path) -> None:
+    missing = tmp_path / "none.csv"
+    assert refused(read, str(missing), "y") == f"no such file: {missing}"
+    for empty in (tmp_path, tmp_path / "*.parquet"):
+        assert refused(read, str(empty), "y").startswith(str(empty))
+
+
+@pytest.mark.parametrize("name", ["data.txt", "data", "data.xlsx"])
+def test_an_unknown_kind_of_file_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("x,y\n1,2\n")
+    assert "expected .csv, .csv.gz, .parquet" in refused(
+        read, str(tmp_path / name), "y"
+    )
+
+
+def test_a_table_needs_a_target(write_csv: WriteCsv) -> None:
+    assert "say --target COLUMN" in refused(read, str(write_csv(COLUMNS)), None)
+
+
+def test_a_csv_file_may_have_idx_in_its_name(write_csv: WriteCsv) -> None:
+    check(read(str(write_csv(COLUMNS, "customers-idx1.csv")), "y"))
+
+
+def test_builtin_data_need_no_file() -> None:
+    assert len(read("builtin:xor", None)) == 4
+    assert "did you mean 'xor'?" in refused(read, "builtin:xorr", None)
+
+
+def test_a_fault_in_a_column_names_the_file(write_csv: WriteCsv) -> None:
+    path = write_csv({"x": [1, "inf"], "y": [0, 1]})
+    message = refused(read, str(path), "y")
+    assert (
+        message
+        == f"{path}: column 'x', row 2: expected a finite number, found infinity"
+    )
+
+
+# With a model: its own columns, as its own kinds.
+
+
+def table(**columns: tuple[str, Any]) -> TableInput:
+    return TableInput(
+        tuple(fit_column(name, kind, raw) for name, (kind, raw) in columns.items())
+    )
+
+
+@pytest.fixture
+def model() -> TableInput:
+    return table(
+        n=("numeric", [1.0, 2.0]),
+        m=("numeric", [1.0, math.nan]),
+        code=("categorical", ["1", "2"]),
+        word=("categorical", ["a", None]),
+        truth=("boolean", [0.0, math.nan]),
+        day=("datetime", [0.0, math.nan]),
+    )
+
+
+WHOLE = {
+    "n": [1, 2],
+    "m": [3, 4],
+    "code": [5, 6],
+    "word": ["a", "b"],
+    "truth": ["true", "false"],
+    "day": ["2024-02-29", "2024-03-01"],
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_kinds_are_the_models_whatever_the_file_looks_like(
+    kind: str,
+    model: TableInput,
+    write_csv: WriteCsv,
+    write_parquet: Callable[..., Path],
+) -> None:
+    given = {**WHOLE, "extra": ["?", "?"], "n": [None, None], "truth": [None, None]}
+    path = write_csv(given) if kind == "csv" else write_parquet(given)
+    found = read_for(str(path), model, None)
+    assert isinstance(found.inputs, dict)
+    assert list(found.inputs) == [column.name for column in model.columns]
+    assert found.inputs["code"] == ["5", "6"]
+    np.testing.assert_array_equal(found.inputs["n"], [math.nan] * 2)
+    np.testing.assert_array_equal(found.inputs["truth"], [math.nan] * 2)
+    np.testing.assert_array_equal(found.inputs["day"], [1709164800.0, 1709251200.0])
+    assert found.target is None and len(found) == 2
+
+
+@pytest.mark.parametrize("name", ["m", "word", "truth", "day"])
+def test_an_absent_nullable_column_is_missing(
+    name: str, model: TableInput, write_csv: WriteCsv
+) -> None:
+    path = write_csv({k: v for k, v in WHOLE.items() if k != name})
+    found = read_for(str(path), model, None)
+    assert isinstance(found.inputs, dict)
+    assert all(value is None or value != value for value in found.inputs[name])
+
+
+@pytest.mark.parametrize("name", ["n", "code"])
+def test_an_absent_required_column_is_told(
+    name: str, model: TableInput, write_csv: WriteCsv
+) -> None:
+    path = write_csv({k: v for k, v in WHOLE.items() if k != name})
+    message = refused(read_for, str(path), model, None)
+    assert message.startswith(f"{path}: column '{name}' is missing")
+
+
+def test_text_in_a_numeric_column_is_told_with_its_row(
+    model: TableInput, write_csv: WriteCsv
+) -> None:
+    path = write_csv({**WHOLE, "n": [1, "many"]})
+    message = refused(read_for, str(path), model, None)
+    assert message == f"{path}: column 'n', row 2: expected a number, found text"
+
+
+def test_a_target_that_is_asked_for_must_be_there(
+    model: TableInput, write_csv: WriteCsv
+) -> None:
+    path = write_csv(WHOLE)
+    assert "no target column 'y'" in refused(read_for, str(path), model, "y")
+    assert read_for(str(write_csv({**WHOLE, "y": [1, 2]})), model, "y").target == [1, 2]
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> Path:
+    path = tmp_path / "data.npz"
+    np.savez(path, X=np.zeros((3, 8, 8)), y=np.arange(3))
+    return path
+
+
+def test_arrays_fit_a_model_of_their_shape(npz: Path) -> None:
+    inputs = TensorInput.fit(np.zeros((2, 8, 8)))
+    assert len(read_for(str(npz), inputs, "y")) == 3
+    assert len(read_for("builtin:digits", inputs, None)) == 1797
+
+
+@pytest.mark.parametrize("shape", [(8,), (64,), (8, 8, 1)])
+def test_arrays_of_another_shape_are_told(shape: tuple[int, ...], npz: Path) -> None:
+    inputs = TensorInput.fit(np.zeros((2, *shape)))
+    message = refused(read_for, str(npz), inputs, None)
+    assert message == f"{npz}: this model takes rows of shape {shape}"
+
+
+def test_a_table_is_no_array_and_an_array_no_table(
+    npz: Path, model: TableInput, write_csv: WriteCsv
+) -> None:
+    images = TensorInput.fit(np.zeros((2, 8, 8)))
+    assert "takes arrays" in refused(read_for, str(write_csv(WHOLE)), images, None)
+    assert "takes rows of shape" in refused(read_for, "builtin:xor", images, None)
+    columns = "this model takes the columns n, m, code"
+    assert columns in refused(read_for, str(npz), model, None)
+    assert columns in refused(read_for, "builtin:xor", model, None)
+
+
+def test_builtin_xor_fits_a_model_of_its_columns() -> None:
+    xor = table(x1=("numeric", [0.0, 1.0]), x2=("numeric", [0.0, 1.0]))
+    assert read_for("builtin:xor", xor, "y").target == [0, 1, 1, 0]

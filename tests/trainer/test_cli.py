@@ -1,0 +1,669 @@
+"""Every command as a person or a script meets it: words, JSON and exit codes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from models.layers.activations import Tanh
+from models.store import Store
+from trainer.cli import main
+
+Command = Callable[..., Result]
+WriteCsv = Callable[..., Path]
+
+FAST = ("--epochs", "5")
+TIMING = {"load_s", "train_s", "epochs", "rows_per_s", "total_s"}
+
+
+@pytest.fixture
+def data(table: Callable[..., Any], write_csv: WriteCsv) -> Path:
+    whole = table(120)
+    kept = ("size", "colour", "member", "since", "churn")
+    return write_csv({name: whole[name] for name in kept})
+
+
+def labels(store: Store, model: str) -> dict[str, int]:
+    return {name: label.version for name, label in store.labels(model).items()}
+
+
+def process(*arguments: object, store: Path, **environment: str) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "trainer.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "GLASSNET_STORE": str(store), **environment},
+    )
+
+
+# fit
+
+
+def test_fit_tells_a_person_what_came_of_it(command: Command, data: Path) -> None:
+    result = command("fit", data, "--target", "churn", "--model", "churn", *FAST)
+    assert result.stdout.startswith("churn version 1\n  task ")
+    for word in ("log loss", "accuracy", "macro f1", "auc", "epochs", "sha256"):
+        assert f"\n  {word} " in result.stdout
+    assert "task binary: target 'churn' has 2 classes" in result.stderr
+    assert "published churn version 1" in result.stderr
+    assert result.stderr.endswith("promoted: no version is in production yet\n")
+
+
+def test_fit_prints_one_json_object(command: Command, data: Path, store: Store) -> None:
+    arguments = ("fit", data, "--target", "churn", "--model", "churn", "--json", *FAST)
+    result = command(*arguments)
+    found = json.loads(result.stdout)
+    assert list(found) == [
+        "model",
+        "version",
+        "sha256",
+        "task",
+        "metrics",
+        "promoted",
+        "reason",
+        "timing",
+        "config",
+    ]
+    assert (found["model"], found["version"], found["task"]) == ("churn", 1, "binary")
+    assert found["sha256"] == store.load("churn", 1).sha256
+    assert found["promoted"] is True
+    assert set(found["timing"]) == TIMING and found["timing"]["epochs"] == 5
+    assert found["config"]["train"]["epochs"] == 5
+    assert found["metrics"]["measured_on"] == "held-out rows"
+    assert result.stdout.count("\n") == 1
+
+
+def test_fit_in_its_own_process_keeps_the_streams_apart(
+    data: Path, tmp_path: Path
+) -> None:
+    arguments = ("fit", data, "--target", "churn", "--model", "m", "--json", *FAST)
+    hashes = []
+    for seed in ("1", "2"):
+        store = tmp_path / f"store-{seed}"
+        done = process(*arguments, store=store, PYTHONHASHSEED=seed)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("\n") == 1
+        hashes.append(json.loads(done.stdout)["sha256"])
+        assert "published m version 1" in done.stderr
+    # Two processes, the same bytes.
+    assert hashes[0] == hashes[1]
+    contents = [(tmp_path / f"store-{s}/m/1/model.npz").read_bytes() for s in "12"]
+    assert contents[0] == contents[1]
+
+
+def test_a_failure_in_its_own_process_is_one_sentence(tmp_path: Path) -> None:
+    done = process("fit", "none.csv", "--model", "m", store=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: no such file: none.csv\n"
+
+
+def test_divergence_in_its_own_process_is_one_sentence(
+    data: Path, tmp_path: Path
+) -> None:
+    done = process(
+        *("fit", data, "--target", "churn", "--model", "m", "--epochs", 50),
+        *("--set", "train.optimizer=gradient_descent"),
+        *("--set", "train.learning_rate=1e6"),
+        *("--set", "network.activation=leaky_relu"),
+        store=tmp_path / "store",
+    )
+    assert done.returncode == 1
+    assert "Warning" not in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: training diverged at step ")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_worse_candidate_exits_with_3_and_is_kept(
+    command: Command, data: Path, store: Store
+) -> None:
+    fit = ("fit", data, "--target", "churn", "--model", "churn")
+    command(*fit, "--epochs", 40)
+    worse = ("--epochs", 1, "--set", "train.learning_rate=1e-9")
+    result = command(*fit, *worse, code=3)
+    assert "not promoted: worse: log_loss" in result.stderr
+    assert labels(store, "churn") == {"production": 1, "candidate": 2}
+    found = json.loads(command(*fit, *worse, "--json", code=3).stdout)
+    assert found["promoted"] is False and found["reason"].startswith("worse: ")
+    assert labels(store, "churn") == {"production": 1, "candidate": 3}
+    assert store.load("churn", 3).manifest.metrics == found["metrics"]
+
+
+def test_promote_never_and_always_exit_with_0(
+    command: Command, data: Path, store: Store
+) -> None:
+    fit = ("fit", data, "--target", "churn", "--model", "churn", *FAST)
+    result = command(*fit, "--promote", "never")
+    assert result.stderr.endswith("not promoted: --promote never\n")
+    assert labels(store, "churn") == {}
+    command(*fit, "--promote", "always")
+    assert labels(store, "churn") == {"production": 2}
+
+
+def test_settings_come_from_file_set_and_options(
+    command: Command, data: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "fit.toml"
+    file.write_text("seed = 1\n[train]\nepochs = 2\nbatch_size = 16\n")
+    result = command(
+        *("fit", data, "--target", "churn", "--model", "m", "--json"),
+        *("--config", file, "--set", "train.epochs=4", "--set", "network.hidden=[8]"),
+        *("--epochs", 3, "--seed", 7),
+    )
+    config = json.loads(result.stdout)["config"]
+    assert config["seed"] == 7
+    assert config["train"]["epochs"] == 3
+    assert config["train"]["batch_size"] == 16
+    assert config["network"]["hidden"] == [8]
+
+
+def test_task_and_validation_rows_are_taken(
+    command: Command, table: Callable[..., Any], write_csv: WriteCsv
+) -> None:
+    whole = table(60)
+    train = write_csv({"size": whole["size"], "level": whole["level"]})
+    other = table(30, seed=1)
+    valid = write_csv({"level": other["level"], "size": other["size"]}, "valid.csv")
+    arguments = ("--target", "level", "--model", "m", "--valid", valid, *FAST)
+    result = command("fit", train, *arguments, "--task", "regression", "--json")
+    assert json.loads(result.stdout)["task"] == "regression"
+    assert "task regression: as asked" in result.stderr
+    assert "the validation rows given choose the epoch" in result.stderr
+
+
+def test_the_store_is_an_option_or_a_variable(
+    command: Command, store: Store, tmp_path: Path
+) -> None:
+    command("fit", "builtin:xor", "--model", "xor", *FAST)
+    assert store.names() == ["xor"]
+    other = tmp_path / "other"
+    command("fit", "builtin:xor", "--model", "xor", "--store", other, *FAST)
+    assert Store(other).versions("xor") == [1] == store.versions("xor")
+
+
+def test_rows_that_do_not_take_part_are_said(
+    command: Command, write_csv: WriteCsv
+) -> None:
+    path = write_csv(
+        {
+            "x": range(60),
+            "same": [1] * 60,
+            "gone": [None] * 60,
+            "y": [None, *([0, 1] * 29), 0],
+        }
+    )
+    result = command("fit", path, "--target", "y", "--model", "m", *FAST)
+    assert "1 rows have no target and are left out" in result.stderr
+    for name in ("same", "gone"):
+        assert f"column '{name}' does not vary in the training rows" in result.stderr
+
+
+# Mistakes: one sentence each, and never a traceback.
+
+GOOD = "x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(60))
+
+MISTAKES: dict[str, tuple[bytes | str, str]] = {
+    "empty file": ("", ": the file is empty"),
+    "header only": ("x,y\n", ": there are no rows, only a header"),
+    "no target column": (
+        GOOD.replace("x,y", "x,yy"),
+        ": there is no target column 'y'; did you mean 'yy'?",
+    ),
+    "one class": (GOOD.replace("b", "a"), "target 'y' has only one value ('a')"),
+    "no target value": (
+        GOOD.replace("a\n", "\n").replace("b\n", "\n"),
+        "target 'y' has no value in any row",
+    ),
+    "too few fields": (GOOD + "61\n", ", line 62: expected 2 fields"),
+    "too many fields": (GOOD + "61,a,3\n", ", line 62: expected 2 fields"),
+    "latin-1": ((GOOD + "61,ä\n").encode("latin-1"), ": not UTF-8 text (byte 0xe4)"),
+    "utf-16": (GOOD.encode("utf-16"), ": not UTF-8 text (byte 0xff)"),
+    "cut gzip": (gzip.compress(GOOD.encode())[:-20], ": damaged gzip data"),
+    "damaged gzip": (
+        gzip.compress(GOOD.encode())[:20] + b"\xff" * 90,
+        ": damaged gzip data",
+    ),
+    "open quote": (GOOD + '"61,a\n', ", line 62: a quote is not closed"),
+    "double column": ("x,x,y\n1,2,a\n", ": the header names column 'x' twice"),
+    "nameless column": ("x,,y\n1,2,a\n", ": column 2 has no name"),
+    "NaN": (GOOD + "NaN,a\n", "column 'x', row 61: expected a number"),
+    "infinity": (GOOD + "-inf,a\n", "column 'x', row 61: expected a finite number"),
+    "target alone": ("y\na\nb\n", ": there is no column besides the target 'y'"),
+    "nothing varies": (
+        "x,y\n" + "1,a\n1,b\n" * 30,
+        "no column varies in the training rows",
+    ),
+    "too many classes": (
+        "x,y\n" + "".join(f"{i},c{i}\n" for i in range(1001)),
+        "target 'y' has 1001 classes",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_data_is_one_sentence(
+    mistake: str, command: Command, tmp_path: Path, store: Store
+) -> None:
+    content, expected = MISTAKES[mistake]
+    path = tmp_path / "data.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = command("fit", path, "--target", "y", "--model", "m", *FAST, code=1)
+    assert result.stdout == ""
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("Error: ") and expected in last
+    assert not store.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("fit", "none.csv", "--target", "y"), 1, "no such file: none.csv"),
+        (("fit", "builtin:digit"), 1, "did you mean 'digits'?"),
+        (("fit", "DATA"), 1, "which column is the target? say --target COLUMN"),
+        (("fit", "DATA", "--target", "z"), 1, "no target column 'z'"),
+        (("fit", "DATA", "--target", "y", "--task", "regression"), 1, "found text"),
+        (("fit", "DATA", "--target", "y", "--valid", "no.csv"), 1, "no such file"),
+        (
+            ("fit", "DATA", "--target", "y", "--set", "train.epoch=3"),
+            2,
+            "there is no setting 'train.epoch'; did you mean 'train.epochs'?",
+        ),
+        (
+            ("fit", "DATA", "--target", "y", "--set", "train.optimizer=adm"),
+            2,
+            "did you mean 'adam'?",
+        ),
+        (("fit", "DATA", "--target", "y", "--epochs", "0"), 2, "train.epochs"),
+        (("fit", "DATA", "--target", "y", "--epochs", "x"), 2, "'--epochs'"),
+        (("fit", "DATA", "--target", "y", "--seed", "-1"), 2, "setting 'seed'"),
+        (("fit", "DATA", "--target", "y", "--config", "no"), 2, "no such config file"),
+        (("fit", "DATA", "--target", "y", "--config", "."), 1, "directory"),
+        (("fit", "DATA", "--target", "y", "--task", "ranking"), 2, "'--task'"),
+        (("fit", "DATA", "--target", "y", "--promote", "maybe"), 2, "'--promote'"),
+        (
+            ("fit", "DATA", "--target", "y", "--set", "data.test_fraction=0.9"),
+            2,
+            "leave no rows",
+        ),
+        (("fit", "DATA", "--target", "y", "--model", "a/b"), 2, "a model's name is"),
+        (("fit",), 2, "Missing argument 'DATA'"),
+        (("fti", "DATA"), 2, "No such command 'fti'"),
+    ],
+)
+def test_a_mistake_in_the_command_is_one_sentence(
+    arguments: tuple[str, ...], code: int, expected: str, command: Command, data: Path
+) -> None:
+    given = [str(data) if a == "DATA" else a for a in arguments]
+    given = ["churn" if a == "y" else a for a in given]
+    if arguments[0] == "fit" and "--model" not in given:
+        given += ["--model", "m"]
+    result = command(*given, code=code)
+    assert result.stdout == ""
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("Error: ") and expected in last
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "expected"),
+    [
+        ("chrun", 1, "no model 'chrun' in the store; did you mean 'churn'?"),
+        ("churn@7", 1, "model 'churn' has no version 7; it has 1"),
+        ("churn@0", 1, "model 'churn' has no version 0"),
+        ("churn@" + "9" * 5000, 2, "a model is NAME, NAME@VERSION or NAME:LABEL"),
+        ("churn:prod", 1, "model 'churn' has no label 'prod'"),
+        ("churn@one", 2, "a model is NAME, NAME@VERSION or NAME:LABEL"),
+        ("churn@1:production", 2, "a model is NAME, NAME@VERSION or NAME:LABEL"),
+        ("churn:", 2, "a model is NAME, NAME@VERSION or NAME:LABEL"),
+        ("", 2, "a model is NAME, NAME@VERSION or NAME:LABEL"),
+        ("../churn", 1, "no model '../churn' in the store"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["show", "verify", "evaluate", "predict"])
+def test_a_bad_reference_is_one_sentence(
+    verb: str,
+    reference: str,
+    code: int,
+    expected: str,
+    command: Command,
+    published: Path,
+) -> None:
+    data = published / "churn.csv"
+    arguments = {
+        "evaluate": (data, "--model", reference),
+        "predict": (data, "--model", reference, "--out", "x.csv"),
+    }.get(verb, (reference,))
+    result = command(verb, *arguments, code=code)
+    assert result.stdout == ""
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("Error: ") and expected in last
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_store_that_cannot_be_written_is_one_sentence(
+    place: str, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = command(
+        *("fit", "builtin:xor", "--model", "xor", *FAST),
+        *("--store", tmp_path / place),
+        code=1,
+    )
+    *_, last = result.stderr.splitlines()
+    assert last.startswith(f"Error: {tmp_path / 'file'}")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("verb", [(), ("fit",), ("predict",), ("promote",)])
+def test_help_is_there(verb: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*verb, "--help"])
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+    assert CliRunner().invoke(main, [*verb, "-h"]).stdout == result.stdout
+
+
+def test_the_version_is_there() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.exit_code == 0 and "version" in result.stdout
+
+
+# evaluate
+
+
+def test_evaluate_prints_figures(command: Command, published: Path) -> None:
+    data = published / "churn.csv"
+    result = command("evaluate", data, "--model", "churn")
+    assert result.stdout.startswith(f"churn version 1 on {data}\n")
+    found = json.loads(command("evaluate", data, "--model", "churn", "--json").stdout)
+    assert (found["model"], found["version"]) == ("churn", 1)
+    assert set(found["metrics"]) == {"log_loss", "accuracy", "macro_f1", "auc", "rows"}
+    assert f"accuracy     {found['metrics']['accuracy']:.6g}" in result.stdout
+
+
+@pytest.mark.parametrize("reference", ["price", "price@1", "price:production"])
+def test_a_model_is_named_in_three_ways(
+    reference: str, command: Command, published: Path, store: Store
+) -> None:
+    content = store.path("price", 1).read_bytes()
+    store.publish("price", {"model.npz": content})
+    arguments = ("evaluate", published / "price.csv", "--model", reference, "--json")
+    assert json.loads(command(*arguments).stdout)["version"] == 1
+    arguments = ("evaluate", published / "price.csv", "--model", "price@2", "--json")
+    assert json.loads(command(*arguments).stdout)["version"] == 2
+
+
+def test_evaluate_needs_the_target(
+    command: Command,
+    published: Path,
+    table: Callable[..., Any],
+    write_csv: WriteCsv,
+) -> None:
+    whole = table(10)
+    del whole["churn"]
+    path = write_csv(whole)
+    result = command("evaluate", path, "--model", "churn", code=1)
+    assert "there is no target column 'churn'" in result.stderr
+
+
+# predict
+
+
+def test_predict_writes_csv_row_for_row(
+    command: Command, published: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "answers.csv"
+    data = published / "churn.csv"
+    result = command("predict", data, "--model", "churn", "--out", out)
+    assert result.stdout == ""
+    assert result.stderr == f"120 predictions of churn version 1 in {out}\n"
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["prediction", "p_no", "p_yes"]
+    assert len(rows) == 120
+    for row in rows:
+        no, yes = float(row["p_no"]), float(row["p_yes"])
+        assert no + yes == pytest.approx(1)
+        assert row["prediction"] == ("yes" if yes > no else "no")
+
+
+def test_predict_writes_parquet_like_csv(
+    command: Command, published: Path, tmp_path: Path
+) -> None:
+    for name in ("answers.csv", "answers.parquet"):
+        arguments = ("predict", published / "level.csv", "--model", "level")
+        command(*arguments, "--out", tmp_path / name)
+    one = pl.read_csv(tmp_path / "answers.csv")
+    assert one.equals(pl.read_parquet(tmp_path / "answers.parquet"))
+    assert one.columns == ["prediction", "p_0", "p_1", "p_2"]
+    assert one.schema["prediction"] == pl.Int64
+
+
+def test_predict_regression_without_the_target(
+    command: Command, published: Path, tmp_path: Path
+) -> None:
+    frame = pl.read_csv(published / "price.csv").drop("price")
+    frame.write_csv(tmp_path / "bare.csv")
+    frame.write_parquet(tmp_path / "bare.parquet")
+    answers = []
+    for name in ("bare.csv", "bare.parquet"):
+        out = tmp_path / "answers.parquet"
+        command("predict", tmp_path / name, "--model", "price", "--out", out)
+        answers.append(pl.read_parquet(out))
+    assert answers[0].columns == ["prediction"] and len(answers[0]) == 120
+    assert answers[0].equals(answers[1])
+
+
+@pytest.mark.parametrize(
+    ("out", "code", "expected"),
+    [
+        ("answers.txt", 2, "--out is a .csv or .parquet file"),
+        ("answers", 2, "--out is a .csv or .parquet file"),
+        ("none/answers.csv", 1, "none"),
+    ],
+)
+def test_predict_to_a_wrong_place_is_one_sentence(
+    out: str,
+    code: int,
+    expected: str,
+    command: Command,
+    published: Path,
+    tmp_path: Path,
+) -> None:
+    arguments = ("predict", published / "churn.csv", "--model", "churn")
+    result = command(*arguments, "--out", tmp_path / out, code=code)
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("Error: ") and expected in last
+
+
+def test_predict_tells_what_is_wrong_with_a_row(
+    command: Command,
+    published: Path,
+    table: Callable[..., Any],
+    write_csv: WriteCsv,
+    tmp_path: Path,
+) -> None:
+    whole = table(10)
+    whole["size"][6] = "big"
+    path = write_csv(whole)
+    arguments = ("predict", path, "--model", "churn", "--out", tmp_path / "a.csv")
+    result = command(*arguments, code=1)
+    assert "column 'size', row 7: expected a number, found text" in result.stderr
+    assert not (tmp_path / "a.csv").exists()
+
+
+# list, show, verify
+
+
+def test_list_shows_every_model(command: Command, published: Path) -> None:
+    lines = command("list").stdout.splitlines()
+    assert lines[0].split() == ["model", "version", "labels", "trained", "metric"]
+    assert [line.split()[:3] for line in lines[1:]] == [
+        ["churn", "1", "production"],
+        ["level", "1", "production"],
+        ["price", "1", "production"],
+    ]
+    found = json.loads(command("list", "--json").stdout)
+    assert [row["model"] for row in found] == ["churn", "level", "price"]
+    assert set(found[0]) == {
+        "model",
+        "version",
+        "labels",
+        "trained_at",
+        "task",
+        "figure",
+        "sha256",
+        "problem",
+    }
+
+
+def test_list_shows_the_versions_of_one(
+    command: Command, published: Path, store: Store
+) -> None:
+    store.publish("churn", {"model.npz": b"damaged"})
+    result = command("list", "churn")
+    assert "damaged: " in result.stdout
+    found = json.loads(command("list", "churn", "--json").stdout)
+    assert [row["version"] for row in found] == [1, 2]
+    assert "no model 'nope'" in command("list", "nope", code=1).stderr
+
+
+def test_list_of_an_empty_store(command: Command, store: Store) -> None:
+    assert command("list").stderr == f"no model in {store.root}\n"
+    assert json.loads(command("list", "--json").stdout) == []
+
+
+def test_show_describes_a_version(command: Command, published: Path) -> None:
+    text = command("show", "level").stdout
+    assert text.startswith("level version 1 (production)\n  sha256 ")
+    for heading in ("figures", "inputs", "network", "data", "why these settings"):
+        assert f"\n{heading}\n  " in text
+    found = json.loads(command("show", "level@1", "--json").stdout)
+    assert (found["model"], found["version"], found["task"]) == (
+        "level",
+        1,
+        "multiclass",
+    )
+
+
+def test_verify_proves_a_version(
+    command: Command, published: Path, store: Store
+) -> None:
+    sha256 = store.load("churn", 1).sha256
+    assert command("verify", "churn").stdout == (
+        f"churn version 1 is whole: sha256 {sha256}\n"
+    )
+
+
+@pytest.mark.parametrize("verb", ["verify", "show", "promote"])
+def test_a_damaged_version_is_one_sentence(
+    verb: str, command: Command, published: Path, store: Store
+) -> None:
+    path = store.path("churn", 1)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    more = ("1",) if verb == "promote" else ()
+    result = command(verb, "churn", *more, code=1)
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"Error: {path}: its bytes are not those that were written\n"
+    )
+
+
+def test_damaged_labels_are_one_sentence(
+    command: Command, published: Path, store: Store
+) -> None:
+    (store.root / "churn" / "labels.json").write_text("{")
+    for verb in (("verify", "churn"), ("list",), ("rollback", "churn")):
+        result = command(*verb, code=1)
+        assert result.stderr.startswith("Error: ") and "labels.json" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+# promote and rollback
+
+
+def test_labels_are_moved_and_moved_back(
+    command: Command, published: Path, store: Store
+) -> None:
+    store.publish("churn", {"model.npz": store.path("churn", 1).read_bytes()})
+    assert command("promote", "churn", 2).stdout == ("churn: production is version 2\n")
+    assert labels(store, "churn") == {"production": 2}
+    assert command("rollback", "churn").stdout == "churn: production is version 1\n"
+    assert labels(store, "churn") == {"production": 1}
+    command("promote", "churn", 2, "--label", "canary")
+    assert labels(store, "churn") == {"production": 1, "canary": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("promote", "churn", "9"), 1, "has no version 9"),
+        (("promote", "churn", "x"), 2, "'VERSION'"),
+        (("promote", "nope", "1"), 1, "no model 'nope'"),
+        (("promote", "churn", "1", "--label", "a-b"), 2, "a label is letters"),
+        (("rollback", "churn"), 1, "has stood on no version before 1"),
+        (("rollback", "churn", "--label", "canary"), 1, "has no label 'canary'"),
+        (("rollback", "nope"), 1, "no model 'nope'"),
+    ],
+)
+def test_labels_that_cannot_move_are_one_sentence(
+    arguments: tuple[str, ...],
+    code: int,
+    expected: str,
+    command: Command,
+    published: Path,
+    store: Store,
+) -> None:
+    result = command(*arguments, code=code)
+    assert result.stdout == ""
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("Error: ") and expected in last
+    assert labels(store, "churn") == {"production": 1}
+
+
+# check-gradients
+
+
+def test_check_gradients_shows_every_error(command: Command) -> None:
+    *lines, last = command("check-gradients").stdout.splitlines()
+    assert last == "all within 1e-06"
+    assert len(lines) > 12
+    assert all(float(line.split()[-1]) < 1e-6 for line in lines)
+
+
+def test_check_gradients_fails_on_a_wrong_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(dA: Any, Z: Any, A: Any, dZ: Any) -> None:
+        dZ[...] = dA
+
+    monkeypatch.setattr(Tanh, "backward", staticmethod(wrong))
+    result = command("check-gradients", code=1)
+    assert "Error: a gradient is off by " in result.stderr
+
+
+def test_images_go_all_the_way(command: Command, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 4, 4))
+    path, bare = tmp_path / "data.npz", tmp_path / "bare.npz"
+    np.savez(path, X=X, y=np.where(X[:, 0, 0] > 0, "up", "down"))
+    np.savez(bare, X=X)
+    command("fit", path, "--model", "images", "--epochs", 20)
+    command("evaluate", path, "--model", "images")
+    out = tmp_path / "answers.csv"
+    command("predict", bare, "--model", "images", "--out", out)
+    assert pl.read_csv(out).columns == ["prediction", "p_down", "p_up"]
+    result = command("evaluate", bare, "--model", "images", code=1)
+    assert "expected arrays 'X' and 'y', found X" in result.stderr

@@ -1,0 +1,425 @@
+"""The whole run: what is published, what it says of itself, and that it is true."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss
+
+from models.columns import CategoricalColumn
+from models.errors import ConfigError, DataError, GlassnetError, TrainingDiverged
+from models.output import Classification
+from models.reference import Histogram, Shares
+from models.store import CANDIDATE, PRODUCTION, Store
+from trainer import job
+from trainer.data import Dataset, read, take
+from trainer.data.splits import Split, random_split
+
+Fit = Callable[..., job.Result]
+FAST = ("train.epochs=6",)
+
+
+@pytest.fixture
+def data(table: Callable[..., Any], write_csv: Callable[..., Path]) -> Path:
+    whole = table(200)
+    kept = ("size", "colour", "member", "since", "churn")
+    return write_csv({name: whole[name] for name in kept})
+
+
+def split_of(data: Dataset, seed: int) -> Split:
+    """Return the division that a run with this seed makes, made here once more."""
+    stream, *_ = np.random.SeedSequence(seed).spawn(3)
+    _, strata = np.unique([str(x) for x in data.target or ()], return_inverse=True)
+    return random_split(len(data), 0.15, 0.15, np.random.default_rng(stream), strata)
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+def test_a_run_publishes_one_proven_version(fit: Fit, store: Store, data: Path) -> None:
+    result = fit(store, data, target="churn", settings=FAST)
+    assert files(store.root) == ["m/1/model.npz", "m/1/run.json", "m/labels.json"]
+    assert (result.model, result.version, result.task) == ("m", 1, "binary")
+    content = store.path("m", 1).read_bytes()
+    assert result.sha256 == hashlib.sha256(content).hexdigest()
+    artefact = store.load("m", 1)
+    assert artefact.sha256 == result.sha256
+    assert artefact.manifest.metrics == result.metrics
+    assert artefact.manifest.config == result.config
+    assert isinstance(artefact.manifest.output, Classification)
+    assert artefact.manifest.output.classes == ("no", "yes")
+
+
+def test_the_config_is_resolved(fit: Fit, store: Store, data: Path) -> None:
+    config = fit(store, data, target="churn", seed=5, settings=FAST).config
+    assert config["seed"] == 5
+    assert config["train"]["epochs"] == 6
+    opened = [
+        key
+        for section in ("network", "train", "data")
+        for key, value in config[section].items()
+        if value is None
+    ]
+    assert opened == ["clip_norm"]
+
+
+def test_figures_are_those_of_the_held_out_rows(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    result = fit(store, data, target="churn", seed=3, settings=FAST)
+    whole = read(str(data), "churn")
+    test = split_of(whole, 3).test
+    answer = store.load("m", 1).model.predict(take(whole.inputs, test))
+    target = np.array([whole.target[i] for i in test])  # type: ignore[index]
+    assert result.metrics["rows"] == len(test) == 30
+    assert result.metrics["measured_on"] == "held-out rows"
+    assert result.metrics["log_loss"] == pytest.approx(
+        log_loss(target, answer["probabilities"][:, 1])
+    )
+    assert result.metrics["accuracy"] == accuracy_score(target, answer["label"])
+
+
+def poisoned(data: Path, rows: Any) -> Path:
+    """Write the same file with the numbers of some rows far off."""
+    header, *lines = data.read_text().splitlines()
+    for row in rows:
+        fields = lines[row].split(",")
+        fields[0] = "3.0"
+        fields[1] = "red" if fields[1] == "green" else "green"
+        lines[row] = ",".join(fields)
+    path = data.with_name("poisoned.csv")
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("part", ["test", "validation", "train"])
+def test_weights_and_epoch_never_see_the_held_out_rows(
+    part: str, fit: Fit, store: Store, data: Path
+) -> None:
+    settings = ("train.epochs=60", "train.patience=5")
+    rows = getattr(split_of(read(str(data), "churn"), 42), part)
+    fit(store, data, target="churn", model="clean", settings=settings)
+    other = poisoned(data, rows[:20])
+    fit(store, other, target="churn", model="poisoned", settings=settings)
+    one, two = store.load("clean", 1), store.load("poisoned", 1)
+    assert one.manifest.data.sha256 != two.manifest.data.sha256
+    same = (
+        np.array_equal(one.model.network.parameters, two.model.network.parameters)
+        and one.manifest.inputs == two.manifest.inputs
+        and one.manifest.history == two.manifest.history
+    )
+    # Other parts do leave their mark: the comparison is able to tell.
+    assert same == (part == "test")
+    changed = one.manifest.metrics["log_loss"] != two.manifest.metrics["log_loss"]
+    assert changed
+
+
+def test_the_golden_pair_is_the_first_measured_rows(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    fit(store, data, target="churn", settings=FAST)
+    artefact = store.load("m", 1)
+    whole = read(str(data), "churn")
+    assert isinstance(whole.inputs, dict)
+    golden = artefact.manifest.golden
+    rows = split_of(whole, 42).test[:3]
+    assert [row["colour"] for row in golden.instances] == [
+        whole.inputs["colour"][i] for i in rows
+    ]
+    answer = artefact.model.predict(take(whole.inputs, rows))
+    assert [p["label"] for p in golden.predictions] == answer["label"].tolist()
+    np.testing.assert_allclose(
+        [p["probabilities"] for p in golden.predictions],
+        answer["probabilities"],
+        rtol=1e-6,
+    )
+
+
+def test_the_reference_counts_training_inputs_and_measured_answers(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    fit(store, data, target="churn", settings=FAST)
+    artefact = store.load("m", 1)
+    whole = read(str(data), "churn")
+    split = split_of(whole, 42)
+    reference = artefact.manifest.reference
+    assert set(reference.inputs) == set(whole.kinds)
+    colours = take(whole.inputs, split.train)["colour"]  # type: ignore[call-overload]
+    found = reference.inputs["colour"]
+    column = artefact.manifest.inputs.by_name["colour"]  # type: ignore[union-attr]
+    assert isinstance(found, Shares) and isinstance(column, CategoricalColumn)
+    assert found.shares == tuple(
+        list(colours).count(name) / len(colours) for name in column.categories
+    )
+    sizes = np.asarray(take(whole.inputs, split.train)["size"], float)  # type: ignore[call-overload]
+    histogram = reference.inputs["size"]
+    assert isinstance(histogram, Histogram)
+    assert histogram.missing == pytest.approx(np.isnan(sizes).mean())
+    labels = artefact.model.predict(take(whole.inputs, split.test))["label"].tolist()
+    answered = reference.outputs["label"]
+    assert isinstance(answered, Shares)
+    assert answered.shares == tuple(labels.count(c) / 30 for c in ("no", "yes"))
+
+
+def test_the_manifest_counts_rows_and_columns(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    fit(store, data, target="churn", settings=FAST)
+    manifest = store.load("m", 1).manifest
+    split = split_of(read(str(data), "churn"), 42)
+    counted = manifest.data
+    assert (counted.rows, counted.columns) == (200, 4)
+    parts = (counted.train_rows, counted.validation_rows, counted.test_rows)
+    assert parts == tuple(map(len, split))
+    assert counted.sha256 == read(str(data), "churn").fingerprint()
+    assert manifest.target == "churn"
+    assert manifest.recipe.reasons[0].startswith("task binary: ")
+
+
+def test_the_manifest_keeps_the_curves(fit: Fit, store: Store, data: Path) -> None:
+    result = fit(store, data, target="churn", settings=FAST)
+    history = store.load("m", 1).manifest.history
+    assert {name: len(curve) for name, curve in history.items()} == {
+        "loss": 6,
+        "learning_rate": 6,
+        "validation_loss": 6,
+        "best_epoch": 1,
+    }
+    best = int(np.argmin(history["validation_loss"])) + 1
+    assert history["best_epoch"] == [best]
+    assert result.timing["epochs"] == 6
+
+
+def test_timing_adds_up(fit: Fit, store: Store, data: Path) -> None:
+    timing = fit(store, data, target="churn", settings=FAST).timing
+    assert set(timing) == {"load_s", "train_s", "epochs", "rows_per_s", "total_s"}
+    assert 0 < timing["load_s"] + timing["train_s"] <= timing["total_s"]
+    rows = timing["rows_per_s"] * timing["train_s"]
+    assert rows == pytest.approx(6 * 140, rel=0.02)
+
+
+def test_run_json_tells_when_and_how(fit: Fit, store: Store, data: Path) -> None:
+    result = fit(store, data, target="churn", settings=FAST)
+    run = store.run("m", 1)
+    assert run["data"] == str(data)
+    assert run["promoted"] is True and run["reason"] == result.reason
+    assert run["numpy"] == np.__version__
+    assert str(run["trained_at"]).startswith("20")
+
+
+# The same bytes.
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        FAST,
+        (*FAST, "network.dropout=0.3", "network.batch_norm=true"),
+        (*FAST, "train.optimizer=momentum", "train.warm_up=0.2"),
+    ],
+)
+def test_the_same_data_config_and_seed_give_the_same_bytes(
+    settings: tuple[str, ...], fit: Fit, store: Store, data: Path
+) -> None:
+    first = fit(store, data, target="churn", settings=settings)
+    again = fit(store, data, target="churn", settings=settings)
+    assert (first.version, again.version) == (1, 2)
+    assert first.sha256 == again.sha256
+    assert store.path("m", 1).read_bytes() == store.path("m", 2).read_bytes()
+
+
+def test_the_bytes_do_not_depend_on_name_place_or_packing(
+    fit: Fit, store: Store, data: Path, tmp_path: Path
+) -> None:
+    first = fit(store, data, target="churn", settings=FAST)
+    packed = tmp_path / "elsewhere.csv.gz"
+    packed.write_bytes(gzip.compress(data.read_bytes()))
+    other = Store(tmp_path / "other")
+    again = fit(other, packed, target="churn", model="another", settings=FAST)
+    assert first.sha256 == again.sha256
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 43},
+        {"settings": ("train.epochs=7",)},
+        {"settings": (*FAST, "train.weight_decay=0.02")},
+    ],
+)
+def test_another_seed_or_config_gives_other_bytes(
+    change: dict[str, Any], fit: Fit, store: Store, data: Path
+) -> None:
+    first = fit(store, data, target="churn", settings=FAST)
+    other = fit(store, data, target="churn", **{"settings": FAST, **change})
+    assert first.sha256 != other.sha256
+
+
+def test_one_changed_value_gives_other_bytes(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    first = fit(store, data, target="churn", settings=FAST)
+    other = fit(store, poisoned(data, [0]), target="churn", settings=FAST)
+    assert first.sha256 != other.sha256
+
+
+# Promotion.
+
+
+def labels(store: Store) -> dict[str, int]:
+    return {name: label.version for name, label in store.labels("m").items()}
+
+
+WORSE = ("train.epochs=1", "train.learning_rate=1e-9")
+
+
+def test_the_gate_keeps_a_worse_candidate_beside_production(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    good = fit(store, data, target="churn", settings=("train.epochs=40",))
+    bad = fit(store, data, target="churn", settings=WORSE)
+    assert good.promoted and not bad.promoted
+    assert bad.reason.startswith("worse: log_loss ")
+    assert labels(store) == {PRODUCTION: 1, CANDIDATE: 2}
+    assert store.run("m", 2)["promoted"] is False
+
+
+def test_a_better_candidate_takes_over(fit: Fit, store: Store, data: Path) -> None:
+    fit(store, data, target="churn", settings=WORSE)
+    better = fit(store, data, target="churn", settings=("train.epochs=40",))
+    assert better.promoted
+    assert labels(store) == {PRODUCTION: 2}
+
+
+def test_policies_move_labels_or_leave_them(fit: Fit, store: Store, data: Path) -> None:
+    fit(store, data, target="churn", settings=FAST, promote="never")
+    assert labels(store) == {}
+    fit(store, data, target="churn", settings=FAST, promote="always")
+    assert labels(store) == {PRODUCTION: 2}
+    fit(store, data, target="churn", settings=WORSE, promote="always")
+    assert labels(store) == {PRODUCTION: 3}
+    fit(store, data, target="churn", settings=FAST, promote="never")
+    assert labels(store) == {PRODUCTION: 3}
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_damaged_production_stands_in_nobodys_way(
+    damage: str, fit: Fit, store: Store, data: Path
+) -> None:
+    fit(store, data, target="churn", settings=FAST)
+    path = store.path("m", 1)
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content[:-10] if damage == "cut" else content)
+    if damage == "gone":
+        shutil.rmtree(path.parent)
+        path.parent.mkdir()
+    result = fit(store, data, target="churn", settings=FAST)
+    assert result.promoted
+    assert labels(store)[PRODUCTION] == result.version == 2
+
+
+# Nothing half done.
+
+
+@pytest.mark.parametrize("at", ["prepare", "learn", "manifest", "dump", "load"])
+def test_nothing_is_published_on_an_error(
+    at: str, fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(store, data, target="churn", settings=FAST)
+    before = files(store.root)
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("stop here")
+
+    monkeypatch.setattr(job, at, fail)
+    with pytest.raises(RuntimeError, match="stop here"):
+        fit(store, data, target="churn", settings=FAST)
+    assert files(store.root) == before
+    assert labels(store) == {PRODUCTION: 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"target": "nothing"}, DataError),
+        ({"model": "../m"}, ConfigError),
+        ({"model": ""}, ConfigError),
+        (
+            {
+                "settings": (
+                    "train.learning_rate=1e6",
+                    "train.optimizer=gradient_descent",
+                    "network.activation=leaky_relu",
+                )
+            },
+            TrainingDiverged,
+        ),
+    ],
+)
+def test_a_failed_run_leaves_no_store(
+    changes: dict[str, Any],
+    error: type[GlassnetError],
+    fit: Fit,
+    store: Store,
+    data: Path,
+) -> None:
+    with pytest.raises(error):
+        fit(store, data, **{"target": "churn", "settings": FAST, **changes})
+    assert not store.root.exists()
+
+
+def test_a_network_too_large_to_load_is_wrong_usage(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"network\.hidden"):
+        fit(store, data, target="churn", settings=("network.hidden=[65536, 65536]",))
+
+
+def test_the_watcher_is_called_after_every_epoch(
+    store: Store, data: Path, configured: Callable[..., Any]
+) -> None:
+    seen: list[int] = []
+    said: list[str] = []
+    request = job.Request(
+        str(data), "churn", "m", None, None, configured(*FAST), "auto"
+    )
+    job.fit(request, store, said.append, lambda history: seen.append(history.epochs))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert said[-1] == "published m version 1"
+
+
+def test_arrays_are_published_too(fit: Fit, store: Store, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 4, 4)).astype(np.float32)
+    path = tmp_path / "data.npz"
+    np.savez(path, X=X, y=np.where(X[:, 0, 0] > 0, "up", "down"))
+    fit(store, path, settings=FAST)
+    manifest = store.load("m", 1).manifest
+    assert np.shape(manifest.golden.instances) == (3, 4, 4)
+    assert list(manifest.reference.inputs) == ["x"]
+    assert manifest.data.columns == 16
+    assert msgspec.to_builtins(manifest.output)["classes"] == ("down", "up")
+
+
+def test_regression_is_published_too(
+    fit: Fit, store: Store, table: Callable[..., Any], write_csv: Callable[..., Path]
+) -> None:
+    whole = table(120)
+    path = write_csv({"size": whole["size"], "price": whole["price"]})
+    result = fit(store, path, target="price", settings=FAST)
+    assert result.task == "regression"
+    assert {"rmse", "mae", "r2"} < set(result.metrics)
+    manifest = store.load("m", 1).manifest
+    assert all(isinstance(value, float) for value in manifest.golden.predictions)
+    assert isinstance(manifest.reference.outputs["value"], Histogram)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,13 +28,15 @@ from models.types import Array, Shape
 
 #: Rows that `predict` takes at once, so that its memory does not grow with the table.
 CHUNK = 8192
+#: Layers a manifest may name: far more than anyone trains, few enough to make.
+MAX_LAYERS = 1024
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network without its numbers: inputs and layers, as in the manifest."""
 
     n_in: Width
-    layers: tuple[AnyLayerSpec, ...]
+    layers: Annotated[tuple[AnyLayerSpec, ...], msgspec.Meta(max_length=MAX_LAYERS)]
 
     @property
     def n_out(self) -> int:
@@ -77,13 +79,15 @@ class Network:
     def from_arrays(cls, spec: NetworkSpec, parameters: Array, state: Array) -> Network:
         """Make a network for answering over these vectors, without a copy.
 
-        Hand over read-only vectors: what is written by mistake then fails, since
-        the gradients of a network that only answers have no memory of their own.
+        It cannot be trained: writing to its numbers is an error.
         """
         network = cls.__new__(cls)
         network.spec = spec
         network.n_out = spec.n_out
         network.layers = [build(layer) for layer in spec.layers]
+        parameters, state = parameters.view(), state.view()
+        parameters.flags.writeable = state.flags.writeable = False
+        # The gradients need no memory of their own: nobody can write to them.
         network._views(parameters, parameters, state)
         return network
 

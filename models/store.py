@@ -105,12 +105,16 @@ class Store:
         return self.root / name / str(version) / ARTEFACT
 
     def run(self, name: str, version: int) -> dict[str, object]:
-        """Return what run.json says; empty where there is none."""
+        """Return what run.json says, or nothing; ArtefactCorrupt if it is damaged."""
         try:
             raw = (self.root / name / str(version) / RUN).read_bytes()
         except FileNotFoundError:
             return {}
-        return msgspec.json.decode(raw, type=dict[str, object])
+        try:
+            return msgspec.json.decode(raw, type=dict[str, object])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            where = self.root / name / str(version) / RUN
+            raise ArtefactCorrupt(f"{where}: {error}") from None
 
     def labels(self, name: str) -> dict[str, Label]:
         """Return the labels of a model."""
@@ -135,12 +139,17 @@ class Store:
                 )
             return version
         labels = self.labels(name)
-        if label is None:
-            found = labels.get(PRODUCTION)
-            return found.version if found else versions[-1]
+        if label is None and PRODUCTION not in labels:
+            return versions[-1]
+        label = label or PRODUCTION
         if label not in labels:
             raise LabelNotFound(
                 f"model '{name}' has no label '{label}'{nearest(label, labels)}"
+            )
+        if labels[label].version not in versions:
+            raise VersionNotFound(
+                f"model '{name}': {label} is version {labels[label].version}, which is "
+                f"gone; it has {_few(versions)}"
             )
         return labels[label].version
 
@@ -259,6 +268,9 @@ class Store:
         home = self.root / name
         with _locked(home):
             content = self._labels(name)
+            # Under the lock, what others began lies here because they were killed.
+            for left in home.glob(f".{LABELS}-*"):
+                left.unlink(missing_ok=True)
             yield content
             hidden = home / f".{LABELS}-{uuid.uuid4().hex}"
             try:

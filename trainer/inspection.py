@@ -114,7 +114,7 @@ def _run(store: Store, name: str, version: int) -> dict[str, object]:
     """Return what run.json says; it is no part of the proof, and may be damaged."""
     try:
         return store.run(name, version)
-    except msgspec.MsgspecError:
+    except ArtefactCorrupt:
         return {}
 
 

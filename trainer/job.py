@@ -23,7 +23,13 @@ from models.artefact import (
     dump,
     load,
 )
-from models.errors import ArtefactCorrupt, ConfigError, LabelNotFound, ModelNotFound
+from models.errors import (
+    ArtefactCorrupt,
+    ConfigError,
+    LabelNotFound,
+    ModelNotFound,
+    VersionNotFound,
+)
 from models.model import Model
 from models.network import Network, sizes
 from models.output import Task
@@ -207,7 +213,7 @@ def _production(store: Store, name: str, say: Say) -> Artefact | None:
         return store.load(name, store.resolve(name, label=PRODUCTION))
     except (ModelNotFound, LabelNotFound):
         return None
-    except (ArtefactCorrupt, OSError) as error:
+    except (VersionNotFound, ArtefactCorrupt, OSError) as error:
         say(f"the version in production cannot be read and is not compared: {error}")
         return None
 

@@ -192,11 +192,11 @@ def test_numpy_opens_the_file_without_pickle(made: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["state"], made.network.state)
 
 
-def test_any_unzip_reads_the_manifest(made: Any) -> None:
-    data = made.dump()
+def test_any_unzip_reads_the_manifest(classifier: Any) -> None:
+    data = classifier.dump()
     manifest = json.loads(unpack(data)[MANIFEST])
     assert manifest["format"] == FORMAT
-    assert manifest["task"] == made.manifest.task
+    assert manifest["task"] == classifier.manifest.task
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.testzip() is None
         assert (
@@ -208,15 +208,15 @@ def test_any_unzip_reads_the_manifest(made: Any) -> None:
 # Files
 
 
-def test_a_file_is_read(made: Any, tmp_path: Path) -> None:
+def test_a_file_is_read(classifier: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
-    path.write_bytes(made.dump())
-    assert read(path).sha256 == load(made.dump()).sha256
+    path.write_bytes(classifier.dump())
+    assert read(path).sha256 == load(classifier.dump()).sha256
 
 
-def test_a_fault_names_its_file(made: Any, tmp_path: Path) -> None:
+def test_a_fault_names_its_file(classifier: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
-    path.write_bytes(made.dump()[:-1])
+    path.write_bytes(classifier.dump()[:-1])
     with pytest.raises(ArtefactCorrupt) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}: its bytes are not those")
@@ -273,8 +273,8 @@ def test_every_cut_is_found(made: Any) -> None:
 
 
 @pytest.mark.parametrize("more", [b"\x00", b"more", b"0" * SEAL_BYTES])
-def test_bytes_before_or_after_are_found(made: Any, more: bytes) -> None:
-    for data in made.dump() + more, more + made.dump():
+def test_bytes_before_or_after_are_found(classifier: Any, more: bytes) -> None:
+    for data in classifier.dump() + more, more + classifier.dump():
         with pytest.raises(ArtefactCorrupt, match="not those that were written"):
             load(data)
 
@@ -312,8 +312,8 @@ def test_structure_flipped_under_a_valid_seal_is_refused_or_changes_nothing(
 # Members
 
 
-def test_exactly_three_members_are_expected(made: Any) -> None:
-    data = made.dump()
+def test_exactly_three_members_are_expected(classifier: Any) -> None:
+    data = classifier.dump()
     members = unpack(data)
     assert refusal(pack({**members, "extra.npy": b""})).startswith("expected the")
     assert refusal(pack({**members, "../../evil": b""})).startswith("expected the")
@@ -325,8 +325,8 @@ def test_exactly_three_members_are_expected(made: Any) -> None:
         assert refusal(pack(renamed)).startswith("expected the members")
 
 
-def test_a_member_that_stands_twice_is_refused(made: Any) -> None:
-    members = unpack(made.dump())
+def test_a_member_that_stands_twice_is_refused(classifier: Any) -> None:
+    members = unpack(classifier.dump())
     for twice in members:
 
         def write(archive: zipfile.ZipFile, twice: str = twice) -> None:
@@ -337,7 +337,7 @@ def test_a_member_that_stands_twice_is_refused(made: Any) -> None:
         assert refusal(sealed(write)).startswith("expected the members")
 
 
-@pytest.mark.parametrize("n", [30, 100_000])
+@pytest.mark.parametrize("n", [30, 30_000])
 def test_many_members_are_not_even_listed(imager: Any, n: int) -> None:
     # Each has sixty bytes in the file, and a thousand in the memory of who lists it.
     extra = {str(i): b"" for i in range(n)}
@@ -345,8 +345,8 @@ def test_many_members_are_not_even_listed(imager: Any, n: int) -> None:
     assert message == "not a whole .npz archive of three members"
 
 
-def test_a_directory_of_64_bits_is_refused(made: Any) -> None:
-    data = made.dump()
+def test_a_directory_of_64_bits_is_refused(classifier: Any) -> None:
+    data = classifier.dump()
     at = len(data) - SEAL_BYTES - 22
     locator = b"PK\x06\x07" + bytes(16)
     assert "three members" in refusal(resealed(data[:at] + locator + data[at:]))
@@ -355,9 +355,9 @@ def test_a_directory_of_64_bits_is_refused(made: Any) -> None:
 @pytest.mark.parametrize("name", [MANIFEST, "parameters.npy", "state.npy"])
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
 def test_a_compressed_member_is_refused_unread(
-    made: Any, name: str, method: int
+    classifier: Any, name: str, method: int
 ) -> None:
-    members = unpack(made.dump())
+    members = unpack(classifier.dump())
     members[name] += bytes(16 << 20)  # a bomb of 16 MiB in a few thousand bytes
 
     def write(archive: zipfile.ZipFile) -> None:
@@ -379,8 +379,10 @@ def patched(data: bytes, name: str, offset: int, value: int, size: int = 4) -> b
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "parameters.npy", "state.npy"])
-def test_a_member_that_lies_about_its_size_is_refused(made: Any, name: str) -> None:
-    data = made.dump()
+def test_a_member_that_lies_about_its_size_is_refused(
+    classifier: Any, name: str
+) -> None:
+    data = classifier.dump()
     true = len(unpack(data)[name])
     for stored, size in [
         (true, true + 1),
@@ -396,16 +398,16 @@ def test_a_member_that_lies_about_its_size_is_refused(made: Any, name: str) -> N
         assert refusal(lie)
 
 
-def test_an_encrypted_member_is_refused(made: Any) -> None:
-    data = patched(made.dump(), "state.npy", 8, 1, size=2)
+def test_an_encrypted_member_is_refused(classifier: Any) -> None:
+    data = patched(classifier.dump(), "state.npy", 8, 1, size=2)
     assert refusal(data) == "state.npy is not stored plainly"
 
 
 def test_a_manifest_too_long_is_refused_unread(
-    made: Any, monkeypatch: pytest.MonkeyPatch
+    classifier: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(artefact, "MAX_MANIFEST_BYTES", 100)
-    assert MANIFEST in refusal(made.dump())
+    assert MANIFEST in refusal(classifier.dump())
 
 
 # Arrays
@@ -418,12 +420,12 @@ def array_header(
     return f"{{'descr': {descr!r}, 'fortran_order': {order}, 'shape': {shape}, }}"
 
 
-def test_the_crafted_header_is_right_where_nothing_is_changed(made: Any) -> None:
-    body = made.network.parameters.tobytes()
-    content = header(array_header(made), body)
-    found = load(with_array(made.dump(), "parameters", content))
+def test_the_crafted_header_is_right_where_nothing_is_changed(classifier: Any) -> None:
+    body = classifier.network.parameters.tobytes()
+    content = header(array_header(classifier), body)
+    found = load(with_array(classifier.dump(), "parameters", content))
     np.testing.assert_array_equal(
-        found.model.network.parameters, made.network.parameters
+        found.model.network.parameters, classifier.network.parameters
     )
 
 
@@ -444,9 +446,11 @@ def test_the_crafted_header_is_right_where_nothing_is_changed(made: Any) -> None
         {"order": "True"},
     ],
 )
-def test_a_header_that_lies_is_refused(made: Any, lie: dict[str, str]) -> None:
-    content = header(array_header(made, **lie), made.network.parameters.tobytes())
-    message = refusal(with_array(made.dump(), "parameters", content))
+def test_a_header_that_lies_is_refused(classifier: Any, lie: dict[str, str]) -> None:
+    content = header(
+        array_header(classifier, **lie), classifier.network.parameters.tobytes()
+    )
+    message = refusal(with_array(classifier.dump(), "parameters", content))
     assert message.startswith("parameters: ")
     assert "header" in message
 
@@ -468,25 +472,29 @@ def test_a_header_that_lies_is_refused(made: Any, lie: dict[str, str]) -> None:
         header("\x00"),
     ],
 )
-def test_a_damaged_header_is_refused(made: Any, content: bytes) -> None:
-    message = refusal(with_array(made.dump(), "parameters", content))
+def test_a_damaged_header_is_refused(classifier: Any, content: bytes) -> None:
+    message = refusal(with_array(classifier.dump(), "parameters", content))
     assert message.startswith("parameters: ")
     assert "header" in message
 
 
 @pytest.mark.parametrize("version", [b"\x02\x00", b"\x03\x00", b"\x09\x09"])
-def test_a_header_of_another_version_is_refused(made: Any, version: bytes) -> None:
-    body = made.network.parameters.tobytes()
-    content = header(array_header(made), body, version)
-    assert refusal(with_array(made.dump(), "parameters", content))
+def test_a_header_of_another_version_is_refused(
+    classifier: Any, version: bytes
+) -> None:
+    body = classifier.network.parameters.tobytes()
+    content = header(array_header(classifier), body, version)
+    assert refusal(with_array(classifier.dump(), "parameters", content))
 
 
 @pytest.mark.parametrize("off", [-4, -1, 1, 4])
-def test_more_or_fewer_bytes_than_the_shape_are_refused(made: Any, off: int) -> None:
-    body = made.network.parameters.tobytes()
+def test_more_or_fewer_bytes_than_the_shape_are_refused(
+    classifier: Any, off: int
+) -> None:
+    body = classifier.network.parameters.tobytes()
     body = body[:off] if off < 0 else body + bytes(off)
-    content = header(array_header(made), body)
-    message = refusal(with_array(made.dump(), "parameters", content))
+    content = header(array_header(classifier), body)
+    message = refusal(with_array(classifier.dump(), "parameters", content))
     assert message.startswith(f"parameters: {len(body)} bytes for shape")
 
 
@@ -515,9 +523,9 @@ def test_a_number_changed_behind_the_manifest_is_found(made: Any) -> None:
     ],
 )
 def test_a_manifest_that_lies_of_an_array_is_refused(
-    made: Any, path: str, value: object, message: str
+    classifier: Any, path: str, value: object, message: str
 ) -> None:
-    assert refusal(change(made.dump(), path, value)).startswith(message)
+    assert refusal(change(classifier.dump(), path, value)).startswith(message)
 
 
 def test_weights_that_are_no_numbers_are_refused(made: Any) -> None:
@@ -539,16 +547,18 @@ def test_the_manifest_may_be_spelled_otherwise(made: Any) -> None:
 @pytest.mark.parametrize(
     "value", [0, 2, 10**30, -1, 1.0, "1", None, [1], {"a": "é" * 99}]
 )
-def test_another_format_is_refused_by_its_number(made: Any, value: object) -> None:
-    data = change(made.dump(), "format", value)
+def test_another_format_is_refused_by_its_number(
+    classifier: Any, value: object
+) -> None:
+    data = change(classifier.dump(), "format", value)
     spelled = json.dumps(value).encode()[:20].decode()
     assert refusal(data).startswith(f"its format is {spelled}")
     # Whatever else a later format brings: its number is said first.
     assert refusal(change(data, "novelty", 1)).startswith("its format is")
 
 
-def test_no_format_is_refused(made: Any) -> None:
-    members = unpack(made.dump())
+def test_no_format_is_refused(classifier: Any) -> None:
+    members = unpack(classifier.dump())
     manifest = json.loads(members[MANIFEST])
     del manifest["format"]
     members[MANIFEST] = json.dumps(manifest).encode()
@@ -571,8 +581,8 @@ def test_no_format_is_refused(made: Any) -> None:
         b'{"format":1,"config":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
     ],
 )
-def test_what_is_no_manifest_is_refused(made: Any, manifest: bytes) -> None:
-    members = unpack(made.dump())
+def test_what_is_no_manifest_is_refused(classifier: Any, manifest: bytes) -> None:
+    members = unpack(classifier.dump())
     message = refusal(pack({**members, MANIFEST: manifest}))
     assert message.startswith((f"{MANIFEST}: ", "its format is"))
 
@@ -612,9 +622,9 @@ def test_a_field_that_nobody_knows_is_refused_wherever_it_stands(made: Any) -> N
     ],
 )
 def test_a_manifest_of_another_form_is_refused(
-    made: Any, path: str, value: object
+    classifier: Any, path: str, value: object
 ) -> None:
-    assert refusal(change(made.dump(), path, value)).startswith(f"{MANIFEST}: ")
+    assert refusal(change(classifier.dump(), path, value)).startswith(f"{MANIFEST}: ")
 
 
 @pytest.mark.parametrize(
@@ -643,6 +653,15 @@ def test_a_network_that_cannot_be_is_refused_before_it_is_made(
     made: Any, path: str, value: object, message: str
 ) -> None:
     assert refusal(change(made.dump(), path, value)).startswith(message)
+
+
+def test_a_network_of_endless_layers_is_refused_before_it_is_made(
+    imager: Any,
+) -> None:
+    layers = [{"type": "dropout", "rate": 0}] * 100_000
+    message = refusal(change(imager.dump(), "network.layers", layers))
+    assert message.startswith(f"{MANIFEST}: ")
+    assert "network.layers" in message
 
 
 def test_parts_that_do_not_fit_together_are_refused(imager: Any) -> None:

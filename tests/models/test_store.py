@@ -465,6 +465,25 @@ def test_a_run_is_told_where_it_is_known(three: Store) -> None:
     assert three.run("m", 1) == {"trained_at": "2026-01-31"}
     three.publish("m", {ARTEFACT: b"by hand"})
     assert three.run("m", 4) == {}
+    (three.root / "m" / "1" / RUN).write_bytes(b"{")
+    with pytest.raises(ArtefactCorrupt, match=r"m/1/run\.json"):
+        three.run("m", 1)
+
+
+def test_a_label_whose_version_is_gone_is_told(three: Store) -> None:
+    three.promote("m", 2)
+    shutil.rmtree(three.root / "m" / "2")
+    for asked in ({}, {"label": "production"}):
+        with pytest.raises(VersionNotFound, match="production is version 2, which is"):
+            three.resolve("m", **asked)
+    assert three.resolve("m", version=3) == 3
+
+
+def test_what_a_killed_promotion_left_is_removed_by_the_next(three: Store) -> None:
+    left = three.root / "m" / f".{LABELS}-left"
+    left.write_bytes(b"{")
+    three.promote("m", 1)
+    assert not left.exists()
 
 
 # Labels

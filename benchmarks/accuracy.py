@@ -1,10 +1,11 @@
 """Accuracy by default: this trainer against its peers, all without tuning.
 
-    python benchmarks/accuracy.py DATA_DIR [--sets credit,ames] [--seeds 0,1] [--only a,b]
+    python benchmarks/accuracy.py DATA_DIR [--sets credit,ames] [--seeds 0,1] [--only a]
 
 DATA_DIR holds CSV files and `tabular.json` ({name: {target, task}}). Each set is split
-80/20 by `numpy.random.default_rng(seed).permutation`, the first fifth being the test rows.
-Printed: log loss or RMSE / std of the test target, seconds of fitting, and mean ranks.
+80/20 by `numpy.random.default_rng(seed).permutation`, the first fifth of it being the
+test rows. Printed: log loss or RMSE / std of the test target, seconds of fitting, and
+mean ranks.
 """
 
 from __future__ import annotations
@@ -62,9 +63,8 @@ def main() -> None:
                 ranks[model].append(place)
     print()
     for model in sorted(ranks, key=lambda m: float(np.mean(ranks[m]))):
-        print(
-            f"{model:12s} mean rank {np.mean(ranks[model]):.2f}  fit {total[model]:.0f} s"
-        )
+        rank = f"mean rank {np.mean(ranks[model]):.2f}"
+        print(f"{model:12s} {rank}  fit {total[model]:.0f} s")
 
 
 def loss_of(task: str, truth: Any, classes: Any, answer: Any) -> float:

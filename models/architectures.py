@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from models.initializers import Initializer
 from models.layers import (
@@ -18,6 +19,8 @@ from models.layers.activations import Function
 from models.network import NetworkSpec
 from models.table import Layout
 
+Architecture: TypeAlias = Literal["mlp", "realmlp"]
+
 
 def mlp(
     widths: Sequence[int],
@@ -26,16 +29,23 @@ def mlp(
     initializer: Initializer | None = None,
     batch_norm: bool = False,
     dropout: float = 0.0,
+    categories: Sequence[int] = (),
 ) -> NetworkSpec:
     """Describe a multi-layer perceptron such as `mlp([784, 128, 64, 10])`.
 
     Every hidden layer is linear → batch norm → activation → dropout, the middle and
     the last as asked; the output layer is linear alone. Weights start by He's rule
-    for the ReLU family and by Glorot's for the symmetric functions, unless told.
+    for the ReLU family and by Glorot's for the symmetric functions, unless told. Where
+    the last inputs are codes of wide `categories`, embeddings stand in front.
     """
     symmetric = activation in ("sigmoid", "tanh", "softmax", "identity")
     start = initializer or ("glorot" if symmetric else "he")
     layers: list[AnyLayerSpec] = []
+    n_inputs = widths[0]
+    if categories:
+        front = EmbeddingsSpec(0, n_inputs - len(categories), tuple(categories))
+        layers.append(front)
+        widths = [front.width(n_inputs), *widths[1:]]
     for n_in, n_out in zip(widths[:-2], widths[1:-1], strict=True):
         layers.append(LinearSpec(n_in, n_out, start))
         if batch_norm:
@@ -44,7 +54,7 @@ def mlp(
         if dropout:
             layers.append(DropoutSpec(dropout))
     layers.append(LinearSpec(widths[-2], widths[-1], start))
-    return NetworkSpec(widths[0], tuple(layers))
+    return NetworkSpec(n_inputs, tuple(layers))
 
 
 def realmlp(

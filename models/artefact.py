@@ -89,7 +89,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: dict[str, Any]
     data: Fingerprint
     metrics: dict[str, Any]
-    history: dict[str, list[float]]
+    history: list[dict[str, list[float]]]
     reference: Reference
     golden: Golden
     arrays: dict[str, ArrayEntry] = {}

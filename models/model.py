@@ -60,9 +60,8 @@ class Model:
         assert numbers is not None
         # The logits too: of an infinite one the sigmoid makes a certain 0 or 1.
         if not (np.isfinite(Z).all() and np.isfinite(numbers).all()):
-            rows = [np.isfinite(Z).all(axis=(0, 2))]
-            rows += [np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)]
-            row = np.flatnonzero(~np.logical_and(*rows))[0]
+            whole = np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
+            row = np.flatnonzero(~(whole & np.isfinite(Z).all(axis=(0, 2))))[0]
             raise InvalidInput(f"row {row}: its numbers are too large for this model")
         return answer
 

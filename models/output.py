@@ -111,9 +111,9 @@ class Regression(
 
     def decode(self, Z: Array) -> Answer:
         """Answer from the outputs (E, n, 1) of E networks."""
-        standard = np.clip(Z[:, :, 0], self.lowest, self.highest)
-        value = standard.mean(axis=0, dtype=np.float64)
-        return {"value": value * self.std + self.mean}
+        # In float64: in float32 the limits themselves would be rounded, and left.
+        standard = np.clip(Z[:, :, 0].astype(np.float64), self.lowest, self.highest)
+        return {"value": standard.mean(axis=0) * self.std + self.mean}
 
 
 def _logits(P: Floats) -> Floats:

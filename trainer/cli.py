@@ -113,8 +113,6 @@ def fit(
     DATA is a .csv, .csv.gz, .parquet, .npz or IDX file, a folder or glob of Parquet
     files, builtin:xor or builtin:digits.
     """
-    from threadpoolctl import threadpool_limits
-
     from trainer.job import Request
     from trainer.job import fit as run
 
@@ -128,10 +126,7 @@ def fit(
         config=given,
         promote=promote,
     )
-    # Matrix products of this size gain little from a second thread, and stall when
-    # another process wants its core.
-    threads = threadpool_limits(given.runtime.threads, user_api="blas")
-    with threads, progress() as watch:
+    with progress() as watch:
         result = run(request, store, say, watch)
     if as_json:
         _print(result)

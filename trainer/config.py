@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from models.architectures import Architecture
 from models.errors import ConfigError, nearest
 from models.layers.activations import Function
-from trainer.groups import Grouping
 from trainer.optimizers import Rule
 from trainer.schedules import Name
 
@@ -39,6 +39,10 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class NetworkConfig(_Section, frozen=True):
     """The layers."""
 
+    architecture: Annotated[
+        Architecture | None,
+        Meta(description="`mlp`, or `realmlp`: embeddings and scaling in front."),
+    ] = None
     hidden: Annotated[
         Widths | None, Meta(description="Width of each hidden layer, as `[256, 128]`.")
     ] = None
@@ -70,27 +74,25 @@ class TrainConfig(_Section, frozen=True):
         Fraction, Meta(description="Memory of the gradient in `adam` and `adamw`.")
     ] = 0.9
     beta2: Annotated[
-        Fraction,
+        Fraction | None,
         Meta(description="Memory of the squared gradient in `adam` and `adamw`."),
-    ] = 0.999
+    ] = None
     rho: Annotated[
         Fraction, Meta(description="Memory of the squared gradient in `rmsprop`.")
     ] = 0.9
     weight_decay: Annotated[
-        float, Meta(ge=0.0, le=10.0, description="Pull of the weights towards zero.")
-    ] = 0.01
+        Annotated[float, Meta(ge=0.0, le=10.0)] | None,
+        Meta(description="Pull of the weights towards zero."),
+    ] = None
     clip_norm: Annotated[
         Positive | None, Meta(description="Longest gradient allowed; without it, any.")
     ] = None
-    schedule: Annotated[Name, Meta(description="Course of the learning rate.")] = (
-        "cosine"
-    )
+    schedule: Annotated[
+        Name | None, Meta(description="Course of the learning rate.")
+    ] = None
     regularization: Annotated[
-        Name, Meta(description="Course of dropout and weight decay.")
-    ] = "constant"
-    rates: Annotated[
-        Grouping, Meta(description="Learning rates by kind of parameter.")
-    ] = "uniform"
+        Name | None, Meta(description="Course of dropout and weight decay.")
+    ] = None
     warm_up: Annotated[
         Fraction, Meta(description="Share of the run in which the rate rises.")
     ] = 0.0
@@ -116,13 +118,24 @@ class DataConfig(_Section, frozen=True):
     ] = None
 
 
+class EnsembleConfig(_Section, frozen=True):
+    """Several networks that answer together."""
+
+    members: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None,
+        Meta(description="Networks, each fitted without a part of the rows."),
+    ] = None
+
+
 class RuntimeConfig(_Section, frozen=True):
     """The machine."""
 
     threads: Annotated[
-        int,
-        Meta(ge=1, le=256, description="Threads of the matrix products."),
-    ] = 1
+        Annotated[int, Meta(ge=1, le=256)] | None,
+        Meta(
+            description="Members fitted at once, or threads of a lone one's products."
+        ),
+    ] = None
 
 
 class Config(_Section, frozen=True):
@@ -131,6 +144,7 @@ class Config(_Section, frozen=True):
     network: NetworkConfig = NetworkConfig()
     train: TrainConfig = TrainConfig()
     data: DataConfig = DataConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     seed: Annotated[Seed, Meta(description="Start of every random choice.")] = 42
 

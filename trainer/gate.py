@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from models.artefact import Artefact
 from models.errors import InvalidInput
-from models.model import Raw
-from models.output import Classification, Output
+from models.model import Model, Raw
+from models.output import Answer, Classification, Output
 from models.table import TableInput
+from trainer.data import take
+from trainer.data.splits import places, windows
 from trainer.evaluate import PRIMARY, classification, regression
 
 Policy = Literal["auto", "always", "never"]
@@ -78,10 +80,41 @@ def _incomparable(candidate: Artefact, production: Artefact) -> str | None:
     return None
 
 
+def unseen(artefact: Artefact, raw: Raw) -> Answer:
+    """Answer each row by a network of the artefact that was fitted without it.
+
+    A row has its place from what stands in it, so the place tells which network held
+    it out, whatever else was in that run's data; one that was to be measured on it goes
+    before one that chose its epoch on it. Where none did, all answer together.
+    """
+    manifest, model = artefact.manifest, artefact.model
+    answer = model.predict(raw)
+    if manifest.members == 1:
+        return answer
+    if isinstance(manifest.inputs, TableInput):
+        raw = {name: raw[name] for name in manifest.inputs.by_name}
+    shares = manifest.config["data"]
+    splits = windows(
+        places(raw),
+        manifest.members,
+        shares["validation_fraction"],
+        shares["test_fraction"],
+    )
+    pairs = list(zip(model.networks, splits, strict=True))
+    spared = [(network, split.validation) for network, split in pairs]
+    spared += [(network, split.test) for network, split in pairs]
+    for network, rows in spared:
+        if len(rows):
+            alone = Model(model.inputs, [network], model.output)
+            for name, values in alone.predict(take(raw, rows)).items():
+                answer[name][rows] = values
+    return answer
+
+
 def _figures(
     production: Artefact, output: Output, raw: Raw, target: NDArray[Any]
 ) -> dict[str, float]:
-    answer = production.model.predict(raw)
+    answer = unseen(production, raw)
     if not isinstance(output, Classification):
         return regression(answer["value"], target)
     theirs = production.manifest.output

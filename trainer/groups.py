@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from collections.abc import Callable
 
 import numpy as np
 
+from models.layers import Scaling
 from models.layers.base import Kind
 from models.network import Block, Network
 from models.types import Array
 
-Grouping: TypeAlias = Literal["uniform", "realmlp"]
-
-#: RealMLP's factors of the learning rate (arXiv 2407.04491, table A.1). A weight has the
-#: rate of its NTK form, W / sqrt(fan_in) with W of size one, which is `1 / sqrt(fan_in)`.
+#: RealMLP's factors of the learning rate (arXiv 2407.04491, table A.1). A weight has
+#: that of its NTK form, W / sqrt(fan_in) with W of size one: `1 / sqrt(fan_in)`.
 _FACTORS: dict[Kind, float] = {
     "weight": 1.0,
     "bias": 0.1,
@@ -26,16 +25,21 @@ _FACTORS: dict[Kind, float] = {
 }
 
 
-def rates(network: Network, grouping: Grouping) -> Array | None:
+def is_realmlp(network: Network) -> bool:
+    """Whether it is RealMLP, which has a scaling layer in front."""
+    return any(isinstance(layer, Scaling) for layer in network.layers)
+
+
+def rates(network: Network) -> Array | None:
     """Return a factor of the learning rate for each parameter; None where all are 1."""
-    if grouping == "uniform":
+    if not is_realmlp(network):
         return None
     return _vector(network, _rate)
 
 
-def decay(network: Network, grouping: Grouping) -> Array:
+def decay(network: Network) -> Array:
     """Return a factor of the weight decay for each parameter."""
-    if grouping == "uniform":
+    if not is_realmlp(network):
         return _vector(network, lambda block: float(block.kind == "weight"))
     # The factor of the rate counts twice, as in the reference code of RealMLP.
     return _vector(
@@ -49,8 +53,8 @@ def _rate(block: Block) -> float:
     return factor / math.sqrt(block.shape[0]) if block.kind == "weight" else factor
 
 
-def _vector(network: Network, value: object) -> Array:
+def _vector(network: Network, value: Callable[[Block], float]) -> Array:
     vector = np.empty_like(network.parameters)
     for block in network.blocks:
-        vector[block.slice] = value(block)  # type: ignore[operator]
+        vector[block.slice] = value(block)
     return vector

@@ -135,7 +135,7 @@ def describe(store: Store, name: str, version: int) -> dict[str, Any]:
         ),
         "run": _run(store, name, version),
         **manifest,
-        "parameters": artefact.model.network.parameters.size,
+        "parameters": sum(n.parameters.size for n in artefact.model.networks),
     }
 
 

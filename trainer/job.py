@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from models.architectures import mlp
+from models.architectures import mlp, realmlp
 from models.artefact import (
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
@@ -30,17 +36,19 @@ from models.errors import (
     ModelNotFound,
     VersionNotFound,
 )
-from models.model import Model
-from models.network import Network, sizes
+from models.model import Model, Raw
+from models.network import Network, NetworkSpec, sizes
 from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import evaluate, gate, targets
 from trainer.config import Config
-from trainer.data import read
+from trainer.data import join, read
+from trainer.groups import is_realmlp
+from trainer.initialization import initialize_from_data
 from trainer.loop import History, Watcher, train
-from trainer.preparation import Prepared, Say, prepare
+from trainer.preparation import Part, Prepared, Say, layout_of, prepare
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3
@@ -82,32 +90,32 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     store.check_name(request.model)
     data = read(request.data, request.target)
     load_s = time.perf_counter() - started
-    splitting, starting, training = _generators(request.config.seed)
+    splitting, *streams = np.random.SeedSequence(request.config.seed).spawn(65)
     prepared = prepare(
-        data, request.task, request.validation, request.config, splitting, say
+        data,
+        request.task,
+        request.validation,
+        request.config,
+        np.random.default_rng(splitting),
+        say,
     )
-    network = new_network(prepared, starting)
-    history = learn(prepared, network, training, watch)
-    encoded = dump(manifest(prepared, network, history), network)
+    spec = network_spec(prepared)
+    members, train_s = learn_all(prepared, spec, streams, watch)
+    networks = [member.network for member in members]
+    encoded = dump(manifest(prepared, members), networks)
     # Prove it as a reader will: what is published is what was measured.
     candidate = load(encoded)
-    measured, where = prepared.measured
+    parts, where = prepared.measured
     verdict = gate.decide(
         request.promote,
         candidate,
         _production(store, request.model, say),
-        measured.raw,
-        measured.target,
+        *_together(parts),
         where,
     )
-    rows = history.epochs * len(prepared.train)
-    timing = {
-        "load_s": round(load_s, 6),
-        "train_s": round(history.seconds, 6),
-        "epochs": history.epochs,
-        "rows_per_s": round(rows / max(history.seconds, 1e-9), 1),
-        "total_s": round(time.perf_counter() - started, 6),
-    }
+    timing = _timing(prepared, members, train_s)
+    timing |= {"load_s": round(load_s, 6)}
+    timing |= {"total_s": round(time.perf_counter() - started, 6)}
     run = _run(request, timing, verdict)
     version = store.publish(request.model, {ARTEFACT: encoded, RUN: run})
     say(f"published {request.model} version {version}")
@@ -124,87 +132,192 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         promoted=verdict.promoted,
         reason=verdict.reason,
         timing=timing,
-        config=candidate.manifest.config,
+        config=msgspec.to_builtins(prepared.config),
     )
 
 
-def _generators(seed: int) -> list[np.random.Generator]:
-    """Return streams for splitting, starting weights and training.
+@dataclass(frozen=True)
+class Member:
+    """One fitted network of an ensemble."""
 
-    They are independent, so that a change to one use does not shift another.
-    """
-    return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)]
+    network: Network
+    history: History
 
 
-def new_network(prepared: Prepared, rng: np.random.Generator) -> Network:
-    """Return the configured network with starting weights drawn from `rng`."""
+def network_spec(prepared: Prepared) -> NetworkSpec:
+    """Return the configured network; ConfigError if no artefact could hold it."""
     config = prepared.config.network
     assert config.hidden is not None and config.activation is not None
-    widths = [prepared.inputs.width, *config.hidden, prepared.output.width]
-    spec = mlp(
-        widths,
-        config.activation,
-        batch_norm=bool(config.batch_norm),
-        dropout=config.dropout or 0.0,
+    inputs, n_out, dropout = (
+        prepared.inputs,
+        prepared.output.width,
+        config.dropout or 0.0,
     )
-    n_parameters, _ = sizes(spec)
+    layout = layout_of(inputs)
+    if config.architecture == "realmlp":
+        spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
+    else:
+        spec = mlp(
+            [inputs.width, *config.hidden, n_out],
+            config.activation,
+            batch_norm=bool(config.batch_norm),
+            dropout=dropout,
+            categories=layout.categories,
+        )
+    n_parameters = sizes(spec)[0] * (prepared.config.ensemble.members or 1)
     if n_parameters > MAX_PARAMETERS:
         raise ConfigError(
             f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "
             f"an artefact holds {MAX_PARAMETERS:,}"
         )
-    network = Network(spec)
-    network.initialize(rng)
-    return network
+    return spec
+
+
+def learn_all(
+    prepared: Prepared,
+    spec: NetworkSpec,
+    streams: Sequence[np.random.SeedSequence],
+    watch: Watcher,
+) -> tuple[list[Member], float]:
+    """Fit every member, some at once; return them with the seconds it took.
+
+    A member's numbers depend on its own stream alone: how many are fitted at once
+    changes nothing but the time.
+    """
+    count = len(prepared.splits)
+    at_once = prepared.config.runtime.threads or (len(os.sched_getaffinity(0)))
+    lock = Lock()
+
+    def told(number: int) -> Watcher:
+        def tell(history: History) -> None:
+            with lock:
+                history.member = f"{number + 1} of {count}" if count > 1 else ""
+                watch(history)
+
+        return tell
+
+    def one(number: int) -> Member:
+        return learn(prepared, spec, number, streams[number], told(number))
+
+    # Cores are better spent on members than on one matrix product, and a product of
+    # this size waits longer for a second thread than that saves.
+    products = 1 if count > 1 else prepared.config.runtime.threads or 1
+    started = time.perf_counter()
+    with (
+        threadpool_limits(products, user_api="blas"),
+        ThreadPoolExecutor(min(count, at_once)) as pool,
+    ):
+        members = list(pool.map(one, range(count)))
+    return members, time.perf_counter() - started
 
 
 def learn(
-    prepared: Prepared, network: Network, rng: np.random.Generator, watch: Watcher
-) -> History:
-    """Fit the network to the training rows; the validation rows choose the epoch."""
-    validation = prepared.validation
-    return train(
+    prepared: Prepared,
+    spec: NetworkSpec,
+    number: int,
+    stream: np.random.SeedSequence,
+    watch: Watcher,
+) -> Member:
+    """Fit one member to its training rows; its validation rows choose the epoch."""
+    starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
+    split = prepared.splits[number]
+    rows = prepared.rows(prepared.part(split.train))
+    validation = prepared.validation(split)
+    network = Network(spec)
+    if is_realmlp(network):
+        initialize_from_data(network, rows.X, starting)
+    else:
+        network.initialize(starting)
+    history = train(
         network,
         targets.LOSSES[prepared.task],
-        prepared.rows(prepared.train),
+        rows,
         None if validation is None else prepared.rows(validation),
         prepared.config.train,
-        rng,
+        training,
         watch,
     )
+    return Member(network, history)
 
 
-def manifest(prepared: Prepared, network: Network, history: History) -> Manifest:
-    """Measure the fitted network and describe everything about it."""
-    model = Model(prepared.inputs, network, prepared.output)
-    measured, where = prepared.measured
-    answer = model.predict(measured.raw)
-    figures = evaluate.metrics(prepared.output, answer, measured.target)
-    golden = json_rows(prepared.inputs, measured.raw, slice(0, GOLDEN_ROWS))
-    data, validation, test = prepared.data, prepared.validation, prepared.test
+def manifest(prepared: Prepared, members: Sequence[Member]) -> Manifest:
+    """Measure the fitted networks and describe everything about them.
+
+    Each network is measured on rows of its own that it has never seen; the figures
+    are those of one network, and the ensemble is no worse.
+    """
+    inputs, output = prepared.inputs, prepared.output
+    parts, where = prepared.measured
+    answers = [
+        Model(inputs, [member.network], output).predict(part.raw)
+        for member, part in zip(members, parts, strict=True)
+        if len(part)
+    ]
+    answer = {
+        name: np.concatenate([a[name] for a in answers]) for name in output.tensors
+    }
+    raw, target = _together(parts)
+    figures = evaluate.metrics(output, answer, target)
+    model = Model(inputs, [member.network for member in members], output)
+    golden = json_rows(inputs, raw, slice(0, GOLDEN_ROWS))
+    data, first = prepared.data, prepared.splits[0]
+    own = prepared.own
     return Manifest(
         task=prepared.task,
-        inputs=prepared.inputs,
-        output=prepared.output,
+        inputs=inputs,
+        output=output,
         target=data.target_name,
-        network=network.spec,
+        network=members[0].network.spec,
         recipe=Recipe(prepared.reasons),
-        config=msgspec.to_builtins(prepared.config),
+        config=_lasting(prepared.config),
         data=Fingerprint(
             sha256=data.fingerprint(),
             rows=len(data),
             columns=data.n_columns,
-            train_rows=len(prepared.train),
-            validation_rows=0 if validation is None else len(validation),
-            test_rows=0 if test is None else len(test),
+            train_rows=len(first.train),
+            validation_rows=len(first.validation if own is None else own),
+            test_rows=len(first.test),
         ),
-        metrics={**figures, "rows": len(measured), "measured_on": where},
-        history={**history.curves(), "best_epoch": [float(history.best_epoch)]},
-        reference=Reference.fit(
-            prepared.inputs, prepared.train.raw, prepared.output, answer
-        ),
+        metrics={**figures, "rows": len(target), "measured_on": where},
+        history=[
+            {
+                **member.history.curves(),
+                "best_epoch": [float(member.history.best_epoch)],
+            }
+            for member in members
+        ],
+        reference=Reference.fit(inputs, data.inputs, output, answer),
         golden=Golden(golden, model.answer_json(msgspec.json.encode(golden))),
     )
+
+
+def _lasting(config: Config) -> dict[str, Any]:
+    """Return the settings that the model depends on: not how fast it was made."""
+    settings: dict[str, Any] = msgspec.to_builtins(config)
+    del settings["runtime"]
+    return settings
+
+
+def _together(parts: Sequence[Part]) -> tuple[Raw, NDArray[Any]]:
+    """Return the rows of all parts as one, in their order."""
+    return join([part.raw for part in parts]), np.concatenate(
+        [part.target for part in parts]
+    )
+
+
+def _timing(
+    prepared: Prepared, members: Sequence[Member], train_s: float
+) -> dict[str, float]:
+    epochs = [member.history.epochs for member in members]
+    rows = sum(
+        n * len(split.train) for n, split in zip(epochs, prepared.splits, strict=True)
+    )
+    lone = members[0].history.seconds if len(members) == 1 else train_s
+    return {
+        "train_s": round(lone, 6),
+        "epochs": sum(epochs),
+        "rows_per_s": round(rows / max(lone, 1e-9), 1),
+    }
 
 
 def _production(store: Store, name: str, say: Say) -> Artefact | None:

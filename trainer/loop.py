@@ -20,7 +20,6 @@ from models.network import Network
 from models.types import Array
 from trainer import groups
 from trainer.config import TrainConfig
-from trainer.groups import Grouping
 from trainer.losses import Loss, Targets, Weights
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.schedules import SCHEDULES, warm_up
@@ -38,6 +37,7 @@ class Rows(NamedTuple):
 class History:
     """What each epoch brought, and which one is kept (counted from 1)."""
 
+    member: str = ""
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
@@ -62,8 +62,8 @@ Watcher = Callable[[History], None]
 
 def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
     """Return the configured rule over the network's parameters."""
-    grouping: Grouping = "realmlp" if config.rates == "realmlp" else "uniform"
-    rates, decay = groups.rates(network, grouping), groups.decay(network, grouping)
+    assert config.weight_decay is not None and config.beta2 is not None
+    rates, decay = groups.rates(network), groups.decay(network)
     rule = OPTIMIZERS[config.optimizer]
     memory: dict[str, float] = {
         "momentum": {"momentum": config.momentum},
@@ -91,6 +91,8 @@ def train(
     Raises TrainingDiverged when a loss or a parameter is no longer a number.
     """
     assert config.epochs and config.batch_size and config.learning_rate
+    assert config.schedule and config.regularization
+    assert config.weight_decay is not None
     optimizer = make_optimizer(network, config)
     schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
     regularization = SCHEDULES[config.regularization]

@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.columns import CategoricalColumn
-from models.errors import ConfigError, DataError
+from models.errors import DataError
 from models.model import Inputs, Raw
 from models.output import Label, Output, Task
-from models.table import TableInput, fit_column
+from models.table import Layout, TableInput, fit_column
 from models.tensor import TensorInput
 from trainer import targets
 from trainer.config import Config
 from trainer.data import Dataset, length, read_for, take
-from trainer.data.splits import Split, random_split
+from trainer.data.splits import Split, places, windows
 from trainer.loop import Rows
-from trainer.recipes import Facts, choose_split, choose_training
+from trainer.recipes import Facts, choose_members, choose_training
 
+#: With fewer unlike rows than this a window may hold none of them, or all of a kind.
+TOO_FEW_PLACES = 100
 #: Takes one sentence at a time about what is happening.
 Say = Callable[[str], None]
 
@@ -39,7 +41,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything decided before the first step: each choice is made and explained."""
+    """Everything decided before the first step: each choice is made and explained.
+
+    `splits` has one entry a member; `own` are validation rows that the user gave.
+    """
 
     data: Dataset
     task: Task
@@ -47,23 +52,34 @@ class Prepared:
     output: Output
     config: Config
     reasons: tuple[str, ...]
-    train: Part
-    validation: Part | None
-    test: Part | None
+    target: NDArray[Any]
+    splits: tuple[Split, ...]
+    own: Part | None
+
+    def part(self, rows: NDArray[np.intp]) -> Part:
+        """Return some rows."""
+        return Part(take(self.data.inputs, rows), self.target[rows])
 
     def rows(self, part: Part) -> Rows:
         """Return a part as the network takes it."""
         X = self.inputs.encode(part.raw)  # type: ignore[arg-type]
         return Rows(X, targets.standard(self.output, part.target))
 
+    def validation(self, split: Split) -> Part | None:
+        """Return the rows that choose a member's epoch."""
+        if self.own is not None:
+            return self.own
+        return self.part(split.validation) if len(split.validation) else None
+
     @property
-    def measured(self) -> tuple[Part, str]:
-        """The rows the figures come from, and what they are called."""
-        if self.test is not None:
-            return self.test, "held-out rows"
-        if self.validation is not None:
-            return self.validation, "validation rows"
-        return self.train, "training rows"
+    def measured(self) -> tuple[list[Part], str]:
+        """The rows that each member's figures come from, and what they are called."""
+        if any(len(split.test) for split in self.splits):
+            return [self.part(split.test) for split in self.splits], "held-out rows"
+        parts = [self.validation(split) for split in self.splits]
+        if all(part is not None for part in parts):
+            return [part for part in parts if part is not None], "validation rows"
+        return [self.part(split.train) for split in self.splits], "training rows"
 
 
 def prepare(
@@ -83,27 +99,22 @@ def prepare(
     guess = targets.guess_task(labels, name)
     reasons = [guess.reason if task is None else f"task {task}: as asked"]
     task = task or guess.task
-    choice = choose_split(config, len(data), validation is not None)
+    table = bool(data.kinds)
+    image = not table and data.inputs.ndim > 2  # type: ignore[union-attr]
+    facts = Facts(len(data), task, table, image)
+    choice = choose_members(config, facts, validation is not None)
     reasons += choice.reasons
-    split = _split(choice.config, data, labels, task, rng)
-    inputs = fit_inputs(data, split.train)
+    splits = _splits(choice.config, data, rng)
+    training = np.unique(np.concatenate([split.train for split in splits]))
+    inputs = fit_inputs(data, training)
     if not inputs.width:
         raise DataError("no column varies in the training rows: nothing to learn from")
-    output = targets.make_output(task, labels, split.train, name)
-    coded = targets.encode(output, labels, name)
-    image = isinstance(inputs, TensorInput) and len(inputs.shape) > 1
-    facts = Facts(len(split.train), task, image)
-    choice = choose_training(choice.config, facts)
+    output = targets.make_output(task, labels, training, name)
+    trained = min(len(split.train) for split in splits)
+    choice = choose_training(choice.config, Facts(trained, task, table, image))
     reasons += choice.reasons
     for sentence in [*_notes(inputs), *reasons]:
         say(sentence)
-
-    def part(rows: NDArray[np.intp]) -> Part | None:
-        return Part(take(data.inputs, rows), coded[rows]) if len(rows) else None
-
-    train = part(split.train)
-    assert train is not None
-    own = None if validation is None else _own(validation, inputs, output, name)
     return Prepared(
         data=data,
         task=task,
@@ -111,9 +122,9 @@ def prepare(
         output=output,
         config=choice.config,
         reasons=tuple(reasons),
-        train=train,
-        validation=own or part(split.validation),
-        test=part(split.test),
+        target=targets.encode(output, labels, name),
+        splits=tuple(splits),
+        own=None if validation is None else _own(validation, inputs, output, name),
     )
 
 
@@ -131,23 +142,23 @@ def _labelled(data: Dataset, say: Say) -> tuple[Dataset, list[Label]]:
     return kept, labels
 
 
-def _split(
-    config: Config,
-    data: Dataset,
-    labels: list[Label],
-    task: Task,
-    rng: np.random.Generator,
-) -> Split:
-    strata = None
-    if task != "regression":
-        _, strata = np.unique([str(label) for label in labels], return_inverse=True)
+def _splits(config: Config, data: Dataset, rng: np.random.Generator) -> list[Split]:
+    """Divide the rows by what stands in them, or by chance where they are too alike."""
+    assert config.ensemble.members is not None
     validation, test = config.data.validation_fraction, config.data.test_fraction
     assert validation is not None and test is not None
-    if validation + test >= 1:
-        raise ConfigError(
-            "data.validation_fraction and data.test_fraction leave no rows to train"
-        )
-    return random_split(len(data), validation, test, rng, strata)
+    shares = config.ensemble.members, validation, test
+    where = places(data.inputs)
+    found = windows(where, *shares)
+    enough = (1 - validation - test) * len(data) / 2
+    if (
+        len(np.unique(where)) < min(len(data) / 2, TOO_FEW_PLACES)
+        or min(len(split.train) for split in found) < enough
+    ):
+        found = windows(rng.random(len(data)), *shares)
+    if not all(len(split.train) for split in found):
+        raise DataError(f"{len(data)} rows leave none to train")
+    return found
 
 
 def fit_inputs(data: Dataset, train: NDArray[np.intp]) -> Inputs:
@@ -158,6 +169,13 @@ def fit_inputs(data: Dataset, train: NDArray[np.intp]) -> Inputs:
     return TableInput(
         tuple(fit_column(name, kind, raw[name]) for name, kind in data.kinds.items())
     )
+
+
+def layout_of(inputs: Inputs) -> Layout:
+    """Return how the network's inputs divide; an array is all quantities."""
+    if isinstance(inputs, TableInput):
+        return inputs.layout
+    return Layout(inputs.width, 0, ())
 
 
 def _notes(inputs: Inputs) -> list[str]:

@@ -57,4 +57,6 @@ def line(history: History) -> str:
             f"  validation {history.validation_loss[-1]:.5f}"
             f"  best {min(history.validation_loss):.5f} in epoch {history.best_epoch}"
         )
+    if history.member:
+        text = f"network {history.member}  {text}"
     return f"{text}  {history.seconds:.1f} s"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from models.architectures import Architecture
 from models.errors import ConfigError
-from models.layers.activations import Function
 from models.output import Task
-from trainer.config import Config, DataConfig, NetworkConfig
+from trainer.config import Config
 from trainer.optimizers import Rule
 
 #: Below this many rows none can be spared: every row trains, none is held out.
 TOO_FEW_TO_SPLIT = 40
-#: Of more rows, the part held out for the figures, and that which chooses the epoch.
+#: Below this many rows a table gets a plain network, and no ensemble: a straight line
+#: through a hundred points needs no waves, and comes out straighter.
+TOO_FEW_FOR_REALMLP = 500
+#: Of an ensemble each member spares this much for the figures, and as much again to
+#: choose its epoch; five such windows are all rows.
+MEMBERS, MEMBER_SHARE = 5, 0.1
+#: What a lone network spares for each.
 SHARE = 0.15
 
 _RATES: dict[Rule, float] = {
@@ -30,10 +37,11 @@ _RATES: dict[Rule, float] = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe looks at: the rows that train, the task, and whether it sees."""
+    """What a recipe looks at: the rows, the task, a table or arrays, and images."""
 
-    train_rows: int
+    rows: int
     task: Task
+    table: bool = True
     image: bool = False
 
 
@@ -45,106 +53,180 @@ class Chosen:
     reasons: list[str]
 
 
-def choose_split(config: Config, rows: int, validation_given: bool) -> Chosen:
-    """Choose how the rows are divided; ConfigError where two ways are asked for."""
-    reasons: list[str] = []
-    few = rows < TOO_FEW_TO_SPLIT
-    test = config.data.test_fraction
-    if test is None:
-        test = 0.0 if few else SHARE
-        reasons.append(
-            f"{rows} rows are too few to hold any out for the figures"
+@dataclass(frozen=True)
+class _Choice:
+    """A setting, the value it gets if nobody gave one, and why."""
+
+    key: str
+    value: Any
+    why: str
+
+
+def choose_members(config: Config, facts: Facts, validation_given: bool) -> Chosen:
+    """Choose the architecture, how many networks answer, and the rows each spares.
+
+    ConfigError where two ways of choosing the epoch are asked for.
+    """
+    n = facts.rows
+    few = n < TOO_FEW_TO_SPLIT
+    real = facts.table and n >= TOO_FEW_FOR_REALMLP
+    architecture: Architecture = config.network.architecture or (
+        "realmlp" if real else "mlp"
+    )
+    ensemble = architecture == "realmlp" and not validation_given
+    members = config.ensemble.members or (MEMBERS if ensemble else 1)
+    share = 0.0 if few else MEMBER_SHARE if members > 1 else SHARE
+    given = config.data.validation_fraction
+    if validation_given and given:
+        raise ConfigError("--valid and data.validation_fraction exclude each other")
+    choices = [
+        _Choice(
+            "network.architecture",
+            architecture,
+            f"architecture {architecture}: "
+            + ("a table of enough rows" if real else "few rows, or no table"),
+        ),
+        _Choice(
+            "ensemble.members",
+            members,
+            f"{members} networks answer together, each fitted without some of the rows"
+            if members > 1
+            else "one network answers",
+        ),
+        _Choice(
+            "data.test_fraction",
+            share,
+            f"{n} rows are too few to hold any out for the figures"
             if few
-            else f"{test:.0%} of the rows are held out for the figures"
-        )
-    validation = config.data.validation_fraction
-    if validation is None:
-        validation = 0.0 if few or validation_given else SHARE
-        reasons.append(
+            else f"{share:.0%} of the rows are held out for the figures"
+            + (" of each network" if members > 1 else ""),
+        ),
+        _Choice(
+            "data.validation_fraction",
+            0.0 if validation_given else share,
             "the validation rows given choose the epoch"
             if validation_given
-            else f"{rows} rows are too few for any to choose the epoch"
+            else f"{n} rows are too few for any to choose the epoch"
             if few
-            else f"{validation:.0%} of the rows choose the epoch"
+            else f"{share:.0%} of the rows choose the epoch"
+            + (" of each network" if members > 1 else ""),
+        ),
+    ]
+    chosen = _apply(config, choices)
+    data = chosen.config.data
+    assert data.validation_fraction is not None and data.test_fraction is not None
+    if data.validation_fraction + data.test_fraction >= 1:
+        raise ConfigError(
+            "data.validation_fraction and data.test_fraction leave no rows to train"
         )
-    elif validation and validation_given:
-        raise ConfigError("--valid and data.validation_fraction exclude each other")
-    data = DataConfig(validation_fraction=validation, test_fraction=test)
-    return Chosen(msgspec.structs.replace(config, data=data), reasons)
+    return chosen
 
 
 def choose_training(config: Config, facts: Facts) -> Chosen:
-    """Choose the network and its training."""
-    reasons: list[str] = []
+    """Choose the network and its training, for `facts.rows` that train."""
+    if config.network.architecture == "realmlp":
+        return _apply(config, list(_realmlp(config, facts)))
+    return _apply(config, list(_mlp(config, facts)))
 
-    def pick(given: Any, value: Any, why: str) -> Any:
-        if given is not None:
-            return given
-        reasons.append(why)
-        return value
 
-    n = facts.train_rows
+def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
+    """RealMLP-TD (Holzmüller et al. 2024, arXiv 2407.04491, table A.1), for log loss.
+
+    Fewer epochs than the paper's 256: five networks share the time of one.
+    """
+    n, regression = facts.rows, facts.task == "regression"
+    hidden = [256, 256, 256]
+    yield _Choice("network.hidden", hidden, f"hidden layers {hidden}: RealMLP's")
+    activation = "mish" if regression else "selu"
+    why = "the answer is a smooth number" if regression else "RealMLP's for classes"
+    yield _Choice("network.activation", activation, f"activation {activation}: {why}")
+    yield _Choice("network.batch_norm", False, "no batch norm: columns are scaled")
+    yield _Choice("network.dropout", 0.15, "dropout 0.15, less and less: RealMLP's")
+    yield _Choice("train.beta2", 0.95, "beta2 0.95: a short memory of squares")
+    yield _Choice("train.weight_decay", 0.02, "weight decay 0.02, less and less")
+    rate = 0.2 if regression else 0.04
+    yield _Choice("train.learning_rate", rate, f"learning rate {rate}: RealMLP's")
+    yield _Choice("train.schedule", "coslog4", "schedule coslog4: four waves of rate")
+    yield _Choice(
+        "train.regularization", "flat_cosine", "regularization ends with a cosine"
+    )
+    batch = 64 if n <= 1_024 else 128 if n <= 8_192 else 256 if n <= 30_000 else 512
+    yield _Choice("train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows")
+    epochs = 128 if n <= 8_192 else 64 if n <= 30_000 else 32
+    yield _Choice(
+        "train.epochs", epochs, f"at most {epochs} epochs: it suits {n:,} rows"
+    )
+    patience = max(10, (config.train.epochs or epochs) // 2)
+    yield _Choice("train.patience", patience, f"patience {patience}: half the epochs")
+
+
+def _mlp(config: Config, facts: Facts) -> Iterator[_Choice]:
+    """A plain network: hidden layers by the number of rows, AdamW, a cosine."""
+    n, run = facts.rows, config.train
     tiny, small = n < 100, n < 1_000
     hidden = [64, 64] if small else [256, 128]
-    activation: Function = "relu" if facts.task != "regression" else "mish"
-    net, run = config.network, config.train
-    network = NetworkConfig(
-        hidden=pick(
-            net.hidden, hidden, f"hidden layers {hidden}: the width suits {n:,} rows"
-        ),
-        activation=pick(
-            net.activation,
-            activation,
-            f"activation {activation}: "
-            + (
-                "smooth, since the answer is a smooth number"
-                if activation == "mish"
-                else "cheap, and its gradient does not vanish"
-            ),
-        ),
-        batch_norm=pick(
-            net.batch_norm,
-            facts.image,
-            "batch norm: the pixels of an image are alike, and it steadies the descent"
-            if facts.image
-            else "no batch norm: the columns of a table are scaled one by one",
-        ),
-        dropout=pick(net.dropout, *_dropout(facts)),
+    yield _Choice(
+        "network.hidden", hidden, f"hidden layers {hidden}: the width suits {n:,} rows"
     )
-    rate = (
-        0.01 if tiny and run.optimizer in ("adam", "adamw") else _RATES[run.optimizer]
+    smooth = facts.task == "regression"
+    yield _Choice(
+        "network.activation",
+        "mish" if smooth else "relu",
+        "activation mish: smooth, since the answer is a smooth number"
+        if smooth
+        else "activation relu: cheap, and its gradient does not vanish",
     )
+    yield _Choice(
+        "network.batch_norm",
+        facts.image,
+        "batch norm: the pixels of an image are alike, and it steadies the descent"
+        if facts.image
+        else "no batch norm: columns are scaled one by one",
+    )
+    yield _dropout(facts)
+    yield _Choice("train.beta2", 0.999, "beta2 0.999: a long memory of squares")
+    yield _Choice("train.weight_decay", 0.01, "weight decay 0.01: a light pull")
+    quick = tiny and run.optimizer in ("adam", "adamw")
+    rate = 0.01 if quick else _RATES[run.optimizer]
+    yield _Choice(
+        "train.learning_rate",
+        rate,
+        f"learning rate {rate}: what {run.optimizer} takes at this size",
+    )
+    yield _Choice("train.schedule", "cosine", "schedule cosine: it settles at the end")
+    yield _Choice("train.regularization", "constant", "regularization stays")
     batch = min(n, 8) if tiny else 32 if small else 64 if n < 10_000 else 256
+    yield _Choice("train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows")
     epochs = 500 if tiny else min(max(300_000 // n, 20), 300)
-    chosen_epochs = pick(
-        run.epochs, epochs, f"at most {epochs} epochs: more rows need fewer passes"
+    yield _Choice(
+        "train.epochs", epochs, f"at most {epochs} epochs: more rows need fewer passes"
     )
-    patience = max(10, chosen_epochs // 5)
-    train = msgspec.structs.replace(
-        run,
-        learning_rate=pick(
-            run.learning_rate,
-            rate,
-            f"learning rate {rate}: what {run.optimizer} takes at this size",
-        ),
-        batch_size=pick(
-            run.batch_size, batch, f"batches of {batch}: it suits {n:,} rows"
-        ),
-        epochs=chosen_epochs,
-        patience=pick(
-            run.patience,
-            patience,
-            f"patience {patience}: epochs without a better loss before it stops",
-        ),
-    )
-    return Chosen(
-        msgspec.structs.replace(config, network=network, train=train), reasons
+    patience = max(10, (run.epochs or epochs) // 5)
+    yield _Choice(
+        "train.patience",
+        patience,
+        f"patience {patience}: epochs without a better loss before it stops",
     )
 
 
-def _dropout(facts: Facts) -> tuple[float, str]:
+def _dropout(facts: Facts) -> _Choice:
     if facts.image:
-        return 0.4, "dropout 0.4: neighbouring pixels repeat what a silent one says"
-    if facts.train_rows < 1_000 or facts.task == "regression":
-        return 0.0, "dropout 0: few rows or a numeric target gain nothing from it"
-    return 0.2, "dropout 0.2: enough rows for units to learn alone"
+        value, why = 0.4, "neighbouring pixels repeat what a silent one says"
+    elif facts.rows < 1_000 or facts.task == "regression":
+        value, why = 0.0, "few rows or a numeric target gain nothing from it"
+    else:
+        value, why = 0.2, "enough rows for units to learn alone"
+    return _Choice("network.dropout", value, f"dropout {value:g}: {why}")
+
+
+def _apply(config: Config, choices: list[_Choice]) -> Chosen:
+    """Fill in what is open, and keep the reason of each."""
+    reasons: list[str] = []
+    for choice in choices:
+        section, key = choice.key.split(".")
+        group = getattr(config, section)
+        if getattr(group, key) is None:
+            reasons.append(choice.why)
+            group = msgspec.structs.replace(group, **{key: choice.value})
+            config = msgspec.structs.replace(config, **{section: group})
+    return Chosen(config, reasons)

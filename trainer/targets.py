@@ -74,7 +74,11 @@ def make_output(
             raise DataError(f"target '{name}' has only one value: nothing to predict")
         if not np.isfinite([mean, std]).all():
             raise DataError(f"target '{name}' has numbers too large to scale")
-        return Regression(mean, std)
+        seen = values[train]
+        lowest, highest = (
+            (float(end) - mean) / std for end in (seen.min(), seen.max())
+        )
+        return Regression(mean, std, lowest, highest)
     classes = sorted(set(labels), key=lambda label: (isinstance(label, str), label))
     if len(classes) < 2 or (task == "binary" and len(classes) != 2):
         raise DataError(

@@ -123,9 +123,10 @@ class SELU:
 
     @staticmethod
     def backward(dA: Array, Z: Array, A: Array, dZ: Array) -> None:
-        # Below zero the slope is scale * alpha * e^z = a + scale * alpha.
-        np.add(A, SELU_SCALE * SELU_ALPHA, out=dZ)
-        dZ[Z > 0.0] = SELU_SCALE
+        # Below zero the slope is scale * alpha * e^z = a + scale * alpha, else scale.
+        np.minimum(A, 0.0, out=dZ)
+        dZ += SELU_SCALE * SELU_ALPHA
+        dZ -= np.multiply(Z > 0.0, SELU_SCALE * (SELU_ALPHA - 1.0), dtype=Z.dtype)
         dZ *= dA
 
 

@@ -38,9 +38,11 @@ class Dropout(Layer):
             return X
         if rng is None:
             raise ValueError("dropout draws its mask: a training pass needs an rng")
+        # A byte is enough to draw by: the rate is kept to 1/256.
+        silent = min(round(256 * self.rate), 255)
+        drawn = np.frombuffer(rng.bytes(X.size), np.uint8).reshape(X.shape)
         self.mask = self._reuse("mask", X.shape, X.dtype)
-        keep = rng.random(X.shape, dtype=np.float32) >= self.rate
-        np.multiply(keep, X.dtype.type(1.0 / (1.0 - self.rate)), out=self.mask)
+        np.multiply(drawn >= silent, 256.0 / (256 - silent), out=self.mask)
         return np.multiply(X, self.mask, out=self._reuse("Y", X.shape, X.dtype))
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:

@@ -1,9 +1,10 @@
 """The front of a table: each number becomes a small curve, each wide category a place.
 
 A number x becomes (x, V cos(2π w x + b) + c): the number itself and a few waves of
-learned frequencies, mixed (periodic embeddings: Gorishniy et al. 2022, arXiv 2203.05556;
-the form here is PBLD of RealMLP, arXiv 2407.04491, appendix A). A category of many values
-becomes a learned point of `category_width` numbers; one never seen is the origin.
+learned frequencies, mixed (periodic embeddings: Gorishniy et al. 2022, arXiv
+2203.05556; the form here is PBLD of RealMLP, arXiv 2407.04491, appendix A). A category
+of many values becomes a learned point of `category_width` numbers; one never seen is
+the origin.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.layers.base import Layer, LayerSpec
+from models.layers.base import Kind, Layer, LayerSpec
+from models.layers.linear import Width
 from models.types import Array
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
@@ -28,12 +30,13 @@ SIGMA = 0.1
 class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
     """Inputs in this order: numbers, plain features, codes of wide categories.
 
-    `categories` are the counts of known values; a code of -1 means none of them.
+    `categories` are the counts of known values; any other code, such as -1, means
+    none of them.
     """
 
     numbers: Count
     plain: Count
-    categories: tuple[Count, ...] = ()
+    categories: tuple[Width, ...] = ()
     frequencies: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
     number_width: Annotated[int, msgspec.Meta(ge=2, le=64)] = 4
     category_width: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
@@ -50,7 +53,7 @@ class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
 
 
 class Embeddings(Layer):
-    """Parameters: w, b (k, F), V (k, F, W - 1), c (k, W - 1), and an E (n, D) a category."""
+    """Parameters: w, b (k, F), V (k, F, W - 1), c (k, W - 1), and an E (n, D) each."""
 
     title: ClassVar[str] = "embeddings"
 
@@ -62,8 +65,13 @@ class Embeddings(Layer):
         curves = ((k, F), (k, F), (k, F, waves), (k, waves)) if k else ()
         points = tuple((n, D) for n in spec.categories)
         self.parameter_shapes = (*curves, *points)
-        self.kinds = ("wave",) * len(curves) + ("embedding",) * len(points)
+        kinds: list[Kind] = ["wave" for _ in curves]
+        kinds += ["embedding" for _ in points]
+        self.kinds = tuple(kinds)
         self.n_out = spec.width(k + spec.plain + len(spec.categories))
+        # Of plain features alone there is nothing to bind.
+        self.E: list[Array] = []
+        self.dE: list[Array] = []
 
     def bind(
         self, parameters: list[Array], gradients: list[Array], state: list[Array]
@@ -124,6 +132,7 @@ class Embeddings(Layer):
         codes = []
         for number, E in enumerate(self.E):
             code = X[:, stop + number].astype(np.intp)
+            code[(code < 0) | (code >= len(E))] = -1
             Y[:, at : at + D] = E[code]
             Y[code < 0, at : at + D] = 0.0
             codes.append(code)
@@ -132,7 +141,10 @@ class Embeddings(Layer):
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:
         spec = self.spec
-        dX = np.zeros_like(self.X) if input_gradient else dY
+        dX = dY
+        if input_gradient:
+            dX = self._reuse("dX", self.X.shape, dY.dtype)
+            dX[...] = 0.0
         k, W, D = spec.numbers, spec.number_width, spec.category_width
         if k:
             dnumbers = dY[:, : k * W].reshape(len(dY), k, W)

@@ -1,7 +1,7 @@
 """Let the network say how much each input matters: Y = X * s.
 
-The front layer of RealMLP (Holzmüller et al. 2024, arXiv 2407.04491, section 3): trained
-with a rate of its own it is a soft choice of features.
+The front layer of RealMLP (Holzmüller et al. 2024, arXiv 2407.04491, section 3):
+trained with a rate of its own it is a soft choice of features.
 """
 
 from __future__ import annotations

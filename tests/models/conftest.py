@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.architectures import mlp, realmlp
 from models.artefact import Fingerprint, Golden, Manifest, Recipe, dump
 from models.columns import seconds
 from models.model import Inputs, Model, Raw
-from models.network import Network, NetworkSpec, mlp
+from models.network import Network, NetworkSpec
 from models.output import Classification, Output, Regression
 from models.reference import Reference
 from models.rows import json_rows
@@ -23,23 +24,31 @@ class Made(NamedTuple):
     """A model before it is written, and the rows its signature was fitted to."""
 
     manifest: Manifest
-    network: Network
+    networks: tuple[Network, ...]
     raw: Raw
 
     @property
+    def network(self) -> Network:
+        """The only network, or the first of several."""
+        return self.networks[0]
+
+    @property
     def model(self) -> Model:
-        return Model(self.manifest.inputs, self.network, self.manifest.output)
+        return Model(self.manifest.inputs, self.networks, self.manifest.output)
 
     def dump(self, **changes: Any) -> bytes:
         """The artefact's bytes, with some fields of the manifest replaced."""
         manifest = msgspec.structs.replace(self.manifest, **changes)
-        return dump(manifest, self.network)
+        return dump(manifest, self.networks)
 
 
-def make(inputs: Inputs, raw: Raw, spec: NetworkSpec, output: Output) -> Made:
-    network = Network(spec)
-    network.initialize(np.random.default_rng(1))
-    model = Model(inputs, network, output)
+def make(
+    inputs: Inputs, raw: Raw, spec: NetworkSpec, output: Output, members: int = 1
+) -> Made:
+    networks = tuple(Network(spec) for _ in range(members))
+    for seed, network in enumerate(networks, 1):
+        network.initialize(np.random.default_rng(seed))
+    model = Model(inputs, networks, output)
     answer = model.predict(raw)
     golden = json_rows(inputs, raw, slice(0, 3))
     manifest = Manifest(
@@ -52,11 +61,11 @@ def make(inputs: Inputs, raw: Raw, spec: NetworkSpec, output: Output) -> Made:
         config={"seed": 0, "network": {"hidden": [5]}},
         data=Fingerprint("0" * 64, 6, 5, 6, 0, 0),
         metrics={"rows": 6, "measured_on": "training rows"},
-        history={"loss": [0.7, 0.6], "best_epoch": [2.0]},
+        history=[{"loss": [0.7, 0.6], "best_epoch": [2.0]}] * members,
         reference=Reference.fit(inputs, raw, output, answer),
         golden=Golden(golden, model.answer_json(msgspec.json.encode(golden))),
     )
-    return Made(manifest, network, raw)
+    return Made(manifest, networks, raw)
 
 
 @pytest.fixture
@@ -106,8 +115,27 @@ def imager() -> Made:
     return make(inputs, raw, mlp([6, 5, 3]), Classification((0, 1, 2)))
 
 
+@pytest.fixture
+def ensemble(table: TableInput, raw_table: dict[str, Any]) -> Made:
+    """Three networks over a category of many values, calibrated together."""
+    streets = [f"street {i}" for i in range(12)]
+    street = fit_column("street", "categorical", streets)
+    inputs = TableInput((*table.columns, street))
+    raw = {**raw_table, "street": [*streets[3:7], None, "never seen"]}
+    output = Classification(("no", "yes"), temperature=1.5, smoothing=0.01)
+    spec = realmlp(inputs.layout, [6, 5], 1, dropout=0.2)
+    return make(inputs, raw, spec, output, members=3)
+
+
 @pytest.fixture(params=["classifier", "regressor", "imager"])
+def single(request: pytest.FixtureRequest) -> Made:
+    """Each of the three models of one multi-layer perceptron in turn."""
+    model: Made = request.getfixturevalue(request.param)
+    return model
+
+
+@pytest.fixture(params=["classifier", "regressor", "imager", "ensemble"])
 def made(request: pytest.FixtureRequest) -> Made:
-    """Each of the three models in turn."""
+    """Each of the four models in turn."""
     model: Made = request.getfixturevalue(request.param)
     return model

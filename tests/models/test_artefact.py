@@ -112,6 +112,13 @@ def header(text: str, body: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
     return b"\x93NUMPY" + version + len(line).to_bytes(2, "little") + line + body
 
 
+def as_npy(values: Any) -> bytes:
+    """A `.npy` as it is written."""
+    stream = io.BytesIO()
+    npy.write_array(stream, values, version=(1, 0))
+    return stream.getvalue()
+
+
 def refusal(data: bytes) -> str:
     """The sentence that refuses the bytes, which costs next to no memory."""
     tracemalloc.start()
@@ -133,14 +140,18 @@ def test_what_is_dumped_is_loaded(made: Any) -> None:
     data = made.dump()
     found = load(data)
     assert isinstance(found, Artefact)
+    networks = found.model.networks
+    assert len(networks) == len(made.networks) == found.manifest.members
     for name in "parameters", "state":
-        vector = getattr(found.model.network, name)
-        np.testing.assert_array_equal(vector, getattr(made.network, name))
-        assert vector.dtype == np.float32
+        vectors = [getattr(network, name) for network in networks]
+        for vector, network in zip(vectors, made.networks, strict=True):
+            np.testing.assert_array_equal(vector, getattr(network, name))
+            assert vector.dtype == np.float32
         entry = found.manifest.arrays[name]
-        digest = hashlib.sha256(vector.tobytes()).hexdigest()
-        assert (entry.shape, entry.sha256) == (vector.shape, digest)
-    written = msgspec.structs.replace(found.manifest, arrays={})
+        digest = hashlib.sha256(b"".join(v.tobytes() for v in vectors)).hexdigest()
+        shape = (len(networks), len(vectors[0]))
+        assert (entry.shape, entry.sha256) == (shape, digest)
+    written = msgspec.structs.replace(found.manifest, arrays={}, members=1)
     assert written == made.manifest
     assert found.manifest.format == FORMAT
     assert found.sha256 == hashlib.sha256(data).hexdigest()
@@ -157,7 +168,7 @@ def test_the_same_model_is_the_same_bytes(made: Any) -> None:
     data = made.dump()
     assert made.dump() == data
     again = load(data)
-    assert dump(again.manifest, again.model.network) == data
+    assert dump(again.manifest, again.model.networks) == data
 
 
 def test_another_number_is_another_identity(made: Any) -> None:
@@ -167,20 +178,21 @@ def test_another_number_is_another_identity(made: Any) -> None:
 
 
 def test_arrays_are_read_only(made: Any) -> None:
-    network = load(made.dump()).model.network
-    for vector in network.parameters, network.state:
-        assert not vector.flags.writeable
-    with pytest.raises(ValueError, match="read-only"):
-        network.initialize(np.random.default_rng(0))
+    for network in load(made.dump()).model.networks:
+        for vector in network.parameters, network.state:
+            assert not vector.flags.writeable
+        with pytest.raises(ValueError, match="read-only"):
+            network.initialize(np.random.default_rng(0))
 
 
 def test_float64_is_written_as_float32() -> None:
     spec = NetworkSpec(1, (LinearSpec(1, 1),))
     network = Network(spec, np.float64)
     network.parameters[...] = [0.1, 1 / 3]
-    members = unpack(dump(msgspec.defstruct("M", ["arrays"])({}), network))
+    manifest = msgspec.defstruct("M", ["arrays", "members"])({}, 1)
+    members = unpack(dump(manifest, [network]))
     values = np.load(io.BytesIO(members["parameters.npy"]))
-    np.testing.assert_array_equal(values, np.float32([0.1, 1 / 3]))
+    np.testing.assert_array_equal(values, np.float32([[0.1, 1 / 3]]))
 
 
 def test_numpy_opens_the_file_without_pickle(made: Any, tmp_path: Path) -> None:
@@ -188,8 +200,10 @@ def test_numpy_opens_the_file_without_pickle(made: Any, tmp_path: Path) -> None:
     path.write_bytes(made.dump())
     with np.load(path, allow_pickle=False) as file:
         assert sorted(file) == [MANIFEST, "parameters", "state"]
-        np.testing.assert_array_equal(file["parameters"], made.network.parameters)
-        np.testing.assert_array_equal(file["state"], made.network.state)
+        for name in "parameters", "state":
+            rows = [getattr(network, name) for network in made.networks]
+            np.testing.assert_array_equal(file[name], rows)
+            assert file[name].shape == (len(rows), len(rows[0]))
 
 
 def test_any_unzip_reads_the_manifest(classifier: Any) -> None:
@@ -302,9 +316,10 @@ def test_structure_flipped_under_a_valid_seal_is_refused_or_changes_nothing(
             refused += 1
             continue
         assert found.manifest == whole.manifest
-        np.testing.assert_array_equal(
-            found.model.network.parameters, whole.model.network.parameters
-        )
+        for network, other in zip(
+            found.model.networks, whole.model.networks, strict=True
+        ):
+            np.testing.assert_array_equal(network.parameters, other.parameters)
     # The rest is dates, attributes and versions, which nobody reads.
     assert refused > len(positions) / 2
 
@@ -416,7 +431,7 @@ def test_a_manifest_too_long_is_refused_unread(
 def array_header(
     made: Any, descr: str = "<f4", order: str = "False", shape: str = ""
 ) -> str:
-    shape = shape or f"({len(made.network.parameters)},)"
+    shape = (shape or "(1, N)").replace("N", str(len(made.network.parameters)))
     return f"{{'descr': {descr!r}, 'fortran_order': {order}, 'shape': {shape}, }}"
 
 
@@ -425,7 +440,7 @@ def test_the_crafted_header_is_right_where_nothing_is_changed(classifier: Any) -
     content = header(array_header(classifier), body)
     found = load(with_array(classifier.dump(), "parameters", content))
     np.testing.assert_array_equal(
-        found.model.network.parameters, classifier.network.parameters
+        found.model.networks[0].parameters, classifier.network.parameters
     )
 
 
@@ -437,6 +452,12 @@ def test_the_crafted_header_is_right_where_nothing_is_changed(classifier: Any) -
         {"shape": "()"},
         {"shape": "(-1,)"},
         {"shape": "(2, 3)"},
+        {"shape": "(1, 1000000000000)"},
+        {"shape": "(1, -1)"},
+        {"shape": "(N,)"},  # the right numbers, but not a row for each network
+        {"shape": "(N, 1)"},
+        {"shape": "(1, 1, N)"},
+        {"shape": "(2, N)"},
         {"descr": "<f8"},
         {"descr": ">f4"},
         {"descr": "<i4"},
@@ -529,11 +550,101 @@ def test_a_manifest_that_lies_of_an_array_is_refused(
 
 
 def test_weights_that_are_no_numbers_are_refused(made: Any) -> None:
-    parameters = np.full_like(made.network.parameters, np.nan)
-    stream = io.BytesIO()
-    npy.write_array(stream, parameters, version=(1, 0))
-    data = with_array(made.dump(), "parameters", stream.getvalue())
-    assert refusal(data).startswith("its golden request fails: row 0")
+    parameters = np.stack([network.parameters for network in made.networks])
+    # Of several networks one is enough.
+    for member in range(len(made.networks)):
+        damaged = parameters.copy()
+        damaged[member] = np.nan
+        data = with_array(made.dump(), "parameters", as_npy(damaged))
+        assert refusal(data).startswith("its golden request fails: row 0")
+
+
+@pytest.mark.parametrize("members", [1, 2, 4, 1000])
+def test_members_that_are_not_the_rows_of_the_arrays_are_refused(
+    ensemble: Any, members: int
+) -> None:
+    n = len(ensemble.network.parameters)
+    message = refusal(change(ensemble.dump(), "members", members))
+    assert message.endswith(
+        f"its network needs shape ({members}, {n}), the manifest says (3, {n})"
+    )
+
+
+@pytest.mark.parametrize("members", [0, -1, 1001, 2**64, 1.5, "3", None])
+def test_a_number_of_members_that_cannot_be_is_refused(
+    ensemble: Any, members: object
+) -> None:
+    message = refusal(change(ensemble.dump(), "members", members))
+    assert message.startswith(f"{MANIFEST}: ")
+
+
+def test_arrays_of_another_number_of_networks_are_refused(ensemble: Any) -> None:
+    parameters = np.stack([network.parameters for network in ensemble.networks])
+    n = parameters.shape[1]
+    for other in parameters[:2], parameters[[0, 1, 2, 0]], parameters[:0]:
+        content = as_npy(other)
+        # As the manifest says, but not as many as it says; or not even that.
+        lie = with_array(
+            ensemble.dump(), "parameters", content, shape=list(other.shape)
+        )
+        assert refusal(lie).startswith("parameters: its network needs shape (3, ")
+        lie = with_array(ensemble.dump(), "parameters", content)
+        assert "its header float32" in refusal(lie)
+        # One array says three networks, the other does not.
+        lie = change(lie, "members", len(other))
+        assert refusal(lie).startswith((f"{MANIFEST}: ", "parameters: its network"))
+    flat = as_npy(parameters.reshape(-1))
+    lie = with_array(ensemble.dump(), "parameters", flat, shape=[3 * n])
+    assert refusal(lie).startswith(f"parameters: its network needs shape (3, {n})")
+
+
+def test_state_has_a_row_for_each_network_too(classifier: Any, ensemble: Any) -> None:
+    assert load(ensemble.dump()).manifest.arrays["state"].shape == (3, 0)
+    n = len(classifier.network.state)
+    assert n
+    twins = [*classifier.networks, Network(classifier.manifest.network)]
+    twins[1].parameters[...] = twins[0].parameters
+    twins[1].state[...] = twins[0].state
+    data = dump(classifier.manifest, twins)  # two alike answer as one
+    assert load(data).manifest.arrays["state"].shape == (2, n)
+    lie = with_array(data, "state", as_npy(twins[0].state[None]), shape=[1, n])
+    assert refusal(lie).startswith(f"state: its network needs shape (2, {n})")
+
+
+def test_every_network_of_several_answers(ensemble: Any) -> None:
+    # Another member, another answer: the golden pair tells.
+    for member in range(3):
+        parameters = np.stack([network.parameters for network in ensemble.networks])
+        parameters[member] = 0.0
+        data = with_array(ensemble.dump(), "parameters", as_npy(parameters))
+        assert refusal(data) == "it no longer gives its golden answer"
+
+
+def test_one_network_is_what_a_manifest_without_members_means(single: Any) -> None:
+    members = unpack(single.dump())
+    manifest = json.loads(members[MANIFEST])
+    assert manifest.pop("members") == 1
+    members[MANIFEST] = json.dumps(manifest).encode()
+    assert len(load(pack(members)).model.networks) == 1
+
+
+def test_codes_beyond_the_embedding_are_as_never_seen(ensemble: Any) -> None:
+    # Such a manifest fits its arrays where the rows of another embedding make up.
+    layout = ensemble.manifest.inputs.layout
+    assert layout.categories == (12,)
+    for n in 11, 13:
+        data = change(ensemble.dump(), "network.layers.0.categories", [n])
+        assert refusal(data).startswith("parameters: its network needs shape")
+    assert refusal(
+        change(ensemble.dump(), "network.layers.0.categories", [0])
+    ).startswith(f"{MANIFEST}: ")
+    # One known value fewer, in eight numbers more of the scaling: never a crash.
+    spec = ensemble.manifest.network
+    front = msgspec.structs.replace(spec.layers[0], categories=(2,))
+    smaller = msgspec.structs.replace(spec, layers=(front, *spec.layers[1:]))
+    networks = [Network(smaller) for _ in range(3)]
+    data = dump(msgspec.structs.replace(ensemble.manifest, network=smaller), networks)
+    assert refusal(data) == "it no longer gives its golden answer"
 
 
 # The manifest
@@ -633,26 +744,55 @@ def test_a_manifest_of_another_form_is_refused(
         ("network.n_in", 3, "its parts do not fit together: a linear layer of"),
         ("network.layers.0.n_in", 3, "parameters: its network needs shape"),
         ("network.layers.0.n_out", 4, "parameters: its network needs shape"),
-        ("network.layers", [], "parameters: its network needs shape (0,)"),
+        ("network.layers", [], "parameters: its network needs shape (1, 0)"),
         (
             "network",
             {
                 "n_in": 1 << 20,
                 "layers": [{"type": "linear", "n_in": 1 << 20, "n_out": 1 << 20}] * 9,
             },
-            "parameters: its network needs shape (9895614",
+            "parameters: its network needs shape (1, 9895614",
         ),
         (
             "network",
             {"n_in": 1 << 20, "layers": [{"type": "batch_norm", "n": 1 << 20}] * 200},
-            "parameters: its network needs shape (419430400,)",
+            "parameters: its network needs shape (1, 419430400)",
         ),
     ],
 )
 def test_a_network_that_cannot_be_is_refused_before_it_is_made(
-    made: Any, path: str, value: object, message: str
+    single: Any, path: str, value: object, message: str
 ) -> None:
-    assert refusal(change(made.dump(), path, value)).startswith(message)
+    assert refusal(change(single.dump(), path, value)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("network.n_in", 3, "its parts do not fit together: embeddings of"),
+        ("network.layers.0.numbers", 3, "parameters: its network needs shape (3, "),
+        ("network.layers.0.numbers", 1 << 21, f"{MANIFEST}: "),
+        ("network.layers.0.plain", 3, "its parts do not fit together: embeddings of"),
+        ("network.layers.0.categories", [], "parameters: its network needs shape (3, "),
+        ("network.layers.0.categories", [-1], f"{MANIFEST}: "),
+        (
+            "network.layers.0.categories",
+            [1 << 20] * 99,
+            "parameters: its network needs shape (3, 830",
+        ),
+        ("network.layers.0.frequencies", 257, f"{MANIFEST}: "),
+        ("network.layers.0.frequencies", 15, "parameters: its network needs shape"),
+        ("network.layers.0.number_width", 1, f"{MANIFEST}: "),
+        ("network.layers.0.category_width", 0, f"{MANIFEST}: "),
+        ("network.layers.1.n", 3, "parameters: its network needs shape (3, "),
+        ("network.layers.3.slopes", 5, "parameters: its network needs shape (3, "),
+        ("network.layers.3.slopes", -1, f"{MANIFEST}: "),
+    ],
+)
+def test_a_front_that_cannot_be_is_refused_before_it_is_made(
+    ensemble: Any, path: str, value: object, message: str
+) -> None:
+    assert refusal(change(ensemble.dump(), path, value)).startswith(message)
 
 
 def test_a_network_of_endless_layers_is_refused_before_it_is_made(

@@ -16,6 +16,7 @@ from sklearn.preprocessing import RobustScaler
 from models.columns import (
     DAY,
     MAX_CATEGORIES,
+    MAX_ONE_HOT,
     WEEK,
     YEAR,
     AnyColumn,
@@ -276,12 +277,24 @@ def test_two_categories_share_one_number(values: list[str | None], width: int) -
     assert CategoricalColumn.fit("c", values).width == width
 
 
+@pytest.mark.parametrize(
+    ("n", "embedded", "width"),
+    [(2, False, 1), (MAX_ONE_HOT, False, MAX_ONE_HOT), (MAX_ONE_HOT + 1, True, 1)],
+)
+def test_of_many_categories_the_code_is_given(
+    n: int, embedded: bool, width: int
+) -> None:
+    column = CategoricalColumn.fit("c", [f"{i}" for i in range(n)])
+    assert (column.embedded, column.width) == (embedded, width)
+
+
 def test_rare_categories_are_not_kept_apart() -> None:
     frequent = [f"often {i:03}" for i in range(MAX_CATEGORIES - 1)] * 2
     rare = ["once b", "once a", "once c"]
     column = CategoricalColumn.fit("c", rare + frequent)
     assert column.rare == 2
-    assert column.width == MAX_CATEGORIES
+    assert len(column.categories) == MAX_CATEGORIES
+    assert (column.embedded, column.width) == (True, 1)
     # Of those equally frequent the first by name.
     assert column.categories == (*sorted({*frequent, "once a"}),)
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.architectures import mlp
 from models.errors import InvalidInput
 from models.layers import LinearSpec
 from models.model import Model, by_row
-from models.network import Network, NetworkSpec, mlp
+from models.network import Network, NetworkSpec
 from models.output import Classification, Output, Regression
 from models.rows import json_rows
 from models.tensor import TensorInput
@@ -31,7 +32,7 @@ def linear(output: Output, weight: float) -> Model:
     """A model that multiplies its only input."""
     network = Network(NetworkSpec(1, (LinearSpec(1, output.width, "zeros"),)))
     network.parameters[: output.width] = weight * np.arange(1, output.width + 1)
-    return Model(NUMBER, network, output)
+    return Model(NUMBER, [network], output)
 
 
 def take(raw: Any, rows: slice) -> Any:
@@ -46,13 +47,67 @@ def numbers(answer: dict[str, Any]) -> Any:
 
 def test_an_answer_is_encode_then_network_then_decode(made: Any) -> None:
     inputs, output = made.manifest.inputs, made.manifest.output
-    Z = made.network.predict(inputs.encode(made.raw))
+    X = inputs.encode(made.raw)
+    Z = np.stack([network.predict(X) for network in made.networks])
+    assert Z.shape == (len(made.networks), 6, output.width)
     np.testing.assert_array_equal(made.model.logits(made.raw), Z)
     expected, found = output.decode(Z), made.model.predict(made.raw)
     assert list(found) == list(expected) == list(output.tensors)
     for name, (_, shape) in output.tensors.items():
         assert found[name].shape == (6, *shape)
         np.testing.assert_array_equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_several_networks_answer_the_mean_of_their_answers(output: Output) -> None:
+    inputs = TensorInput((4,), 0.0, 1.0, [0.0], [1.0])
+    X = 2 * np.random.default_rng(1).standard_normal((40, 4)).astype(np.float32)
+    networks = [Network(mlp([4, 6, output.width])) for _ in range(3)]
+    for seed, network in enumerate(networks):
+        network.initialize(np.random.default_rng(seed))
+    answer = Model(inputs, networks, output).predict(X)
+    singles = [numbers(Model(inputs, [n], output).predict(X)) for n in networks]
+    assert np.ptp(singles, axis=0).max() > 0.1
+    mean = (singles[0] + singles[1] + singles[2]) / 3
+    np.testing.assert_allclose(numbers(answer), mean, rtol=1e-12, atol=1e-12)
+    if isinstance(output, Classification):
+        # Not the softmax of the mean logit: that would be another mean.
+        Z = np.mean([n.predict(X) for n in networks], axis=0)
+        assert np.abs(output.probabilities(Z) - mean).max() > 1e-3
+        labels = [output.classes[i] for i in mean.argmax(axis=1)]
+        assert answer["label"].tolist() == labels
+
+
+def test_one_network_of_several_that_does_not_fit_is_refused() -> None:
+    fits, other = Network(mlp([1, 1])), Network(mlp([2, 1]))
+    Model(NUMBER, [fits, fits], Regression(0.0, 1.0))
+    for networks in [fits, other], [other, fits]:
+        with pytest.raises(ValueError, match="around a network of 2 to 1"):
+            Model(NUMBER, networks, Regression(0.0, 1.0))
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_one_overflow_among_several_networks_is_the_rows_fault(
+    output: Output,
+) -> None:
+    calm, wild = linear(output, 1.0).networks[0], linear(output, 1e38).networks[0]
+    X = np.array([[0.5], [9.0], [1.0]], np.float32)
+    for networks in [calm, wild], [wild, calm]:
+        model = Model(NUMBER, networks, output)
+        assert np.isfinite(numbers(model.predict(X[::2]))).all()
+        with pytest.raises(InvalidInput, match="row 1: its numbers are too large"):
+            model.predict(X)
+
+
+def test_a_value_stays_within_what_training_saw() -> None:
+    output = Regression(100.0, 20.0, lowest=-2.0, highest=3.0)
+    X = np.array([[-9.0], [-2.0], [1.0], [3.0], [9.0]], np.float32)
+    value = linear(output, 1.0).predict(X)["value"]
+    assert value.tolist() == [60.0, 60.0, 120.0, 160.0, 160.0]
+    # Each network by itself: one that is far out does not move the mean further.
+    calm, wild = linear(output, 0.0).networks[0], linear(output, 1e3).networks[0]
+    value = Model(NUMBER, [calm, wild], output).predict(X)["value"]
+    assert value.tolist() == [80.0, 80.0, 130.0, 130.0, 130.0]
 
 
 def test_a_row_alone_is_answered_as_in_its_batch(made: Any) -> None:
@@ -95,7 +150,7 @@ def test_one_output_is_bare_and_several_are_an_object() -> None:
 @pytest.mark.parametrize(("n_in", "n_out"), [(2, 1), (1, 2)])
 def test_parts_that_do_not_fit_together_are_refused(n_in: int, n_out: int) -> None:
     with pytest.raises(ValueError, match="around a network of"):
-        Model(NUMBER, Network(mlp([n_in, n_out])), Regression(0.0, 1.0))
+        Model(NUMBER, [Network(mlp([n_in, n_out]))], Regression(0.0, 1.0))
 
 
 # No number that is none

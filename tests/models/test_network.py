@@ -11,17 +11,21 @@ import numpy as np
 import pytest
 
 from models import network as module
+from models.architectures import mlp, realmlp
 from models.layers import (
     ActivationSpec,
     AnyLayerSpec,
     BatchNorm,
     BatchNormSpec,
     DropoutSpec,
+    EmbeddingsSpec,
     Linear,
     LinearSpec,
+    ScalingSpec,
 )
-from models.layers.activations import FUNCTIONS, Function
-from models.network import Network, NetworkSpec, mlp, sizes
+from models.layers.activations import Function
+from models.network import Network, NetworkSpec, sizes
+from models.table import Layout
 from models.types import Array
 from trainer.gradcheck import TOLERANCE, check_gradients
 from trainer.losses import (
@@ -72,13 +76,17 @@ def test_gradients_lie_as_parameters_do_and_apart_from_them() -> None:
     np.testing.assert_array_equal(linear.db, np.arange(12, 16))
 
 
-def test_blocks_divide_the_vector_and_only_matrices_decay() -> None:
+def test_blocks_divide_the_vector_and_say_what_they_hold() -> None:
     network = Network(mlp([3, 4, 2], batch_norm=True))
     ends = [(b.slice.start, b.slice.stop) for b in network.blocks]
     assert ends == [(0, 12), (12, 16), (16, 20), (20, 24), (24, 32), (32, 34)]
-    assert [b.decayed for b in network.blocks] == [True, False] + [False] * 2 + [
-        True,
-        False,
+    assert [(b.kind, b.shape) for b in network.blocks] == [
+        ("weight", (3, 4)),
+        ("bias", (4,)),
+        ("gain", (4,)),
+        ("bias", (4,)),
+        ("weight", (4, 2)),
+        ("bias", (2,)),
     ]
     assert network.blocks[0].name == "layer 1 (linear)"
     assert network.blocks[2].name == "layer 2 (batch norm)"
@@ -96,6 +104,7 @@ def test_everything_is_float32_unless_asked() -> None:
     [
         mlp([3, 2]),
         mlp([3, 5, 4, 2], "gelu", batch_norm=True, dropout=0.5),
+        realmlp(Layout(1, 1, (9,)), [5, 4], 2, dropout=0.5),
         NetworkSpec(3, ()),
         NetworkSpec(3, (BatchNormSpec(3), DropoutSpec(0.1))),
     ],
@@ -119,45 +128,6 @@ def test_sizes_of_a_network_no_memory_could_hold_cost_nothing() -> None:
 # Specs
 
 
-def test_mlp_builds_the_network_of_the_article() -> None:
-    spec = mlp([784, 128, 64, 10])
-    assert spec == NetworkSpec(
-        784,
-        (
-            LinearSpec(784, 128, "he"),
-            ActivationSpec("relu"),
-            LinearSpec(128, 64, "he"),
-            ActivationSpec("relu"),
-            LinearSpec(64, 10, "he"),
-        ),
-    )
-    assert spec.n_out == 10
-    assert sizes(spec) == (784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10, 0)
-
-
-def test_mlp_orders_norm_activation_and_dropout() -> None:
-    assert mlp([6, 5, 3], "mish", batch_norm=True, dropout=0.2).layers == (
-        LinearSpec(6, 5, "he"),
-        BatchNormSpec(5),
-        ActivationSpec("mish"),
-        DropoutSpec(0.2),
-        LinearSpec(5, 3, "he"),
-    )
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_mlp_starts_by_the_rule_of_its_activation(function: Function) -> None:
-    symmetric = {"sigmoid", "tanh", "softmax", "identity"}
-    rules = {
-        layer.initializer
-        for layer in mlp([4, 3, 2], function).layers
-        if isinstance(layer, LinearSpec)
-    }
-    assert rules == {"glorot" if function in symmetric else "he"}
-    zero = mlp([4, 3, 2], function, initializer="zeros")
-    assert not Network(zero).parameters.any()
-
-
 @pytest.mark.parametrize(
     "layers",
     [
@@ -165,16 +135,21 @@ def test_mlp_starts_by_the_rule_of_its_activation(function: Function) -> None:
         (LinearSpec(3, 2), LinearSpec(3, 1)),
         (BatchNormSpec(2),),
         (LinearSpec(3, 2), ActivationSpec("relu"), BatchNormSpec(3)),
+        (ScalingSpec(2),),
+        (ActivationSpec("relu", 4),),
+        (LinearSpec(3, 2), ActivationSpec("relu", 3)),
+        (EmbeddingsSpec(1, 1, (4, 4)),),
+        (EmbeddingsSpec(1, 1, (4,)), ScalingSpec(12)),
     ],
 )
 def test_layers_that_do_not_fit_together_are_refused(
     layers: tuple[AnyLayerSpec, ...],
 ) -> None:
     spec = NetworkSpec(3, layers)
-    with pytest.raises(ValueError, match="is given"):
+    with pytest.raises(ValueError, match=r"(is|are) given"):
         Network(spec)
     nothing = np.zeros(0, np.float32)
-    with pytest.raises(ValueError, match="is given"):
+    with pytest.raises(ValueError, match=r"(is|are) given"):
         Network.from_arrays(spec, nothing, nothing)
 
 
@@ -195,6 +170,14 @@ def test_a_spec_survives_json() -> None:
         b'{"type":"batch_norm","n":3,"momentum":0}',
         b'{"type":"batch_norm","n":3,"epsilon":-1}',
         b'{"type":"dropout","rate":1}',
+        b'{"type":"activation","function":"relu","slopes":-1}',
+        b'{"type":"scaling","n":0}',
+        b'{"type":"scaling"}',
+        b'{"type":"embeddings","numbers":-1,"plain":0}',
+        b'{"type":"embeddings","numbers":3,"plain":0,"number_width":1}',
+        b'{"type":"embeddings","numbers":3,"plain":0,"frequencies":0}',
+        b'{"type":"embeddings","numbers":2,"plain":0,"categories":[0]}',
+        b'{"type":"embeddings","numbers":2,"plain":0,"categories":[1048577]}',
         b'{"type":"convolution"}',
     ],
 )
@@ -284,7 +267,7 @@ def gradient_norms(activation: Function) -> list[float]:
     return [
         float(np.linalg.norm(network.gradients[block.slice]))
         for block in network.blocks
-        if block.decayed
+        if block.kind == "weight"
     ]
 
 

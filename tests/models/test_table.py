@@ -11,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.columns import MAX_CATEGORIES, seconds
-from models.table import CLIP, Columns, TableInput, fit_column
+from models.columns import (
+    MAX_CATEGORIES,
+    MAX_ONE_HOT,
+    CategoricalColumn,
+    DatetimeColumn,
+    NumericColumn,
+    seconds,
+)
+from models.table import CLIP, Columns, Layout, TableInput, fit_column
 from models.types import Array
 
 bounded = settings(deadline=None, max_examples=80)
@@ -25,7 +32,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.sampled_from([0.0, 1.0, NAN]),
     "datetime": MOMENTS | st.just(NAN),
     "categorical": st.none() | st.sampled_from("abcd") | st.text(max_size=3),
+    "wide": st.none() | st.sampled_from("abcdefghij") | st.text(max_size=3),
 }
+#: What a wide column has seen in any case: more than are told one by one.
+MANY = list("abcdefghij")
 
 
 @st.composite
@@ -34,7 +44,7 @@ def raw_columns(draw: st.DrawFn, kinds: dict[str, str]) -> dict[str, Any]:
     n = draw(st.integers(1, 6))
     raw: dict[str, Any] = {}
     for name, kind in kinds.items():
-        if kind == "categorical":
+        if kind in ("categorical", "wide"):
             raw[name] = draw(st.lists(VALUES[kind], min_size=n, max_size=n))
         else:
             raw[name] = draw(hnp.arrays(np.float64, n, elements=VALUES[kind]))
@@ -42,7 +52,14 @@ def raw_columns(draw: st.DrawFn, kinds: dict[str, str]) -> dict[str, Any]:
 
 
 def learn(raw: dict[str, Any], kinds: dict[str, str]) -> TableInput:
-    return TableInput(tuple(fit_column(n, kinds[n], raw[n]) for n in raw))
+    return TableInput(
+        tuple(
+            fit_column(n, "categorical", raw[n] + MANY)
+            if kinds[n] == "wide"
+            else fit_column(n, kinds[n], raw[n])
+            for n in raw
+        )
+    )
 
 
 @st.composite
@@ -68,7 +85,42 @@ def test_any_rows_give_finite_numbers_within_the_clip(
     assert X.shape == (rows(raw), table.width)
     assert len(table.feature_names()) == table.width
     assert np.isfinite(X).all()
-    assert np.abs(X).max(initial=0) <= CLIP
+    codes = len(table.layout.categories)
+    assert np.abs(X[:, : table.width - codes]).max(initial=0) <= CLIP
+
+
+@bounded
+@given(cases())
+def test_the_layout_is_how_the_width_divides(
+    case: tuple[TableInput, Columns],
+) -> None:
+    table, raw = case
+    quantities, plain, categories = table.layout
+    assert table.width == quantities + plain + len(categories)
+    assert min(quantities, plain) >= 0
+    columns = [table.by_name[name] for name in table.feature_names()]
+    kinds = [type(column).__name__ for column in columns]
+    # Quantities are numbers and moments, each column once, in signature order.
+    sized = [
+        column.name
+        for column in table.columns
+        if isinstance(column, NumericColumn | DatetimeColumn) and column.scaling.scale
+    ]
+    assert table.feature_names()[:quantities] == sized
+    codes = columns[quantities + plain :]
+    assert [
+        len(c.categories) for c in codes if isinstance(c, CategoricalColumn)
+    ] == list(categories)
+    assert kinds[quantities + plain :] == ["CategoricalColumn"] * len(categories)
+    for column, n, X in zip(
+        codes, categories, table.encode(raw)[:, quantities + plain :].T, strict=True
+    ):
+        assert n > MAX_ONE_HOT
+        assert isinstance(column, CategoricalColumn)
+        known = column.categories
+        texts: Any = raw[column.name]
+        expected = [known.index(t) if t in known else -1 for t in texts]
+        assert X.tolist() == expected
 
 
 @bounded
@@ -140,8 +192,9 @@ def test_booleans_are_plus_and_minus_one_before_the_clip() -> None:
     np.testing.assert_allclose(X, [[-side], [side], [0]], rtol=1e-6)
 
 
-def test_features_stand_as_numbers_then_gaps_then_categories() -> None:
+def test_features_stand_as_quantities_sides_gaps_categories_and_codes() -> None:
     raw: dict[str, Any] = {
+        "street": [*"cab"],
         "city": ["Bern", "Basel", "Chur"],
         "age": np.array([30.0, NAN, 50.0]),
         "member": np.array([1.0, 0.0, NAN]),
@@ -149,6 +202,7 @@ def test_features_stand_as_numbers_then_gaps_then_categories() -> None:
         "height": np.array([1.6, 1.7, 1.8]),
     }
     kinds = {
+        "street": "wide",
         "city": "categorical",
         "age": "numeric",
         "member": "boolean",
@@ -157,14 +211,54 @@ def test_features_stand_as_numbers_then_gaps_then_categories() -> None:
     }
     table = learn(raw, kinds)
     assert table.feature_names() == (
-        ["age", "member", "height"] + ["age", "member"] + ["city"] * 3 + ["sex"]
+        ["age", "height", "member"]
+        + ["age", "member"]
+        + ["city"] * 3
+        + ["sex", "street"]
     )
+    assert table.layout == Layout(2, 1 + 2 + 3 + 1, (10,))
     X = table.encode(raw)
     np.testing.assert_array_equal(X[:, 3], [0, 1, 0])  # age is missing
     np.testing.assert_array_equal(X[:, 4], [0, 0, 1])  # member is missing
     np.testing.assert_array_equal(X[1, 0], 0)  # the median stands in
     np.testing.assert_array_equal(X[:, 5:8], [[0, 1, 0], [1, 0, 0], [0, 0, 1]])
     np.testing.assert_array_equal(X[:, 8], [-1, 1, 0])
+    np.testing.assert_array_equal(X[:, 9], [2, 0, 1])
+    alone = {"height": raw["height"]}
+    np.testing.assert_array_equal(learn(alone, kinds).encode(alone)[:, 0], X[:, 1])
+    side = 1 / np.sqrt(1 + 1 / 9)
+    np.testing.assert_allclose(X[:, 2], [side, -side, 0], rtol=1e-6)
+
+
+def test_a_moment_is_a_quantity_and_its_circles_are_not() -> None:
+    raw = {
+        "member": np.array([1.0, 0.0, 1.0]),
+        "at": np.array([0.0, 86_400.0 * 40, 86_400.5 * 90]),
+        "age": np.array([1.0, 2.0, 4.0]),
+    }
+    kinds = {"member": "boolean", "at": "datetime", "age": "numeric"}
+    table = learn(raw, kinds)
+    assert table.layout == Layout(2, 1 + 6, ())
+    assert table.feature_names() == ["at", "age", "member"] + ["at"] * 6
+    X = table.encode(raw)
+    for name, place in ("at", 0), ("age", 1), ("member", 2):
+        alone = {name: raw[name]}
+        np.testing.assert_array_equal(
+            learn(alone, kinds).encode(alone)[:, 0], X[:, place]
+        )
+    at = learn({"at": raw["at"]}, kinds).encode({"at": raw["at"]})
+    np.testing.assert_array_equal(X[:, 3:], at[:, 1:])
+
+
+def test_a_code_is_the_place_among_the_categories() -> None:
+    texts = [f"often {i:03}" for i in range(MAX_ONE_HOT + 1)]
+    table = learn({"c": texts}, {"c": "categorical"})
+    assert (table.width, table.layout) == (1, Layout(0, 0, (MAX_ONE_HOT + 1,)))
+    X = table.encode({"c": [texts[8], "new", texts[0], None, ""]})
+    np.testing.assert_array_equal(X, [[8], [-1], [0], [-1], [-1]])
+    fewer = learn({"c": texts[1:]}, {"c": "categorical"})
+    assert fewer.layout == Layout(0, MAX_ONE_HOT, ())
+    np.testing.assert_array_equal(fewer.encode({"c": texts[1:]}), np.eye(8))
 
 
 def test_a_category_never_seen_is_like_a_missing_one() -> None:
@@ -175,10 +269,10 @@ def test_a_category_never_seen_is_like_a_missing_one() -> None:
 def test_a_rare_category_is_like_one_never_seen() -> None:
     texts = [f"often {i:03}" for i in range(MAX_CATEGORIES)] * 2 + ["rare"]
     table = learn({"c": texts}, {"c": "categorical"})
-    assert table.width == MAX_CATEGORIES
-    X = table.encode({"c": ["rare", "often 007"]})
-    assert not X[0].any()
-    np.testing.assert_array_equal(np.flatnonzero(X[1]), [7])
+    assert table.layout == Layout(0, 0, (MAX_CATEGORIES,))
+    assert table.width == 1
+    X = table.encode({"c": ["rare", "often 007", "often 999", "never"]})
+    np.testing.assert_array_equal(X[:, 0], [-1, 7, 999, -1])
 
 
 def test_a_value_missing_where_training_had_none_is_the_median() -> None:

@@ -86,6 +86,17 @@ def test_fit_prints_one_json_object(command: Command, data: Path, store: Store) 
     assert result.stdout.count("\n") == 1
 
 
+def test_networks_are_fitted_side_by_side_and_counted_together(
+    command: Command, data: Path, store: Store
+) -> None:
+    arguments = ("fit", data, "--target", "churn", "--model", "m", "--json", *FAST)
+    result = command(*arguments, "--set", "ensemble.members=3")
+    found = json.loads(result.stdout)
+    assert found["timing"]["epochs"] == 15
+    assert found["config"]["ensemble"] == {"members": 3}
+    assert store.load("m", 1).manifest.members == 3
+
+
 def test_fit_in_its_own_process_keeps_the_streams_apart(
     data: Path, tmp_path: Path
 ) -> None:

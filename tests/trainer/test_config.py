@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from models.architectures import Architecture
 from models.errors import ConfigError
 from models.layers.activations import Function
 from trainer.config import Config, Setting, load, settings
@@ -66,6 +67,8 @@ def test_words_to_choose_from_are_in_the_table() -> None:
     assert {key: set(words) for key, words in choices.items()} == {
         "train.optimizer": set(get_args(Rule)),
         "train.schedule": set(get_args(Name)),
+        "train.regularization": set(get_args(Name)),
+        "network.architecture": set(get_args(Architecture)),
         "network.activation": set(get_args(Function)),
     }
 
@@ -79,6 +82,11 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         ('network.activation="gelu"', "network.activation", "gelu"),
         ("network.batch_norm=true", "network.batch_norm", True),
         ("network.dropout=0", "network.dropout", 0.0),
+        ("network.architecture=mlp", "network.architecture", "mlp"),
+        ("ensemble.members=3", "ensemble.members", 3),
+        ("train.beta2=0.9", "train.beta2", 0.9),
+        ("train.weight_decay=0", "train.weight_decay", 0.0),
+        ("train.regularization=flat_cosine", "train.regularization", "flat_cosine"),
         ("train.optimizer=adam", "train.optimizer", "adam"),
         ("train.learning_rate=1e-3", "train.learning_rate", 0.001),
         ("train.learning_rate = 1", "train.learning_rate", 1.0),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from models.artefact import Artefact, dump, load
+from models.model import Model
+from models.network import Network
+from models.store import Store
 from trainer.config import Config
-from trainer.data import Dataset
+from trainer.data import Dataset, join, read, take
+from trainer.data.splits import places
 from trainer.evaluate import classification, regression
-from trainer.gate import Policy, Verdict, decide
-from trainer.job import manifest, new_network
+from trainer.gate import Policy, Verdict, decide, unseen
+from trainer.job import Member, manifest, network_spec
 from trainer.loop import History
 from trainer.preparation import Part, prepare
 
@@ -56,12 +61,14 @@ def linear(configured: Callable[..., Config]) -> Callable[..., Candidate]:
         config = configured("network.hidden=[]", "data.validation_fraction=0")
         rng = np.random.default_rng(1)
         ready = prepare(data, task, None, config, rng, lambda sentence: None)
-        network = new_network(ready, rng)
+        network = Network(network_spec(ready))
         network.parameters[:] = weight
         network.parameters[-ready.output.width :] = bias
         history = History(loss=[1.0], learning_rate=[0.1], best_epoch=1)
-        artefact = load(dump(manifest(ready, network, history), network))
-        return Candidate(artefact, *ready.measured)
+        members = [Member(network, history)]
+        artefact = load(dump(manifest(ready, members), [network]))
+        (measured,), where = ready.measured
+        return Candidate(artefact, measured, where)
 
     return make
 
@@ -208,3 +215,139 @@ def test_production_that_cannot_answer_is_not_compared(
     verdict = linear(0.5, REAL, X[:, None] * 1e6).against(old)
     assert not verdict.promoted
     assert verdict.reason.startswith("cannot be compared with production: row ")
+
+
+# Production answers each row by a network that has not learnt it.
+
+QUICK = (
+    "ensemble.members=5",
+    "network.architecture=realmlp",
+    "network.hidden=[8]",
+    "train.epochs=2",
+)
+
+
+@pytest.fixture
+def ensemble(
+    fit: Callable[..., Any],
+    store: Store,
+    table: Callable[..., Any],
+    write_csv: Callable[..., Path],
+) -> Callable[..., tuple[Artefact, Dataset]]:
+    """Fit some networks to a table; return the artefact and the data."""
+
+    def make(target: str, *settings: str) -> tuple[Artefact, Dataset]:
+        kept = ("size", "colour", "member", "since", target)
+        path = write_csv({name: table(150)[name] for name in kept})
+        settings = (*QUICK, *settings)
+        fit(store, path, target=target, settings=settings)
+        return store.load("m", 1), read(str(path), target)
+
+    return make
+
+
+def one_by_one(artefact: Artefact, raw: Any) -> list[dict[str, Any]]:
+    """Return what each network answers alone."""
+    model = artefact.model
+    return [
+        Model(model.inputs, [network], model.output).predict(raw)
+        for network in model.networks
+    ]
+
+
+@pytest.mark.parametrize("target", ["churn", "level", "price"])
+def test_each_row_is_answered_by_the_network_that_held_it_out(
+    target: str, ensemble: Callable[..., tuple[Artefact, Dataset]]
+) -> None:
+    artefact, data = ensemble(target)
+    alone = one_by_one(artefact, data.inputs)
+    assert len(alone) == 5
+    # Five windows of a fifth, half of each measured on and half for the epoch.
+    holder = np.floor(5 * places(data.inputs)).astype(int)
+    assert set(holder.tolist()) == set(range(5))
+    found = unseen(artefact, data.inputs)
+    for name, values in found.items():
+        expected = np.array([alone[k][name][i] for i, k in enumerate(holder)])
+        if values.dtype == object:
+            assert values.tolist() == expected.tolist()
+        else:
+            np.testing.assert_allclose(values, expected, rtol=1e-5)
+            together = artefact.model.predict(data.inputs)[name]
+            assert not np.allclose(values, together, rtol=1e-3)
+
+
+def test_rows_that_no_network_held_out_are_answered_by_all(
+    ensemble: Callable[..., tuple[Artefact, Dataset]],
+) -> None:
+    artefact, data = ensemble("price", "ensemble.members=2")
+    alone = one_by_one(artefact, data.inputs)
+    where = places(data.inputs)
+    found = unseen(artefact, data.inputs)["value"]
+    first, second = where < 0.2, (where >= 0.5) & (where < 0.7)
+    neither = ~first & ~second
+    assert first.any() and second.any() and neither.any()
+    for rows, expected in (
+        (first, alone[0]["value"]),
+        (second, alone[1]["value"]),
+        (neither, artefact.model.predict(data.inputs)["value"]),
+    ):
+        np.testing.assert_allclose(found[rows], expected[rows], rtol=1e-5)
+
+
+def test_a_network_to_be_measured_goes_before_one_that_chose_its_epoch(
+    ensemble: Callable[..., tuple[Artefact, Dataset]],
+) -> None:
+    artefact, data = ensemble(
+        "price", "data.test_fraction=0.2", "data.validation_fraction=0.2"
+    )
+    alone = one_by_one(artefact, data.inputs)
+    holder = np.floor(5 * places(data.inputs)).astype(int)
+    expected = [alone[k]["value"][i] for i, k in enumerate(holder)]
+    found = unseen(artefact, data.inputs)["value"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_one_network_answers_whole(
+    ensemble: Callable[..., tuple[Artefact, Dataset]],
+) -> None:
+    artefact, data = ensemble("price", "ensemble.members=1")
+    np.testing.assert_array_equal(
+        unseen(artefact, data.inputs)["value"],
+        artefact.model.predict(data.inputs)["value"],
+    )
+
+
+def test_the_holder_is_found_among_other_rows_and_columns(
+    ensemble: Callable[..., tuple[Artefact, Dataset]],
+) -> None:
+    artefact, data = ensemble("price")
+    whole = unseen(artefact, data.inputs)["value"]
+    order = np.random.default_rng(0).permutation(150)[:40]
+    some = take(data.inputs, order)
+    assert isinstance(some, dict)
+    # A column of tomorrow's, in front of the others.
+    wider = {"also": np.arange(40.0), **some}
+    np.testing.assert_allclose(
+        unseen(artefact, wider)["value"], whole[order], rtol=1e-5
+    )
+    twice = unseen(artefact, join([some, some]))["value"]
+    np.testing.assert_allclose(twice, np.tile(whole[order], 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["churn", "price"])
+def test_against_itself_an_ensemble_is_exactly_as_good(
+    target: str,
+    ensemble: Callable[..., tuple[Artefact, Dataset]],
+    fit: Callable[..., Any],
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    ensemble(target)
+    again = fit(store, tmp_path / "data.csv", target=target, settings=QUICK)
+    name = "rmse" if target == "price" else "log_loss"
+    figure = f"{again.metrics[name]:.6g}"
+    assert again.promoted
+    assert again.reason == (
+        f"at least as good: {name} {figure} against {figure} of production "
+        "on the same held-out rows"
+    )

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.architectures import mlp
 from models.layers import BatchNorm, Dropout, Linear
 from models.layers.activations import FUNCTIONS
-from models.network import mlp
 from trainer import gradcheck
 from trainer.gradcheck import TOLERANCE, check_everything, check_gradients
 from trainer.losses import mean_squared_error

@@ -255,7 +255,9 @@ def test_a_version_describes_itself(published: Path, store: Store) -> None:
     assert found["sha256"] == artefact.sha256
     assert found["labels"] == ["production"]
     assert found["metrics"] == artefact.manifest.metrics
-    assert found["parameters"] == artefact.model.network.parameters.size
+    assert found["parameters"] == sum(
+        network.parameters.size for network in artefact.model.networks
+    )
     assert found["run"]["trained_at"]
     assert [column["name"] for column in found["inputs"]["columns"]] == [
         "size",
@@ -264,6 +266,17 @@ def test_a_version_describes_itself(published: Path, store: Store) -> None:
         "since",
     ]
     assert not {"golden", "reference", "history"} & set(found)
+
+
+def test_parameters_are_those_of_all_networks(
+    fit: Fit, store: Store, published: Path
+) -> None:
+    settings = ("ensemble.members=3", "train.epochs=1")
+    fit(store, published / "churn.csv", target="churn", settings=settings)
+    networks = store.load("m", 1).model.networks
+    assert len(networks) == 3
+    found = inspection.describe(store, "m", 1)["parameters"]
+    assert found == 3 * networks[0].parameters.size
 
 
 def test_a_damaged_run_file_hides_nothing_else(published: Path, store: Store) -> None:

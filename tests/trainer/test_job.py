@@ -16,15 +16,23 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from models.columns import CategoricalColumn
 from models.errors import ConfigError, DataError, GlassnetError, TrainingDiverged
+from models.layers import EmbeddingsSpec
+from models.model import Model
 from models.output import Classification
 from models.reference import Histogram, Shares
 from models.store import CANDIDATE, PRODUCTION, Store
 from trainer import job
 from trainer.data import Dataset, read, take
-from trainer.data.splits import Split, random_split
+from trainer.data.splits import Split, places, windows
+from trainer.recipes import TOO_FEW_FOR_REALMLP
 
 Fit = Callable[..., job.Result]
-FAST = ("train.epochs=6",)
+#: One plain network, for what is promised of every run.
+LONE = ("ensemble.members=1", "network.architecture=mlp")
+FAST = (*LONE, "train.epochs=6")
+#: What a larger table gets, for a short time.
+REAL = ("ensemble.members=5", "network.architecture=realmlp")
+FIVE = (*REAL, "train.epochs=6", "network.hidden=[16]")
 
 
 @pytest.fixture
@@ -34,11 +42,15 @@ def data(table: Callable[..., Any], write_csv: Callable[..., Path]) -> Path:
     return write_csv({name: whole[name] for name in kept})
 
 
-def split_of(data: Dataset, seed: int) -> Split:
-    """Return the division that a run with this seed makes, made here once more."""
-    stream, *_ = np.random.SeedSequence(seed).spawn(3)
-    _, strata = np.unique([str(x) for x in data.target or ()], return_inverse=True)
-    return random_split(len(data), 0.15, 0.15, np.random.default_rng(stream), strata)
+def split_of(data: Dataset) -> Split:
+    """Return the division that a run of one network makes, made here once more."""
+    (split,) = windows(places(data.inputs), 1, 0.15, 0.15)
+    return split
+
+
+def splits_of(data: Dataset) -> list[Split]:
+    """Return the divisions of a run of five."""
+    return windows(places(data.inputs), 5, 0.1, 0.1)
 
 
 def files(root: Path) -> list[str]:
@@ -54,7 +66,8 @@ def test_a_run_publishes_one_proven_version(fit: Fit, store: Store, data: Path) 
     artefact = store.load("m", 1)
     assert artefact.sha256 == result.sha256
     assert artefact.manifest.metrics == result.metrics
-    assert artefact.manifest.config == result.config
+    lasting = {k: v for k, v in result.config.items() if k != "runtime"}
+    assert artefact.manifest.config == lasting
     assert isinstance(artefact.manifest.output, Classification)
     assert artefact.manifest.output.classes == ("no", "yes")
 
@@ -65,7 +78,7 @@ def test_the_config_is_resolved(fit: Fit, store: Store, data: Path) -> None:
     assert config["train"]["epochs"] == 6
     opened = [
         key
-        for section in ("network", "train", "data")
+        for section in ("network", "train", "data", "ensemble")
         for key, value in config[section].items()
         if value is None
     ]
@@ -77,10 +90,10 @@ def test_figures_are_those_of_the_held_out_rows(
 ) -> None:
     result = fit(store, data, target="churn", seed=3, settings=FAST)
     whole = read(str(data), "churn")
-    test = split_of(whole, 3).test
+    test = split_of(whole).test
     answer = store.load("m", 1).model.predict(take(whole.inputs, test))
     target = np.array([whole.target[i] for i in test])  # type: ignore[index]
-    assert result.metrics["rows"] == len(test) == 30
+    assert result.metrics["rows"] == len(test) > 20
     assert result.metrics["measured_on"] == "held-out rows"
     assert result.metrics["log_loss"] == pytest.approx(
         log_loss(target, answer["probabilities"][:, 1])
@@ -89,13 +102,14 @@ def test_figures_are_those_of_the_held_out_rows(
 
 
 def poisoned(data: Path, rows: Any) -> Path:
-    """Write the same file with the numbers of some rows far off."""
+    """Write the same file with the targets of some rows turned round.
+
+    The inputs stay: by them a row has its place.
+    """
     header, *lines = data.read_text().splitlines()
     for row in rows:
-        fields = lines[row].split(",")
-        fields[0] = "3.0"
-        fields[1] = "red" if fields[1] == "green" else "green"
-        lines[row] = ",".join(fields)
+        *fields, target = lines[row].split(",")
+        lines[row] = ",".join([*fields, "no" if target == "yes" else "yes"])
     path = data.with_name("poisoned.csv")
     path.write_text("\n".join([header, *lines]) + "\n")
     return path
@@ -105,15 +119,17 @@ def poisoned(data: Path, rows: Any) -> Path:
 def test_weights_and_epoch_never_see_the_held_out_rows(
     part: str, fit: Fit, store: Store, data: Path
 ) -> None:
-    settings = ("train.epochs=60", "train.patience=5")
-    rows = getattr(split_of(read(str(data), "churn"), 42), part)
+    settings = (*LONE, "train.epochs=60", "train.patience=5")
+    rows = getattr(split_of(read(str(data), "churn")), part)
     fit(store, data, target="churn", model="clean", settings=settings)
     other = poisoned(data, rows[:20])
     fit(store, other, target="churn", model="poisoned", settings=settings)
     one, two = store.load("clean", 1), store.load("poisoned", 1)
     assert one.manifest.data.sha256 != two.manifest.data.sha256
     same = (
-        np.array_equal(one.model.network.parameters, two.model.network.parameters)
+        np.array_equal(
+            one.model.networks[0].parameters, two.model.networks[0].parameters
+        )
         and one.manifest.inputs == two.manifest.inputs
         and one.manifest.history == two.manifest.history
     )
@@ -131,7 +147,7 @@ def test_the_golden_pair_is_the_first_measured_rows(
     whole = read(str(data), "churn")
     assert isinstance(whole.inputs, dict)
     golden = artefact.manifest.golden
-    rows = split_of(whole, 42).test[:3]
+    rows = split_of(whole).test[:3]
     assert [row["colour"] for row in golden.instances] == [
         whole.inputs["colour"][i] for i in rows
     ]
@@ -144,30 +160,32 @@ def test_the_golden_pair_is_the_first_measured_rows(
     )
 
 
-def test_the_reference_counts_training_inputs_and_measured_answers(
+def test_the_reference_counts_all_inputs_and_measured_answers(
     fit: Fit, store: Store, data: Path
 ) -> None:
     fit(store, data, target="churn", settings=FAST)
     artefact = store.load("m", 1)
     whole = read(str(data), "churn")
-    split = split_of(whole, 42)
+    split = split_of(whole)
     reference = artefact.manifest.reference
     assert set(reference.inputs) == set(whole.kinds)
-    colours = take(whole.inputs, split.train)["colour"]  # type: ignore[call-overload]
+    colours = whole.inputs["colour"]  # type: ignore[call-overload]
     found = reference.inputs["colour"]
     column = artefact.manifest.inputs.by_name["colour"]  # type: ignore[union-attr]
     assert isinstance(found, Shares) and isinstance(column, CategoricalColumn)
     assert found.shares == tuple(
         list(colours).count(name) / len(colours) for name in column.categories
     )
-    sizes = np.asarray(take(whole.inputs, split.train)["size"], float)  # type: ignore[call-overload]
+    sizes = np.asarray(whole.inputs["size"], float)  # type: ignore[call-overload]
     histogram = reference.inputs["size"]
     assert isinstance(histogram, Histogram)
     assert histogram.missing == pytest.approx(np.isnan(sizes).mean())
     labels = artefact.model.predict(take(whole.inputs, split.test))["label"].tolist()
     answered = reference.outputs["label"]
     assert isinstance(answered, Shares)
-    assert answered.shares == tuple(labels.count(c) / 30 for c in ("no", "yes"))
+    assert answered.shares == tuple(
+        labels.count(c) / len(split.test) for c in ("no", "yes")
+    )
 
 
 def test_the_manifest_counts_rows_and_columns(
@@ -175,7 +193,7 @@ def test_the_manifest_counts_rows_and_columns(
 ) -> None:
     fit(store, data, target="churn", settings=FAST)
     manifest = store.load("m", 1).manifest
-    split = split_of(read(str(data), "churn"), 42)
+    split = split_of(read(str(data), "churn"))
     counted = manifest.data
     assert (counted.rows, counted.columns) == (200, 4)
     parts = (counted.train_rows, counted.validation_rows, counted.test_rows)
@@ -187,7 +205,7 @@ def test_the_manifest_counts_rows_and_columns(
 
 def test_the_manifest_keeps_the_curves(fit: Fit, store: Store, data: Path) -> None:
     result = fit(store, data, target="churn", settings=FAST)
-    history = store.load("m", 1).manifest.history
+    (history,) = store.load("m", 1).manifest.history
     assert {name: len(curve) for name, curve in history.items()} == {
         "loss": 6,
         "learning_rate": 6,
@@ -201,10 +219,11 @@ def test_the_manifest_keeps_the_curves(fit: Fit, store: Store, data: Path) -> No
 
 def test_timing_adds_up(fit: Fit, store: Store, data: Path) -> None:
     timing = fit(store, data, target="churn", settings=FAST).timing
+    train_rows = store.load("m", 1).manifest.data.train_rows
     assert set(timing) == {"load_s", "train_s", "epochs", "rows_per_s", "total_s"}
     assert 0 < timing["load_s"] + timing["train_s"] <= timing["total_s"]
     rows = timing["rows_per_s"] * timing["train_s"]
-    assert rows == pytest.approx(6 * 140, rel=0.02)
+    assert rows == pytest.approx(6 * train_rows, rel=0.02)
 
 
 def test_run_json_tells_when_and_how(fit: Fit, store: Store, data: Path) -> None:
@@ -225,6 +244,7 @@ def test_run_json_tells_when_and_how(fit: Fit, store: Store, data: Path) -> None
         FAST,
         (*FAST, "network.dropout=0.3", "network.batch_norm=true"),
         (*FAST, "train.optimizer=momentum", "train.warm_up=0.2"),
+        FIVE,
     ],
 )
 def test_the_same_data_config_and_seed_give_the_same_bytes(
@@ -252,7 +272,7 @@ def test_the_bytes_do_not_depend_on_name_place_or_packing(
     "change",
     [
         {"seed": 43},
-        {"settings": ("train.epochs=7",)},
+        {"settings": (*LONE, "train.epochs=7")},
         {"settings": (*FAST, "train.weight_decay=0.02")},
     ],
 )
@@ -279,13 +299,14 @@ def labels(store: Store) -> dict[str, int]:
     return {name: label.version for name, label in store.labels("m").items()}
 
 
-WORSE = ("train.epochs=1", "train.learning_rate=1e-9")
+WORSE = (*LONE, "train.epochs=1", "train.learning_rate=1e-9")
+GOOD = (*LONE, "train.epochs=40")
 
 
 def test_the_gate_keeps_a_worse_candidate_beside_production(
     fit: Fit, store: Store, data: Path
 ) -> None:
-    good = fit(store, data, target="churn", settings=("train.epochs=40",))
+    good = fit(store, data, target="churn", settings=GOOD)
     bad = fit(store, data, target="churn", settings=WORSE)
     assert good.promoted and not bad.promoted
     assert bad.reason.startswith("worse: log_loss ")
@@ -295,7 +316,7 @@ def test_the_gate_keeps_a_worse_candidate_beside_production(
 
 def test_a_better_candidate_takes_over(fit: Fit, store: Store, data: Path) -> None:
     fit(store, data, target="churn", settings=WORSE)
-    better = fit(store, data, target="churn", settings=("train.epochs=40",))
+    better = fit(store, data, target="churn", settings=GOOD)
     assert better.promoted
     assert labels(store) == {PRODUCTION: 2}
 
@@ -333,8 +354,14 @@ def test_damaged_production_stands_in_nobodys_way(
 
 
 @pytest.mark.parametrize("at", ["prepare", "learn", "manifest", "dump", "load"])
+@pytest.mark.parametrize("settings", [FAST, FIVE])
 def test_nothing_is_published_on_an_error(
-    at: str, fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+    at: str,
+    settings: tuple[str, ...],
+    fit: Fit,
+    store: Store,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fit(store, data, target="churn", settings=FAST)
     before = files(store.root)
@@ -344,7 +371,7 @@ def test_nothing_is_published_on_an_error(
 
     monkeypatch.setattr(job, at, fail)
     with pytest.raises(RuntimeError, match="stop here"):
-        fit(store, data, target="churn", settings=FAST)
+        fit(store, data, target="churn", settings=settings)
     assert files(store.root) == before
     assert labels(store) == {PRODUCTION: 1}
 
@@ -386,6 +413,16 @@ def test_a_network_too_large_to_load_is_wrong_usage(
         fit(store, data, target="churn", settings=("network.hidden=[65536, 65536]",))
 
 
+def test_an_ensemble_too_large_to_load_is_wrong_usage(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    # One of them would fit.
+    wide = ("network.hidden=[4096, 4096]", "network.architecture=mlp")
+    with pytest.raises(ConfigError, match=r"network\.hidden"):
+        fit(store, data, target="churn", settings=(*wide, "ensemble.members=64"))
+    assert not store.root.exists()
+
+
 def test_the_watcher_is_called_after_every_epoch(
     store: Store, data: Path, configured: Callable[..., Any]
 ) -> None:
@@ -423,3 +460,224 @@ def test_regression_is_published_too(
     manifest = store.load("m", 1).manifest
     assert all(isinstance(value, float) for value in manifest.golden.predictions)
     assert isinstance(manifest.reference.outputs["value"], Histogram)
+
+
+# Five networks.
+
+
+def alone(artefact: Any, number: int) -> Model:
+    """Return one network of an artefact as a model."""
+    model = artefact.model
+    return Model(model.inputs, [model.networks[number]], model.output)
+
+
+def test_a_table_of_enough_rows_gets_five_networks_that_differ(
+    fit: Fit, store: Store, table: Callable[..., Any], write_csv: Callable[..., Path]
+) -> None:
+    whole = table(TOO_FEW_FOR_REALMLP)
+    data = write_csv({"size": whole["size"], "churn": whole["churn"]})
+    # Nothing said of architecture or members.
+    settings = ("train.epochs=1", "network.hidden=[16]")
+    result = fit(store, data, target="churn", settings=settings)
+    artefact = store.load("m", 1)
+    networks = artefact.model.networks
+    assert len(networks) == artefact.manifest.members == 5
+    assert len({network.parameters.tobytes() for network in networks}) == 5
+    assert isinstance(artefact.manifest.network.layers[0], EmbeddingsSpec)
+    assert result.config["ensemble"]["members"] == 5
+    assert result.config["network"]["architecture"] == "realmlp"
+    assert artefact.manifest.data.train_rows == len(
+        splits_of(read(str(data), "churn"))[0].train
+    )
+
+
+def test_few_rows_and_arrays_get_one_plain_network(
+    fit: Fit, store: Store, table: Callable[..., Any], write_csv: Callable[..., Path]
+) -> None:
+    whole = table(TOO_FEW_FOR_REALMLP - 1)
+    path = write_csv({"size": whole["size"], "churn": whole["churn"]})
+    fit(store, path, target="churn", settings=("train.epochs=1",))
+    fit(store, "builtin:digits", settings=("train.epochs=1",))
+    for version in (1, 2):
+        manifest = store.load("m", version).manifest
+        assert manifest.members == len(manifest.history) == 1
+        assert not any(isinstance(x, EmbeddingsSpec) for x in manifest.network.layers)
+
+
+@pytest.mark.parametrize("target", ["churn", "price"])
+def test_figures_are_those_of_each_network_on_its_own_rows(
+    target: str,
+    fit: Fit,
+    store: Store,
+    table: Callable[..., Any],
+    write_csv: Callable[..., Path],
+) -> None:
+    whole = table(200)
+    kept = ("size", "colour", "member", "since", target)
+    path = write_csv({name: whole[name] for name in kept})
+    result = fit(store, path, target=target, settings=FIVE)
+    read_back = read(str(path), target)
+    artefact = store.load("m", 1)
+    answers, truth = [], []
+    for number, split in enumerate(splits_of(read_back)):
+        rows = take(read_back.inputs, split.test)
+        answer = alone(artefact, number).predict(rows)
+        answers += list(answer.get("value", answer.get("probabilities")))  # type: ignore[arg-type]
+        truth += [whole[target][i] for i in split.test]
+    assert result.metrics["measured_on"] == "held-out rows"
+    assert result.metrics["rows"] == len(truth) > 60
+    if target == "price":
+        off = np.array(answers) - np.array(truth)
+        assert result.metrics["rmse"] == pytest.approx(np.sqrt((off**2).mean()))
+    else:
+        P = np.array(answers)
+        assert result.metrics["log_loss"] == pytest.approx(log_loss(truth, P[:, 1]))
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_network_never_sees_the_rows_it_is_measured_on(
+    part: str, number: int, fit: Fit, store: Store, data: Path
+) -> None:
+    settings = (*FIVE, "train.epochs=10")
+    rows = getattr(splits_of(read(str(data), "churn"))[number], part)
+    assert len(rows) > 5
+    fit(store, data, target="churn", model="clean", settings=settings)
+    other = poisoned(data, rows)
+    fit(store, other, target="churn", model="poisoned", settings=settings)
+    one, two = store.load("clean", 1), store.load("poisoned", 1)
+    assert one.manifest.inputs == two.manifest.inputs
+    same = [
+        np.array_equal(a.parameters, b.parameters) and h == i
+        for a, b, h, i in zip(
+            one.model.networks,
+            two.model.networks,
+            one.manifest.history,
+            two.manifest.history,
+            strict=True,
+        )
+    ]
+    # The others were fitted to these rows, or chose their epoch by them.
+    assert same == [part == "test" and k == number for k in range(5)]
+
+
+def test_the_curves_are_those_of_each_network(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    result = fit(store, data, target="churn", settings=FIVE)
+    history = store.load("m", 1).manifest.history
+    assert len(history) == 5
+    for curves in history:
+        assert {name: len(curve) for name, curve in curves.items()} == {
+            "loss": 6,
+            "learning_rate": 6,
+            "validation_loss": 6,
+            "best_epoch": 1,
+        }
+        best = int(np.argmin(curves["validation_loss"])) + 1
+        assert curves["best_epoch"] == [best]
+    assert len({tuple(curves["loss"]) for curves in history}) == 5
+    assert result.timing["epochs"] == 30
+    splits = splits_of(read(str(data), "churn"))
+    rows = result.timing["rows_per_s"] * result.timing["train_s"]
+    assert rows == pytest.approx(6 * sum(len(s.train) for s in splits), rel=0.02)
+
+
+def test_a_networks_validation_loss_is_that_of_its_best_epoch(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    fit(store, data, target="churn", settings=FIVE)
+    whole = read(str(data), "churn")
+    artefact = store.load("m", 1)
+    assert whole.target is not None
+    for number, split in enumerate(splits_of(whole)):
+        P = alone(artefact, number).predict(take(whole.inputs, split.validation))
+        truth = [whole.target[i] for i in split.validation]
+        found = log_loss(truth, P["probabilities"][:, 1], labels=["no", "yes"])
+        lowest = min(artefact.manifest.history[number]["validation_loss"])
+        assert found == pytest.approx(lowest, rel=1e-4)
+
+
+def test_the_golden_pair_is_answered_by_all_together(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    fit(store, data, target="churn", settings=FIVE)
+    artefact = store.load("m", 1)
+    whole = read(str(data), "churn")
+    rows = take(whole.inputs, splits_of(whole)[0].test[:3])
+    each = [alone(artefact, k).predict(rows)["probabilities"] for k in range(5)]
+    np.testing.assert_allclose(
+        [p["probabilities"] for p in artefact.manifest.golden.predictions],
+        np.mean(each, axis=0),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("settings", [FAST, FIVE])
+def test_threads_change_no_byte(
+    settings: tuple[str, ...], fit: Fit, store: Store, data: Path
+) -> None:
+    found = set()
+    for threads in (1, 2, 7):
+        more = (*settings, f"runtime.threads={threads}")
+        result = fit(store, data, target="churn", settings=more)
+        assert result.config["runtime"] == {"threads": threads}
+        found.add(result.sha256)
+    assert len(found) == 1
+
+
+def test_the_bytes_do_not_depend_on_the_cores_of_the_machine(
+    fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prints = set()
+    for cores in (1, 3, 64):
+        monkeypatch.setattr(job.os, "sched_getaffinity", lambda _, n=cores: range(n))
+        prints.add(fit(store, data, target="churn", settings=FIVE).sha256)
+    assert len(prints) == 1
+
+
+def test_a_network_does_not_depend_on_how_many_there_are(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    # The first of three and the first of five: the same stream, the same window.
+    shares = ("data.test_fraction=0.1", "data.validation_fraction=0.1")
+    for members in (3, 5):
+        settings = (*FIVE, *shares, f"ensemble.members={members}")
+        fit(store, data, target="churn", settings=settings)
+    one, two = (store.load("m", v).model.networks for v in (1, 2))
+    np.testing.assert_array_equal(one[0].parameters, two[0].parameters)
+    assert not np.array_equal(one[1].parameters, two[1].parameters)
+
+
+def test_the_watcher_is_told_which_network(
+    store: Store, data: Path, configured: Callable[..., Any]
+) -> None:
+    seen: list[tuple[str, int]] = []
+    config = configured(*FIVE)
+    request = job.Request(str(data), "churn", "m", None, None, config, "auto")
+    job.fit(
+        request,
+        store,
+        lambda sentence: None,
+        lambda history: seen.append((history.member, history.epochs)),
+    )
+    for number in range(1, 6):
+        name = f"{number} of 5"
+        assert [epochs for member, epochs in seen if member == name] == [*range(1, 7)]
+    assert len(seen) == 30
+
+
+def test_one_network_that_diverges_fails_the_run(
+    fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = job.learn
+
+    def third_fails(prepared: Any, spec: Any, number: int, *more: Any) -> Any:
+        if number == 2:
+            raise TrainingDiverged("the third is no longer a number")
+        return learn(prepared, spec, number, *more)
+
+    monkeypatch.setattr(job, "learn", third_fails)
+    with pytest.raises(TrainingDiverged, match="the third"):
+        fit(store, data, target="churn", settings=FIVE)
+    assert not store.root.exists()

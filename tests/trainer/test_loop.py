@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.architectures import mlp, realmlp
 from models.errors import TrainingDiverged
-from models.network import Network, mlp
+from models.layers import Dropout
+from models.network import Network
+from models.table import Layout
+from trainer import groups, loop
 from trainer.config import TrainConfig
 from trainer.loop import History, Rows, make_optimizer, train
 from trainer.losses import (
@@ -24,8 +28,10 @@ from trainer.schedules import SCHEDULES, warm_up
 PLAIN = TrainConfig(
     optimizer="gradient_descent",
     learning_rate=0.1,
+    beta2=0.999,
     weight_decay=0.0,
     schedule="constant",
+    regularization="constant",
     batch_size=4,
     epochs=3,
 )
@@ -353,3 +359,80 @@ def test_divergence_in_the_very_last_step_is_told(held_out: Any) -> None:
 
     with pytest.raises(TrainingDiverged, match="step 1"):
         train(network, loss, rows, held_out, config, np.random.default_rng(1))
+
+
+# Regularization has a course of its own.
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_dropout_and_decay_follow_the_schedule_step_by_step(
+    name: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make(mlp([3, 8, 8, 1], dropout=0.4))
+    layers = [layer for layer in network.layers if isinstance(layer, Dropout)]
+    optimizer: list[Any] = []
+    seen: list[tuple[float, ...]] = []
+
+    def made(*arguments: Any) -> Any:
+        optimizer.append(make_optimizer(*arguments))
+        return optimizer[0]
+
+    def loss(Z: Any, T: Any, weights: Any) -> tuple[float, Any]:
+        seen.append((optimizer[0].weight_decay, *(layer.rate for layer in layers)))
+        return mean_squared_error(Z, T, weights)
+
+    monkeypatch.setattr(loop, "make_optimizer", made)
+    config = plain(regularization=name, weight_decay=0.02, epochs=4)
+    train(network, loss, numbers(), None, config, np.random.default_rng(1))
+    # Three steps an epoch, twelve in all.
+    strengths = [SCHEDULES[name](step / 12) for step in range(12)]
+    expected = [(0.02 * s, 0.4 * s, 0.4 * s) for s in strengths]
+    np.testing.assert_allclose(seen, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_warm_up_is_for_the_rate_and_not_for_regularization() -> None:
+    network = make(mlp([3, 8, 1], dropout=0.4))
+    (layer,) = (x for x in network.layers if isinstance(x, Dropout))
+    rates: list[float] = []
+
+    def loss(Z: Any, T: Any, weights: Any) -> tuple[float, Any]:
+        rates.append(layer.rate)
+        return mean_squared_error(Z, T, weights)
+
+    config = plain(warm_up=0.9, epochs=4)
+    train(network, loss, numbers(), None, config, np.random.default_rng(1))
+    assert rates == [0.4] * 12
+
+
+def test_what_is_published_keeps_the_dropout_it_was_given() -> None:
+    spec = mlp([3, 8, 1], dropout=0.4)
+    network = make(spec)
+    config = plain(regularization="flat_cosine", epochs=4)
+    train(
+        network, mean_squared_error, numbers(), None, config, np.random.default_rng(1)
+    )
+    assert network.spec == spec == mlp([3, 8, 1], dropout=0.4)
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_realmlp_moves_each_kind_at_its_rate(rule: Rule) -> None:
+    network = make(realmlp(Layout(2, 1, ()), [4], 1))
+    optimizer = make_optimizer(network, plain(optimizer=rule, weight_decay=0.02))
+    np.testing.assert_array_equal(optimizer.rates, groups.rates(network))
+    np.testing.assert_array_equal(optimizer.decay, groups.decay(network))
+
+
+def test_one_step_of_realmlp_is_rate_times_factor_times_gradient() -> None:
+    network = make(realmlp(Layout(2, 1, ()), [4], 1, "mish"))
+    before = network.parameters.copy()
+    rows = numbers(4)
+    train(
+        *(network, mean_squared_error, rows, None),
+        *(plain(epochs=1), np.random.default_rng(1)),
+    )
+    rates = groups.rates(network)
+    assert rates is not None
+    np.testing.assert_allclose(
+        network.parameters, before - 0.1 * rates * network.gradients, rtol=1e-5
+    )
+    assert (network.parameters != before).mean() > 0.9

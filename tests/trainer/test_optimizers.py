@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from trainer import optimizers
 from trainer.optimizers import OPTIMIZERS, Rule, clip_by_norm
 
 Vector = NDArray[Any]
@@ -137,10 +138,68 @@ def test_weight_decay_moves_weights_and_leaves_biases(
 
 
 @RULES
-def test_a_step_allocates_no_vector(rule: Rule) -> None:
+@pytest.mark.parametrize("decay", [0.0, DECAY])
+def test_each_parameter_has_its_own_factor_of_the_rate(
+    rule: Rule, decay: float, start: Vector, gradients: Vector
+) -> None:
+    rates = np.array([1.0, 0.1, 6.0, 0.0])
+    found = start.copy()
+    optimizer = OPTIMIZERS[rule](4, DECAYED, decay, rates)
+    # The same, one parameter at a time, with the factor in the learning rate.
+    alone = [
+        (OPTIMIZERS[rule](1, DECAYED[i : i + 1], decay), start[i : i + 1].copy())
+        for i in range(4)
+    ]
+    for g in gradients:
+        optimizer.step(found, g.copy(), RATE)
+        for i, (one, p) in enumerate(alone):
+            if one.__class__ is OPTIMIZERS["adamw"] and decay:
+                # It shrinks by the rate itself: the factor is for the direction.
+                p -= RATE * decay * DECAYED[i] * p
+                one.weight_decay = 0.0
+            one.step(p, g[i : i + 1].copy(), RATE * rates[i])
+    expected = np.concatenate([p for _, p in alone])
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+@RULES
+def test_rates_of_one_change_nothing(
+    rule: Rule, start: Vector, gradients: Vector
+) -> None:
+    found = []
+    for rates in (None, np.ones(4)):
+        p = start.copy()
+        optimizer = OPTIMIZERS[rule](4, DECAYED, DECAY, rates)
+        for g in gradients:
+            optimizer.step(p, g.copy(), RATE)
+        found.append(p)
+    np.testing.assert_array_equal(*found)
+
+
+@RULES
+def test_blocks_change_no_number(
+    rule: Rule, start: Vector, gradients: Vector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = np.array([1.0, 0.1, 6.0, 2.0])
+    found = []
+    for block in (1, 3, 4, 100):
+        monkeypatch.setattr(optimizers, "BLOCK", block)
+        p = start.copy()
+        optimizer = OPTIMIZERS[rule](4, DECAYED, DECAY, rates)
+        for g in gradients:
+            optimizer.step(p, g.copy(), RATE)
+        found.append(p)
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
+
+
+@RULES
+@pytest.mark.parametrize("rated", [False, True])
+def test_a_step_allocates_no_vector(rule: Rule, rated: bool) -> None:
     n = 1 << 20
     p, g = np.ones(n, np.float32), np.ones(n, np.float32)
-    optimizer = OPTIMIZERS[rule](n, np.ones(n, np.float32), DECAY)
+    rates = np.ones(n, np.float32) if rated else None
+    optimizer = OPTIMIZERS[rule](n, np.ones(n, np.float32), DECAY, rates)
     tracemalloc.start()
     optimizer.step(p, g, RATE)
     peak = tracemalloc.get_traced_memory()[1]

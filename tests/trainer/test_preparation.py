@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,13 @@ from models.table import TableInput
 from models.tensor import TensorInput
 from trainer.config import Config
 from trainer.data import Dataset, read
-from trainer.data.splits import random_split
-from trainer.preparation import Prepared, prepare
+from trainer.data.splits import places, windows
+from trainer.preparation import Part, Prepared, layout_of, prepare
 
 Prepare = Callable[..., tuple[Prepared, list[str]]]
+#: One network, as the simpler half of the promises has it.
+ONE = ("ensemble.members=1",)
+FIVE = ("ensemble.members=5",)
 
 
 @pytest.fixture
@@ -55,64 +57,155 @@ def ids(part: Any) -> list[int]:
     return [int(x) for x in part.raw["x"]]
 
 
-def test_rows_are_divided_as_the_split_says(ready: Prepare) -> None:
-    found, _ = ready(numbers(), seed=4)
-    _, strata = np.unique(np.arange(200) % 3, return_inverse=True)
-    expected = random_split(200, 0.15, 0.15, np.random.default_rng(4), strata)
-    assert ids(found.train) == expected.train.tolist()
-    assert ids(found.validation) == expected.validation.tolist()
-    assert ids(found.test) == expected.test.tolist()
+def parts(found: Prepared, member: int = 0) -> tuple[Part, Part | None, Part | None]:
+    """Return what a member trains on, chooses its epoch by, and is measured on."""
+    split = found.splits[member]
+    test = found.part(split.test) if len(split.test) else None
+    return found.part(split.train), found.validation(split), test
+
+
+@pytest.mark.parametrize("members", [1, 5])
+def test_rows_are_divided_by_their_places(members: int, ready: Prepare) -> None:
+    found, _ = ready(numbers(), f"ensemble.members={members}")
+    share = 0.15 if members == 1 else 0.1
+    where = places({"x": np.arange(200.0)})
+    expected = windows(where, members, share, share)
+    assert len(found.splits) == members
+    for number, split in enumerate(expected):
+        held = [[] if part is None else ids(part) for part in parts(found, number)]
+        assert held == [rows.tolist() for rows in split]
+        assert all(held)
+
+
+@pytest.mark.parametrize("members", [1, 5])
+def test_neither_seed_nor_order_moves_a_row(members: int, ready: Prepare) -> None:
+    order = np.random.default_rng(1).permutation(200)
+    data = column(order.astype(float), order % 3)
+    one, _ = ready(numbers(), f"ensemble.members={members}", seed=1)
+    other, _ = ready(data, f"ensemble.members={members}", seed=2)
+    for number in range(members):
+        for mine, its in zip(parts(one, number), parts(other, number), strict=True):
+            assert sorted(ids(mine)) == sorted(ids(its))
+
+
+@pytest.mark.parametrize("members", [1, 5])
+def test_equal_rows_are_never_on_both_sides(members: int, ready: Prepare) -> None:
+    data = column(np.arange(300.0) // 2, np.arange(300) % 3)
+    found, _ = ready(data, f"ensemble.members={members}")
+    for number in range(members):
+        sides = [set(ids(part)) for part in parts(found, number)]
+        assert not sides[0] & sides[1] and not sides[2] & (sides[0] | sides[1])
+
+
+ALIKE = {
+    "one place holds nearly all": np.repeat([0.0, 1.0], [195, 5]),
+    "two places": np.arange(200.0) % 2,
+    "ninety places": np.arange(200.0) % 90,
+    "many places, and one of most rows": np.maximum(np.arange(200.0) - 80, 0),
+}
+
+
+@pytest.mark.parametrize("alike", ALIKE)
+def test_rows_too_alike_are_divided_by_chance(alike: str, ready: Prepare) -> None:
+    # Else a window might hold none of the rows, or all that have a value.
+    data = column(ALIKE[alike], np.arange(200) % 3)
+    tests = set()
+    for seed in range(4):
+        found, _ = ready(data, *ONE, seed=seed)
+        (split,) = found.splits
+        assert sorted(np.concatenate(split).tolist()) == list(range(200))
+        assert len(split.train) > 110
+        assert len(split.validation) > 10 and len(split.test) > 10
+        tests.add(tuple(split.test.tolist()))
+    assert len(tests) == 4 or alike.startswith("many")
+    found, _ = ready(data, *FIVE)
+    assert len(found.splits) == 5
+    spared = [i for s in found.splits for i in [*s.validation, *s.test]]
+    assert sorted(spared) == list(range(200))
+
+
+@pytest.mark.parametrize("members", [1, 5])
+def test_a_table_of_two_words_can_be_learnt(members: int, ready: Prepare) -> None:
+    words = column(["a", "b"] * 50, [0, 1] * 50, "categorical")
+    found, _ = ready(words, f"ensemble.members={members}")
+    for number in range(members):
+        for part in parts(found, number):
+            assert part is not None
+            assert set(part.raw["x"]) == {"a", "b"}  # type: ignore[call-overload]
 
 
 def test_targets_stay_with_their_rows(ready: Prepare) -> None:
-    found, _ = ready(numbers())
-    for part in (found.train, found.validation, found.test):
-        assert part is not None
-        assert part.target.tolist() == [i % 3 for i in ids(part)]
-
-
-def test_classes_are_divided_alike(ready: Prepare) -> None:
-    labels = ["rare"] * 20 + ["common"] * 180
-    found, _ = ready(column(np.arange(200.0), labels))
-    for part in (found.validation, found.test):
-        assert part is not None
-        assert Counter(part.target.tolist()) == {0: 27, 1: 3}
+    found, _ = ready(numbers(), *FIVE)
+    for number in range(5):
+        for part in parts(found, number):
+            assert part is not None
+            assert part.target.tolist() == [i % 3 for i in ids(part)]
 
 
 @pytest.mark.parametrize(
     ("assignments", "sizes", "where"),
     [
-        ((), (140, 30, 30), "held-out rows"),
-        (("data.test_fraction=0",), (170, 30, 0), "validation rows"),
-        (("data.validation_fraction=0",), (170, 0, 30), "held-out rows"),
+        ((), (0.7, 0.15, 0.15), "held-out rows"),
+        (("data.test_fraction=0",), (0.85, 0.15, 0), "validation rows"),
+        (("data.validation_fraction=0",), (0.85, 0, 0.15), "held-out rows"),
         (
             ("data.test_fraction=0", "data.validation_fraction=0"),
-            (200, 0, 0),
+            (1, 0, 0),
             "training rows",
         ),
         (
             ("data.test_fraction=0.25", "data.validation_fraction=0.5"),
-            (50, 100, 50),
+            (0.25, 0.5, 0.25),
             "held-out rows",
         ),
     ],
 )
 def test_fractions_decide_the_parts_and_what_is_measured(
-    assignments: tuple[str, ...], sizes: tuple[int, ...], where: str, ready: Prepare
+    assignments: tuple[str, ...], sizes: tuple[float, ...], where: str, ready: Prepare
 ) -> None:
-    found, _ = ready(numbers(), *assignments)
-    parts = (found.train, found.validation, found.test)
-    assert tuple(0 if part is None else len(part) for part in parts) == pytest.approx(
-        sizes, abs=1
-    )
+    found, _ = ready(numbers(2000), *ONE, *assignments)
+    held = parts(found)
+    shares = [0 if part is None else len(part) / 2000 for part in held]
+    # Binomial: five standard deviations; none where none is asked for.
+    for share, size in zip(shares, sizes, strict=True):
+        assert abs(share - size) <= 5 * (size * (1 - size) / 2000) ** 0.5
     measured, name = found.measured
     assert name == where
-    assert measured is next(p for p in reversed(parts) if p is not None)
+    last = next(part for part in reversed(held) if part is not None)
+    assert [ids(part) for part in measured] == [ids(last)]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "place", "where"),
+    [
+        ((), 2, "held-out rows"),
+        (("data.test_fraction=0",), 1, "validation rows"),
+        (("data.test_fraction=0", "data.validation_fraction=0"), 0, "training rows"),
+    ],
+)
+def test_each_member_is_measured_on_rows_of_its_own(
+    assignments: tuple[str, ...], place: int, where: str, ready: Prepare
+) -> None:
+    found, _ = ready(numbers(), *FIVE, *assignments)
+    measured, name = found.measured
+    assert name == where
+    assert len(measured) == len(found.splits) == 5
+    for number, part in enumerate(measured):
+        expected = parts(found, number)[place]
+        assert expected is not None and ids(part) == ids(expected)
+
+
+def test_five_members_spare_every_row_once(ready: Prepare) -> None:
+    found, _ = ready(numbers(500))
+    spared = [i for split in found.splits for i in [*split.test, *split.validation]]
+    assert sorted(spared) == list(range(500))
 
 
 def test_few_rows_all_train(ready: Prepare) -> None:
     found, said = ready(numbers(39))
-    assert (len(found.train), found.validation, found.test) == (39, None, None)
+    assert len(found.splits) == 1
+    (train, validation, test) = parts(found)
+    assert (len(train), validation, test) == (39, None, None)
     assert any("39 rows are too few" in sentence for sentence in said)
 
 
@@ -132,11 +225,11 @@ def test_fractions_that_leave_nothing_are_wrong_usage(
 
 def test_rows_without_a_target_are_left_out_and_said(ready: Prepare) -> None:
     target = [None if i % 4 == 0 else i % 3 for i in range(200)]
-    found, said = ready(column(np.arange(200.0), target))
+    found, said = ready(column(np.arange(200.0), target), *FIVE)
     assert "50 rows have no target and are left out" in said
-    parts = (found.train, found.validation, found.test)
-    held = sorted(i for part in parts for i in ids(part))
-    assert held == [i for i in range(200) if i % 4]
+    for number in range(5):
+        held = sorted(i for part in parts(found, number) for i in ids(part))
+        assert held == [i for i in range(200) if i % 4]
     assert len(found.data) == 150
 
 
@@ -176,8 +269,8 @@ def test_columns_that_say_nothing_survive_and_are_said(ready: Prepare) -> None:
 
 
 def test_rare_values_are_said(ready: Prepare) -> None:
-    _, said = ready(several(500))
-    assert "column 'many': 250 rare values are encoded as unknown" in said
+    _, said = ready(several(1500))
+    assert "column 'many': 500 rare values are encoded as unknown" in said
 
 
 def test_nothing_that_varies_is_told(ready: Prepare) -> None:
@@ -186,40 +279,43 @@ def test_nothing_that_varies_is_told(ready: Prepare) -> None:
 
 
 def test_the_encoder_learns_from_training_rows_only(ready: Prepare) -> None:
-    data = numbers()
-    found, _ = ready(data)
+    found, _ = ready(numbers(), *ONE)
     assert isinstance(found.inputs, TableInput)
     x = found.inputs.columns[0]
     assert isinstance(x, NumericColumn)
-    train = np.array(ids(found.train), float)
+    train = np.array(ids(parts(found)[0]), float)
+    assert len(train) < 200
     assert (x.minimum, x.maximum) == (train.min(), train.max())
     assert x.scaling.center == np.median(train)
     words = column([f"w{i}" for i in range(90)], [0, 1] * 45, "categorical")
-    found, _ = ready(words)
+    found, _ = ready(words, *ONE)
     assert isinstance(found.inputs, TableInput)
     (word,) = found.inputs.columns
     assert isinstance(word, CategoricalColumn)
-    assert set(word.categories) == set(found.train.raw["x"])  # type: ignore[call-overload]
+    assert set(word.categories) == set(parts(found)[0].raw["x"])  # type: ignore[call-overload]
 
 
 def test_the_target_is_scaled_by_training_rows_only(ready: Prepare) -> None:
     data = column(np.arange(200.0), np.arange(200) ** 2 * 1.0)
-    found, _ = ready(data)
+    found, _ = ready(data, *ONE)
     assert isinstance(found.output, Regression)
-    train = np.array(ids(found.train)) ** 2
+    train = np.array(ids(parts(found)[0])) ** 2
     assert found.output.mean == pytest.approx(train.mean())
     assert found.output.std == pytest.approx(train.std())
-    rows = found.rows(found.train)
+    assert found.output.lowest == (train.min() - found.output.mean) / found.output.std
+    assert found.output.highest == (train.max() - found.output.mean) / found.output.std
+    rows = found.rows(parts(found)[0])
     assert rows.T.mean() == pytest.approx(0, abs=1e-5)
     assert rows.T.std() == pytest.approx(1, rel=1e-5)
 
 
 def test_rows_are_what_the_network_takes(ready: Prepare) -> None:
     found, _ = ready(numbers())
-    rows = found.rows(found.train)
+    train, *_ = parts(found)
+    rows = found.rows(train)
     assert rows.X.dtype == np.float32
-    assert rows.X.shape == (len(found.train), found.inputs.width)
-    assert rows.T.tolist() == [i % 3 for i in ids(found.train)]
+    assert rows.X.shape == (len(train), found.inputs.width)
+    assert rows.T.tolist() == [i % 3 for i in ids(train)]
     assert rows.weights is None
 
 
@@ -229,6 +325,8 @@ def test_arrays_are_prepared_too(ready: Prepare) -> None:
     assert found.inputs.shape == (8, 8)
     assert isinstance(found.output, Classification)
     assert found.output.classes == tuple(range(10))
+    assert len(found.splits) == 1
+    assert layout_of(found.inputs) == (64, 0, ())
 
 
 def test_a_task_that_is_asked_for_is_taken(ready: Prepare) -> None:
@@ -243,6 +341,7 @@ def test_every_choice_is_said_and_kept(ready: Prepare) -> None:
     assert list(found.reasons) == said
     assert said[0].startswith("task multiclass: ")
     assert None not in (found.config.train.epochs, found.config.network.hidden)
+    assert None not in (found.config.ensemble.members, found.config.train.schedule)
 
 
 # Rows of the user's own for validation.
@@ -261,19 +360,35 @@ def test_validation_rows_of_ones_own_choose_the_epoch(
 ) -> None:
     valid = own([500, 501, 502, 503], [2, 1, "", 0])
     found, said = ready(numbers(), validation=valid)
-    assert ids(found.validation) == [500, 501, 503]
-    assert found.validation is not None
-    assert found.validation.target.tolist() == [2, 1, 0]
-    assert sorted(ids(found.train) + ids(found.test)) == list(range(200))
+    assert len(found.splits) == 1
+    train, validation, test = parts(found)
+    assert validation is not None and validation is found.own
+    assert ids(validation) == [500, 501, 503]
+    assert validation.target.tolist() == [2, 1, 0]
+    assert test is not None
+    assert sorted(ids(train) + ids(test)) == list(range(200))
     assert "the validation rows given choose the epoch" in said
+
+
+def test_validation_rows_of_ones_own_choose_every_members_epoch(
+    ready: Prepare, own: Callable[..., str]
+) -> None:
+    valid = own([500, 501], [2, 1])
+    found, _ = ready(numbers(), "ensemble.members=3", validation=valid)
+    assert len(found.splits) == 3
+    for number in range(3):
+        train, validation, test = parts(found, number)
+        assert validation is found.own and test is not None
+        assert sorted(ids(train) + ids(test)) == list(range(200))
 
 
 def test_few_rows_may_have_validation_rows_of_their_own(
     ready: Prepare, own: Callable[..., str]
 ) -> None:
     found, _ = ready(numbers(20), validation=own([500, 501], [0, 1]))
-    assert (len(found.train), found.test) == (20, None)
-    assert found.measured == (found.validation, "validation rows")
+    train, validation, test = parts(found)
+    assert (len(train), test) == (20, None)
+    assert found.measured == ([validation], "validation rows")
 
 
 def test_two_ways_to_choose_the_epoch_are_wrong_usage(
@@ -283,7 +398,7 @@ def test_two_ways_to_choose_the_epoch_are_wrong_usage(
     with pytest.raises(ConfigError, match=r"--valid .* data\.validation_fraction"):
         ready(numbers(), "data.validation_fraction=0.2", validation=valid)
     found, _ = ready(numbers(), "data.validation_fraction=0", validation=valid)
-    assert ids(found.validation) == [500, 501]
+    assert ids(found.own) == [500, 501]
 
 
 @pytest.mark.parametrize(

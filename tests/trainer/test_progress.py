@@ -32,6 +32,12 @@ def test_line_leaves_out_a_validation_that_is_not() -> None:
     assert line(history(validation=False)) == "epoch    2  loss 0.54321  2.3 s"
 
 
+def test_line_tells_which_network_of_several() -> None:
+    some = history()
+    some.member = "2 of 5"
+    assert line(some) == f"network 2 of 5  {line(history())}"
+
+
 def test_say_leaves_standard_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
     say("hello")
     assert capsys.readouterr() == ("", "hello\n")

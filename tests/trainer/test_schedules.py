@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from trainer.schedules import SCHEDULES, constant, cosine, step, warm_up
+from trainer.schedules import (
+    SCHEDULES,
+    constant,
+    cosine,
+    coslog4,
+    flat_cosine,
+    step,
+    warm_up,
+)
 
 
 def test_constant_is_one() -> None:
@@ -33,6 +41,47 @@ def test_cosine_always_falls() -> None:
     values = [cosine(t / 100) for t in range(101)]
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == 101
+
+
+@pytest.mark.parametrize(
+    ("t", "factor"),
+    [(0.0, 1.0), (0.3, 1.0), (0.5, 1.0), (2 / 3, 0.75), (0.75, 0.5), (1.0, 0.0)],
+)
+def test_flat_cosine_stays_for_half_the_run(t: float, factor: float) -> None:
+    assert flat_cosine(t) == pytest.approx(factor, abs=1e-12)
+
+
+def test_flat_cosine_never_rises_and_does_not_jump() -> None:
+    values = [flat_cosine(t / 1000) for t in range(1001)]
+    assert values == sorted(values, reverse=True)
+    steps = [a - b for a, b in zip(values, values[1:], strict=False)]
+    assert max(steps) < 0.004
+
+
+#: Each wave is twice as long as the one before: 1, 2, 4 and 8 fifteenths.
+WAVES = [(0, 1), (1, 3), (3, 7), (7, 15)]
+
+
+@pytest.mark.parametrize("t", [0.0, 1 / 15, 3 / 15, 7 / 15, 1.0])
+def test_coslog4_is_zero_between_its_waves(t: float) -> None:
+    assert coslog4(t) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("start", "stop"), WAVES)
+def test_coslog4_rises_to_one_and_falls_in_each_wave(start: int, stop: int) -> None:
+    values = [coslog4((start + (stop - start) * i / 1000) / 15) for i in range(1001)]
+    top = values.index(max(values))
+    assert values[top] == pytest.approx(1.0, abs=1e-5)
+    # The top is where the logarithm is halfway: before the middle of the wave.
+    crest = (1 + start) * (math.sqrt(2) - 1) / (stop - start)
+    assert top / 1000 == pytest.approx(crest, abs=0.002)
+    assert values[: top + 1] == sorted(values[: top + 1])
+    assert values[top:] == sorted(values[top:], reverse=True)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_factor_is_between_zero_and_one(name: str) -> None:
+    assert all(0.0 <= SCHEDULES[name](t / 1000) <= 1.0 for t in range(1001))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

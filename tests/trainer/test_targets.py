@@ -103,7 +103,17 @@ def test_a_class_of_held_out_rows_is_known() -> None:
 
 def test_scale_is_that_of_the_training_rows() -> None:
     output = make_output("regression", [1.0, 3.0, 1000.0], np.array([0, 1]), "y")
-    assert output == Regression(2.0, 1.0)
+    assert output == Regression(2.0, 1.0, -1.0, 1.0)
+
+
+def test_no_answer_leaves_the_training_target() -> None:
+    values = [1.0, 3.0, 8.0, 1000.0]
+    output = make_output("regression", values, np.array([0, 1, 2]), "y")
+    assert isinstance(output, Regression)
+    Z = np.array([-1e9, -0.5, 0.0, 1e9], np.float32)[None, :, None]
+    found = output.decode(Z)["value"]
+    assert found[[0, 3]] == pytest.approx([1.0, 8.0])
+    assert found[1:3] == pytest.approx([4.0 - output.std / 2, 4.0])
 
 
 @pytest.mark.parametrize(
@@ -189,7 +199,7 @@ def test_the_loss_sees_standard_units() -> None:
     np.testing.assert_array_equal(standard(output, coded), [0, 1, -2])
     assert standard(output, coded).dtype == np.float32
     np.testing.assert_array_equal(
-        output.decode(standard(output, coded)[:, None])["value"], coded
+        output.decode(standard(output, coded)[None, :, None])["value"], coded
     )
 
 

@@ -20,7 +20,7 @@ from models.table import TableInput
 from trainer.data.arrays import read_idx, read_npz
 from trainer.data.builtin import read_builtin
 from trainer.data.csv import read_csv
-from trainer.data.dataset import Dataset, length, take
+from trainer.data.dataset import Dataset, join, length, take
 from trainer.data.frames import dataset
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: How names of IDX files end: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz
 _IDX = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$")
 
-__all__ = ["Dataset", "length", "read", "read_for", "take"]
+__all__ = ["Dataset", "join", "length", "read", "read_for", "take"]
 
 
 def read(source: str, target: str | None) -> Dataset:

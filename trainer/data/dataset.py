@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,24 @@ def take(raw: Raw, rows: NDArray[np.intp]) -> Raw:
         else [values[i] for i in rows.tolist()]
         for name, values in raw.items()
     }
+    return columns
+
+
+def join(raws: Sequence[Raw]) -> Raw:
+    """Return the rows of all, one after the other."""
+    first = raws[0]
+    if len(raws) == 1:
+        return first
+    if isinstance(first, np.ndarray):
+        return np.concatenate(cast(Any, raws))
+    columns: dict[str, Any] = {}
+    for name, values in first.items():
+        pieces: list[Any] = [cast(Columns, raw)[name] for raw in raws]
+        columns[name] = (
+            np.concatenate(pieces)
+            if isinstance(values, np.ndarray)
+            else [value for piece in pieces for value in piece]
+        )
     return columns
 
 

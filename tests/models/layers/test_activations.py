@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import special
 
+from models.architectures import mlp
+from models.layers import ActivationSpec, LinearSpec
 from models.layers.activations import FUNCTIONS, SELU_ALPHA, SELU_SCALE, Function
-from models.network import mlp
+from models.network import Network, NetworkSpec
 from models.types import Array
 from trainer.gradcheck import TOLERANCE, check_gradients
 from trainer.losses import softmax_cross_entropy
@@ -139,3 +141,99 @@ def test_backward_is_the_derivative_of_forward(function: Function, seed: int) ->
     spec = mlp([4, 6, 5, 3], function)
     for finding in check_gradients(spec, softmax_cross_entropy, X, T, seed=seed):
         assert finding.error < TOLERANCE, finding
+
+
+# Parametric: each unit learns how much of the function it takes
+
+
+def parametric(function: Function, dtype: Any = np.float64) -> Network:
+    network = Network(NetworkSpec(3, (ActivationSpec(function, 3),)), dtype)
+    network.initialize(np.random.default_rng(0))
+    return network
+
+
+@functions
+def test_a_parametric_value_lies_between_the_unit_and_its_function(
+    function: Function,
+) -> None:
+    network, Z = parametric(function), inputs(np.float64)
+    r = network.parameters[...] = [0.25, -0.5, 1.75]
+    expected = Z + r * (FORMULAS[function](Z) - Z)
+    for found in network.predict(Z), network.forward(Z, training=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-14)
+
+
+@functions
+def test_a_parametric_value_is_the_formula_in_float32(function: Function) -> None:
+    network, Z = parametric(function, np.float32), inputs(np.float32)[:201]
+    r = network.parameters[...] = [0.25, -0.5, 1.75]
+    wide = Z.astype(np.float64)
+    exact = wide + r * (FORMULAS[function](wide) - wide)
+    for found in network.predict(Z), network.forward(Z, training=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, exact, rtol=2e-5, atol=2e-6)
+
+
+@functions
+def test_a_parametric_activation_starts_as_the_plain_one(function: Function) -> None:
+    plain = Network(NetworkSpec(3, (ActivationSpec(function),)), np.float64)
+    network, Z = parametric(function), inputs(np.float64)[:201]
+    np.testing.assert_array_equal(network.parameters, [1, 1, 1])
+    np.testing.assert_allclose(network.predict(Z), plain.predict(Z), atol=1e-14)
+    np.testing.assert_allclose(network.forward(Z), plain.forward(Z), atol=1e-14)
+    dA = np.random.default_rng(1).standard_normal(Z.shape)
+    np.testing.assert_allclose(
+        network.backward(dA, input_gradient=True),
+        plain.backward(dA, input_gradient=True),
+        atol=1e-14,
+    )
+
+
+@functions
+def test_a_parametric_activation_at_zero_lets_everything_pass(
+    function: Function,
+) -> None:
+    network, Z = parametric(function), inputs(np.float64)[:201]
+    network.parameters[...] = 0.0
+    np.testing.assert_array_equal(network.predict(Z), Z)
+    network.forward(Z, training=True)
+    dA = np.random.default_rng(1).standard_normal(Z.shape)
+    np.testing.assert_allclose(network.backward(dA, True), dA, rtol=1e-14)
+    # The slope's gradient is what the function would change.
+    bend = FORMULAS[function](Z) - Z
+    np.testing.assert_allclose(
+        network.gradients, (dA * bend).sum(axis=0), rtol=1e-9, atol=1e-12
+    )
+
+
+@functions
+@pytest.mark.parametrize("seed", range(3))
+def test_backward_is_the_derivative_for_slopes_and_units(
+    function: Function, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    X, T = 2 * rng.standard_normal((9, 4)), rng.integers(0, 3, 9)
+    layers = (
+        LinearSpec(4, 6),
+        ActivationSpec(function, 6),
+        ActivationSpec(function, 6),
+        LinearSpec(6, 3),
+    )
+    spec = NetworkSpec(4, layers)
+    findings = check_gradients(spec, softmax_cross_entropy, X, T, seed=seed)
+    assert [f.name for f in findings].count("layer 2 (activation)") == 1
+    for finding in findings:
+        assert finding.error < TOLERANCE, finding
+
+
+def test_slopes_are_a_block_of_their_own_kind() -> None:
+    (block,) = parametric("mish").blocks
+    assert (block.kind, block.shape) == ("slope", (3,))
+    assert not Network(NetworkSpec(3, (ActivationSpec("mish"),))).blocks
+
+
+def test_a_wrong_number_of_slopes_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="activation of 3 units is given 4"):
+        ActivationSpec("relu", 3).width(4)
+    assert ActivationSpec("relu", 3).width(3) == 3
+    assert ActivationSpec("relu").width(7) == 7

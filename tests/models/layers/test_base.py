@@ -12,8 +12,10 @@ from models.layers import (
     ActivationSpec,
     BatchNormSpec,
     DropoutSpec,
+    EmbeddingsSpec,
     LayerSpec,
     LinearSpec,
+    ScalingSpec,
 )
 from models.layers.activations import FUNCTIONS
 from models.network import Network, NetworkSpec
@@ -25,6 +27,12 @@ SPECS: list[LayerSpec] = [
     *(ActivationSpec(function) for function in FUNCTIONS),
     BatchNormSpec(WIDTH),
     DropoutSpec(0.4),
+    *(ActivationSpec(function, WIDTH) for function in FUNCTIONS),
+    ScalingSpec(WIDTH),
+    EmbeddingsSpec(WIDTH, 0),
+    EmbeddingsSpec(0, WIDTH),
+    EmbeddingsSpec(1, 1, (2, 3), frequencies=5, number_width=3, category_width=2),
+    EmbeddingsSpec(0, 0, (2, 1, 3, 2)),
 ]
 every_layer = pytest.mark.parametrize("spec", SPECS, ids=str)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.architectures import mlp
 from models.layers import BatchNorm, BatchNormSpec
-from models.network import Network, NetworkSpec, mlp
+from models.network import Network, NetworkSpec
 from models.types import Array
 from trainer.gradcheck import TOLERANCE, check_gradients
 from trainer.losses import mean_squared_error, softmax_cross_entropy

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from trainer.data import read
-from trainer.data.dataset import Dataset, length, take
+from trainer.data.dataset import Dataset, join, length, take
 
 
 def table(**changes: Any) -> Dataset:
@@ -42,6 +42,18 @@ def test_take_keeps_rows_together() -> None:
     np.testing.assert_array_equal(
         take(np.arange(6).reshape(3, 2), rows), [[4, 5], [0, 1]]
     )
+
+
+def test_join_puts_rows_behind_one_another() -> None:
+    inputs = table().inputs
+    parts = [take(inputs, np.array(rows, np.intp)) for rows in ([0], [], [1, 2])]
+    joined = join(parts)
+    assert isinstance(joined, dict)
+    np.testing.assert_array_equal(joined["x"], [1.0, np.nan, 3.0])
+    assert joined["c"] == ["a", None, "b"]
+    assert join([inputs]) is inputs
+    X = np.arange(12.0).reshape(3, 2, 2)
+    np.testing.assert_array_equal(join([X[:1], X[1:]]), X)
 
 
 def test_the_same_values_have_the_same_fingerprint() -> None:

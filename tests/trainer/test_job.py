@@ -153,14 +153,14 @@ def test_the_reference_counts_training_inputs_and_measured_answers(
     split = split_of(whole, 42)
     reference = artefact.manifest.reference
     assert set(reference.inputs) == set(whole.kinds)
-    colours = take(whole.inputs, split.train)["colour"]  # type: ignore[call-overload]
+    colours = take(whole.inputs, split.train)["colour"]
     found = reference.inputs["colour"]
     column = artefact.manifest.inputs.by_name["colour"]  # type: ignore[union-attr]
     assert isinstance(found, Shares) and isinstance(column, CategoricalColumn)
     assert found.shares == tuple(
         list(colours).count(name) / len(colours) for name in column.categories
     )
-    sizes = np.asarray(take(whole.inputs, split.train)["size"], float)  # type: ignore[call-overload]
+    sizes = np.asarray(take(whole.inputs, split.train)["size"], float)
     histogram = reference.inputs["size"]
     assert isinstance(histogram, Histogram)
     assert histogram.missing == pytest.approx(np.isnan(sizes).mean())

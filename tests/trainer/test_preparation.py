@@ -147,7 +147,7 @@ def test_a_target_without_any_value_is_told(ready: Prepare) -> None:
 
 def several(n: int = 100) -> Dataset:
     rng = np.random.default_rng(0)
-    inputs = {
+    inputs: dict[str, Any] = {
         "x": rng.normal(size=n),
         "same": np.full(n, 7.0),
         "gone": np.full(n, np.nan),
@@ -199,7 +199,7 @@ def test_the_encoder_learns_from_training_rows_only(ready: Prepare) -> None:
     assert isinstance(found.inputs, TableInput)
     (word,) = found.inputs.columns
     assert isinstance(word, CategoricalColumn)
-    assert set(word.categories) == set(found.train.raw["x"])  # type: ignore[call-overload]
+    assert set(word.categories) == set(found.train.raw["x"])
 
 
 def test_the_target_is_scaled_by_training_rows_only(ready: Prepare) -> None:

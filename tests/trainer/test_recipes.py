@@ -115,8 +115,8 @@ def test_validation_rows_of_ones_own_replace_a_share(rows: int) -> None:
 def test_more_rows_get_wider_layers_larger_batches_and_fewer_epochs() -> None:
     found = [chosen(Config(), Facts(n, "binary"))[0] for n in (50, 500, 50_000)]
     widths = [sum(config.network.hidden or []) for config in found]
-    batches = [config.train.batch_size for config in found]
-    epochs = [config.train.epochs for config in found]
+    batches = [config.train.batch_size or 0 for config in found]
+    epochs = [config.train.epochs or 0 for config in found]
     assert widths == sorted(widths) and widths[0] < widths[-1]
     assert batches == sorted(batches) and batches[0] < batches[-1]
     assert epochs == sorted(epochs, reverse=True) and epochs[0] > epochs[-1]

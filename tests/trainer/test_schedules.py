@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from trainer.schedules import SCHEDULES, constant, cosine, step, warm_up
+from trainer.schedules import SCHEDULES, Name, constant, cosine, step, warm_up
 
 
 def test_constant_is_one() -> None:
@@ -36,7 +36,7 @@ def test_cosine_always_falls() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_no_warm_up_is_the_schedule_itself(name: str) -> None:
+def test_no_warm_up_is_the_schedule_itself(name: Name) -> None:
     assert warm_up(SCHEDULES[name], 0.0) is SCHEDULES[name]
 
 

@@ -159,13 +159,12 @@ class Setting(msgspec.Struct, frozen=True):
     key: str
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
 
     @property
     def is_chosen(self) -> bool:
         """Whether the recipe chooses it when nobody else does."""
         return self.default is None and self.key not in OPTIONAL
-
-    choices: tuple[str, ...] = ()
 
 
 def settings() -> Iterator[Setting]:

@@ -35,7 +35,7 @@ class Candidate:
         return decide(
             policy,
             self.artefact,
-            production and production.artefact,
+            None if production is None else production.artefact,
             self.measured.raw,
             self.measured.target,
             self.where,
@@ -50,7 +50,7 @@ def linear(configured: Callable[..., Config]) -> Callable[..., Candidate]:
         weight: float,
         target: Any,
         inputs: Any = None,
-        bias: float = 0.0,
+        bias: Any = 0.0,
         kinds: dict[str, str] | None = None,
         task: Any = None,
     ) -> Candidate:
@@ -199,12 +199,15 @@ def test_classes_are_matched_by_label_not_by_place(
     linear: Callable[..., Candidate],
 ) -> None:
     words = ["no" if sign else "yes" for sign in SIGN]
-    sure = linear(-4.0, words)
+    candidate = linear(0.0, words)
     # Production knows one class more, which stands first.
-    more = ["also", "also", *words[2:]]
-    old = linear(0.0, more)
-    verdict = sure.against(old)
-    assert f"against {np.log(3):.6g} of production" in verdict.reason
+    shares = {"also": 0.1, "no": 0.7, "yes": 0.2}
+    old = linear(0.0, ["also", "also", *words[2:]], bias=np.log([*shares.values()]))
+    classes = candidate.artefact.manifest.output.classes  # type: ignore[union-attr]
+    target = [classes[code] for code in candidate.measured.target]
+    expected = -np.mean([np.log(shares[label]) for label in target])
+    verdict = candidate.against(old)
+    assert f"against {expected:.6g} of production" in verdict.reason
 
 
 def test_production_that_cannot_answer_is_not_compared(

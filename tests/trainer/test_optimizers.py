@@ -223,10 +223,11 @@ def test_speed_gathers_along_a_ravine(rule: Rule) -> None:
     assert ravine(rule) < ravine("gradient_descent") / 5
 
 
-def test_clip_shortens_a_long_gradient_and_keeps_its_direction() -> None:
+@pytest.mark.parametrize("limit", [0.1, 1.0, 4.9])
+def test_clip_shortens_a_long_gradient_and_keeps_its_direction(limit: float) -> None:
     g = np.array([3.0, -4.0])
-    assert clip_by_norm(g, 1.0) == 5.0
-    np.testing.assert_allclose(g, [0.6, -0.8])
+    assert clip_by_norm(g, limit) == 5.0
+    np.testing.assert_allclose(g, [0.6 * limit, -0.8 * limit])
 
 
 @pytest.mark.parametrize("limit", [5.0, 6.0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import DataError
-from models.output import Classification, Regression
+from models.output import Classification, Regression, Task
 from trainer.losses import (
     binary_cross_entropy,
     mean_squared_error,
@@ -87,7 +87,7 @@ def test_a_target_of_one_value_is_told(labels: list[Any]) -> None:
 def test_classes_are_sorted_and_spelled_as_they_are(
     labels: list[Any], classes: tuple[Any, ...]
 ) -> None:
-    task = "binary" if len(classes) == 2 else "multiclass"
+    task: Task = "binary" if len(classes) == 2 else "multiclass"
     output = make_output(task, labels, EVERY[:1], "y")
     assert isinstance(output, Classification)
     assert output.classes == classes

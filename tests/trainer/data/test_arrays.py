@@ -177,7 +177,8 @@ TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 def idx(array: Any, kind: int = 8) -> bytes:
     head = struct.pack(">HBB", 0, kind, array.ndim)
-    return head + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    shape = struct.pack(f">{array.ndim}I", *array.shape)
+    return head + shape + bytes(array.tobytes())
 
 
 IMAGES = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)

@@ -18,7 +18,11 @@ from models.tensor import TensorInput
 from trainer.data import Dataset, read, read_for
 
 WriteCsv = Callable[..., Path]
-COLUMNS = {"x": [1.5, 2.5, None], "c": ["a", "b", "a"], "y": [1, 0, 1]}
+COLUMNS: dict[str, list[Any]] = {
+    "x": [1.5, 2.5, None],
+    "c": ["a", "b", "a"],
+    "y": [1, 0, 1],
+}
 
 
 def refused(run: Any, *arguments: Any) -> str:
@@ -94,7 +98,7 @@ def test_parquet_keeps_its_types(write_parquet: Callable[..., Path]) -> None:
     assert isinstance(found.inputs, dict)
     assert found.inputs["moment"][0] == moment.timestamp()
     for name in ("whole", "real", "truth", "day", "moment"):
-        assert math.isnan(found.inputs[name][1])  # type: ignore[arg-type]
+        assert math.isnan(found.inputs[name][1])
     assert found.inputs["word"] == ["a", None]
     assert found.target == ["007", "8"]
 

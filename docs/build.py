@@ -2,7 +2,7 @@
 
 Two things follow from the code. The reference (commands, settings, metrics, routes) is
 written whole from what the code declares. A pointer, a link such as
-[`np.matmul(X, self.W, out=Y)`](../models/layers/linear.py#L56), is moved to the line
+[`np.dot(X, self.W, out=Y)`](../models/layers/linear.py#L56), is moved to the line
 that holds its text; a text that no line holds, or two, is an error.
 """
 

@@ -7,6 +7,7 @@ weights stand.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,8 +120,8 @@ def train(
             for layer, share in dropouts:
                 layer.rate = share * strength
             Z = network.forward(X, training=True, rng=rng)
-            value, dZ = loss(Z, rows.T[chosen], weights)
-            if not np.isfinite(value):
+            value, dZ = loss(Z, rows.T.take(chosen), weights)
+            if not math.isfinite(value):
                 raise TrainingDiverged(_diverged(network, step + 1, rate))
             network.backward(dZ)
             if config.clip_norm:

@@ -41,13 +41,16 @@ def softmax_cross_entropy(
 
     −log softmax(z)_t = log Σ_j e^z_j − z_t
     """
-    rows = np.arange(len(Z))
-    shifted = Z - Z.max(axis=1, keepdims=True)
-    exp = np.exp(shifted)
-    total = exp.sum(axis=1, keepdims=True)
-    losses = np.log(total[:, 0]) - shifted[rows, T]
+    highest = np.maximum.reduce(Z, 1, keepdims=True)
+    exp = Z - highest
+    places = np.arange(0, Z.size, Z.shape[1]) + T  # of each target, row after row
+    chosen = exp.take(places)
+    np.exp(exp, out=exp)
+    total = np.add.reduce(exp, 1, keepdims=True)
+    losses = np.log(total[:, 0])
+    losses -= chosen
     exp /= total
-    exp[rows, T] -= 1.0
+    exp.ravel()[places] -= 1.0
     return _weighted(losses, exp, weights)
 
 
@@ -71,7 +74,7 @@ def _weighted(losses: Array, dZ: Array, weights: Weights) -> tuple[float, Array]
     """Average the rows, Σ w l / Σ w, and scale the gradient alike."""
     if weights is None:
         dZ /= len(losses)
-        return float(losses.mean(dtype=np.float64)), dZ
+        return float(np.add.reduce(losses, dtype=np.float64)) / len(losses), dZ
     share = weights / weights.sum()
     dZ *= share[:, None]
     return float((losses * share).sum(dtype=np.float64)), dZ

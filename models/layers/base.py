@@ -85,6 +85,10 @@ class Layer(ABC):
     def _reuse(self, name: str, shape: Shape, dtype: Any) -> Array:
         """Return an uninitialised array of this shape, the same memory each step."""
         held = self._arrays.get(name)
-        if held is None or held.shape[1:] != shape[1:] or len(held) < shape[0]:
-            held = self._arrays[name] = np.empty(shape, dtype)
-        return held[: shape[0]]
+        if held is not None:
+            if held.shape == shape:
+                return held
+            if held.shape[1:] == shape[1:] and len(held) >= shape[0]:
+                return held[: shape[0]]
+        held = self._arrays[name] = np.empty(shape, dtype)
+        return held

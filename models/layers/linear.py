@@ -37,6 +37,7 @@ class Linear(Layer):
         self.spec = spec
         self.parameter_shapes = ((spec.n_in, spec.n_out), (spec.n_out,))
         self.kinds = ("weight", "bias")
+        self.ones: Array = np.empty(0, np.float32)
 
     def bind(
         self, parameters: list[Array], gradients: list[Array], state: list[Array]
@@ -53,17 +54,19 @@ class Linear(Layer):
     ) -> Array:
         self.X = X
         Y = self._reuse("Y", (len(X), self.spec.n_out), X.dtype)
-        np.matmul(X, self.W, out=Y)  # (B, I) @ (I, O)
+        np.dot(X, self.W, out=Y)  # (B, I) @ (I, O)
         Y += self.b
         return Y
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:
-        np.matmul(self.X.T, dY, out=self.dW)  # (I, B) @ (B, O)
-        np.sum(dY, axis=0, out=self.db)
+        np.dot(self.X.T, dY, out=self.dW)  # (I, B) @ (B, O)
+        if len(self.ones) < len(dY) or self.ones.dtype != dY.dtype:
+            self.ones = np.ones(len(dY), dY.dtype)
+        np.dot(self.ones[: len(dY)], dY, out=self.db)  # the sum, by BLAS
         if not input_gradient:
             return dY
         dX = self._reuse("dX", self.X.shape, dY.dtype)
-        return np.matmul(dY, self.W.T, out=dX)  # (B, O) @ (O, I)
+        return np.dot(dY, self.W.T, out=dX)  # (B, O) @ (O, I)
 
     def predict(self, X: Array) -> Array:
         Y: Array = X @ self.W

@@ -156,8 +156,10 @@ def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
     yield _Choice(
         "train.epochs", epochs, f"at most {epochs} epochs: it suits {n:,} rows"
     )
-    patience = max(10, (config.train.epochs or epochs) // 2)
-    yield _Choice("train.patience", patience, f"patience {patience}: half the epochs")
+    # From one trough of coslog4 to the next it is 4/15 of the run, but for the last.
+    patience = max(10, round(0.3 * (config.train.epochs or epochs)))
+    why = f"patience {patience}: as long as a wave of the schedule"
+    yield _Choice("train.patience", patience, why)
 
 
 def _mlp(config: Config, facts: Facts) -> Iterator[_Choice]:

@@ -425,6 +425,6 @@ def test_a_network_over_read_only_vectors_cannot_be_trained() -> None:
         serving.forward(X, training=True)  # would move the running statistics
     Z = serving.forward(X)
     before = serving.parameters.copy()
-    with pytest.raises(ValueError, match="read-only|not acceptable"):
+    with pytest.raises(ValueError, match=r"read-only|not acceptable"):
         serving.backward(np.ones_like(Z))
     np.testing.assert_array_equal(serving.parameters, before)

@@ -45,7 +45,7 @@ def decide(
     if policy == "always":
         return Verdict(True, "--promote always")
     if production is None:
-        return Verdict(True, "no version is in production yet")
+        return Verdict(True, "there is none in production to compare with")
     problem = _incomparable(candidate, production)
     if problem:
         return Verdict(False, f"cannot be compared with production: {problem}")

@@ -17,24 +17,31 @@ INTERVAL = 10.0
 
 def say(sentence: str) -> None:
     """Tell the person at the terminal; standard output stays for results."""
+    _erase()
     click.echo(sentence, err=True)
 
 
 @contextmanager
 def progress() -> Iterator[Watcher]:
-    """Give a watcher for the training loop; the bar is gone when it ends."""
+    """Give a watcher for the training loop; its moving line is gone when it ends."""
     if not sys.stderr.isatty():
         yield _lines()
         return
-    from rich.console import Console
-    from rich.live import Live
 
-    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+    def watch(history: History) -> None:
+        _erase()
+        click.echo(line(history), err=True, nl=False)
 
-        def watch(history: History) -> None:
-            live.update(line(history), refresh=True)
-
+    try:
         yield watch
+    finally:
+        _erase()
+
+
+def _erase() -> None:
+    """Clear the line the cursor stands on, where there is a cursor."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _lines() -> Watcher:

@@ -79,7 +79,7 @@ REAL = (2 * X + 1).tolist()
 
 def test_the_first_version_is_promoted(linear: Callable[..., Candidate]) -> None:
     verdict = linear(3.0, SIGN).against(None)
-    assert verdict == Verdict(True, "no version is in production yet")
+    assert verdict == Verdict(True, "there is none in production to compare with")
 
 
 @pytest.mark.parametrize("target", [SIGN, REAL])

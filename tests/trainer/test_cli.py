@@ -59,7 +59,9 @@ def test_fit_tells_a_person_what_came_of_it(command: Command, data: Path) -> Non
         assert f"\n  {word} " in result.stdout
     assert "task binary: target 'churn' has 2 classes" in result.stderr
     assert "published churn version 1" in result.stderr
-    assert result.stderr.endswith("promoted: there is none in production to compare with\n")
+    assert result.stderr.endswith(
+        "promoted: there is none in production to compare with\n"
+    )
 
 
 def test_fit_prints_one_json_object(command: Command, data: Path, store: Store) -> None:

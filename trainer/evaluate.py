@@ -14,6 +14,9 @@ Codes = NDArray[np.intp]
 PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
 
 
+ECE_BINS = 15
+
+
 def metrics(output: Output, answer: Answer, target: NDArray[Any]) -> dict[str, float]:
     """Return the figures of an answer; `target` is class numbers or values (n,).
 
@@ -25,11 +28,13 @@ def metrics(output: Output, answer: Answer, target: NDArray[Any]) -> dict[str, f
 
 
 def classification(P: Floats, target: Codes) -> dict[str, float]:
-    """Log loss, accuracy, macro F1 and AUC of probabilities P (n, C)."""
+    """Log loss, Brier, calibration, accuracy, macro F1 and AUC of P (n, C)."""
     chosen = P.argmax(axis=1)
     likelihood = np.maximum(P[np.arange(len(P)), target], np.finfo(float).tiny)
     found = {
         "log_loss": float(-np.log(likelihood).mean()),
+        "brier": brier(P, target),
+        "ece": expected_calibration_error(P, target),
         "accuracy": float((chosen == target).mean()),
         "macro_f1": _macro_f1(chosen, target, P.shape[1]),
     }
@@ -38,6 +43,30 @@ def classification(P: Floats, target: Codes) -> dict[str, float]:
         sides = [1] if P.shape[1] == 2 else present.tolist()
         found["auc"] = float(np.mean([auc(P[:, c], target == c) for c in sides]))
     return found
+
+
+def brier(P: Floats, target: Codes) -> float:
+    """Return the mean squared distance of P from the truth (Brier 1950).
+
+    Of two classes that of one side, as is usual; of more the sum over the classes.
+    """
+    distance = P.copy()
+    distance[np.arange(len(P)), target] -= 1.0
+    squares = distance**2
+    return float((squares[:, 1] if P.shape[1] == 2 else squares.sum(axis=1)).mean())
+
+
+def expected_calibration_error(P: Floats, target: Codes) -> float:
+    """Return how far confidence is from accuracy, over 15 bins of confidence.
+
+    Σ n_b / n |accuracy_b − confidence_b| of the likeliest class (Guo et al. 2017, arXiv
+    1706.04599, equation 3).
+    """
+    confidence = P.max(axis=1)
+    right = P.argmax(axis=1) == target
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gaps = np.bincount(bins, right - confidence, ECE_BINS)
+    return float(np.abs(gaps).sum() / len(P))
 
 
 def auc(score: Floats, positive: NDArray[np.bool_]) -> float:

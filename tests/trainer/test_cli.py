@@ -400,7 +400,8 @@ def test_evaluate_prints_figures(command: Command, published: Path) -> None:
     assert result.stdout.startswith(f"churn version 1 on {data}\n")
     found = json.loads(command("evaluate", data, "--model", "churn", "--json").stdout)
     assert (found["model"], found["version"]) == ("churn", 1)
-    assert set(found["metrics"]) == {"log_loss", "accuracy", "macro_f1", "auc", "rows"}
+    figures = {"log_loss", "brier", "ece", "accuracy", "macro_f1", "auc"}
+    assert set(found["metrics"]) == figures | {"rows"}
     assert f"accuracy     {found['metrics']['accuracy']:.6g}" in result.stdout
 
 

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from sklearn import metrics as peer
 
 from models.output import Classification, Regression
-from trainer.evaluate import PRIMARY, auc, classification, metrics, regression
+from trainer.evaluate import (
+    PRIMARY,
+    auc,
+    classification,
+    expected_calibration_error,
+    metrics,
+    regression,
+)
 
 bounded = settings(deadline=None, max_examples=150)
 seeds = st.integers(0, 2**32)
@@ -29,6 +36,27 @@ def answer(
     return P, rng.permutation(target)
 
 
+def calibration_error(P: NDArray[Any], target: NDArray[Any]) -> float:
+    """Row by row: fifteen bins of confidence, each with its mean gap."""
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for row, truth in zip(P, target, strict=True):
+        confidence = max(row)
+        place = min(int(confidence * 15), 14)
+        bins.setdefault(place, []).append((confidence, row.argmax() == truth))
+    return sum(
+        len(pairs)
+        / len(P)
+        * abs(np.mean([right for _, right in pairs]) - np.mean([c for c, _ in pairs]))
+        for pairs in bins.values()
+    )
+
+
+def test_a_forecast_that_keeps_its_word_has_no_calibration_error() -> None:
+    P = np.repeat([[0.75, 0.25]], 8, axis=0)
+    assert expected_calibration_error(P, np.array([0, 0, 0, 1] * 2)) == 0.0
+    assert expected_calibration_error(P, np.array([1] * 8)) == 0.75
+
+
 @bounded
 @given(seeds, st.integers(6, 60), st.integers(2, 5), st.sampled_from([1, 2, 8]))
 def test_classification_is_scikit_learns(
@@ -39,6 +67,10 @@ def test_classification_is_scikit_learns(
     chosen = P.argmax(axis=1)
     expected = {
         "log_loss": peer.log_loss(target, P),
+        "brier": peer.brier_score_loss(target, P, labels=range(classes))
+        if classes > 2
+        else peer.brier_score_loss(target, P[:, 1]),
+        "ece": calibration_error(P, target),
         "accuracy": peer.accuracy_score(target, chosen),
         "macro_f1": peer.f1_score(target, chosen, average="macro"),
         "auc": peer.roc_auc_score(target, P[:, 1])
@@ -86,7 +118,7 @@ def test_auc_of_known_orders() -> None:
 def test_one_class_has_no_auc() -> None:
     P = np.array([[0.9, 0.1], [0.4, 0.6]])
     found = classification(P, np.array([0, 0]))
-    assert set(found) == {"log_loss", "accuracy", "macro_f1"}
+    assert set(found) == {"log_loss", "brier", "ece", "accuracy", "macro_f1"}
     assert found["accuracy"] == 0.5
     assert found["macro_f1"] == pytest.approx(
         peer.f1_score([0, 0], [0, 1], average="macro", zero_division=0)
@@ -109,6 +141,8 @@ def test_one_row_is_enough() -> None:
     found = classification(np.array([[0.2, 0.8]]), np.array([1]))
     assert found == {
         "log_loss": pytest.approx(-np.log(0.8)),
+        "brier": pytest.approx(0.04),
+        "ece": pytest.approx(0.2),
         "accuracy": 1.0,
         "macro_f1": 1.0,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass
 
 from service.inference import Inference
@@ -20,7 +19,6 @@ class Engine:
     registry: Registry
     metrics: Metrics
     inference: Inference
-    watcher: threading.Event | None = None
 
     def start(self, poll_seconds: float) -> None:
         """Begin to watch the store; in each worker, after the fork."""
@@ -29,7 +27,7 @@ class Engine:
                 self.metrics.show(loaded, True)
         self.registry.observe = self.observe
         self.registry.refresh()
-        self.watcher = self.registry.watch(poll_seconds)
+        self.registry.watch(poll_seconds)
 
     def observe(self, event: Event) -> None:
         """Log and count what a refresh did."""

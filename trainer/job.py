@@ -148,17 +148,13 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
     """Return the configured network; ConfigError if no artefact could hold it."""
     config = prepared.config.network
     assert config.hidden is not None and config.activation is not None
-    inputs, n_out, dropout = (
-        prepared.inputs,
-        prepared.output.width,
-        config.dropout or 0.0,
-    )
-    layout = layout_of(inputs)
+    n_out, dropout = prepared.output.width, config.dropout or 0.0
+    layout = layout_of(prepared.inputs)
     if config.architecture == "realmlp":
         spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
     else:
         spec = mlp(
-            [inputs.width, *config.hidden, n_out],
+            [prepared.inputs.width, *config.hidden, n_out],
             config.activation,
             batch_norm=bool(config.batch_norm),
             dropout=dropout,
@@ -185,7 +181,7 @@ def learn_all(
     changes nothing but the time.
     """
     count = len(prepared.splits)
-    at_once = prepared.config.runtime.threads or (len(os.sched_getaffinity(0)))
+    at_once = prepared.config.runtime.threads or len(os.sched_getaffinity(0))
     lock = Lock()
 
     def told(number: int) -> Watcher:
@@ -244,7 +240,8 @@ def manifest(prepared: Prepared, members: Sequence[Member]) -> Manifest:
     """Measure the fitted networks and describe everything about them.
 
     Each network is measured on rows of its own that it has never seen; the figures
-    are those of one network, and the ensemble is no worse.
+    are those of one network. Of all together they would be no worse, since log loss
+    and squared error are convex, but no row is left that none of them has seen.
     """
     inputs, output = prepared.inputs, prepared.output
     parts, where = prepared.measured

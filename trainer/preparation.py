@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Prepared:
             return self.own
         return self.part(split.validation) if len(split.validation) else None
 
-    @property
+    @cached_property
     def measured(self) -> tuple[list[Part], str]:
         """The rows that each member's figures come from, and what they are called."""
         if any(len(split.test) for split in self.splits):

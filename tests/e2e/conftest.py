@@ -105,9 +105,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         defaults = {"workers": 2, "poll_seconds": 0.2, "drain_seconds": 0}
+        chosen = {**defaults, **settings}
         environment = {
-            f"GLASSNET_{name.upper()}": str(value)
-            for name, value in {**defaults, **settings}.items()
+            f"GLASSNET_{name.upper()}": str(value) for name, value in chosen.items()
         }
         environment |= {"GLASSNET_STORE": str(store)}
         environment |= {"GLASSNET_BIND": f"127.0.0.1:{port}"}
@@ -129,6 +129,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             return status == 200 or not ready
 
         wait_for("the server to be ready", answers)
+        # The first worker may answer before the master has forked the last.
+        wait_for("its workers", lambda: len(server.workers()) == chosen["workers"])
         return server
 
     yield start

@@ -95,10 +95,10 @@ def load(port: int, model: str, row: list[float]) -> Iterator[Load]:
 
 
 def test_a_thousand_requests_over_two_workers_are_counted_as_a_thousand(
-    start: Callable[..., Any], served: Path, until: Callable[..., None]
+    start: Callable[..., Any], served: Path
 ) -> None:
     server = start(served)
-    until("both workers", lambda: len(server.workers()) == 2)
+    assert len(server.workers()) == 2
     with ThreadPoolExecutor(8) as pool:
         replies = pool.map(
             lambda _: server.predict("xor", [[0, 1], [1, 1]]), range(1000)

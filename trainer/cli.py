@@ -86,6 +86,15 @@ def main() -> None:
 @click.option("--seed", type=int, help="Start of every random choice (seed).")
 @click.option("--epochs", type=int, help="Passes at most (train.epochs).")
 @click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End by then, with the best weights so far.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on where the same run was interrupted."
+)
+@click.option(
     "--promote",
     type=click.Choice(get_args(Policy)),
     default="auto",
@@ -104,6 +113,8 @@ def fit(
     assignments: tuple[str, ...],
     seed: int | None,
     epochs: int | None,
+    time_limit: float | None,
+    resume: bool,
     promote: Policy,
     store: Store,
     as_json: bool,
@@ -125,6 +136,8 @@ def fit(
         validation=valid,
         config=given,
         promote=promote,
+        resume=resume,
+        time_limit=time_limit,
     )
     with progress() as watch:
         result = run(request, store, say, watch)

@@ -100,6 +100,10 @@ class TrainConfig(_Section, frozen=True):
     epochs: Annotated[
         Count | None, Meta(description="Passes over the training rows, at most.")
     ] = None
+    averaging: Annotated[
+        Annotated[float, Meta(ge=0.0, le=1e4)] | None,
+        Meta(description="Epochs over which the weights are averaged; 0: none."),
+    ] = None
     patience: Annotated[
         Count | None,
         Meta(description="Epochs without a better validation loss before it stops."),

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Lock
 from typing import Any
 
 import msgspec
@@ -34,6 +33,7 @@ from models.errors import (
     ConfigError,
     LabelNotFound,
     ModelNotFound,
+    TrainingDiverged,
     VersionNotFound,
 )
 from models.model import Model, Raw
@@ -43,12 +43,15 @@ from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import evaluate, gate, targets
+from trainer.checkpoint import Checkpoints
 from trainer.config import Config
 from trainer.data import join, read
+from trainer.data.splits import places
 from trainer.groups import is_realmlp
 from trainer.initialization import initialize_from_data
-from trainer.loop import History, Watcher, train
+from trainer.loop import History, Run, train
 from trainer.preparation import Part, Prepared, Say, layout_of, prepare
+from trainer.standing import Course, Watcher
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3
@@ -67,6 +70,8 @@ class Request:
     validation: str | None
     config: Config
     promote: gate.Policy
+    resume: bool = False
+    time_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,15 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         say,
     )
     spec = network_spec(prepared)
-    members, train_s = learn_all(prepared, spec, streams, watch)
+    checkpoints = _checkpoints(request, prepared, spec, store, say)
+    limit = request.time_limit and request.time_limit - time.perf_counter() + started
+    try:
+        members, train_s = learn_all(prepared, spec, streams, watch, checkpoints, limit)
+    except TrainingDiverged:
+        checkpoints.clear()  # it would do so again
+        raise
+    for sentence in _cut_short(members):
+        say(sentence)
     networks = [member.network for member in members]
     encoded = dump(manifest(prepared, members), networks)
     # Prove it as a reader will: what is published is what was measured.
@@ -118,6 +131,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     timing |= {"total_s": round(time.perf_counter() - started, 6)}
     run = _run(request, timing, verdict)
     version = store.publish(request.model, {ARTEFACT: encoded, RUN: run})
+    checkpoints.clear()
     say(f"published {request.model} version {version}")
     if verdict.promoted:
         store.promote(request.model, version, PRODUCTION)
@@ -169,52 +183,85 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
     return spec
 
 
+def _checkpoints(
+    request: Request, prepared: Prepared, spec: NetworkSpec, store: Store, say: Say
+) -> Checkpoints:
+    """Return the checkpoints of this very run, those of an earlier start or none."""
+    own = prepared.own
+    found = Checkpoints(
+        store.root / request.model,
+        prepared.data.fingerprint(),
+        own and (places(own.raw).tobytes(), own.target.tobytes()),
+        _lasting(prepared.config),
+        spec,
+        prepared.task,
+        np.__version__,
+    )
+    if not request.resume:
+        found.clear()
+    elif found.exist:
+        say("going on where the last run was interrupted")
+    else:
+        say("no run on this data with these settings was interrupted: a new one begins")
+    return found
+
+
 def learn_all(
     prepared: Prepared,
     spec: NetworkSpec,
     streams: Sequence[np.random.SeedSequence],
     watch: Watcher,
+    checkpoints: Checkpoints,
+    limit: float | None = None,
 ) -> tuple[list[Member], float]:
     """Fit every member, some at once; return them with the seconds it took.
 
     A member's numbers depend on its own stream alone: how many are fitted at once
-    changes nothing but the time.
+    changes nothing but the time. Of a `limit` in seconds each gets an equal share.
     """
     count = len(prepared.splits)
-    at_once = prepared.config.runtime.threads or len(os.sched_getaffinity(0))
-    lock = Lock()
-
-    def told(number: int) -> Watcher:
-        def tell(history: History) -> None:
-            with lock:
-                history.member = f"{number + 1} of {count}" if count > 1 else ""
-                watch(history)
-
-        return tell
+    at_once = min(count, prepared.config.runtime.threads or _cores())
+    course = Course(count, watch)
+    turns = -(-count // at_once)
+    started = time.perf_counter()
 
     def one(number: int) -> Member:
-        return learn(prepared, spec, number, streams[number], told(number))
+        share = None
+        if limit is not None:
+            left = limit - (time.perf_counter() - started)
+            share = max(left, 0.0) / (turns - number // at_once)
+        run = make_run(prepared, spec, number, streams[number], share)
+        checkpoint = checkpoints.of(number)
+        checkpoint.restore(run)
+        history = train(
+            run, lambda history: course.tell(number, history), checkpoint.save
+        )
+        course.ended(number)
+        return Member(run.network, history)
 
     # Cores are better spent on members than on one matrix product, and a product of
     # this size waits longer for a second thread than that saves.
     products = 1 if count > 1 else prepared.config.runtime.threads or 1
-    started = time.perf_counter()
     with (
         threadpool_limits(products, user_api="blas"),
-        ThreadPoolExecutor(min(count, at_once)) as pool,
+        ThreadPoolExecutor(at_once) as pool,
     ):
         members = list(pool.map(one, range(count)))
     return members, time.perf_counter() - started
 
 
-def learn(
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def make_run(
     prepared: Prepared,
     spec: NetworkSpec,
     number: int,
     stream: np.random.SeedSequence,
-    watch: Watcher,
-) -> Member:
-    """Fit one member to its training rows; its validation rows choose the epoch."""
+    limit: float | None = None,
+) -> Run:
+    """Return a member's run before its first step."""
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
     split = prepared.splits[number]
     rows = prepared.rows(prepared.part(split.train))
@@ -224,16 +271,25 @@ def learn(
         initialize_from_data(network, rows.X, starting)
     else:
         network.initialize(starting)
-    history = train(
+    return Run(
         network,
         targets.LOSSES[prepared.task],
         rows,
         None if validation is None else prepared.rows(validation),
         prepared.config.train,
         training,
-        watch,
+        limit,
     )
-    return Member(network, history)
+
+
+def _cut_short(members: Sequence[Member]) -> list[str]:
+    """Say what the time limit skipped, if it did."""
+    histories = [member.history for member in members]
+    if not any(history.out_of_time for history in histories):
+        return []
+    epochs = ", ".join(str(history.epochs) for history in histories)
+    planned = histories[0].planned
+    return [f"the time limit ended training in epoch {epochs} of {planned}"]
 
 
 def manifest(prepared: Prepared, members: Sequence[Member]) -> Manifest:
@@ -265,7 +321,7 @@ def manifest(prepared: Prepared, members: Sequence[Member]) -> Manifest:
         output=output,
         target=data.target_name,
         network=members[0].network.spec,
-        recipe=Recipe(prepared.reasons),
+        recipe=Recipe((*prepared.reasons, *_cut_short(members))),
         config=_lasting(prepared.config),
         data=Fingerprint(
             sha256=data.fingerprint(),

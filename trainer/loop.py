@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.errors import TrainingDiverged
 from models.layers import Dropout
 from models.network import Network
 from models.types import Array
 from trainer import groups
+from trainer.averaging import Average
 from trainer.config import TrainConfig
+from trainer.divergence import diverged
 from trainer.losses import Loss, Targets, Weights
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.schedules import SCHEDULES, warm_up
@@ -38,12 +39,15 @@ class Rows(NamedTuple):
 class History:
     """What each epoch brought, and which one is kept (counted from 1)."""
 
-    member: str = ""
+    #: Epochs of the whole run, if nothing ends it before, and rows of each.
+    planned: int = 0
+    rows: int = 0
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
+    out_of_time: bool = False
 
     @property
     def epochs(self) -> int:
@@ -76,109 +80,179 @@ def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
     return rule(len(decay), decay, config.weight_decay, rates, **memory)
 
 
+class Run:
+    """One network's descent: everything that one step leaves for the next.
+
+    Every choice of `config` is made. With `limit`, in seconds, the schedule is run
+    through by then: progress is the share of the steps or of the time, whichever is
+    further.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        rows: Rows,
+        validation: Rows | None,
+        config: TrainConfig,
+        rng: np.random.Generator,
+        limit: float | None = None,
+    ) -> None:
+        assert config.epochs and config.batch_size and config.learning_rate
+        assert config.schedule and config.regularization
+        assert config.weight_decay is not None
+        self.network, self.loss, self.rng = network, loss, rng
+        self.rows, self.validation = rows, validation
+        self.optimizer = make_optimizer(network, config)
+        self.patience = config.patience
+        self.clip_norm = config.clip_norm
+        self.learning_rate = config.learning_rate
+        self.weight_decay = config.weight_decay
+        self.schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
+        self.regularization = SCHEDULES[config.regularization]
+        self.dropouts = [(x, x.rate) for x in network.layers if isinstance(x, Dropout)]
+        self.size = min(config.batch_size, len(rows.X))
+        self.steps_an_epoch = -(-len(rows.X) // self.size)
+        self.total = config.epochs * self.steps_an_epoch
+        self.average = (
+            Average(network, max(1.0, config.averaging * self.steps_an_epoch))
+            if config.averaging
+            else None
+        )
+        self.best = Best(network)
+        self.history = History(planned=config.epochs, rows=len(rows.X))
+        self.limit = limit
+        self.started = time.perf_counter()
+        self._batch = np.empty((self.size, *rows.X.shape[1:]), rows.X.dtype)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do."""
+        history = self.history
+        waited = history.epochs - history.best_epoch
+        return (
+            history.epochs == history.planned
+            or history.out_of_time
+            or bool(self.patience and waited >= self.patience)
+        )
+
+    def epoch(self) -> None:
+        """Take every training row once, then ask the validation rows."""
+        X, n = self.rows.X, len(self.rows.X)
+        order = self.rng.permutation(n)
+        step = self.history.epochs * self.steps_an_epoch
+        summed, taken = 0.0, 0
+        for start in range(0, n, self.size):
+            progress = step / self.total
+            if self.limit:
+                progress = max(progress, self.seconds / self.limit)
+                if progress >= 1.0 and step:
+                    self.history.out_of_time = True
+                    break
+            step += 1
+            chosen = order[start : start + self.size]
+            # mode='clip' lets take write straight into `out`, without a copy.
+            batch = X.take(chosen, 0, out=self._batch[: len(chosen)], mode="clip")
+            rate = self.learning_rate * self.schedule(min(progress, 1.0))
+            summed += self._step(batch, chosen, rate, progress, step)
+            taken += len(chosen)
+        if not taken:
+            return
+        if not np.isfinite(self.network.parameters).all():
+            raise diverged(self.network, batch, step, rate)
+        self._judge(summed / taken, rate)
+
+    def _step(
+        self, X: Array, chosen: Targets, rate: float, progress: float, step: int
+    ) -> float:
+        """Move the weights once; return the summed loss of the rows X."""
+        network, rows = self.network, self.rows
+        strength = self.regularization(progress)
+        self.optimizer.weight_decay = self.weight_decay * strength
+        for layer, share in self.dropouts:
+            layer.rate = share * strength
+        Z = network.forward(X, training=True, rng=self.rng)
+        weights = None if rows.weights is None else rows.weights[chosen]
+        value, dZ = self.loss(Z, rows.T.take(chosen), weights)
+        if not math.isfinite(value):
+            raise diverged(network, X, step, rate)
+        network.backward(dZ)
+        if self.clip_norm:
+            clip_by_norm(network.gradients, self.clip_norm)
+        self.optimizer.step(network.parameters, network.gradients, rate)
+        if self.average is not None:
+            self.average.update()
+        return value * len(chosen)
+
+    def _judge(self, loss: float, rate: float) -> None:
+        """Write down the epoch, and keep its weights if they are the best so far."""
+        history, network = self.history, self.network
+        history.loss.append(loss)
+        history.learning_rate.append(rate)
+        history.best_epoch = history.epochs
+        if self.validation is not None:
+            X, T, weights = self.validation
+            if self.average is not None:
+                self.average.swap()
+            held_out, _ = self.loss(network.predict(X), T, weights)
+            self.best.consider(held_out, history.epochs)
+            if self.average is not None:
+                self.average.swap()
+            history.validation_loss.append(held_out)
+            history.best_epoch = self.best.epoch
+        history.seconds = self.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the first step; those before an interruption count."""
+        return time.perf_counter() - self.started
+
+    def finish(self) -> None:
+        """Leave the chosen weights in the network."""
+        if self.validation is not None:
+            self.best.restore()
+        elif self.average is not None:
+            self.average.swap()
+        self.history.seconds = self.seconds
+
+
 # What overflows is told as TrainingDiverged, not in NumPy's warnings.
 @np.errstate(over="ignore", invalid="ignore")
 def train(
-    network: Network,
-    loss: Loss,
-    rows: Rows,
-    validation: Rows | None,
-    config: TrainConfig,
-    rng: np.random.Generator,
+    run: Run,
     watch: Watcher = lambda history: None,
+    keep: Callable[[Run], None] = lambda run: None,
 ) -> History:
-    """Fit the network's parameters in place; every choice of `config` is made.
+    """Fit the run's network in place; `keep` is given the run after each epoch.
 
     Raises TrainingDiverged when a loss or a parameter is no longer a number.
     """
-    assert config.epochs and config.batch_size and config.learning_rate
-    assert config.schedule and config.regularization
-    assert config.weight_decay is not None
-    optimizer = make_optimizer(network, config)
-    schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
-    regularization = SCHEDULES[config.regularization]
-    dropouts = [(x, x.rate) for x in network.layers if isinstance(x, Dropout)]
-    n, size = len(rows.X), min(config.batch_size, len(rows.X))
-    steps_an_epoch = -(-n // size)
-    total = config.epochs * steps_an_epoch
-    batch = np.empty((size, rows.X.shape[1]), rows.X.dtype)
-    best = _Best(network)
-    history = History()
-    started = time.perf_counter()
-    for epoch in range(1, config.epochs + 1):
-        order = rng.permutation(n)
-        summed = 0.0
-        for number, start in enumerate(range(0, n, size)):
-            chosen = order[start : start + size]
-            # mode='clip' lets take write straight into `out`, without a copy.
-            X = rows.X.take(chosen, 0, out=batch[: len(chosen)], mode="clip")
-            weights = None if rows.weights is None else rows.weights[chosen]
-            step = (epoch - 1) * steps_an_epoch + number
-            rate = config.learning_rate * schedule(step / total)
-            strength = regularization(step / total)
-            optimizer.weight_decay = config.weight_decay * strength
-            for layer, share in dropouts:
-                layer.rate = share * strength
-            Z = network.forward(X, training=True, rng=rng)
-            value, dZ = loss(Z, rows.T.take(chosen), weights)
-            if not math.isfinite(value):
-                raise TrainingDiverged(_diverged(network, step + 1, rate))
-            network.backward(dZ)
-            if config.clip_norm:
-                clip_by_norm(network.gradients, config.clip_norm)
-            optimizer.step(network.parameters, network.gradients, rate)
-            summed += value * len(chosen)
-        if not np.isfinite(network.parameters).all():
-            raise TrainingDiverged(_diverged(network, step + 1, rate))
-        history.loss.append(summed / n)
-        history.learning_rate.append(rate)
-        history.seconds = time.perf_counter() - started
-        if validation is not None:
-            held_out, _ = loss(
-                network.predict(validation.X), validation.T, validation.weights
-            )
-            history.validation_loss.append(held_out)
-            best.consider(held_out, epoch)
-            history.best_epoch = best.epoch
-        else:
-            history.best_epoch = epoch
-        watch(history)
-        if config.patience and epoch - history.best_epoch >= config.patience:
-            break
-    best.restore()
-    history.seconds = time.perf_counter() - started
-    return history
+    while not run.over:
+        run.epoch()
+        watch(run.history)
+        keep(run)
+    run.finish()
+    return run.history
 
 
-class _Best:
+class Best:
     """The parameters and state of the epoch with the lowest validation loss."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.loss = np.inf
         self.epoch = 0
+        self.parameters = network.parameters.copy()
+        self.state = network.state.copy()
 
     def consider(self, loss: float, epoch: int) -> None:
+        """Keep the network's numbers if the loss is the lowest so far."""
         if loss < self.loss:
             self.loss, self.epoch = loss, epoch
-            self.parameters = self.network.parameters.copy()
-            self.state = self.network.state.copy()
+            self.parameters[...] = self.network.parameters
+            self.state[...] = self.network.state
 
     def restore(self) -> None:
-        if self.epoch:
-            self.network.parameters[...] = self.parameters
-            self.network.state[...] = self.state
-
-
-def _diverged(network: Network, step: int, rate: float) -> str:
-    """Name the first layer whose numbers are gone, and the likely cause."""
-    for block in network.blocks:
-        if not np.isfinite(network.parameters[block.slice]).all():
-            where = f"the weights of {block.name} are no longer numbers"
-            break
-    else:
-        where = "the outputs are too large for the loss"
-    return (
-        f"training diverged at step {step}: {where}; the learning rate ({rate:.3g}) is "
-        "likely too high: lower train.learning_rate or set train.clip_norm=1"
-    )
+        """Put the kept numbers back."""
+        self.network.parameters[...] = self.parameters
+        self.network.state[...] = self.state

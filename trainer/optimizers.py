@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -44,8 +44,11 @@ class Optimizer(ABC):
     `decay` is one number a parameter, 1 where weight decay applies and 0 elsewhere
     (biases and gains are left alone). All rules but AdamW add weight_decay * parameter
     to the gradient, which is the gradient of an L2 penalty. `rates` are factors of the
-    learning rate, one a parameter, where they differ.
+    learning rate, one a parameter, where they differ. `memories` names the vectors that
+    one step leaves for the next.
     """
+
+    memories: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -99,6 +102,8 @@ class GradientDescent(Optimizer):
 class Momentum(Optimizer):
     """v ← μ v + g, p ← p − η v (Polyak 1964): speed gathers along a ravine"""
 
+    memories = ("velocity",)
+
     def __init__(
         self,
         n: int,
@@ -138,6 +143,8 @@ class Nesterov(Momentum):
 class RMSProp(Optimizer):
     """s ← ρ s + (1 − ρ) g², p ← p − η g / (√s + ε) (Tieleman and Hinton 2012)"""
 
+    memories = ("square",)
+
     def __init__(
         self,
         n: int,
@@ -173,6 +180,8 @@ class Adam(Optimizer):
     m / (1 − β₁) and s / (1 − β₂), and every constant is moved into η and ε (its section
     2 ends with half of that): two passes less over memory.
     """
+
+    memories = ("gradients", "squares")
 
     def __init__(
         self,

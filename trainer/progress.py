@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from trainer.loop import History, Watcher
+from trainer.standing import Standing, Watcher
 
 #: Seconds between lines where there is no terminal to redraw.
 INTERVAL = 10.0
@@ -28,9 +28,9 @@ def progress() -> Iterator[Watcher]:
         yield _lines()
         return
 
-    def watch(history: History) -> None:
+    def watch(standing: Standing) -> None:
         _erase()
-        click.echo(line(history), err=True, nl=False)
+        click.echo(line(standing), err=True, nl=False)
 
     try:
         yield watch
@@ -47,23 +47,36 @@ def _erase() -> None:
 def _lines() -> Watcher:
     last = time.monotonic()
 
-    def watch(history: History) -> None:
+    def watch(standing: Standing) -> None:
         nonlocal last
         if time.monotonic() - last >= INTERVAL:
             last = time.monotonic()
-            say(line(history))
+            say(line(standing))
 
     return watch
 
 
-def line(history: History) -> str:
+def line(standing: Standing) -> str:
     """Return the latest epoch in one line."""
-    text = f"epoch {history.epochs:4d}  loss {history.loss[-1]:.5f}"
+    history = standing.history
+    text = (
+        f"epoch {history.epochs:4d} of {history.planned}  loss {history.loss[-1]:.5f}"
+    )
+    if standing.count > 1:
+        text = f"network {standing.number} of {standing.count}  {text}"
     if history.validation_loss:
         text += (
             f"  validation {history.validation_loss[-1]:.5f}"
             f"  best {min(history.validation_loss):.5f} in epoch {history.best_epoch}"
         )
-    if history.member:
-        text = f"network {history.member}  {text}"
-    return f"{text}  {history.seconds:.1f} s"
+    return (
+        f"{text}  {_short(standing.rows_per_s)} rows/s"
+        f"  {standing.seconds:.0f} s, {standing.left:.0f} s left at most"
+    )
+
+
+def _short(number: float) -> str:
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return f"{number:.0f}"

@@ -150,6 +150,7 @@ def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
     yield _Choice(
         "train.regularization", "flat_cosine", "regularization ends with a cosine"
     )
+    yield _Choice("train.averaging", 0.0, "no average of the weights")
     batch = 64 if n <= 1_024 else 128 if n <= 8_192 else 256 if n <= 30_000 else 512
     yield _Choice("train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows")
     epochs = 128 if n <= 8_192 else 64 if n <= 30_000 else 32
@@ -199,6 +200,7 @@ def _mlp(config: Config, facts: Facts) -> Iterator[_Choice]:
     )
     yield _Choice("train.schedule", "cosine", "schedule cosine: it settles at the end")
     yield _Choice("train.regularization", "constant", "regularization stays")
+    yield _Choice("train.averaging", 0.0, "no average of the weights")
     batch = min(n, 8) if tiny else 32 if small else 64 if n < 10_000 else 256
     yield _Choice("train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows")
     epochs = 500 if tiny else min(max(300_000 // n, 20), 300)

@@ -1,0 +1,49 @@
+"""The mean of the latest weights: it lies lower in the valley than any one of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.network import Network
+from trainer.optimizers import BLOCK
+
+
+class Average:
+    """w̄ ← w̄ + (w − w̄) / min(t + 1, horizon), of parameters and state alike.
+
+    The plain mean of all steps so far until there are `horizon` of them, from then on
+    an exponential average (Polyak and Juditsky 1992; as in Kingma and Ba 2015, "Adam",
+    section 7.2, with its start corrected for).
+    """
+
+    def __init__(self, network: Network, horizon: float) -> None:
+        self.network = network
+        self.horizon = horizon
+        self.steps = 0
+        self.parameters = network.parameters.copy()
+        self.state = network.state.copy()
+        self._scratch = np.empty(min(len(self.parameters), BLOCK), np.float32)
+
+    def update(self) -> None:
+        """Take the weights of another step into the mean."""
+        self.steps += 1
+        share = 1.0 / min(self.steps + 1.0, self.horizon)
+        now, mean = self.network.parameters, self.parameters
+        for start in range(0, len(mean), BLOCK):
+            here = slice(start, start + BLOCK)
+            moved = self._scratch[: len(mean[here])]
+            np.subtract(now[here], mean[here], out=moved)
+            moved *= share
+            mean[here] += moved
+        if len(self.state):
+            self.state += share * (self.network.state - self.state)
+
+    def swap(self) -> None:
+        """Put the mean into the network and keep what was there; again: back."""
+        for here, mean in (
+            (self.network.parameters, self.parameters),
+            (self.network.state, self.state),
+        ):
+            kept = here.copy()
+            here[...] = mean
+            mean[...] = kept

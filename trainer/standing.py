@@ -1,0 +1,59 @@
+"""How far a run is: the latest epoch of one network, and the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeAlias
+
+from trainer.loop import History
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The latest epoch of network `number` (from 1) of `count`.
+
+    `rows_per_s` counts the training rows of all networks; `left` is in seconds, by the
+    epochs that are still planned.
+    """
+
+    history: History
+    number: int
+    count: int
+    seconds: float
+    rows_per_s: float
+    left: float
+
+
+#: Called after each epoch of each network, one call at a time.
+Watcher: TypeAlias = Callable[[Standing], None]
+
+
+class Course:
+    """The epochs of all networks of a run, told to a watcher as they come."""
+
+    def __init__(self, count: int, watch: Watcher) -> None:
+        self.count = count
+        self.watch = watch
+        self.started = time.perf_counter()
+        self._done = [0.0] * count  # of each network, the share of its epochs
+        self._rows = 0
+        self._lock = Lock()
+
+    def tell(self, number: int, history: History) -> None:
+        """Take the latest epoch of a network, counted from 0."""
+        with self._lock:
+            self._done[number] = history.epochs / history.planned
+            self._rows += history.rows
+            seconds = max(time.perf_counter() - self.started, 1e-9)
+            done = sum(self._done) / self.count
+            left = seconds * (1.0 - done) / done
+            rate = self._rows / seconds
+            self.watch(Standing(history, number + 1, self.count, seconds, rate, left))
+
+    def ended(self, number: int) -> None:
+        """Count a network as done, however early it stopped."""
+        with self._lock:
+            self._done[number] = 1.0

@@ -72,6 +72,11 @@ def main() -> None:
     show_default=True,
     help="What kind of answer; auto looks at the target.",
 )
+@click.option(
+    "--preset",
+    type=click.Choice(get_args(settings.Preset)),
+    help="How much time to take (preset).  [default: default]",
+)
 @click.option("--valid", metavar="DATA", help="Rows that choose the epoch.")
 @click.option(
     "--config",
@@ -108,6 +113,7 @@ def fit(
     target: str | None,
     model: str,
     task: str,
+    preset: str | None,
     valid: str | None,
     file: Path | None,
     assignments: tuple[str, ...],
@@ -127,7 +133,8 @@ def fit(
     from trainer.job import Request
     from trainer.job import fit as run
 
-    given = settings.load(file, assignments, {"seed": seed, "train.epochs": epochs})
+    options = {"seed": seed, "train.epochs": epochs, "preset": preset}
+    given = settings.load(file, assignments, options)
     request = Request(
         data=data,
         target=target,

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,7 @@ Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
 Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
+Preset: TypeAlias = Literal["fast", "default", "best"]
 Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
     Meta(min_length=0, max_length=64),
@@ -100,6 +101,14 @@ class TrainConfig(_Section, frozen=True):
     epochs: Annotated[
         Count | None, Meta(description="Passes over the training rows, at most.")
     ] = None
+    label_smoothing: Annotated[
+        Fraction,
+        Meta(description="Share of the target that is spread over all classes."),
+    ] = 0.0
+    choose_by: Annotated[
+        Literal["loss", "error"],
+        Meta(description="What chooses the epoch: the loss, or the share of errors."),
+    ] = "loss"
     averaging: Annotated[
         Annotated[float, Meta(ge=0.0, le=1e4)] | None,
         Meta(description="Epochs over which the weights are averaged; 0: none."),
@@ -150,6 +159,14 @@ class Config(_Section, frozen=True):
     data: DataConfig = DataConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    preset: Annotated[
+        Preset,
+        Meta(description="How much time the settings that nobody gave may take."),
+    ] = "default"
+    calibrate: Annotated[
+        bool,
+        Meta(description="Fit a temperature to the held-out rows of a classifier."),
+    ] = True
     seed: Annotated[Seed, Meta(description="Start of every random choice.")] = 42
 
 

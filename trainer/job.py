@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import time
@@ -38,11 +39,12 @@ from models.errors import (
 )
 from models.model import Model, Raw
 from models.network import Network, NetworkSpec, sizes
-from models.output import Task
+from models.output import Classification, Task
 from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import evaluate, gate, targets
+from trainer.calibrate import HeldOut, calibrated
 from trainer.checkpoint import Checkpoints
 from trainer.config import Config
 from trainer.data import join, read
@@ -50,6 +52,7 @@ from trainer.data.splits import places
 from trainer.groups import is_realmlp
 from trainer.initialization import initialize_from_data
 from trainer.loop import History, Run, train
+from trainer.losses import Loss, label_smoothing
 from trainer.preparation import Part, Prepared, Say, layout_of, prepare
 from trainer.standing import Course, Watcher
 
@@ -112,6 +115,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     except TrainingDiverged:
         checkpoints.clear()  # it would do so again
         raise
+    prepared = _calibrated(prepared, members)
     for sentence in _cut_short(members):
         say(sentence)
     networks = [member.network for member in members]
@@ -273,12 +277,53 @@ def make_run(
         network.initialize(starting)
     return Run(
         network,
-        targets.LOSSES[prepared.task],
+        _loss(prepared),
         rows,
         None if validation is None else prepared.rows(validation),
         prepared.config.train,
         training,
         limit,
+    )
+
+
+def _loss(prepared: Prepared) -> Loss:
+    loss = targets.LOSSES[prepared.task]
+    epsilon = prepared.config.train.label_smoothing
+    if epsilon and prepared.task != "regression":
+        return label_smoothing(loss, epsilon)
+    return loss
+
+
+def _calibrated(prepared: Prepared, members: Sequence[Member]) -> Prepared:
+    """Fit the output to rows that chose an epoch, which no gradient has seen."""
+    output = prepared.output
+    if not isinstance(output, Classification) or not prepared.config.calibrate:
+        return prepared
+    groups = (
+        [(members, prepared.own)]
+        if prepared.own is not None
+        else [
+            ([member], prepared.validation(split))
+            for member, split in zip(members, prepared.splits, strict=True)
+        ]
+    )
+    parts = [
+        HeldOut(
+            np.stack([m.network.predict(prepared.rows(part).X) for m in group]),
+            part.target,
+        )
+        for group, part in groups
+        if part is not None
+    ]
+    if not parts:
+        return prepared
+    output = calibrated(output, parts, len(members))
+    reason = (
+        f"temperature {output.temperature:.3g}: fitted to "
+        f"{sum(len(part.target) for part in parts):,} held-out rows"
+    )
+    return dataclasses.replace(
+        prepared, output=output, reasons=(*prepared.reasons, reason)
     )
 
 

@@ -22,7 +22,7 @@ from trainer import groups
 from trainer.averaging import Average
 from trainer.config import TrainConfig
 from trainer.divergence import diverged
-from trainer.losses import Loss, Targets, Weights
+from trainer.losses import Loss, Targets, Weights, error_rate
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.schedules import SCHEDULES, warm_up
 
@@ -120,6 +120,9 @@ class Run:
             else None
         )
         self.best = Best(network)
+        self.by_error = config.choose_by == "error" and not np.issubdtype(
+            rows.T.dtype, np.floating
+        )
         self.history = History(planned=config.epochs, rows=len(rows.X))
         self.limit = limit
         self.started = time.perf_counter()
@@ -194,7 +197,11 @@ class Run:
             X, T, weights = self.validation
             if self.average is not None:
                 self.average.swap()
-            held_out, _ = self.loss(network.predict(X), T, weights)
+            Z = network.predict(X)
+            if self.by_error:
+                held_out = error_rate(Z, T, weights)
+            else:
+                held_out, _ = self.loss(Z, T, weights)
             self.best.consider(held_out, history.epochs)
             if self.average is not None:
                 self.average.swap()

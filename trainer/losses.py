@@ -60,6 +60,33 @@ def mean_squared_error(Z: Array, T: Targets, weights: Weights) -> tuple[float, A
     return _weighted(dz * dz * 0.5, dz[:, None], weights)
 
 
+def label_smoothing(loss: Loss, epsilon: float) -> Loss:
+    """Ask for 1 − ε of the target and ε / C of each class (Szegedy et al. 2016).
+
+    Σ_c q_c (−log p_c) is −log p_t + ε (z_t − mean_c z_c), and its gradient follows; of
+    two classes the logits are 0 and z.
+    """
+
+    def smoothed(Z: Array, T: Targets, weights: Weights) -> tuple[float, Array]:
+        value, dZ = loss(Z, T, weights)
+        if Z.shape[1] == 1:
+            pull = T.astype(Z.dtype)[:, None] - 0.5
+        else:
+            pull = np.full(Z.shape, -1.0 / Z.shape[1], Z.dtype)
+            pull[np.arange(len(T)), T] += 1.0
+        more, dmore = _weighted((pull * Z).sum(axis=1), pull, weights)
+        dZ += epsilon * dmore
+        return value + epsilon * more, dZ
+
+    return smoothed
+
+
+def error_rate(Z: Array, T: Targets, weights: Weights) -> float:
+    """Return the weighted share of rows whose largest logit is not the target's."""
+    chosen = Z[:, 0] > 0.0 if Z.shape[1] == 1 else Z.argmax(axis=1)
+    return float(np.average(chosen != T, weights=weights))
+
+
 def row_weights(
     T: Targets, class_weights: Array | None, sample_weights: Weights
 ) -> Weights:

@@ -6,9 +6,11 @@ block by block: the passes over a block find it in the processor's cache.
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, TypeAlias
+from collections.abc import Iterator
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -36,6 +38,17 @@ def clip_by_norm(gradients: Array, limit: float) -> float:
 #: Numbers of a block: five vectors of it (parameters, gradient, two memories, scratch)
 #: fit in a second-level cache of 1 MB.
 BLOCK = 1 << 15
+#: As many parameters of one rate and decay are worth a block of their own, which takes
+#: both as numbers and saves a pass over memory for each.
+ALIKE = 1 << 12
+
+
+class _Block(NamedTuple):
+    """A part of the flat vectors; its rates and decay, one for all or one each."""
+
+    here: slice
+    rate: float | Array
+    decay: float | Array
 
 
 class Optimizer(ABC):
@@ -57,38 +70,56 @@ class Optimizer(ABC):
         weight_decay: float = 0.0,
         rates: Array | None = None,
     ) -> None:
-        self.decay = decay
-        self.rates = rates
         self.weight_decay = weight_decay
         self.steps = 0
-        self._blocks = [
-            slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)
-        ]
+        self._blocks = list(
+            _blocks(np.ones_like(decay) if rates is None else rates, decay)
+        )
         self._scratch = np.empty(min(n, BLOCK), decay.dtype)
 
     def step(self, parameters: Array, gradients: Array, learning_rate: float) -> None:
         """Move the parameters one step; the gradients may be written over."""
         self.steps += 1
-        for here in self._blocks:
+        for here, rate, decay in self._blocks:
             P, G = parameters[here], gradients[here]
             scratch = self._scratch[: len(P)]
             if self.weight_decay:
-                np.multiply(P, self.decay[here], out=scratch)
-                self._shrink(P, G, scratch, learning_rate)
+                self._shrink(P, G, self.weight_decay * decay, learning_rate, scratch)
             factor = self._direct(G, here, scratch)
-            scratch *= learning_rate * factor
-            if self.rates is not None:
-                scratch *= self.rates[here]
+            scratch *= learning_rate * factor * rate
             P -= scratch
 
-    def _shrink(self, P: Array, G: Array, decayed: Array, learning_rate: float) -> None:
-        """Pull `decayed`, the parameters that decay, towards zero."""
-        decayed *= self.weight_decay
-        G += decayed
+    def _shrink(
+        self, P: Array, G: Array, decay: float | Array, rate: float, scratch: Array
+    ) -> None:
+        """Pull the parameters towards zero."""
+        np.multiply(P, decay, out=scratch)
+        G += scratch
 
     @abstractmethod
     def _direct(self, G: Array, here: slice, out: Array) -> float:
         """Write the direction against which to step; return a factor for its length."""
+
+
+def _blocks(rates: Array, decay: Array) -> Iterator[_Block]:
+    """Divide the parameters, apart where many are alike."""
+    n = len(decay)
+    changes = np.flatnonzero(np.diff(rates) != 0) + 1
+    changes = np.union1d(changes, np.flatnonzero(np.diff(decay) != 0) + 1)
+    ends = [0, *changes.tolist(), n]
+    cuts = {0, n}
+    for start, stop in itertools.pairwise(ends):
+        if stop - start >= ALIKE:
+            cuts |= {start, stop}
+    for start, stop in itertools.pairwise(sorted(cuts)):
+        for first in range(start, stop, BLOCK):
+            here = slice(first, min(first + BLOCK, stop))
+            yield _Block(here, _one(rates[here]), _one(decay[here]))
+
+
+def _one(values: Array) -> float | Array:
+    """Return the value that all are, or the values."""
+    return float(values[0]) if (values == values[0]).all() else values
 
 
 class GradientDescent(Optimizer):
@@ -219,9 +250,10 @@ class AdamW(Adam):
     Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
     """
 
-    def _shrink(self, P: Array, G: Array, decayed: Array, learning_rate: float) -> None:
-        decayed *= learning_rate * self.weight_decay
-        P -= decayed
+    def _shrink(
+        self, P: Array, G: Array, decay: float | Array, rate: float, scratch: Array
+    ) -> None:
+        P *= 1.0 - rate * decay
 
 
 OPTIMIZERS: dict[Rule, type[Optimizer]] = {

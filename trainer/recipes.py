@@ -11,20 +11,34 @@ import msgspec
 from models.architectures import Architecture
 from models.errors import ConfigError
 from models.output import Task
-from trainer.config import Config
+from trainer.config import Config, Preset
 from trainer.optimizers import Rule
 
 #: Below this many rows none can be spared: every row trains, none is held out.
 TOO_FEW_TO_SPLIT = 40
 #: Below this many rows a table gets a plain network, and no ensemble: a straight line
 #: through a hundred points needs no waves, and comes out straighter.
-TOO_FEW_FOR_REALMLP = 500
+TOO_FEW_FOR_REALMLP = 250
 #: Of an ensemble each member spares this much for the figures, and as much again to
-#: choose its epoch; five such windows are all rows.
-MEMBERS, MEMBER_SHARE = 5, 0.1
+#: choose its epoch; the windows of five are all rows.
+MEMBER_SHARE = 0.1
 #: What a lone network spares for each.
 SHARE = 0.15
 
+
+@dataclass(frozen=True)
+class Effort:
+    """What a preset spends: networks of an ensemble, and epochs, in shares of default."""
+
+    members: int
+    epochs: float
+
+
+EFFORTS: dict[Preset, Effort] = {
+    "fast": Effort(2, 0.25),
+    "default": Effort(5, 1.0),
+    "best": Effort(10, 4.0),
+}
 _RATES: dict[Rule, float] = {
     "gradient_descent": 0.1,
     "momentum": 0.01,
@@ -74,7 +88,9 @@ def choose_members(config: Config, facts: Facts, validation_given: bool) -> Chos
         "realmlp" if real else "mlp"
     )
     ensemble = architecture == "realmlp" and not validation_given
-    members = config.ensemble.members or (MEMBERS if ensemble else 1)
+    members = config.ensemble.members or (
+        EFFORTS[config.preset].members if ensemble else 1
+    )
     share = 0.0 if few else MEMBER_SHARE if members > 1 else SHARE
     given = config.data.validation_fraction
     if validation_given and given:
@@ -132,7 +148,8 @@ def choose_training(config: Config, facts: Facts) -> Chosen:
 def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
     """RealMLP-TD (Holzmüller et al. 2024, arXiv 2407.04491, table A.1), for log loss.
 
-    Fewer epochs than the paper's 256: five networks share the time of one.
+    Fewer epochs than the paper's 256: five networks of averaged weights share the time
+    of one.
     """
     n, regression = facts.rows, facts.task == "regression"
     hidden = [256, 256, 256]
@@ -150,10 +167,11 @@ def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
     yield _Choice(
         "train.regularization", "flat_cosine", "regularization ends with a cosine"
     )
-    yield _Choice("train.averaging", 0.0, "no average of the weights")
+    yield _Choice("train.averaging", 1.0, "weights averaged over the latest epoch")
     batch = 64 if n <= 1_024 else 128 if n <= 8_192 else 256 if n <= 30_000 else 512
     yield _Choice("train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows")
-    epochs = 128 if n <= 8_192 else 64 if n <= 30_000 else 32
+    epochs = 64 if n <= 8_192 else 48 if n <= 30_000 else 32
+    epochs = round(epochs * EFFORTS[config.preset].epochs)
     yield _Choice(
         "train.epochs", epochs, f"at most {epochs} epochs: it suits {n:,} rows"
     )
@@ -200,10 +218,11 @@ def _mlp(config: Config, facts: Facts) -> Iterator[_Choice]:
     )
     yield _Choice("train.schedule", "cosine", "schedule cosine: it settles at the end")
     yield _Choice("train.regularization", "constant", "regularization stays")
-    yield _Choice("train.averaging", 0.0, "no average of the weights")
+    yield _Choice("train.averaging", 1.0, "weights averaged over the latest epoch")
     batch = min(n, 8) if tiny else 32 if small else 64 if n < 10_000 else 256
     yield _Choice("train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows")
     epochs = 500 if tiny else min(max(300_000 // n, 20), 300)
+    epochs = round(epochs * EFFORTS[config.preset].epochs)
     yield _Choice(
         "train.epochs", epochs, f"at most {epochs} epochs: more rows need fewer passes"
     )

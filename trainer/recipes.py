@@ -18,17 +18,19 @@ from trainer.optimizers import Rule
 TOO_FEW_TO_SPLIT = 40
 #: Below this many rows a table gets a plain network, and no ensemble: a straight line
 #: through a hundred points needs no waves, and comes out straighter.
-TOO_FEW_FOR_REALMLP = 250
+TOO_FEW_FOR_REALMLP = 300
 #: Of an ensemble each member spares this much for the figures, and as much again to
 #: choose its epoch; the windows of five are all rows.
 MEMBER_SHARE = 0.1
+#: Steps that a smooth number takes to be learnt well, however few the rows.
+ENOUGH_STEPS = 2_000
 #: What a lone network spares for each.
 SHARE = 0.15
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What a preset spends: networks of an ensemble, and epochs, in shares of default."""
+    """What a preset spends: networks of an ensemble, epochs in shares of default's."""
 
     members: int
     epochs: float
@@ -152,6 +154,7 @@ def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
     of one.
     """
     n, regression = facts.rows, facts.task == "regression"
+    run = config.train
     hidden = [256, 256, 256]
     yield _Choice("network.hidden", hidden, f"hidden layers {hidden}: RealMLP's")
     activation = "mish" if regression else "selu"
@@ -168,19 +171,25 @@ def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
         "train.regularization", "flat_cosine", "regularization ends with a cosine"
     )
     yield _Choice("train.averaging", 1.0, "weights averaged over the latest epoch")
-    batch = 64 if n <= 1_024 else 128 if n <= 8_192 else 256 if n <= 30_000 else 512
+    batch = 32 if n <= 1_024 else 128 if n <= 8_192 else 256 if n <= 30_000 else 512
     yield _Choice("train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows")
-    epochs = 64 if n <= 8_192 else 48 if n <= 30_000 else 32
-    epochs = round(epochs * EFFORTS[config.preset].epochs)
+    epochs = _epochs(n, -(-n // (run.batch_size or batch)), config.preset)
     yield _Choice(
         "train.epochs", epochs, f"at most {epochs} epochs: it suits {n:,} rows"
     )
     # The troughs of coslog4 lie at 1, 3, 7 and 15 fifteenths of the run. Classes are
     # told apart best early, where overfitting begins; numbers at the very end.
-    whole = config.train.epochs or epochs
+    whole = run.epochs or epochs
     patience = whole if regression else max(10, round(0.3 * whole))
     why = "the best comes last" if regression else "a wave of the schedule"
     yield _Choice("train.patience", patience, f"patience {patience}: {why}")
+
+
+def _epochs(n: int, steps_an_epoch: int, preset: Preset) -> int:
+    """Return RealMLP's passes: fewer of many rows, and of few some thousand steps."""
+    passes = 64 if n <= 8_192 else 48 if n <= 30_000 else 32
+    enough = min(256, -(-ENOUGH_STEPS // steps_an_epoch))
+    return max(1, round(max(passes, enough) * EFFORTS[preset].epochs))
 
 
 def _mlp(config: Config, facts: Facts) -> Iterator[_Choice]:

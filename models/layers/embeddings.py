@@ -23,8 +23,10 @@ from models.types import Array
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
 
 TURN = 2.0 * math.pi
-#: Spread of the starting frequencies: slow waves, close to a straight line.
-SIGMA = 0.1
+#: Spread of the starting frequencies, from the first wave of a number to its last: slow
+#: ones are close to a straight line, fast ones tell neighbouring values apart, as a
+#: tree does. RealMLP's are all slow (0.1).
+SLOWEST, FASTEST = 0.05, 10.0
 
 
 class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
@@ -85,7 +87,8 @@ class Embeddings(Layer):
     def initialize(self, rng: np.random.Generator) -> None:
         if self.spec.numbers:
             bound = 1.0 / math.sqrt(self.spec.frequencies)
-            self.w[...] = SIGMA * rng.standard_normal(self.w.shape)
+            spread = np.geomspace(SLOWEST, FASTEST, self.spec.frequencies)
+            self.w[...] = spread * rng.standard_normal(self.w.shape)
             self.b[...] = rng.uniform(-math.pi, math.pi, self.b.shape)
             self.V[...] = rng.uniform(-bound, bound, self.V.shape)
             self.c[...] = rng.uniform(-bound, bound, self.c.shape)

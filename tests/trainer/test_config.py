@@ -70,6 +70,8 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         "train.regularization": set(get_args(Name)),
         "network.architecture": set(get_args(Architecture)),
         "network.activation": set(get_args(Function)),
+        "train.choose_by": {"loss", "error"},
+        "preset": {"fast", "default", "best"},
     }
 
 

@@ -13,6 +13,8 @@ from sklearn.metrics import mean_squared_error as squared_error
 from trainer.losses import (
     Loss,
     binary_cross_entropy,
+    error_rate,
+    label_smoothing,
     mean_squared_error,
     row_weights,
     softmax_cross_entropy,
@@ -52,7 +54,26 @@ def square() -> Case:
     return Case(mean_squared_error, z[:, None], t, (z - t) ** 2 / 2, (z - t)[:, None])
 
 
-CASES = pytest.mark.parametrize("case", [binary(), softmax(), square()])
+def smoothed(case: Case, classes: int) -> Case:
+    """The same rows, a tenth of each target spread over all classes."""
+    Z = np.hstack([0 * case.Z, case.Z]) if classes == 2 else case.Z
+    P = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
+    Q = 0.9 * np.eye(classes)[case.T] + 0.1 / classes
+    losses = -(Q * np.log(P)).sum(axis=1)
+    loss = label_smoothing(case.loss, 0.1)
+    return Case(loss, case.Z, case.T, losses, (P - Q)[:, 1 if classes == 2 else 0 :])
+
+
+CASES = pytest.mark.parametrize(
+    "case",
+    [
+        binary(),
+        softmax(),
+        square(),
+        smoothed(binary(), 2),
+        smoothed(softmax(), 4),
+    ],
+)
 
 
 @CASES
@@ -190,3 +211,11 @@ def test_class_and_sample_weights_equal_repeated_rows() -> None:
     value, _ = case.loss(case.Z, case.T, weights)
     repeated, _ = case.loss(case.Z.repeat(times, 0), case.T.repeat(times), None)
     assert value == pytest.approx(repeated, rel=1e-12)
+
+
+def test_the_error_rate_counts_the_rows_that_are_wrong() -> None:
+    z = np.array([[-1.0], [2.0], [0.5], [-3.0]])
+    t = np.array([0, 1, 0, 1])
+    assert error_rate(z, t, None) == 0.5
+    assert error_rate(z, t, np.array([1.0, 1.0, 3.0, 0.0])) == 0.6
+    assert error_rate(np.eye(3), np.array([0, 1, 1]), None) == pytest.approx(1 / 3)

@@ -47,6 +47,7 @@ GIVEN = {
     "train.regularization": "step",
     "train.batch_size": 17,
     "train.epochs": 19,
+    "train.averaging": 2.5,
     "train.patience": 5,
     "data.validation_fraction": 0.21,
     "data.test_fraction": 0.22,
@@ -210,6 +211,30 @@ def test_more_rows_get_larger_batches_and_fewer_epochs(table: bool) -> None:
     assert epochs == sorted(epochs, reverse=True) and epochs[0] > epochs[-1]
 
 
+@pytest.mark.parametrize("facts", EVERY, ids=str)
+def test_presets_spend_more_and_more(
+    facts: Facts, configured: Callable[..., Config]
+) -> None:
+    fast, default, best = (
+        chosen(configured(f"preset={name}"), facts)[0]
+        for name in ("fast", "default", "best")
+    )
+    assert default == chosen(Config(), facts)[0]
+    members = [config.ensemble.members for config in (fast, default, best)]
+    real = default.network.architecture == "realmlp"
+    assert members == ([2, 5, 10] if real else [1, 1, 1])
+    epochs = [config.train.epochs or 0 for config in (fast, default, best)]
+    assert epochs[0] < epochs[1] < epochs[2]
+
+
+def test_few_rows_still_take_enough_steps() -> None:
+    for rows in (ENOUGH, 600, 1_500):
+        run = chosen(Config(), Facts(rows, "regression"))[0].train
+        assert run.epochs and run.batch_size
+        steps = run.epochs * -(-rows // run.batch_size)
+        assert 2_000 <= steps < 3_000
+
+
 def test_of_plain_networks_more_rows_get_wider_ones() -> None:
     found = [chosen(Config(), Facts(n, "binary", False))[0] for n in (50, 500, 50_000)]
     widths = [sum(config.network.hidden or []) for config in found]
@@ -272,6 +297,7 @@ def test_each_reason_states_the_value_it_chose() -> None:
             f"batches of {run.batch_size}",
             f"at most {run.epochs} epochs",
             f"patience {run.patience}",
+            "averaged over the latest epoch",
         ):
             assert sum(words in reason for reason in reasons) == 1, words
 

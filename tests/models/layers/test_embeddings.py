@@ -286,13 +286,14 @@ def test_predict_between_forward_and_backward_changes_nothing(
 # Start, kinds, specs
 
 
-def test_it_starts_as_realmlp_does() -> None:
-    spec = EmbeddingsSpec(40, 0, (50,))
+def test_it_starts_as_realmlp_does_but_for_the_waves() -> None:
+    spec = EmbeddingsSpec(400, 0, (50,))
     network, layer = front(spec)
     network.parameters[...] = np.nan
     network.initialize(np.random.default_rng(5))
-    n = layer.w.size
-    assert layer.w.std() == pytest.approx(0.1, rel=6 / math.sqrt(2 * n))
+    # Of slow waves and fast ones, not of one kind alone.
+    spread = 0.05 * 200 ** (np.arange(16) / 15)
+    np.testing.assert_allclose(layer.w.std(axis=0), spread, rtol=6 / math.sqrt(800))
     assert layer.w.mean() == pytest.approx(0, abs=6 * 0.1 / math.sqrt(n))
     assert -math.pi <= layer.b.min() < -3 < 3 < layer.b.max() <= math.pi
     for values in layer.V, layer.c:

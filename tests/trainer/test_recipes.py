@@ -47,6 +47,7 @@ GIVEN = {
     "train.regularization": "step",
     "train.batch_size": 17,
     "train.epochs": 19,
+    "train.averaging": 2.5,
     "train.patience": 5,
     "data.validation_fraction": 0.21,
     "data.test_fraction": 0.22,

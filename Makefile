@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test docs check lint types fmt lock clean
+.PHONY: demo serve test endurance docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
 	$(BIN)/python deploy/demo.py
@@ -16,6 +16,9 @@ test: $(VENV)/.dev  ## Every check and every test.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+endurance: $(VENV)/.dev  ## Kill training a hundred times and resume it.
+	KILLS=100 $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
 
 check: lint types
 

@@ -26,7 +26,7 @@ from models.architectures import mlp
 from models.network import Network
 from trainer.config import TrainConfig
 from trainer.data.arrays import read_idx
-from trainer.loop import Rows, train
+from trainer.loop import Rows, Run, train
 from trainer.losses import softmax_cross_entropy
 
 Epoch = Callable[[], None]
@@ -109,7 +109,7 @@ def sgemm_peak() -> float:
 def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epoch:
     network = Network(mlp(widths))
     network.initialize(np.random.default_rng(0))
-    rng = np.random.default_rng(0)
+    rng, rows = np.random.default_rng(0), Rows(X, y)
     config = TrainConfig(
         optimizer="adam",
         learning_rate=1e-3,
@@ -123,7 +123,7 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epo
 
     def epoch() -> None:
         with threadpool_limits(threads, user_api="blas"):
-            train(network, softmax_cross_entropy, Rows(X, y), None, config, rng)
+            train(Run(network, softmax_cross_entropy, rows, None, config, rng))
 
     return epoch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,12 @@ def fit() -> Fit:
             validation=request.get("validation"),
             config=config.load(None, settings, {"seed": seed}),
             promote=promote,  # type: ignore[arg-type]
+            resume=request.get("resume", False),
+            time_limit=request.get("time_limit", math.inf),
         )
         place = store if isinstance(store, Store) else Store(store)
-        return run_fit(asked, place, lambda sentence: None, lambda history: None)
+        say = request.get("say", lambda sentence: None)
+        return run_fit(asked, place, say, request.get("watch", lambda standing: None))
 
     return fit
 

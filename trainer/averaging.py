@@ -9,7 +9,7 @@ from trainer.optimizers import BLOCK
 
 
 class Average:
-    """w̄ ← w̄ + (w − w̄) / min(t + 1, horizon), of parameters and state alike.
+    """w̄ ← w̄ + (w − w̄) / min(t, horizon) after step t, of parameters and state alike.
 
     The plain mean of all steps so far until there are `horizon` of them, from then on
     an exponential average (Polyak and Juditsky 1992; as in Kingma and Ba 2015, "Adam",
@@ -24,14 +24,14 @@ class Average:
         self.steps = 0
         self.parameters = network.parameters.copy()
         self.state = network.state.copy()
-        self._scratch = np.empty(min(len(self.parameters), BLOCK), np.float32)
+        self._scratch = np.empty_like(self.parameters[:BLOCK])
 
     def update(self) -> None:
         """Take the weights of another step into the mean."""
         self.steps += 1
         if self.steps % self.every:
             return
-        share = self.every / min(self.steps + self.every, self.horizon)
+        share = self.every / min(self.steps, self.horizon)
         now, mean = self.network.parameters, self.parameters
         for start in range(0, len(mean), BLOCK):
             here = slice(start, start + BLOCK)

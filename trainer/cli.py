@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 trained but the gate refused.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -92,9 +93,9 @@ def main() -> None:
 @click.option("--epochs", type=int, help="Passes at most (train.epochs).")
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.IntRange(min=1),
     metavar="SECONDS",
-    help="End by then, with the best weights so far.",
+    help="End training by then, with the best weights so far.",
 )
 @click.option(
     "--resume", is_flag=True, help="Go on where the same run was interrupted."
@@ -144,7 +145,7 @@ def fit(
         config=given,
         promote=promote,
         resume=resume,
-        time_limit=time_limit,
+        time_limit=time_limit or math.inf,
     )
     with progress() as watch:
         result = run(request, store, say, watch)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
+import math
 import platform
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +13,8 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from models.architectures import mlp, realmlp
 from models.artefact import (
-    MAX_FILE_BYTES,
-    MAX_MANIFEST_BYTES,
     Artefact,
     Fingerprint,
     Golden,
@@ -31,35 +25,28 @@ from models.artefact import (
 )
 from models.errors import (
     ArtefactCorrupt,
-    ConfigError,
     LabelNotFound,
     ModelNotFound,
     TrainingDiverged,
     VersionNotFound,
 )
 from models.model import Model, Raw
-from models.network import Network, NetworkSpec, sizes
-from models.output import Classification, Task
+from models.network import NetworkSpec
+from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
-from trainer import evaluate, gate, targets
-from trainer.calibrate import HeldOut, calibrated
+from trainer import evaluate, gate
 from trainer.checkpoint import Checkpoints
 from trainer.config import Config
 from trainer.data import join, read
 from trainer.data.splits import places
-from trainer.groups import is_realmlp
-from trainer.initialization import initialize_from_data
-from trainer.loop import History, Run, train
-from trainer.losses import Loss, label_smoothing
-from trainer.preparation import Part, Prepared, Say, layout_of, prepare
-from trainer.standing import Course, Watcher
+from trainer.learning import Member, learn_all, network_spec
+from trainer.preparation import Part, Prepared, Say, prepare
+from trainer.standing import Watcher
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3
-#: What fits into an artefact beside its manifest.
-MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
 
 
 @dataclass(frozen=True)
@@ -74,7 +61,7 @@ class Request:
     config: Config
     promote: gate.Policy
     resume: bool = False
-    time_limit: float | None = None
+    time_limit: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -109,7 +96,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     )
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
-    limit = request.time_limit and request.time_limit - time.perf_counter() + started
+    limit = request.time_limit - (time.perf_counter() - started)
     try:
         members, train_s = learn_all(prepared, spec, streams, watch, checkpoints, limit)
     except TrainingDiverged:
@@ -154,39 +141,6 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     )
 
 
-@dataclass(frozen=True)
-class Member:
-    """One fitted network of an ensemble."""
-
-    network: Network
-    history: History
-
-
-def network_spec(prepared: Prepared) -> NetworkSpec:
-    """Return the configured network; ConfigError if no artefact could hold it."""
-    config = prepared.config.network
-    assert config.hidden is not None and config.activation is not None
-    n_out, dropout = prepared.output.width, config.dropout or 0.0
-    layout = layout_of(prepared.inputs)
-    if config.architecture == "realmlp":
-        spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
-    else:
-        spec = mlp(
-            [prepared.inputs.width, *config.hidden, n_out],
-            config.activation,
-            batch_norm=bool(config.batch_norm),
-            dropout=dropout,
-            categories=layout.categories,
-        )
-    n_parameters = sizes(spec)[0] * (prepared.config.ensemble.members or 1)
-    if n_parameters > MAX_PARAMETERS:
-        raise ConfigError(
-            f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "
-            f"an artefact holds {MAX_PARAMETERS:,}"
-        )
-    return spec
-
-
 def _checkpoints(
     request: Request, prepared: Prepared, spec: NetworkSpec, store: Store, say: Say
 ) -> Checkpoints:
@@ -194,6 +148,7 @@ def _checkpoints(
     own = prepared.own
     found = Checkpoints(
         store.root / request.model,
+        say,
         prepared.data.fingerprint(),
         own and (places(own.raw).tobytes(), own.target.tobytes()),
         _lasting(prepared.config),
@@ -208,123 +163,6 @@ def _checkpoints(
     else:
         say("no run on this data with these settings was interrupted: a new one begins")
     return found
-
-
-def learn_all(
-    prepared: Prepared,
-    spec: NetworkSpec,
-    streams: Sequence[np.random.SeedSequence],
-    watch: Watcher,
-    checkpoints: Checkpoints,
-    limit: float | None = None,
-) -> tuple[list[Member], float]:
-    """Fit every member, some at once; return them with the seconds it took.
-
-    A member's numbers depend on its own stream alone: how many are fitted at once
-    changes nothing but the time. Of a `limit` in seconds each gets an equal share.
-    """
-    count = len(prepared.splits)
-    at_once = min(count, prepared.config.runtime.threads or _cores())
-    course = Course(count, watch)
-    turns = -(-count // at_once)
-    started = time.perf_counter()
-
-    def one(number: int) -> Member:
-        share = None
-        if limit is not None:
-            left = limit - (time.perf_counter() - started)
-            share = max(left, 0.0) / (turns - number // at_once)
-        run = make_run(prepared, spec, number, streams[number], share)
-        checkpoint = checkpoints.of(number)
-        checkpoint.restore(run)
-        history = train(
-            run, lambda history: course.tell(number, history), checkpoint.save
-        )
-        course.ended(number)
-        return Member(run.network, history)
-
-    # Cores are better spent on members than on one matrix product, and a product of
-    # this size waits longer for a second thread than that saves.
-    products = 1 if count > 1 else prepared.config.runtime.threads or 1
-    with (
-        threadpool_limits(products, user_api="blas"),
-        ThreadPoolExecutor(at_once) as pool,
-    ):
-        members = list(pool.map(one, range(count)))
-    return members, time.perf_counter() - started
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def make_run(
-    prepared: Prepared,
-    spec: NetworkSpec,
-    number: int,
-    stream: np.random.SeedSequence,
-    limit: float | None = None,
-) -> Run:
-    """Return a member's run before its first step."""
-    starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
-    split = prepared.splits[number]
-    rows = prepared.rows(prepared.part(split.train))
-    validation = prepared.validation(split)
-    network = Network(spec)
-    if is_realmlp(network):
-        initialize_from_data(network, rows.X, starting)
-    else:
-        network.initialize(starting)
-    return Run(
-        network,
-        _loss(prepared),
-        rows,
-        None if validation is None else prepared.rows(validation),
-        prepared.config.train,
-        training,
-        limit,
-    )
-
-
-def _loss(prepared: Prepared) -> Loss:
-    loss = targets.LOSSES[prepared.task]
-    epsilon = prepared.config.train.label_smoothing
-    if epsilon and prepared.task != "regression":
-        return label_smoothing(loss, epsilon)
-    return loss
-
-
-def _calibrated(prepared: Prepared, members: Sequence[Member]) -> Prepared:
-    """Fit the output to rows that chose an epoch, which no gradient has seen."""
-    output = prepared.output
-    if not isinstance(output, Classification) or not prepared.config.calibrate:
-        return prepared
-    groups = (
-        [(members, prepared.own)]
-        if prepared.own is not None
-        else [
-            ([member], prepared.validation(split))
-            for member, split in zip(members, prepared.splits, strict=True)
-        ]
-    )
-    parts = [
-        HeldOut(
-            np.stack([m.network.predict(prepared.rows(part).X) for m in group]),
-            part.target,
-        )
-        for group, part in groups
-        if part is not None
-    ]
-    if not parts:
-        return prepared
-    output = calibrated(output, parts, len(members))
-    reason = (
-        f"temperature {output.temperature:.3g}: fitted to "
-        f"{sum(len(part.target) for part in parts):,} held-out rows"
-    )
-    return dataclasses.replace(
-        prepared, output=output, reasons=(*prepared.reasons, reason)
-    )
 
 
 def _cut_short(members: Sequence[Member]) -> list[str]:

@@ -83,9 +83,7 @@ def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
 class Run:
     """One network's descent: everything that one step leaves for the next.
 
-    Every choice of `config` is made. With `limit`, in seconds, the schedule is run
-    through by then: progress is the share of the steps or of the time, whichever is
-    further.
+    Every choice of `config` is made. The schedule is run through in `limit` seconds.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class Run:
         validation: Rows | None,
         config: TrainConfig,
         rng: np.random.Generator,
-        limit: float | None = None,
+        limit: float = math.inf,
     ) -> None:
         assert config.epochs and config.batch_size and config.learning_rate
         assert config.schedule and config.regularization
@@ -124,7 +122,7 @@ class Run:
             rows.T.dtype, np.floating
         )
         self.history = History(planned=config.epochs, rows=len(rows.X))
-        self.limit = limit
+        self.limit = max(limit, 1e-9)  # it may be up before the first step
         self.started = time.perf_counter()
         self._batch = np.empty((self.size, *rows.X.shape[1:]), rows.X.dtype)
 
@@ -143,31 +141,24 @@ class Run:
         """Take every training row once, then ask the validation rows."""
         X, n = self.rows.X, len(self.rows.X)
         order = self.rng.permutation(n)
-        step = self.history.epochs * self.steps_an_epoch
         summed, taken = 0.0, 0
         for start in range(0, n, self.size):
-            progress = step / self.total
-            if self.limit:
-                progress = max(progress, self.seconds / self.limit)
-                if progress >= 1.0 and step:
-                    self.history.out_of_time = True
-                    break
-            step += 1
+            progress = self.progress
+            if progress == 1.0 and taken:
+                break
             chosen = order[start : start + self.size]
             # mode='clip' lets take write straight into `out`, without a copy.
             batch = X.take(chosen, 0, out=self._batch[: len(chosen)], mode="clip")
-            rate = self.learning_rate * self.schedule(min(progress, 1.0))
-            summed += self._step(batch, chosen, rate, progress, step)
+            rate = self.learning_rate * self.schedule(progress)
+            summed += self._step(batch, chosen, rate, progress)
             taken += len(chosen)
-        if not taken:
-            return
+        steps = self.optimizer.steps
         if not np.isfinite(self.network.parameters).all():
-            raise diverged(self.network, batch, step, rate)
+            raise diverged(self.network, batch, steps, rate)
         self._judge(summed / taken, rate)
+        self.history.out_of_time = steps < self.total and self.progress == 1.0
 
-    def _step(
-        self, X: Array, chosen: Targets, rate: float, progress: float, step: int
-    ) -> float:
+    def _step(self, X: Array, chosen: Targets, rate: float, progress: float) -> float:
         """Move the weights once; return the summed loss of the rows X."""
         network, rows = self.network, self.rows
         strength = self.regularization(progress)
@@ -178,7 +169,7 @@ class Run:
         weights = None if rows.weights is None else rows.weights[chosen]
         value, dZ = self.loss(Z, rows.T.take(chosen), weights)
         if not math.isfinite(value):
-            raise diverged(network, X, step, rate)
+            raise diverged(network, X, self.optimizer.steps + 1, rate)
         network.backward(dZ)
         if self.clip_norm:
             clip_by_norm(network.gradients, self.clip_norm)
@@ -210,6 +201,12 @@ class Run:
         history.seconds = self.seconds
 
     @property
+    def progress(self) -> float:
+        """How much is behind: of the steps or of the time, whichever is further."""
+        steps, seconds = self.optimizer.steps, self.seconds
+        return min(max(steps / self.total, seconds / self.limit), 1.0)
+
+    @property
     def seconds(self) -> float:
         """Seconds since the first step; those before an interruption count."""
         return time.perf_counter() - self.started
@@ -217,6 +214,10 @@ class Run:
     def finish(self) -> None:
         """Leave the chosen weights in the network."""
         if self.validation is not None:
+            if not self.best.epoch:
+                rate = self.history.learning_rate[-1]
+                X, steps = self.validation.X, self.optimizer.steps
+                raise diverged(self.network, X, steps, rate)
             self.best.restore()
         elif self.average is not None:
             self.average.swap()
@@ -232,7 +233,8 @@ def train(
 ) -> History:
     """Fit the run's network in place; `keep` is given the run after each epoch.
 
-    Raises TrainingDiverged when a loss or a parameter is no longer a number.
+    Raises TrainingDiverged when a loss or a parameter is no longer a number, or the
+    validation loss never was one.
     """
     while not run.over:
         run.epoch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -29,8 +30,10 @@ def progress() -> Iterator[Watcher]:
         return
 
     def watch(standing: Standing) -> None:
+        # A line that is broken in two could not be erased.
+        width = shutil.get_terminal_size().columns - 1
         _erase()
-        click.echo(line(standing), err=True, nl=False)
+        click.echo(line(standing)[:width], err=True, nl=False)
 
     try:
         yield watch
@@ -57,10 +60,12 @@ def _lines() -> Watcher:
 
 
 def line(standing: Standing) -> str:
-    """Return the latest epoch in one line."""
+    """Return the latest epoch in one line, the more important the further left."""
     history = standing.history
     text = (
-        f"epoch {history.epochs:4d} of {history.planned}  loss {history.loss[-1]:.5f}"
+        f"epoch {history.epochs:4d} of {history.planned}"
+        f"  {standing.seconds:.0f} s, {standing.left:.0f} s left at most"
+        f"  loss {history.loss[-1]:.5f}"
     )
     if standing.count > 1:
         text = f"network {standing.number} of {standing.count}  {text}"
@@ -69,10 +74,7 @@ def line(standing: Standing) -> str:
             f"  validation {history.validation_loss[-1]:.5f}"
             f"  best {min(history.validation_loss):.5f} in epoch {history.best_epoch}"
         )
-    return (
-        f"{text}  {_short(standing.rows_per_s)} rows/s"
-        f"  {standing.seconds:.0f} s, {standing.left:.0f} s left at most"
-    )
+    return f"{text}  {_short(standing.rows_per_s)} rows/s"
 
 
 def _short(number: float) -> str:

@@ -1,6 +1,6 @@
 """How the learning rate moves over a run.
 
-A schedule is a function of progress t in [0, 1) that gives a factor for the rate.
+A schedule is a function of progress t in [0, 1] that gives a factor for the rate.
 """
 
 from __future__ import annotations

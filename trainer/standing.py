@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ class Standing:
     """The latest epoch of network `number` (from 1) of `count`.
 
     `rows_per_s` counts the training rows of all networks; `left` is in seconds, by the
-    epochs that are still planned.
+    epochs that are still planned or by the time limit.
     """
 
     history: History
@@ -34,11 +35,13 @@ Watcher: TypeAlias = Callable[[Standing], None]
 class Course:
     """The epochs of all networks of a run, told to a watcher as they come."""
 
-    def __init__(self, count: int, watch: Watcher) -> None:
+    def __init__(self, count: int, watch: Watcher, limit: float = math.inf) -> None:
         self.count = count
         self.watch = watch
+        self.limit = limit
         self.started = time.perf_counter()
         self._done = [0.0] * count  # of each network, the share of its epochs
+        self._taken = 0.0  # of that, what was not done before an interruption
         self._rows = 0
         self._lock = Lock()
 
@@ -46,10 +49,11 @@ class Course:
         """Take the latest epoch of a network, counted from 0."""
         with self._lock:
             self._done[number] = history.epochs / history.planned
+            self._taken += 1.0 / history.planned
             self._rows += history.rows
             seconds = max(time.perf_counter() - self.started, 1e-9)
-            done = sum(self._done) / self.count
-            left = seconds * (1.0 - done) / done
+            ahead = self.count - sum(self._done)
+            left = min(seconds * ahead / self._taken, max(self.limit - seconds, 0.0))
             rate = self._rows / seconds
             self.watch(Standing(history, number + 1, self.count, seconds, rate, left))
 

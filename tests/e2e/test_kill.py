@@ -79,11 +79,11 @@ def at_a_moment(seconds: float) -> Callable[[subprocess.Popen[str]], None]:
 
 
 def while_publishing(store: Store, seconds: float) -> Callable[..., None]:
-    """Kill some seconds after a change in the store, which only publishing makes."""
+    """Kill some seconds after a change in the store that only publishing makes."""
     home = store.root / "m"
 
     def entries() -> set[str]:
-        return set(os.listdir(home))
+        return {e for e in os.listdir(home) if not e.startswith(".checkpoint-")}
 
     def wait(process: subprocess.Popen[str]) -> None:
         before = entries()

@@ -139,6 +139,33 @@ def test_divergence_in_its_own_process_is_one_sentence(
     assert not (tmp_path / "store").exists()
 
 
+def test_resume_with_nothing_to_go_on_from_begins_anew(
+    command: Command, data: Path, store: Store
+) -> None:
+    arguments = ("fit", data, "--target", "churn", "--model", "m", "--json", *FAST)
+    first = json.loads(command(*arguments).stdout)
+    result = command(*arguments, "--resume")
+    assert "no run on this data with these settings was interrupted" in result.stderr
+    assert json.loads(result.stdout)["sha256"] == first["sha256"]
+
+
+def test_a_time_limit_ends_training(command: Command, data: Path, store: Store) -> None:
+    arguments = ("fit", data, "--target", "churn", "--model", "m")
+    result = command(*arguments, "--epochs", "100000", "--time-limit", "1")
+    assert "the time limit ended training in epoch " in result.stderr
+    assert store.versions("m") == [1]
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "0.5", "nan", "soon"])
+def test_a_time_limit_is_some_seconds(
+    limit: str, command: Command, data: Path, store: Store
+) -> None:
+    arguments = ("fit", data, "--target", "churn", "--model", "m")
+    result = command(*arguments, "--time-limit", limit, code=2)
+    assert "'--time-limit'" in result.stderr
+    assert not store.root.exists()
+
+
 def test_a_worse_candidate_exits_with_3_and_is_kept(
     command: Command, data: Path, store: Store
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +23,11 @@ from models.model import Model
 from models.output import Classification
 from models.reference import Histogram, Shares
 from models.store import CANDIDATE, PRODUCTION, Store
-from trainer import job
+from trainer import checkpoint, job, learning
 from trainer.data import Dataset, read, take
 from trainer.data.splits import Split, places, windows
 from trainer.recipes import TOO_FEW_FOR_REALMLP
+from trainer.standing import Standing
 
 Fit = Callable[..., job.Result]
 #: One plain network, for what is promised of every run.
@@ -353,7 +356,7 @@ def test_damaged_production_stands_in_nobodys_way(
 # Nothing half done.
 
 
-@pytest.mark.parametrize("at", ["prepare", "learn", "manifest", "dump", "load"])
+@pytest.mark.parametrize("at", ["prepare", "learn_all", "manifest", "dump", "load"])
 @pytest.mark.parametrize("settings", [FAST, FIVE])
 def test_nothing_is_published_on_an_error(
     at: str,
@@ -372,7 +375,8 @@ def test_nothing_is_published_on_an_error(
     monkeypatch.setattr(job, at, fail)
     with pytest.raises(RuntimeError, match="stop here"):
         fit(store, data, target="churn", settings=settings)
-    assert files(store.root) == before
+    # A run that took long enough can go on from where it failed.
+    assert [f for f in files(store.root) if "/.checkpoint-" not in f] == before
     assert labels(store) == {PRODUCTION: 1}
 
 
@@ -431,7 +435,7 @@ def test_the_watcher_is_called_after_every_epoch(
     request = job.Request(
         str(data), "churn", "m", None, None, configured(*FAST), "auto"
     )
-    job.fit(request, store, said.append, lambda history: seen.append(history.epochs))
+    job.fit(request, store, said.append, lambda now: seen.append(now.history.epochs))
     assert seen == [1, 2, 3, 4, 5, 6]
     assert said[-1] == "published m version 1"
 
@@ -631,7 +635,9 @@ def test_the_bytes_do_not_depend_on_the_cores_of_the_machine(
 ) -> None:
     prints = set()
     for cores in (1, 3, 64):
-        monkeypatch.setattr(job.os, "sched_getaffinity", lambda _, n=cores: range(n))
+        monkeypatch.setattr(
+            learning.os, "sched_getaffinity", lambda _, n=cores: range(n)
+        )
         prints.add(fit(store, data, target="churn", settings=FIVE).sha256)
     assert len(prints) == 1
 
@@ -652,32 +658,303 @@ def test_a_network_does_not_depend_on_how_many_there_are(
 def test_the_watcher_is_told_which_network(
     store: Store, data: Path, configured: Callable[..., Any]
 ) -> None:
-    seen: list[tuple[str, int]] = []
+    seen: list[tuple[int, int, int]] = []
     config = configured(*FIVE)
     request = job.Request(str(data), "churn", "m", None, None, config, "auto")
     job.fit(
         request,
         store,
         lambda sentence: None,
-        lambda history: seen.append((history.member, history.epochs)),
+        lambda now: seen.append((now.number, now.count, now.history.epochs)),
     )
     for number in range(1, 6):
-        name = f"{number} of 5"
-        assert [epochs for member, epochs in seen if member == name] == [*range(1, 7)]
+        told = [entry for entry in seen if entry[0] == number]
+        assert told == [(number, 5, epochs) for epochs in range(1, 7)]
     assert len(seen) == 30
 
 
 def test_one_network_that_diverges_fails_the_run(
     fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learn = job.learn
+    make_run = learning.make_run
 
     def third_fails(prepared: Any, spec: Any, number: int, *more: Any) -> Any:
         if number == 2:
             raise TrainingDiverged("the third is no longer a number")
-        return learn(prepared, spec, number, *more)
+        return make_run(prepared, spec, number, *more)
 
-    monkeypatch.setattr(job, "learn", third_fails)
+    monkeypatch.setattr(learning, "make_run", third_fails)
     with pytest.raises(TrainingDiverged, match="the third"):
         fit(store, data, target="churn", settings=FIVE)
     assert not store.root.exists()
+
+
+# Interrupted and gone on with.
+
+
+class Stopped(BaseException):
+    """What ends a run from outside."""
+
+
+def stop_at(number: int, epochs: int) -> Callable[[Standing], None]:
+    """Return a watcher that ends the run at an epoch of a network."""
+
+    def watch(now: Standing) -> None:
+        if (now.number, now.history.epochs) == (number, epochs):
+            raise Stopped
+
+    return watch
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write every epoch down, however short it was."""
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", -1.0)
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", 1e9)
+
+
+def interrupted(fit: Fit, store: Store, data: Path, **given: Any) -> None:
+    """Leave a run behind that was ended in its fourth epoch."""
+    number = 2 if given["settings"] is FIVE else 1
+    with pytest.raises(Stopped):
+        fit(store, data, target="churn", watch=stop_at(number, 4), **given)
+
+
+def checkpoints_in(store: Store) -> list[Path]:
+    return sorted(store.root.glob("*/.checkpoint-*/*.npz"))
+
+
+GOING_ON = "going on where the last run was interrupted"
+ANEW = "no run on this data with these settings was interrupted: a new one begins"
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("settings", [FAST, FIVE])
+def test_an_interrupted_run_is_gone_on_with_to_the_same_bytes(
+    settings: tuple[str, ...], fit: Fit, store: Store, data: Path, tmp_path: Path
+) -> None:
+    whole = fit(Store(tmp_path / "other"), data, target="churn", settings=settings)
+    interrupted(fit, store, data, settings=settings)
+    assert checkpoints_in(store) and store.versions("m") == []
+    said: list[str] = []
+    seen: list[tuple[int, int]] = []
+    again = fit(
+        *(store, data),
+        target="churn",
+        settings=settings,
+        resume=True,
+        say=said.append,
+        watch=lambda now: seen.append((now.number, now.history.epochs)),
+    )
+    assert again.sha256 == whole.sha256
+    assert again.timing["epochs"] == whole.timing["epochs"]
+    assert GOING_ON in said and ANEW not in said
+    number = 2 if settings is FIVE else 1
+    assert min(epochs for n, epochs in seen if n == number) == 4
+    assert files(store.root) == ["m/1/model.npz", "m/1/run.json", "m/labels.json"]
+    assert not list(store.root.glob("m/.*"))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_without_resume_it_begins_anew(fit: Fit, store: Store, data: Path) -> None:
+    interrupted(fit, store, data, settings=FAST)
+    seen: list[int] = []
+    watch: Any = lambda now: seen.append(now.history.epochs)  # noqa: E731
+    first = fit(store, data, target="churn", settings=FAST, watch=watch)
+    assert seen == [1, 2, 3, 4, 5, 6]
+    again = fit(store, data, target="churn", settings=FAST)
+    assert first.sha256 == again.sha256
+    assert not list(store.root.glob("m/.*"))
+
+
+def test_resume_with_nothing_to_go_on_from_says_so(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    said: list[str] = []
+    arguments = {"target": "churn", "settings": FAST, "say": said.append}
+    assert fit(store, data, resume=True, **arguments).version == 1
+    assert said.count(ANEW) == 1 and GOING_ON not in said
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 43},
+        {"settings": (*FAST, "train.weight_decay=0.02")},
+        {"settings": (*FAST, "train.averaging=2")},
+        {"settings": (*FAST, "network.hidden=[7]")},
+        {"target": "member"},
+        {"data": "changed"},
+        {"validation": "given"},
+        {"model": "another"},
+    ],
+)
+def test_another_run_does_not_go_on_from_it(
+    change: dict[str, Any], fit: Fit, store: Store, data: Path, tmp_path: Path
+) -> None:
+    interrupted(fit, store, data, settings=FAST)
+    left = checkpoints_in(store)
+    place = poisoned(data, [0]) if change.pop("data", None) else data
+    if change.get("validation"):
+        change = {"validation": str(data)}
+    arguments = {"target": "churn", "settings": FAST, **change}
+    said: list[str] = []
+    found = fit(store, place, resume=True, say=said.append, **arguments)
+    assert ANEW in said and GOING_ON not in said
+    alone = fit(Store(tmp_path / "other"), place, **arguments)
+    assert found.sha256 == alone.sha256
+    assert checkpoints_in(store) == left  # the other may still be gone on with
+
+
+@pytest.mark.usefixtures("at_once")
+def test_other_validation_rows_make_another_run(
+    fit: Fit, store: Store, data: Path, table: Callable[..., Any]
+) -> None:
+    given = {"settings": FAST, "validation": str(data)}
+    interrupted(fit, store, data, **given)
+    valid = poisoned(data, [3])
+    said: list[str] = []
+    more = {"target": "churn", "resume": True, "say": said.append}
+    fit(store, data, **{**given, "validation": str(valid)}, **more)
+    assert ANEW in said
+    said.clear()
+    fit(store, data, **given, **more)
+    assert GOING_ON in said
+
+
+@pytest.mark.usefixtures("at_once")
+def test_threads_and_promotion_do_not_make_another_run(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    interrupted(fit, store, data, settings=FIVE)
+    said: list[str] = []
+    more = {"settings": (*FIVE, "runtime.threads=1"), "promote": "never"}
+    fit(store, data, target="churn", resume=True, say=said.append, **more)
+    assert GOING_ON in said
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("at", ["manifest", "dump", "load"])
+def test_what_failed_after_training_is_gone_on_with_without_it(
+    at: str, fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("stop here")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError):  # noqa: PT012
+        patched.setattr(job, at, fail)
+        fit(store, data, target="churn", settings=FIVE)
+    seen: list[Any] = []
+    arguments = {"target": "churn", "settings": FIVE}
+    again = fit(store, data, resume=True, watch=seen.append, **arguments)
+    assert seen == []
+    assert fit(store, data, **arguments).sha256 == again.sha256
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_full_disk_while_publishing_loses_nothing(
+    fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):  # noqa: PT012
+        patched.setattr(Store, "publish", full)
+        fit(store, data, target="churn", settings=FAST)
+    arguments = {"target": "churn", "settings": FAST}
+    again = fit(store, data, resume=True, **arguments)
+    assert fit(store, data, **arguments).sha256 == again.sha256
+
+
+@pytest.mark.usefixtures("at_once")
+def test_damaged_checkpoints_are_said_and_begun_anew(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    interrupted(fit, store, data, settings=FIVE)
+    damaged = checkpoints_in(store)
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-100])
+    said: list[str] = []
+    arguments = {"target": "churn", "settings": FIVE}
+    again = fit(store, data, resume=True, say=said.append, **arguments)
+    for path in damaged:
+        sentence = f"{path} cannot be read: network {path.stem} starts anew"
+        assert said.count(sentence) == 1
+    assert fit(store, data, **arguments).sha256 == again.sha256
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_run_that_diverges_leaves_nothing_to_go_on_from(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    def break_it(now: Standing) -> None:
+        if now.history.epochs == 4:
+            assert checkpoints_in(store)
+            raise TrainingDiverged("as if")
+
+    with pytest.raises(TrainingDiverged):
+        fit(store, data, target="churn", settings=FAST, watch=break_it)
+    assert not store.root.exists()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_where_no_checkpoint_can_be_written_the_run_goes_on(
+    fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = fit(store, data, target="churn", settings=FIVE).sha256
+
+    def full(*arguments: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint.np, "savez", full)
+    said: list[str] = []
+    result = fit(store, data, target="churn", settings=FIVE, say=said.append)
+    assert result.sha256 == expected
+    told = [sentence for sentence in said if "checkpoint" in sentence]
+    assert len(told) == 1 and "No space left on device" in told[0]
+
+
+# A limit in time.
+
+
+def test_a_run_out_of_time_is_published_and_says_so(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    said: list[str] = []
+    result = fit(
+        *(store, data),
+        target="churn",
+        settings=(*LONE, "train.epochs=100000", "train.patience=100000"),
+        time_limit=1.0,
+        say=said.append,
+    )
+    epochs = result.timing["epochs"]
+    assert 0 < epochs < 100_000
+    sentence = f"the time limit ended training in epoch {epochs:.0f} of 100000"
+    assert said.count(sentence) == 1
+    manifest = store.load("m", 1).manifest
+    assert manifest.recipe.reasons[-1] == sentence
+    (history,) = manifest.history
+    assert len(history["loss"]) == epochs
+    # The rate has gone all the way down.
+    assert history["learning_rate"][-1] < 0.1 * max(history["learning_rate"])
+
+
+def test_time_that_is_up_before_training_is_one_step_a_network(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    result = fit(store, data, target="churn", settings=FIVE, time_limit=1e-9)
+    assert result.timing["epochs"] == 5
+    reasons = store.load("m", 1).manifest.recipe.reasons
+    assert reasons[-1].endswith("ended training in epoch 1, 1, 1, 1, 1 of 6")
+
+
+def test_a_limit_that_is_far_changes_no_byte(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    found = {
+        fit(store, data, target="churn", settings=FIVE, **more).sha256
+        for more in ({}, {"time_limit": 1e6})
+    }
+    assert len(found) == 1

@@ -16,8 +16,9 @@ from models.network import Network
 from models.table import Layout
 from trainer import groups, loop
 from trainer.config import TrainConfig
-from trainer.loop import History, Rows, make_optimizer, train
+from trainer.loop import History, Rows, Run, Watcher, make_optimizer, train
 from trainer.losses import (
+    Loss,
     binary_cross_entropy,
     mean_squared_error,
     softmax_cross_entropy,
@@ -52,6 +53,19 @@ def numbers(n: int = 10, seed: int = 0) -> Rows:
     X = rng.normal(size=(n, 3)).astype(np.float32)
     T = (X @ [1.0, -2.0, 0.5] + rng.normal(0, 0.3, n)).astype(np.float32)
     return Rows(X, T)
+
+
+def run(
+    network: Network,
+    loss: Loss,
+    rows: Rows,
+    validation: Rows | None,
+    config: TrainConfig,
+    rng: np.random.Generator,
+    watch: Watcher = lambda history: None,
+) -> History:
+    """Fit a network by a run of its own."""
+    return train(Run(network, loss, rows, validation, config, rng), watch)
 
 
 class Recorder:
@@ -89,7 +103,7 @@ def test_xor_takes_the_steps_of_the_textbook() -> None:
     W2 = network.parameters[12:16].reshape(4, 1).copy()
     b1, b2 = np.zeros(4), np.zeros(1)
     seen = Snapshots(network)
-    history = train(
+    history = run(
         network,
         binary_cross_entropy,
         Rows(X, y),
@@ -118,7 +132,7 @@ def test_every_epoch_takes_every_row_once_in_a_new_order() -> None:
     rows = numbers(10)
     network = make(mlp([3, 1]))
     seen = Recorder(network)
-    train(network, seen, rows, None, plain(), np.random.default_rng(3))
+    run(network, seen, rows, None, plain(), np.random.default_rng(3))
     assert [len(T) for T in seen.targets] == [4, 4, 2] * 3
     epochs = [np.concatenate(seen.targets[i : i + 3]) for i in (0, 3, 6)]
     for epoch in epochs:
@@ -131,7 +145,7 @@ def test_inputs_stay_with_their_targets() -> None:
     by_target = dict(zip(rows.T.tolist(), rows.X.tolist(), strict=True))
     network = make(mlp([3, 1]))
     seen = Recorder(network)
-    train(network, seen, rows, None, plain(), np.random.default_rng(3))
+    run(network, seen, rows, None, plain(), np.random.default_rng(3))
     for X, T in zip(seen.inputs, seen.targets, strict=True):
         assert X.tolist() == [by_target[t] for t in T.tolist()]
 
@@ -140,14 +154,14 @@ def test_a_batch_is_never_larger_than_the_rows() -> None:
     rows = numbers(10)
     network = make(mlp([3, 1]))
     seen = Recorder(network)
-    train(network, seen, rows, None, plain(batch_size=64), np.random.default_rng(3))
+    run(network, seen, rows, None, plain(batch_size=64), np.random.default_rng(3))
     assert [len(T) for T in seen.targets] == [10, 10, 10]
 
 
 def fitted(seed: int, spec: Any = None, start: int = 1, **changes: Any) -> Any:
     network = make(spec or mlp([3, 8, 1], dropout=0.3), seed=start)
     rng = np.random.default_rng(seed)
-    train(network, mean_squared_error, numbers(), None, plain(**changes), rng)
+    run(network, mean_squared_error, numbers(), None, plain(**changes), rng)
     return network.parameters
 
 
@@ -162,7 +176,7 @@ def test_another_seed_gives_other_parameters() -> None:
 def test_history_has_one_entry_an_epoch() -> None:
     network = make(mlp([3, 1]))
     rng = np.random.default_rng(1)
-    history = train(network, mean_squared_error, numbers(), numbers(5, 9), PLAIN, rng)
+    history = run(network, mean_squared_error, numbers(), numbers(5, 9), PLAIN, rng)
     assert history.epochs == 3
     assert {len(curve) for curve in history.curves().values()} == {3}
     assert set(history.curves()) == {"loss", "learning_rate", "validation_loss"}
@@ -178,7 +192,7 @@ def test_epoch_loss_is_the_mean_over_rows_not_over_batches() -> None:
         return value, dZ
 
     config = plain(epochs=1)
-    history = train(network, loss, numbers(), None, config, np.random.default_rng(1))
+    history = run(network, loss, numbers(), None, config, np.random.default_rng(1))
     values, sizes = zip(*seen, strict=True)
     assert history.loss == [pytest.approx(np.average(values, weights=sizes))]
 
@@ -188,7 +202,7 @@ def test_learning_rate_follows_the_schedule_step_by_step(schedule: Any) -> None:
     network = make(mlp([3, 1]))
     config = plain(schedule=schedule, warm_up=0.3, epochs=4)
     rng = np.random.default_rng(1)
-    history = train(network, mean_squared_error, numbers(), None, config, rng)
+    history = run(network, mean_squared_error, numbers(), None, config, rng)
     factor = warm_up(SCHEDULES[schedule], 0.3)
     # Three steps an epoch, twelve in all; an epoch shows the rate of its last step.
     expected = [0.1 * factor(step / 12) for step in (2, 5, 8, 11)]
@@ -200,7 +214,7 @@ def test_without_validation_the_last_weights_stand() -> None:
     seen = Snapshots(network)
     config = plain(epochs=30, patience=1)
     rng = np.random.default_rng(1)
-    history = train(network, mean_squared_error, numbers(), None, config, rng, seen)
+    history = run(network, mean_squared_error, numbers(), None, config, rng, seen)
     assert history.epochs == history.best_epoch == 30
     assert "validation_loss" not in history.curves()
     np.testing.assert_array_equal(network.parameters, seen.parameters[-1])
@@ -216,7 +230,7 @@ def test_early_stopping_restores_the_best_epoch(batch_norm: bool) -> None:
     network = make(mlp([3, 8, 1], batch_norm=batch_norm))
     seen = Snapshots(network)
     config = plain(epochs=200, patience=4, batch_size=8, learning_rate=0.01)
-    history = train(network, mean_squared_error, rows, held_out, config, rng, seen)
+    history = run(network, mean_squared_error, rows, held_out, config, rng, seen)
     curve = history.validation_loss
     best = int(np.argmin(curve))
     assert history.best_epoch == best + 1
@@ -236,7 +250,7 @@ def test_without_patience_every_epoch_runs_and_the_best_is_kept() -> None:
     seen = Snapshots(network)
     config = plain(epochs=12)
     rng = np.random.default_rng(1)
-    history = train(network, mean_squared_error, rows, held_out, config, rng, seen)
+    history = run(network, mean_squared_error, rows, held_out, config, rng, seen)
     assert history.epochs == 12
     best = int(np.argmin(history.validation_loss))
     assert best < 11
@@ -249,7 +263,7 @@ def test_the_first_of_equal_epochs_is_kept() -> None:
     held_out = numbers(5, 9)
     config = plain(learning_rate=1e-30, patience=2, epochs=9)
     rng = np.random.default_rng(1)
-    history = train(network, mean_squared_error, numbers(), held_out, config, rng, seen)
+    history = run(network, mean_squared_error, numbers(), held_out, config, rng, seen)
     assert (history.best_epoch, history.epochs) == (1, 3)
 
 
@@ -261,7 +275,7 @@ def test_row_weights_train_as_repeated_rows_do() -> None:
     for some in (Rows(*rows[:2], times.astype(np.float32)), repeated):
         network = make(mlp([3, 4, 1], "tanh"))
         config = plain(batch_size=100, epochs=20)
-        train(network, mean_squared_error, some, None, config, np.random.default_rng(1))
+        run(network, mean_squared_error, some, None, config, np.random.default_rng(1))
         found.append(network.parameters)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-6)
 
@@ -270,7 +284,7 @@ def test_validation_weights_count() -> None:
     rows, held_out = numbers(), numbers(5, 9)
     weights = np.array([1, 2, 3, 4, 5], np.float32)
     network = make(mlp([3, 1]))
-    history = train(
+    history = run(
         network,
         mean_squared_error,
         rows,
@@ -289,7 +303,7 @@ def test_clip_norm_bounds_a_step() -> None:
     rows = numbers(4)
     far = Rows(rows.X, rows.T + 1e3)
     config = plain(clip_norm=1.0, epochs=1)
-    train(network, mean_squared_error, far, None, config, np.random.default_rng(1))
+    run(network, mean_squared_error, far, None, config, np.random.default_rng(1))
     moved = np.linalg.norm(network.parameters - before)
     assert moved == pytest.approx(0.1, rel=1e-4)
 
@@ -330,7 +344,7 @@ def test_a_rate_too_high_is_told_as_divergence(loss: Any, held_out: Any) -> None
     config = plain(learning_rate=1e6, epochs=100)
     rng = np.random.default_rng(1)
     with pytest.raises(TrainingDiverged, match=r"step \d+.*learning_rate"):
-        train(network, loss, rows, held_out, config, rng)
+        run(network, loss, rows, held_out, config, rng)
 
 
 def test_divergence_names_the_step_and_the_layer() -> None:
@@ -344,7 +358,7 @@ def test_divergence_names_the_step_and_the_layer() -> None:
     config, rng = plain(epochs=9), np.random.default_rng(1)
     # Three steps an epoch: the seventh is the first to see it.
     with pytest.raises(TrainingDiverged, match=r"step 7: .* layer 3 \(linear\)"):
-        train(network, mean_squared_error, numbers(), None, config, rng, break_it)
+        run(network, mean_squared_error, numbers(), None, config, rng, break_it)
 
 
 @pytest.mark.parametrize("held_out", [None, numbers(5, 9)])
@@ -358,7 +372,7 @@ def test_divergence_in_the_very_last_step_is_told(held_out: Any) -> None:
         return 1.0, np.ones_like(Z)
 
     with pytest.raises(TrainingDiverged, match="step 1"):
-        train(network, loss, rows, held_out, config, np.random.default_rng(1))
+        run(network, loss, rows, held_out, config, np.random.default_rng(1))
 
 
 # Regularization has a course of its own.
@@ -383,7 +397,7 @@ def test_dropout_and_decay_follow_the_schedule_step_by_step(
 
     monkeypatch.setattr(loop, "make_optimizer", made)
     config = plain(regularization=name, weight_decay=0.02, epochs=4)
-    train(network, loss, numbers(), None, config, np.random.default_rng(1))
+    run(network, loss, numbers(), None, config, np.random.default_rng(1))
     # Three steps an epoch, twelve in all.
     strengths = [SCHEDULES[name](step / 12) for step in range(12)]
     expected = [(0.02 * s, 0.4 * s, 0.4 * s) for s in strengths]
@@ -400,7 +414,7 @@ def test_warm_up_is_for_the_rate_and_not_for_regularization() -> None:
         return mean_squared_error(Z, T, weights)
 
     config = plain(warm_up=0.9, epochs=4)
-    train(network, loss, numbers(), None, config, np.random.default_rng(1))
+    run(network, loss, numbers(), None, config, np.random.default_rng(1))
     assert rates == [0.4] * 12
 
 
@@ -408,9 +422,7 @@ def test_what_is_published_keeps_the_dropout_it_was_given() -> None:
     spec = mlp([3, 8, 1], dropout=0.4)
     network = make(spec)
     config = plain(regularization="flat_cosine", epochs=4)
-    train(
-        network, mean_squared_error, numbers(), None, config, np.random.default_rng(1)
-    )
+    run(network, mean_squared_error, numbers(), None, config, np.random.default_rng(1))
     assert network.spec == spec == mlp([3, 8, 1], dropout=0.4)
 
 
@@ -426,7 +438,7 @@ def test_one_step_of_realmlp_is_rate_times_factor_times_gradient() -> None:
     network = make(realmlp(Layout(2, 1, ()), [4], 1, "mish"))
     before = network.parameters.copy()
     rows = numbers(4)
-    train(
+    run(
         *(network, mean_squared_error, rows, None),
         *(plain(epochs=1), np.random.default_rng(1)),
     )
@@ -436,3 +448,234 @@ def test_one_step_of_realmlp_is_rate_times_factor_times_gradient() -> None:
         network.parameters, before - 0.1 * rates * network.gradients, rtol=1e-5
     )
     assert (network.parameters != before).mean() > 0.9
+
+
+# Averaged weights.
+
+
+class Steps:
+    """A loss that keeps the network's numbers after each step of four rows."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.before: list[NDArray[Any]] = []
+        self.state: list[NDArray[Any]] = []
+
+    def __call__(self, Z: Any, T: Any, weights: Any) -> tuple[float, Any]:
+        if len(T) == 4:  # and not those that validate
+            # The forward pass has moved the state, the step is still to come.
+            self.before.append(self.network.parameters.copy())
+            self.state.append(self.network.state.copy())
+        return mean_squared_error(Z, T, weights)
+
+
+def mean_of_latest(steps: list[NDArray[Any]], horizon: float) -> NDArray[Any]:
+    """Return the plain mean until there are `horizon`, then the exponential one."""
+    first = max(1, int(horizon))
+    mean = np.mean(steps[:first], axis=0, dtype=np.float64)
+    for weights in steps[first:]:
+        mean = mean * (1 - 1 / horizon) + weights / horizon
+    return mean
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("averaging", [0.1, 2.0, 100.0])
+def test_the_mean_of_the_latest_steps_is_judged_and_kept(
+    averaging: float, batch_norm: bool
+) -> None:
+    rows, held_out = numbers(12), numbers(5, 9)
+    network = make(mlp([3, 8, 1], batch_norm=batch_norm))
+    steps, epochs = Steps(network), Snapshots(network)
+    config = plain(averaging=averaging, epochs=8, learning_rate=0.3)
+    rng = np.random.default_rng(1)
+    history = run(network, steps, rows, held_out, config, rng, epochs)
+    after = [*steps.before[1:], epochs.parameters[-1]]
+    horizon = max(1.0, 3 * averaging)  # three steps an epoch
+    judged = make(mlp([3, 8, 1], batch_norm=batch_norm))
+    losses, kept = [], []
+    for taken in range(3, 25, 3):
+        judged.parameters[...] = mean_of_latest(after[:taken], horizon)
+        judged.state[...] = mean_of_latest(steps.state[:taken], horizon)
+        Z = judged.predict(held_out.X)
+        losses.append(mean_squared_error(Z, held_out.T, None)[0])
+        kept.append((judged.parameters.copy(), judged.state.copy()))
+    assert history.validation_loss == pytest.approx(losses, rel=1e-4)
+    assert history.best_epoch == int(np.argmin(losses)) + 1
+    parameters, state = kept[history.best_epoch - 1]
+    np.testing.assert_allclose(network.parameters, parameters, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(network.state, state, rtol=1e-4, atol=1e-6)
+
+
+def test_without_validation_the_mean_of_the_latest_steps_stands() -> None:
+    network = make(mlp([3, 8, 1], batch_norm=True))
+    steps, epochs = Steps(network), Snapshots(network)
+    config = plain(averaging=2.0, epochs=8)
+    run(network, steps, numbers(12), None, config, np.random.default_rng(1), epochs)
+    after = [*steps.before[1:], epochs.parameters[-1]]
+    for found, taken in ((network.parameters, after), (network.state, steps.state)):
+        expected = mean_of_latest(taken, 6.0)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert (network.parameters != epochs.parameters[-1]).any()
+
+
+@pytest.mark.parametrize("held_out", [None, numbers(5, 9)])
+def test_the_mean_leaves_the_descent_alone(held_out: Any) -> None:
+    seen = []
+    for averaging in (0.0, 2.0):
+        network = make(mlp([3, 8, 1], batch_norm=True))
+        epochs = Snapshots(network)
+        config, rng = plain(averaging=averaging), np.random.default_rng(1)
+        run(network, mean_squared_error, numbers(), held_out, config, rng, epochs)
+        seen.append([*epochs.parameters, *epochs.state])
+    np.testing.assert_equal(*seen)
+
+
+# A limit in time.
+
+
+class Clock:
+    """Seconds that pass only when a test says so; a loss that takes one a step."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(loop.time, "perf_counter", lambda: self.now)
+
+    def __call__(self, Z: Any, T: Any, weights: Any) -> tuple[float, Any]:
+        self.now += 1.0
+        return mean_squared_error(Z, T, weights)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def limited(clock: Any, limit: float, held_out: Any = None, **changes: Any) -> Run:
+    """Return a run of three steps, of a second each, an epoch."""
+    network, rng = make(mlp([3, 8, 1], dropout=0.4)), np.random.default_rng(1)
+    config = plain(schedule="cosine", regularization="cosine", **changes)
+    return Run(network, clock, numbers(), held_out, config, rng, limit)
+
+
+def strengths(descent: Run) -> list[tuple[float, float]]:
+    """Train; return the factor of rate and of dropout in each step."""
+    (layer, share), found = descent.dropouts[0], []
+    step = descent.optimizer.step
+
+    def record(parameters: Any, gradients: Any, rate: float) -> None:
+        found.append((rate / descent.learning_rate, layer.rate / share))
+        step(parameters, gradients, rate)
+
+    descent.optimizer.step = record  # type: ignore[method-assign]
+    train(descent)
+    return found
+
+
+@pytest.mark.parametrize("limit", [6.0, 7.0, 8.0])
+def test_a_limit_runs_through_the_schedule_by_then(clock: Clock, limit: float) -> None:
+    descent = limited(clock, limit, epochs=1000)
+    found = strengths(descent)
+    # Step t begins t seconds after the start.
+    expected = [SCHEDULES["cosine"](t / limit) for t in range(int(limit))]
+    np.testing.assert_allclose(found, np.transpose([expected, expected]), atol=1e-12)
+    history = descent.history
+    assert history.out_of_time
+    assert history.epochs == -(-limit // 3) < history.planned == 1000
+    assert history.seconds == limit
+
+
+def test_a_partial_epochs_loss_is_that_of_the_rows_taken(clock: Clock) -> None:
+    descent = limited(clock, 2.0, epochs=9)
+    values = []
+
+    def loss(Z: Any, T: Any, weights: Any) -> tuple[float, Any]:
+        value, dZ = clock(Z, T, weights)
+        values.append(value)
+        return value, dZ
+
+    descent.loss = loss
+    assert train(descent).loss == [pytest.approx(np.mean(values))]
+    assert len(values) == 2
+
+
+def test_out_of_time_is_no_epoch_left_out(clock: Clock) -> None:
+    # Twelve steps, which take twelve seconds.
+    for limit, cut in ((11.0, True), (11.5, False), (12.0, False), (1e9, False)):
+        history = train(limited(clock, limit, epochs=4))
+        assert (history.epochs, history.out_of_time) == (4, cut)
+
+
+def test_a_limit_that_is_no_nearer_than_the_last_step_changes_nothing(
+    clock: Clock,
+) -> None:
+    found = [limited(clock, limit, epochs=4) for limit in (12.0, 1e9, np.inf)]
+    for descent in found:
+        train(descent)
+    for descent in found[1:]:
+        np.testing.assert_array_equal(
+            descent.network.parameters, found[0].network.parameters
+        )
+
+
+@pytest.mark.parametrize("limit", [-3.0, 0.0, 0.5])
+def test_at_least_one_step_is_taken(clock: Clock, limit: float) -> None:
+    descent = limited(clock, limit, numbers(5, 9), epochs=9)
+    history = train(descent)
+    assert descent.optimizer.steps == 1
+    assert (history.epochs, history.best_epoch) == (1, 1)
+    assert history.out_of_time
+
+
+def test_a_limit_restores_the_best_epoch(clock: Clock) -> None:
+    rows = numbers(10)
+    descent = limited(clock, 30.0, Rows(rows.X, -rows.T), epochs=1000)
+    seen = Snapshots(descent.network)
+    history = train(descent, seen)
+    assert history.out_of_time
+    best = int(np.argmin(history.validation_loss))
+    assert best < history.epochs - 1
+    np.testing.assert_array_equal(descent.network.parameters, seen.parameters[best])
+
+
+def test_each_epoch_is_told_once(clock: Clock) -> None:
+    seen: list[int] = []
+    train(limited(clock, 6.0, epochs=9), lambda history: seen.append(history.epochs))
+    assert seen == [1, 2]
+
+
+# Kept after each epoch.
+
+
+def test_the_run_is_given_to_be_kept_after_each_epoch() -> None:
+    network = make(mlp([3, 4, 1]))
+    rng = np.random.default_rng(1)
+    descent = Run(network, mean_squared_error, numbers(), None, PLAIN, rng)
+    seen: list[tuple[int, bool]] = []
+
+    def keep(given: Run) -> None:
+        assert given is descent
+        seen.append((given.history.epochs, given.over))
+
+    train(descent, keep=keep)
+    assert seen == [(1, False), (2, False), (3, True)]
+
+
+def test_a_validation_loss_that_never_is_a_number_is_told() -> None:
+    rows = numbers()
+    far = Rows(rows.X, np.full(10, 1e30, np.float32))
+    network = make(mlp([3, 4, 1]))
+    with pytest.raises(TrainingDiverged, match=r"step 9: .* too large for the loss"):
+        run(network, mean_squared_error, rows, far, PLAIN, np.random.default_rng(1))
+
+
+def test_a_validation_loss_that_becomes_a_number_is_enough() -> None:
+    rows, held_out = numbers(), numbers(5, 9)
+    far = [True, False, True]
+
+    def loss(Z: Any, T: Any, weights: Any) -> tuple[float, Any]:
+        value, dZ = mean_squared_error(Z, T, weights)
+        return (np.inf if len(T) == 5 and far.pop(0) else value), dZ
+
+    network = make(mlp([3, 4, 1]))
+    history = run(network, loss, rows, held_out, PLAIN, np.random.default_rng(1))
+    assert (history.epochs, history.best_epoch) == (3, 2)

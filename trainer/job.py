@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from models.architectures import mlp, realmlp
@@ -22,6 +21,7 @@ from models.artefact import (
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
     Artefact,
+    Finding,
     Fingerprint,
     Golden,
     Manifest,
@@ -36,19 +36,20 @@ from models.errors import (
     ModelNotFound,
     VersionNotFound,
 )
-from models.model import Model, Raw
+from models.model import Model
 from models.network import Network, NetworkSpec, sizes
 from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
-from trainer import evaluate, gate, targets
+from trainer import evaluate, gate
 from trainer.config import Config
-from trainer.data import join, read
+from trainer.data import read
+from trainer.diagnose import diagnose
 from trainer.groups import is_realmlp
 from trainer.initialization import initialize_from_data
 from trainer.loop import History, Watcher, train
-from trainer.preparation import Part, Prepared, Say, layout_of, prepare
+from trainer.preparation import Prepared, Say, joined, layout_of, prepare
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3
@@ -99,10 +100,11 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         np.random.default_rng(splitting),
         say,
     )
+    findings = diagnose(prepared, say)
     spec = network_spec(prepared)
     members, train_s = learn_all(prepared, spec, streams, watch)
     networks = [member.network for member in members]
-    encoded = dump(manifest(prepared, members), networks)
+    encoded = dump(manifest(prepared, members, findings), networks)
     # Prove it as a reader will: what is published is what was measured.
     candidate = load(encoded)
     parts, where = prepared.measured
@@ -110,7 +112,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         request.promote,
         candidate,
         _production(store, request.model, say),
-        *_together(parts),
+        joined(parts),
         where,
     )
     timing = _timing(prepared, members, train_s)
@@ -226,7 +228,7 @@ def learn(
         network.initialize(starting)
     history = train(
         network,
-        targets.LOSSES[prepared.task],
+        prepared.loss,
         rows,
         None if validation is None else prepared.rows(validation),
         prepared.config.train,
@@ -236,36 +238,46 @@ def learn(
     return Member(network, history)
 
 
-def manifest(prepared: Prepared, members: Sequence[Member]) -> Manifest:
+def manifest(
+    prepared: Prepared, members: Sequence[Member], findings: Sequence[Finding] = ()
+) -> Manifest:
     """Measure the fitted networks and describe everything about them.
 
     Each network is measured on rows of its own that it has never seen; the figures
     are those of one network. Of all together they would be no worse, since log loss
-    and squared error are convex, but no row is left that none of them has seen.
+    and squared error are convex, but no row is left that none of them has seen. Rows
+    that are the same for all, as the last in time, are answered by all together.
     """
     inputs, output = prepared.inputs, prepared.output
     parts, where = prepared.measured
-    answers = [
-        Model(inputs, [member.network], output).predict(part.raw)
-        for member, part in zip(members, parts, strict=True)
-        if len(part)
-    ]
+    networks = [member.network for member in members]
+    model = Model(inputs, networks, output)
+    models = [Model(inputs, [network], output) for network in networks]
+    measured = zip([model] if len(parts) == 1 else models, parts, strict=True)
+    answers = [each.predict(part.raw) for each, part in measured if len(part)]
     answer = {
         name: np.concatenate([a[name] for a in answers]) for name in output.tensors
     }
-    raw, target = _together(parts)
-    figures = evaluate.metrics(output, answer, target)
-    model = Model(inputs, [member.network for member in members], output)
-    golden = json_rows(inputs, raw, slice(0, GOLDEN_ROWS))
-    data, first = prepared.data, prepared.splits[0]
-    own = prepared.own
+    rows = joined(parts)
+    figures = evaluate.metrics(output, answer, rows.target, rows.weights)
+    weight = prepared.config.data.weight
+    basis = {} if weight is None else {"weighted_by": weight}
+    golden = json_rows(inputs, rows.raw, slice(0, GOLDEN_ROWS))
+    data, division, own = prepared.data, prepared.division, prepared.own
+    first = division.splits[0]
     return Manifest(
         task=prepared.task,
         inputs=inputs,
         output=output,
         target=data.target_name,
         network=members[0].network.spec,
-        recipe=Recipe(prepared.reasons),
+        recipe=Recipe(
+            prepared.reasons,
+            division.by,
+            division.groups,
+            division.salt,
+            tuple(findings),
+        ),
         config=_lasting(prepared.config),
         data=Fingerprint(
             sha256=data.fingerprint(),
@@ -275,7 +287,7 @@ def manifest(prepared: Prepared, members: Sequence[Member]) -> Manifest:
             validation_rows=len(first.validation if own is None else own),
             test_rows=len(first.test),
         ),
-        metrics={**figures, "rows": len(target), "measured_on": where},
+        metrics={**figures, "rows": len(rows), "measured_on": where, **basis},
         history=[
             {
                 **member.history.curves(),
@@ -293,13 +305,6 @@ def _lasting(config: Config) -> dict[str, Any]:
     settings: dict[str, Any] = msgspec.to_builtins(config)
     del settings["runtime"]
     return settings
-
-
-def _together(parts: Sequence[Part]) -> tuple[Raw, NDArray[Any]]:
-    """Return the rows of all parts as one, in their order."""
-    return join([part.raw for part in parts]), np.concatenate(
-        [part.target for part in parts]
-    )
 
 
 def _timing(

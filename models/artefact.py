@@ -20,7 +20,7 @@ import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -71,10 +71,31 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     predictions: list[Any]
 
 
+#: What decided in which part a row came: its content, chance, its group, or its time.
+DividedBy: TypeAlias = Literal["content", "chance", "grouped", "time"]
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something about the data that a person should know before the model is used."""
+
+    kind: str
+    columns: tuple[str, ...]
+    sentence: str
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which defaults were chosen from the facts of the data, each with its reason."""
+    """How the model was made: the reason of each default that was chosen from the facts
+    of the data, how the rows were divided, and what was found in them.
+
+    `groups` are the places of few groups, from which they were spread evenly; `salt` is
+    what rows divided by chance were drawn with.
+    """
 
     reasons: tuple[str, ...]
+    divided_by: DividedBy = "content"
+    groups: tuple[float, ...] = ()
+    salt: int = 0
+    findings: tuple[Finding, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

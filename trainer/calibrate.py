@@ -8,6 +8,7 @@ it, so that no answer is surer than they can tell.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,8 +17,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.network import Network
 from models.output import Classification, Floats
 from models.types import Array
+from trainer.preparation import Part, Prepared
 
 #: Standard deviation of log T before any row is seen.
 PRIOR = 0.25
@@ -27,10 +30,47 @@ _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 class HeldOut(NamedTuple):
-    """Logits (E, n, width) of the networks that never saw n rows, and their classes."""
+    """Logits (E, n, width) of the networks that never saw n rows, and their classes.
+
+    `weights` (n,) say what each row counts, where they differ.
+    """
 
     Z: Array
     target: NDArray[Any]
+    weights: Floats | None = None
+
+
+def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
+    """Fit the output to the rows that chose the epochs, which no gradient has seen."""
+    output = prepared.output
+    if not isinstance(output, Classification) or not prepared.config.calibrate:
+        return prepared
+    groups: list[tuple[Sequence[Network], Part | None]]
+    chosen = [split.validation for split in prepared.splits]
+    if prepared.own or all(np.array_equal(chosen[0], other) for other in chosen[1:]):
+        groups = [(networks, prepared.validation(prepared.splits[0]))]
+    else:
+        groups = [
+            ([network], prepared.validation(split))
+            for network, split in zip(networks, prepared.splits, strict=True)
+        ]
+    parts = [
+        HeldOut(_logits(prepared, group, part), part.target, part.weights)
+        for group, part in groups
+        if part is not None
+    ]
+    rows = sum(len(part.target) for part in parts)
+    if not rows:
+        return prepared
+    output = calibrated(output, parts, len(networks))
+    reason = f"temperature {output.temperature:.3g}: it suits {rows:,} held-out rows"
+    reasons = (*prepared.reasons, reason)
+    return dataclasses.replace(prepared, output=output, reasons=reasons)
+
+
+def _logits(prepared: Prepared, networks: Sequence[Network], part: Part) -> Array:
+    X = prepared.rows(part).X
+    return np.stack([network.predict(X) for network in networks])
 
 
 def calibrated(
@@ -48,12 +88,19 @@ def calibrated(
     target = np.concatenate([part.target for part in parts])
     if not len(target):
         return output
+    weights = np.concatenate(
+        [
+            np.ones(len(part.target)) if part.weights is None else part.weights
+            for part in parts
+        ]
+    )
+    held_out = P, target, weights / weights.mean()
     answering = min(len(part.Z) for part in parts)
-    log_t = _lowest(lambda x: _penalized(output, P, target, x), math.log(LIMIT))
+    log_t = _lowest(lambda x: _penalized(output, held_out, x), math.log(LIMIT))
     smoothing = 1.0 / (len(target) + 1.0)
     alone = msgspec.structs.replace(output, temperature=math.exp(log_t))
     mixed = msgspec.structs.replace(alone, smoothing=smoothing)
-    wanted = _log_loss(mixed, P, target) < _log_loss(alone, P, target)
+    wanted = _log_loss(mixed, *held_out) < _log_loss(alone, *held_out)
     return msgspec.structs.replace(
         output,
         temperature=round(math.exp(log_t * answering / members), 6),
@@ -62,16 +109,19 @@ def calibrated(
 
 
 def _penalized(
-    output: Classification, P: Floats, target: NDArray[Any], log_t: float
+    output: Classification, held_out: tuple[Floats, NDArray[Any], Floats], log_t: float
 ) -> float:
     warm = msgspec.structs.replace(output, temperature=math.exp(log_t))
     prior = (log_t / PRIOR) ** 2 / 2.0
-    return _log_loss(warm, P, target) * len(target) + prior
+    return _log_loss(warm, *held_out) * len(held_out[1]) + prior
 
 
-def _log_loss(output: Classification, P: Floats, target: NDArray[Any]) -> float:
+def _log_loss(
+    output: Classification, P: Floats, target: NDArray[Any], weights: Floats
+) -> float:
     chosen = output.calibrate(P)[np.arange(len(P)), target]
-    return float(-np.log(np.maximum(chosen, np.finfo(float).tiny)).mean())
+    losses = -np.log(np.maximum(chosen, np.finfo(float).tiny))
+    return float((losses * weights).mean())
 
 
 def _lowest(f: Any, limit: float, steps: int = 40) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -31,6 +31,7 @@ Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
     Meta(min_length=0, max_length=64),
 ]
+ColumnName = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,11 +118,40 @@ class TrainConfig(_Section, frozen=True):
         Count | None,
         Meta(description="Epochs without a better validation loss before it stops."),
     ] = None
+    class_weights: Annotated[
+        Literal["balanced"] | dict[str, Positive] | None,
+        Meta(
+            description="Weight of each class in the loss, as `{yes = 10, no = 1}`, or "
+            "`balanced`: each class counts alike. Without it every row counts alike."
+        ),
+    ] = None
 
 
 class DataConfig(_Section, frozen=True):
-    """The division of the rows."""
+    """The rows: how they are divided, what they weigh, what is wrong with them."""
 
+    split: Annotated[
+        Literal["random", "grouped", "time"] | None,
+        Meta(
+            description="How rows are divided: `random`, `grouped` (rows of one group "
+            "stay together) or `time` (the last are measured on)."
+        ),
+    ] = None
+    group: Annotated[
+        ColumnName | None,
+        Meta(description="Column that names each row's group; no input of the model."),
+    ] = None
+    time: Annotated[
+        ColumnName | None,
+        Meta(description="Column that orders the rows; no input of the model."),
+    ] = None
+    weight: Annotated[
+        ColumnName | None,
+        Meta(
+            description="Column of what each row counts in loss and figures; no input "
+            "of the model."
+        ),
+    ] = None
     validation_fraction: Annotated[
         Fraction | None, Meta(description="Share of the rows that choose the epoch.")
     ] = None
@@ -129,6 +159,13 @@ class DataConfig(_Section, frozen=True):
         Fraction | None,
         Meta(description="Share of the rows kept for the figures and the gate."),
     ] = None
+    findings: Annotated[
+        Literal["warn", "stop"],
+        Meta(
+            description="What findings about the data do: they are said, or they end "
+            "the run before training."
+        ),
+    ] = "warn"
 
 
 class EnsembleConfig(_Section, frozen=True):
@@ -171,7 +208,9 @@ class Config(_Section, frozen=True):
 
 
 #: Settings that stay open where they are not given: no recipe chooses them.
-OPTIONAL = frozenset({"train.clip_norm"})
+OPTIONAL = frozenset(
+    {"train.clip_norm", "train.class_weights", "data.group", "data.time", "data.weight"}
+)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -226,7 +265,8 @@ def load(
     """
     tree: dict[str, Any] = {}
     if file is not None:
-        for key, value in _flat(_toml(file), ""):
+        known = {setting.key for setting in settings()}
+        for key, value in _flat(_toml(file), "", known):
             _put(tree, key, value)
     for text in assignments:
         key, equals, value = text.partition("=")
@@ -261,10 +301,13 @@ def _toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def _flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _flat(
+    tree: dict[str, Any], prefix: str, known: Set[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield settings by their dotted names; the value of one may be a table itself."""
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+        if isinstance(value, dict) and prefix + key not in known:
+            yield from _flat(value, f"{prefix}{key}.", known)
         else:
             yield prefix + key, value
 

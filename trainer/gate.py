@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.artefact import Artefact
+from models.columns import Floats
 from models.errors import InvalidInput
 from models.model import Model, Raw
 from models.output import Answer, Classification, Output
-from models.table import TableInput
+from models.table import Columns, TableInput
 from trainer.data import take
-from trainer.data.splits import places, windows
+from trainer.division import divided_again
 from trainer.evaluate import PRIMARY, classification, regression
+from trainer.preparation import Part
 
 Policy = Literal["auto", "always", "never"]
 
@@ -32,13 +33,13 @@ def decide(
     policy: Policy,
     candidate: Artefact,
     production: Artefact | None,
-    raw: Raw,
-    target: NDArray[Any],
+    rows: Part,
     measured_on: str,
 ) -> Verdict:
     """Compare the candidate with what serves now, on the candidate's measured rows.
 
-    `target` is class numbers in the candidate's order, or values.
+    Their target is class numbers in the candidate's order, or values; their weights
+    count for both.
     """
     if policy == "never":
         return Verdict(False, "--promote never")
@@ -52,7 +53,7 @@ def decide(
     name = PRIMARY[candidate.manifest.task]
     new = candidate.manifest.metrics[name]
     try:
-        old = _figures(production, candidate.manifest.output, raw, target)[name]
+        old = _figures(production, candidate.manifest.output, rows)[name]
     except InvalidInput as error:
         return Verdict(False, f"cannot be compared with production: {error}")
     figures = (
@@ -80,26 +81,26 @@ def _incomparable(candidate: Artefact, production: Artefact) -> str | None:
     return None
 
 
-def unseen(artefact: Artefact, raw: Raw) -> Answer:
+def unseen(
+    artefact: Artefact,
+    raw: Raw,
+    aside: Columns | None = None,
+    turns: Floats | None = None,
+) -> Answer:
     """Answer each row by a network of the artefact that was fitted without it.
 
-    A row has its place from what stands in it, so the place tells which network held
-    it out, whatever else was in that run's data; one that was to be measured on it goes
-    before one that chose its epoch on it. Where none did, all answer together.
+    A row has its place from what stands in it, or from its group, so the place tells
+    which network held it out, whatever else was in that run's data; one that was to be
+    measured on it goes before one that chose its epoch on it. Where none did, or where
+    it cannot be told, all answer together.
     """
     manifest, model = artefact.manifest, artefact.model
     answer = model.predict(raw)
     if manifest.members == 1:
         return answer
-    if isinstance(manifest.inputs, TableInput):
-        raw = {name: raw[name] for name in manifest.inputs.by_name}
-    shares = manifest.config["data"]
-    splits = windows(
-        places(raw),
-        manifest.members,
-        shares["validation_fraction"],
-        shares["test_fraction"],
-    )
+    splits = divided_again(manifest, raw, aside or {}, turns)
+    if splits is None:
+        return answer
     pairs = list(zip(model.networks, splits, strict=True))
     spared = [(network, split.validation) for network, split in pairs]
     spared += [(network, split.test) for network, split in pairs]
@@ -111,12 +112,11 @@ def unseen(artefact: Artefact, raw: Raw) -> Answer:
     return answer
 
 
-def _figures(
-    production: Artefact, output: Output, raw: Raw, target: NDArray[Any]
-) -> dict[str, float]:
-    answer = unseen(production, raw)
+def _figures(production: Artefact, output: Output, rows: Part) -> dict[str, float]:
+    target, weights = rows.target, rows.weights
+    answer = unseen(production, rows.raw, rows.aside, rows.turns)
     if not isinstance(output, Classification):
-        return regression(answer["value"], target)
+        return regression(answer["value"], target, weights)
     theirs = production.manifest.output
     assert isinstance(theirs, Classification)
     # Production's probabilities in the candidate's order; a class it lacks gets none.
@@ -125,4 +125,4 @@ def _figures(
     for place, label in enumerate(output.classes):
         if label in column:
             P[:, place] = answer["probabilities"][:, column[label]]
-    return classification(P, target)
+    return classification(P, target, weights)

@@ -9,32 +9,45 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from models.artefact import Artefact
-from models.errors import ArtefactCorrupt, ConfigError, DataError
+from models.artefact import Artefact, DividedBy
+from models.errors import ArtefactCorrupt, ConfigError
 from models.output import Classification
 from models.store import Store
 from models.table import TableInput
 from trainer import evaluate as figures
-from trainer import targets
-from trainer.data import read_for, take
+from trainer.config import DataConfig
+from trainer.data import read_for
 from trainer.data.frames import spelled
+from trainer.preparation import read_part
+
+DIVIDED: dict[DividedBy, str] = {
+    "content": "divided at random, by what stands in a row",
+    "chance": "divided by chance: there are few different rows",
+    "grouped": "divided by group",
+    "time": "divided in time",
+}
 
 
-def evaluate(artefact: Artefact, source: str) -> dict[str, float]:
-    """Return the figures of a model on data that holds its target."""
+def evaluate(artefact: Artefact, source: str) -> dict[str, Any]:
+    """Return the figures of a model on data that holds its target.
+
+    Rows count as they did in training, if the data says what they weigh.
+    """
     manifest = artefact.manifest
-    data = read_for(source, manifest.inputs, manifest.target)
-    if data.target is None:
-        raise DataError(f"{source}: there is no target to compare with")
-    kept = [row for row, label in enumerate(data.target) if label is not None]
-    if not kept:
-        raise DataError(f"{source}: target '{manifest.target}' has no value")
-    labels = [data.target[row] for row in kept]
-    target = targets.encode(manifest.output, labels, manifest.target)  # type: ignore[arg-type]
-    answer = artefact.model.predict(take(data.inputs, np.array(kept, np.intp)))
-    return {**figures.metrics(manifest.output, answer, target), "rows": len(kept)}
+    weight = manifest.config.get("data", {}).get("weight")
+    part = read_part(
+        source,
+        manifest.inputs,
+        manifest.output,
+        manifest.target,
+        DataConfig(weight=weight),
+        weighed=False,
+    )
+    answer = artefact.model.predict(part.raw)
+    found = figures.metrics(manifest.output, answer, part.target, part.weights)
+    basis = {} if part.weights is None else {"weighted_by": weight}
+    return {**found, "rows": len(part), **basis}
 
 
 def predict(artefact: Artefact, source: str, out: Path) -> int:
@@ -162,9 +175,12 @@ def readable(found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         [
             f"{data['rows']:,} rows: {data['train_rows']:,} trained, "
             f"{data['validation_rows']:,} chose the epoch, {data['test_rows']:,} kept",
+            DIVIDED[found["recipe"]["divided_by"]],
             f"sha256 {data['sha256']}",
         ],
     )
+    if findings := found["recipe"]["findings"]:
+        yield "findings", [finding["sentence"] for finding in findings]
     yield "why these settings", list(found["recipe"]["reasons"])
     yield (
         "settings",

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from models.artefact import (
     Artefact,
+    Finding,
     Fingerprint,
     Golden,
     Manifest,
@@ -30,19 +30,21 @@ from models.errors import (
     TrainingDiverged,
     VersionNotFound,
 )
-from models.model import Model, Raw
+from models.model import Model
 from models.network import NetworkSpec
 from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import evaluate, gate
+from trainer.calibrate import calibrate
 from trainer.checkpoint import Checkpoints
 from trainer.config import Config
-from trainer.data import join, read
+from trainer.data import read
 from trainer.data.splits import places
+from trainer.diagnose import diagnose
 from trainer.learning import Member, learn_all, network_spec
-from trainer.preparation import Part, Prepared, Say, prepare
+from trainer.preparation import Prepared, Say, joined, prepare
 from trainer.standing import Watcher
 
 #: Rows of the golden request.
@@ -94,6 +96,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         np.random.default_rng(splitting),
         say,
     )
+    findings = diagnose(prepared, say)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
@@ -102,11 +105,11 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     except TrainingDiverged:
         checkpoints.clear()  # it would do so again
         raise
-    prepared = _calibrated(prepared, members)
+    prepared = calibrate(prepared, [member.network for member in members])
     for sentence in _cut_short(members):
         say(sentence)
     networks = [member.network for member in members]
-    encoded = dump(manifest(prepared, members), networks)
+    encoded = dump(manifest(prepared, members, findings), networks)
     # Prove it as a reader will: what is published is what was measured.
     candidate = load(encoded)
     parts, where = prepared.measured
@@ -114,7 +117,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         request.promote,
         candidate,
         _production(store, request.model, say),
-        *_together(parts),
+        joined(parts),
         where,
     )
     timing = _timing(prepared, members, train_s)
@@ -150,7 +153,7 @@ def _checkpoints(
         store.root / request.model,
         say,
         prepared.data.fingerprint(),
-        own and (places(own.raw).tobytes(), own.target.tobytes()),
+        own and (places(own.raw).tobytes(), own.target.tobytes(), str(own.weights)),
         _lasting(prepared.config),
         spec,
         prepared.task,
@@ -175,36 +178,46 @@ def _cut_short(members: Sequence[Member]) -> list[str]:
     return [f"the time limit ended training in epoch {epochs} of {planned}"]
 
 
-def manifest(prepared: Prepared, members: Sequence[Member]) -> Manifest:
+def manifest(
+    prepared: Prepared, members: Sequence[Member], findings: Sequence[Finding] = ()
+) -> Manifest:
     """Measure the fitted networks and describe everything about them.
 
     Each network is measured on rows of its own that it has never seen; the figures
     are those of one network. Of all together they would be no worse, since log loss
-    and squared error are convex, but no row is left that none of them has seen.
+    and squared error are convex, but no row is left that none of them has seen. Rows
+    that are the same for all, as the last in time, are answered by all together.
     """
     inputs, output = prepared.inputs, prepared.output
     parts, where = prepared.measured
-    answers = [
-        Model(inputs, [member.network], output).predict(part.raw)
-        for member, part in zip(members, parts, strict=True)
-        if len(part)
-    ]
+    networks = [member.network for member in members]
+    model = Model(inputs, networks, output)
+    models = [Model(inputs, [network], output) for network in networks]
+    measured = zip([model] if len(parts) == 1 else models, parts, strict=True)
+    answers = [each.predict(part.raw) for each, part in measured if len(part)]
     answer = {
         name: np.concatenate([a[name] for a in answers]) for name in output.tensors
     }
-    raw, target = _together(parts)
-    figures = evaluate.metrics(output, answer, target)
-    model = Model(inputs, [member.network for member in members], output)
-    golden = json_rows(inputs, raw, slice(0, GOLDEN_ROWS))
-    data, first = prepared.data, prepared.splits[0]
-    own = prepared.own
+    rows = joined(parts)
+    figures = evaluate.metrics(output, answer, rows.target, rows.weights)
+    weight = prepared.config.data.weight
+    basis = {} if weight is None else {"weighted_by": weight}
+    golden = json_rows(inputs, rows.raw, slice(0, GOLDEN_ROWS))
+    data, division, own = prepared.data, prepared.division, prepared.own
+    first = division.splits[0]
     return Manifest(
         task=prepared.task,
         inputs=inputs,
         output=output,
         target=data.target_name,
         network=members[0].network.spec,
-        recipe=Recipe((*prepared.reasons, *_cut_short(members))),
+        recipe=Recipe(
+            (*prepared.reasons, *_cut_short(members)),
+            division.by,
+            division.groups,
+            division.salt,
+            tuple(findings),
+        ),
         config=_lasting(prepared.config),
         data=Fingerprint(
             sha256=data.fingerprint(),
@@ -214,7 +227,7 @@ def manifest(prepared: Prepared, members: Sequence[Member]) -> Manifest:
             validation_rows=len(first.validation if own is None else own),
             test_rows=len(first.test),
         ),
-        metrics={**figures, "rows": len(target), "measured_on": where},
+        metrics={**figures, "rows": len(rows), "measured_on": where, **basis},
         history=[
             {
                 **member.history.curves(),
@@ -232,13 +245,6 @@ def _lasting(config: Config) -> dict[str, Any]:
     settings: dict[str, Any] = msgspec.to_builtins(config)
     del settings["runtime"]
     return settings
-
-
-def _together(parts: Sequence[Part]) -> tuple[Raw, NDArray[Any]]:
-    """Return the rows of all parts as one, in their order."""
-    return join([part.raw for part in parts]), np.concatenate(
-        [part.target for part in parts]
-    )
 
 
 def _timing(

@@ -23,7 +23,6 @@ from models.architectures import mlp, realmlp
 from models.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.errors import ConfigError
 from models.network import Network, NetworkSpec, sizes
-from trainer import targets
 from trainer.checkpoint import Checkpoints
 from trainer.groups import is_realmlp
 from trainer.initialization import initialize_from_data
@@ -159,7 +158,7 @@ def make_run(
         network.initialize(starting)
     return Run(
         network,
-        targets.LOSSES[prepared.task],
+        prepared.loss,
         rows,
         None if validation is None else prepared.rows(validation),
         prepared.config.train,

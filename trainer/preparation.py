@@ -2,49 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import CategoricalColumn
+from models.columns import CategoricalColumn, Floats
 from models.errors import DataError
 from models.model import Inputs, Raw
 from models.output import Label, Output, Task
-from models.table import Layout, TableInput, fit_column
+from models.table import Columns, Layout, TableInput, fit_column
 from models.tensor import TensorInput
-from trainer import targets
-from trainer.config import Config
-from trainer.data import Dataset, length, read_for, take
-from trainer.data.splits import Split, places, windows
+from trainer import targets, weights
+from trainer.config import Config, DataConfig
+from trainer.data import Dataset, join, length, read_for, take
+from trainer.data.roles import Role, set_aside
+from trainer.data.splits import Split
+from trainer.division import Division, divide
 from trainer.loop import Rows
+from trainer.losses import Loss, label_smoothing
 from trainer.recipes import Facts, choose_members, choose_training
 
-#: With fewer unlike rows than this a window may hold none of them, or all of a kind.
-TOO_FEW_PLACES = 100
 #: Takes one sentence at a time about what is happening.
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows: raw inputs, and the target as figures are computed from it."""
+    """Some rows: raw inputs, the target as figures are computed from it, and weights.
+
+    Columns `aside` are no inputs; weights stand among them, where rows have any. Rows
+    that were divided by chance know their turn among their equals.
+    """
 
     raw: Raw
     target: NDArray[Any]
+    weights: Floats | None = None
+    aside: Columns = field(default_factory=dict)
+    turns: Floats | None = None
 
     def __len__(self) -> int:
         return length(self.raw)
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Return the rows of all parts as one, in their order."""
+    return Part(
+        join([part.raw for part in parts]),
+        np.concatenate([part.target for part in parts]),
+        _joined([part.weights for part in parts]),
+        join([part.aside for part in parts]),
+        _joined([part.turns for part in parts]),
+    )
+
+
+def _joined(arrays: Sequence[Floats | None]) -> Floats | None:
+    present = [array for array in arrays if array is not None]
+    return np.concatenate(present) if present else None
 
 
 @dataclass(frozen=True)
 class Prepared:
     """Everything decided before the first step: each choice is made and explained.
 
-    `splits` has one entry a member; `own` are validation rows that the user gave.
+    `whole` are all rows, of which `division` has the parts of each member; `own` are
+    validation rows that the user gave.
     """
 
     data: Dataset
@@ -53,18 +78,40 @@ class Prepared:
     output: Output
     config: Config
     reasons: tuple[str, ...]
-    target: NDArray[Any]
-    splits: tuple[Split, ...]
+    whole: Part
+    division: Division
     own: Part | None
+    class_weights: Floats | None
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The rows of each member."""
+        return self.division.splits
+
+    @property
+    def loss(self) -> Loss:
+        """What is minimised, of rows as `rows` gives them."""
+        loss, epsilon = targets.LOSSES[self.task], self.config.train.label_smoothing
+        if epsilon and self.task != "regression":
+            loss = label_smoothing(loss, epsilon)
+        return weights.over_batches(loss)
 
     def part(self, rows: NDArray[np.intp]) -> Part:
         """Return some rows."""
-        return Part(take(self.data.inputs, rows), self.target[rows])
+        whole = self.whole
+        return Part(
+            take(whole.raw, rows),
+            whole.target[rows],
+            None if whole.weights is None else whole.weights[rows],
+            take(whole.aside, rows),
+            None if whole.turns is None else whole.turns[rows],
+        )
 
     def rows(self, part: Part) -> Rows:
         """Return a part as the network takes it."""
         X = self.inputs.encode(part.raw)  # type: ignore[arg-type]
-        return Rows(X, targets.standard(self.output, part.target))
+        counts = weights.of_rows(part.target, self.class_weights, part.weights)
+        return Rows(X, targets.standard(self.output, part.target), counts)
 
     def validation(self, split: Split) -> Part | None:
         """Return the rows that choose a member's epoch."""
@@ -74,13 +121,24 @@ class Prepared:
 
     @cached_property
     def measured(self) -> tuple[list[Part], str]:
-        """The rows that each member's figures come from, and what they are called."""
+        """The rows that each member's figures come from, and what they are called.
+
+        One part alone where those are the same rows for all.
+        """
         if any(len(split.test) for split in self.splits):
-            return [self.part(split.test) for split in self.splits], "held-out rows"
-        parts = [self.validation(split) for split in self.splits]
-        if all(part is not None for part in parts):
-            return [part for part in parts if part is not None], "validation rows"
-        return [self.part(split.train) for split in self.splits], "training rows"
+            return self._each("test"), "held-out rows"
+        if self.own is not None:
+            return [self.own], "validation rows"
+        if all(len(split.validation) for split in self.splits):
+            return self._each("validation"), "validation rows"
+        return self._each("train"), "training rows"
+
+    def _each(self, name: str) -> list[Part]:
+        """Return one part of every member, or once that of all."""
+        found: list[NDArray[np.intp]] = [getattr(split, name) for split in self.splits]
+        if all(np.array_equal(found[0], other) for other in found[1:]):
+            found = found[:1]
+        return [self.part(rows) for rows in found]
 
 
 def prepare(
@@ -95,7 +153,8 @@ def prepare(
 
     `validation` names data of the user's own that chooses the epoch.
     """
-    data, labels = _labelled(data, say)
+    data = set_aside(data, _roles(config.data))
+    data, labels = _counted(data, config.data, say)
     name = data.target_name
     guess = targets.guess_task(labels, name)
     reasons = [guess.reason if task is None else f"task {task}: as asked"]
@@ -105,16 +164,26 @@ def prepare(
     facts = Facts(len(data), task, table, image)
     choice = choose_members(config, facts, validation is not None)
     reasons += choice.reasons
-    splits = _splits(choice.config, data, rng)
-    training = np.unique(np.concatenate([split.train for split in splits]))
+    division = divide(choice.config, data, rng)
+    training = np.unique(np.concatenate([split.train for split in division.splits]))
     inputs = fit_inputs(data, training)
     if not inputs.width:
         raise DataError("no column varies in the training rows: nothing to learn from")
     output = targets.make_output(task, labels, training, name)
-    trained = min(len(split.train) for split in splits)
+    target = targets.encode(output, labels, name)
+    counts = _weights(data, config.data)
+    class_weights = weights.of_classes(
+        config.train.class_weights,
+        output,
+        target[training],
+        None if counts is None else counts[training],
+    )
+    trained = min(len(split.train) for split in division.splits)
     choice = choose_training(choice.config, Facts(trained, task, table, image))
     reasons += choice.reasons
-    for sentence in [*_notes(inputs), *reasons]:
+    if class_weights is not None:
+        reasons.append(weights.reason(output, class_weights))
+    for sentence in [*_notes(inputs, config.data), *reasons]:
         say(sentence)
     return Prepared(
         data=data,
@@ -123,43 +192,48 @@ def prepare(
         output=output,
         config=choice.config,
         reasons=tuple(reasons),
-        target=targets.encode(output, labels, name),
-        splits=tuple(splits),
-        own=None if validation is None else _own(validation, inputs, output, name),
+        whole=Part(data.inputs, target, counts, data.aside, division.turns),
+        division=division,
+        own=None
+        if validation is None
+        else read_part(validation, inputs, output, name, config.data, weighed=True),
+        class_weights=class_weights,
     )
 
 
-def _labelled(data: Dataset, say: Say) -> tuple[Dataset, list[Label]]:
-    """Leave out the rows whose target is missing."""
+def _roles(settings: DataConfig) -> dict[Role, str]:
+    """Return the columns that are no inputs, by what they are."""
+    roles: dict[Role, str | None] = {
+        "group": settings.group,
+        "time": settings.time,
+        "weight": settings.weight,
+    }
+    return {role: name for role, name in roles.items() if name is not None}
+
+
+def _counted(
+    data: Dataset, settings: DataConfig, say: Say
+) -> tuple[Dataset, list[Label]]:
+    """Leave out the rows whose target is missing, or that weigh nothing."""
     assert data.target is not None
-    labels = [label for label in data.target if label is not None]
-    if not labels:
+    known = np.array([label is not None for label in data.target])
+    if not known.any():
         raise DataError(f"target '{data.target_name}' has no value in any row")
-    if len(labels) == len(data):
-        return data, labels
-    say(f"{len(data) - len(labels)} rows have no target and are left out")
-    rows = np.array([n for n, label in enumerate(data.target) if label is not None])
-    kept = Dataset(take(data.inputs, rows), data.kinds, data.target_name, labels)
-    return kept, labels
+    if not known.all():
+        say(f"{np.sum(~known)} rows have no target and are left out")
+    counts = _weights(data, settings)
+    if counts is not None and (light := known & (counts == 0)).any():
+        say(f"{light.sum()} rows have weight 0 and are left out")
+        known &= ~light
+    if not known.all():
+        data = data.only(np.flatnonzero(known))
+    return data, [label for label in data.target or () if label is not None]
 
 
-def _splits(config: Config, data: Dataset, rng: np.random.Generator) -> list[Split]:
-    """Divide the rows by what stands in them, or by chance where they are too alike."""
-    assert config.ensemble.members is not None
-    validation, test = config.data.validation_fraction, config.data.test_fraction
-    assert validation is not None and test is not None
-    shares = config.ensemble.members, validation, test
-    where = places(data.inputs)
-    found = windows(where, *shares)
-    enough = (1 - validation - test) * len(data) / 2
-    if (
-        len(np.unique(where)) < min(len(data) / 2, TOO_FEW_PLACES)
-        or min(len(split.train) for split in found) < enough
-    ):
-        found = windows(rng.random(len(data)), *shares)
-    if not all(len(split.train) for split in found):
-        raise DataError(f"{len(data)} rows leave none to train")
-    return found
+def _weights(data: Dataset, settings: DataConfig) -> Floats | None:
+    """Return what each row counts by itself, where the data says so."""
+    weights = data.aside.get(settings.weight or "")
+    return None if weights is None else np.asarray(weights, np.float64)
 
 
 def fit_inputs(data: Dataset, train: NDArray[np.intp]) -> Inputs:
@@ -179,16 +253,15 @@ def layout_of(inputs: Inputs) -> Layout:
     return Layout(inputs.width, 0, ())
 
 
-def _notes(inputs: Inputs) -> list[str]:
-    """Say what the encoder leaves out."""
-    if not isinstance(inputs, TableInput):
-        return []
-    used = set(inputs.feature_names())
+def _notes(inputs: Inputs, settings: DataConfig) -> list[str]:
+    """Say which columns are no inputs, and what the encoder leaves out."""
+    does = {"group": "groups", "time": "orders", "weight": "weighs"}
     notes = [
-        f"column '{column.name}' does not vary in the training rows and is not used"
-        for column in inputs.columns
-        if column.name not in used
+        f"column '{name}' {does[role]} the rows and is no input of the model"
+        for role, name in _roles(settings).items()
     ]
+    if not isinstance(inputs, TableInput):
+        return notes
     return notes + [
         f"column '{column.name}': {column.rare} rare values are encoded as unknown"
         for column in inputs.columns
@@ -196,15 +269,29 @@ def _notes(inputs: Inputs) -> list[str]:
     ]
 
 
-def _own(source: str, inputs: Inputs, output: Output, name: str) -> Part:
-    """Return the user's own validation rows."""
-    data = read_for(source, inputs, name)
-    if data.target is None:
-        raise DataError(f"{source}: there is no target '{name}'")
-    rows = np.array(
-        [n for n, label in enumerate(data.target) if label is not None], np.intp
-    )
-    if not len(rows):
-        raise DataError(f"{source}: target '{name}' has no value in any row")
-    labels = [label for label in data.target if label is not None]
-    return Part(take(data.inputs, rows), targets.encode(output, labels, name))
+def read_part(
+    source: str,
+    inputs: Inputs,
+    output: Output,
+    target: str,
+    settings: DataConfig,
+    weighed: bool,
+) -> Part:
+    """Read rows and their target for a model that exists; DataError for what is amiss.
+
+    Their groups and weights come with them if they are there. With `weighed` they must
+    say what each weighs, where training rows do.
+    """
+    also = [name for name in (settings.group, settings.weight) if name]
+    data = read_for(source, inputs, target, also)
+    roles: dict[Role, str] = {}
+    if settings.group in data.kinds:
+        roles["group"] = settings.group
+    if settings.weight and (weighed or settings.weight in data.kinds):
+        roles["weight"] = settings.weight
+    try:
+        data, labels = _counted(set_aside(data, roles), settings, lambda said: None)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+    codes = targets.encode(output, labels, target)
+    return Part(data.inputs, codes, _weights(data, settings), data.aside)

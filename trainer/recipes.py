@@ -81,7 +81,7 @@ class _Choice:
 def choose_members(config: Config, facts: Facts, validation_given: bool) -> Chosen:
     """Choose the architecture, how many networks answer, and the rows each spares.
 
-    ConfigError where two ways of choosing the epoch are asked for.
+    ConfigError where two ways of choosing the epoch, or of dividing, are asked for.
     """
     n = facts.rows
     few = n < TOO_FEW_TO_SPLIT
@@ -93,7 +93,9 @@ def choose_members(config: Config, facts: Facts, validation_given: bool) -> Chos
     members = config.ensemble.members or (
         EFFORTS[config.preset].members if ensemble else 1
     )
-    share = 0.0 if few else MEMBER_SHARE if members > 1 else SHARE
+    split = _split(config)
+    own_rows = members > 1 and split.value != "time"
+    share = 0.0 if few else MEMBER_SHARE if own_rows else SHARE
     given = config.data.validation_fraction
     if validation_given and given:
         raise ConfigError("--valid and data.validation_fraction exclude each other")
@@ -111,13 +113,14 @@ def choose_members(config: Config, facts: Facts, validation_given: bool) -> Chos
             if members > 1
             else "one network answers",
         ),
+        split,
         _Choice(
             "data.test_fraction",
             share,
             f"{n} rows are too few to hold any out for the figures"
             if few
             else f"{share:.0%} of the rows are held out for the figures"
-            + (" of each network" if members > 1 else ""),
+            + (" of each network" if own_rows else ""),
         ),
         _Choice(
             "data.validation_fraction",
@@ -127,7 +130,7 @@ def choose_members(config: Config, facts: Facts, validation_given: bool) -> Chos
             else f"{n} rows are too few for any to choose the epoch"
             if few
             else f"{share:.0%} of the rows choose the epoch"
-            + (" of each network" if members > 1 else ""),
+            + (" of each network" if own_rows else ""),
         ),
     ]
     chosen = _apply(config, choices)
@@ -138,6 +141,30 @@ def choose_members(config: Config, facts: Facts, validation_given: bool) -> Chos
             "data.validation_fraction and data.test_fraction leave no rows to train"
         )
     return chosen
+
+
+def _split(config: Config) -> _Choice:
+    """Choose how rows are divided: by the column that is given for it."""
+    given = config.data
+    way = "grouped" if given.group else "time" if given.time else "random"
+    for needed, key, column, does in (
+        ("grouped", "data.group", given.group, "names the group of each row"),
+        ("time", "data.time", given.time, "orders the rows"),
+    ):
+        if given.split == needed and not column:
+            raise ConfigError(
+                f"data.split={needed} needs {key}, the column that {does}"
+            )
+        if column and given.split not in (None, needed):
+            raise ConfigError(f"{key} is for data.split={needed}, not {given.split}")
+    if given.group and given.time:
+        raise ConfigError("data.group and data.time exclude each other")
+    why = {
+        "random": "rows are divided at random: no column says which belong together",
+        "grouped": f"rows are divided by '{given.group}': no group is on two sides",
+        "time": f"rows are divided by '{given.time}': the last are measured on",
+    }
+    return _Choice("data.split", way, why[way])
 
 
 def choose_training(config: Config, facts: Facts) -> Chosen:

@@ -26,6 +26,8 @@ from models.artefact import (
     MANIFEST,
     SEAL_BYTES,
     Artefact,
+    Finding,
+    Recipe,
     dump,
     load,
     read,
@@ -648,6 +650,25 @@ def test_codes_beyond_the_embedding_are_as_never_seen(ensemble: Any) -> None:
 
 
 # The manifest
+
+
+def test_a_recipe_of_reasons_alone_is_read(made: Any) -> None:
+    """Earlier versions wrote no more; their rows were divided by content."""
+    found = load(change(made.dump(), "recipe", {"reasons": ["it suits"]}))
+    assert found.manifest.recipe == Recipe(("it suits",))
+    assert found.manifest.recipe.divided_by == "content"
+    assert found.manifest.recipe.findings == ()
+
+
+def test_a_whole_recipe_is_read_as_it_was_written(made: Any) -> None:
+    recipe = Recipe(
+        ("it suits",),
+        "grouped",
+        (0.1, 0.7234567890123456),
+        7,
+        (Finding("drift", ("age", "city"), "they move"),),
+    )
+    assert load(made.dump(recipe=recipe)).manifest.recipe == recipe
 
 
 def test_the_manifest_may_be_spelled_otherwise(made: Any) -> None:

@@ -102,6 +102,16 @@ def test_parts_count_by_their_rows() -> None:
     assert calibrated(THREE, [one, two], 1) == calibrated(THREE, [both], 1)
 
 
+def test_a_row_of_weight_two_counts_as_two() -> None:
+    part = drawn(TWO, 400, 1.5)
+    weights = np.where(np.arange(400) < 150, 2.0, 1.0)
+    twice = np.repeat(np.arange(400), weights.astype(int))
+    weighted = calibrated(TWO, [part._replace(weights=weights)], 1)
+    repeated = calibrated(TWO, [HeldOut(part.Z[:, twice], part.target[twice])], 1)
+    # The prior counts rows, and weights are 1 on average.
+    assert weighted.temperature == pytest.approx(repeated.temperature, rel=0.02)
+
+
 def test_without_rows_nothing_changes() -> None:
     none = HeldOut(np.empty((1, 0, 1), np.float32), np.empty(0, np.intp))
     assert calibrated(TWO, [none], 1) is TWO

@@ -306,6 +306,50 @@ def test_a_mistake_in_the_data_is_one_sentence(
     assert not store.root.exists()
 
 
+def sets(*texts: str) -> tuple[str, ...]:
+    return tuple(word for text in texts for word in ("--set", text))
+
+
+#: Settings that name columns and classes, and what is said of wrong ones.
+ROLES = [
+    (sets("data.group=colur"), 1, "no column 'colur' among the inputs for data.group"),
+    (sets("data.group=colur"), 1, "did you mean 'colour'?"),
+    (sets("data.time=churn"), 1, "for data.time: it is the target"),
+    (sets("data.weight=colour"), 1, "column 'colour' (data.weight), row 1: expected"),
+    (sets("data.weight=since"), 1, "expected numbers, found datetime values"),
+    (sets("data.time=colour"), 1, "row 1: expected a number or an ISO 8601 date"),
+    (sets("data.time=member"), 1, "(data.time): expected a number or an ISO 8601 date"),
+    (sets("data.time=size"), 1, "expected a number or an ISO 8601 date, found none"),
+    (
+        sets("data.group=colour"),
+        1,
+        "column 'colour' (data.group) has 3 groups, too few",
+    ),
+    (sets("data.split=grouped"), 2, "data.split=grouped needs data.group, the column"),
+    (sets("data.split=time"), 2, "data.split=time needs data.time, the column that"),
+    (
+        sets("data.split=time", "data.group=colour"),
+        2,
+        "data.group is for data.split=grouped, not time",
+    ),
+    (
+        sets("data.split=random", "data.time=since"),
+        2,
+        "data.time is for data.split=time, not random",
+    ),
+    (
+        sets("data.group=colour", "data.time=since"),
+        2,
+        "data.group and data.time exclude each other",
+    ),
+    (sets("data.grup=colour"), 2, "no setting 'data.grup'; did you mean 'data.group'?"),
+    (sets("data.split=tim"), 2, "did you mean 'time'?"),
+    (sets("train.class_weights={yess=2}"), 2, "no class 'yess'; did you mean 'yes'?"),
+    (sets("train.class_weights={yes=-2}"), 2, "`float` > 0"),
+    (sets("train.class_weights=balance"), 2, "did you mean 'balanced'?"),
+]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
@@ -338,6 +382,10 @@ def test_a_mistake_in_the_data_is_one_sentence(
             "leave no rows",
         ),
         (("fit", "DATA", "--target", "y", "--model", "a/b"), 2, "a model's name is"),
+        *[
+            (("fit", "DATA", "--target", "y", *words), code, expected)
+            for words, code, expected in ROLES
+        ],
         (("fit",), 2, "Missing argument 'DATA'"),
         (("fti", "DATA"), 2, "No such command 'fti'"),
     ],
@@ -416,6 +464,140 @@ def test_help_is_there(verb: tuple[str, ...]) -> None:
 def test_the_version_is_there() -> None:
     result = CliRunner().invoke(main, ["--version"])
     assert result.exit_code == 0 and "version" in result.stdout
+
+
+def test_class_weights_for_a_number_are_wrong_usage(
+    command: Command, table: Callable[..., Any], write_csv: WriteCsv
+) -> None:
+    whole = table(60)
+    path = write_csv({"size": whole["size"], "price": whole["price"]})
+    fit = ("fit", path, "--target", "price", "--model", "m", *FAST)
+    result = command(*fit, "--set", "train.class_weights=balanced", code=2)
+    assert "train.class_weights is for classes" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("2024-01-05,-1,7", "column 'w' (data.weight), row 61: expected a number of 0"),
+        ("2024-01-05,,7", "column 'w' (data.weight), row 61: expected a number of 0"),
+        ("2024-01-05,many,7", "column 'w' (data.weight), row 61: expected a number of"),
+        ("2024-02-30,1,7", "column 'day' (data.time), row 61: expected a number or an"),
+        ("yesterday,1,7", "column 'day' (data.time), row 61: expected a number or an"),
+        (",1,7", "column 'day' (data.time), row 61: expected a number or an ISO"),
+        ("NA,1,7", "column 'day' (data.time), row 61: expected a number or an ISO"),
+    ],
+)
+def test_a_bad_value_in_a_column_aside_is_one_sentence(
+    row: str, expected: str, command: Command, tmp_path: Path, store: Store
+) -> None:
+    lines = [f"2024-01-{i % 28 + 1:02d},{i % 3},{i},{'ab'[i % 2]}" for i in range(60)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["day,w,x,y", *lines, f"{row},a"]) + "\n")
+    fit = ("fit", path, "--target", "y", "--model", "m", *FAST)
+    result = command(*fit, *sets("data.time=day", "data.weight=w"), code=1)
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("Error: ") and expected in last
+    assert not store.root.exists()
+    # A row without a target need not have any of it.
+    path.write_text("\n".join(["day,w,x,y", *lines, f"{row},"]) + "\n")
+    result = command(*fit, *sets("data.time=day", "data.weight=w"))
+    assert "1 rows have no target and are left out" in result.stderr
+
+
+# Rows in groups, in time, and of different weight.
+
+
+@pytest.fixture
+def visits(table: Callable[..., Any], write_csv: WriteCsv) -> Path:
+    """Visits of clients, day by day, some of which stand for several."""
+    whole = table(600)
+    kept = {name: whole[name] for name in ("size", "colour", "member", "churn")}
+    rng = np.random.default_rng(3)
+    day = np.datetime64("2024-01-01") + np.sort(rng.integers(0, 200, 600))
+    return write_csv(
+        {
+            "client": rng.integers(0, 150, 600).tolist(),
+            "day": [str(d) for d in day],
+            "times": rng.integers(1, 4, 600).tolist(),
+            **kept,
+        }
+    )
+
+
+@pytest.mark.parametrize("members", ["1", "5"])
+@pytest.mark.parametrize(
+    ("given", "split", "words"),
+    [
+        (
+            ("data.split=grouped", "data.group=client"),
+            "grouped",
+            {"column 'client' groups the rows and is no input of the model"},
+        ),
+        (
+            ("data.split=time", "data.time=day"),
+            "time",
+            {"column 'day' orders the rows and is no input of the model"},
+        ),
+        (("data.split=random",), "random", set()),
+        (
+            ("data.weight=times", "train.class_weights=balanced"),
+            "random",
+            {
+                "column 'times' weighs the rows and is no input of the model",
+                "rows are divided at random: no column says which belong together",
+            },
+        ),
+        (
+            (
+                "data.group=client",
+                "data.weight=times",
+                "train.class_weights={yes = 2, no = 1}",
+            ),
+            "grouped",
+            {
+                "rows are divided by 'client': no group is on two sides",
+                "class weights no 1, yes 2: as asked",
+            },
+        ),
+        (
+            ("data.time=day", "data.weight=times"),
+            "time",
+            {"rows are divided by 'day': the last are measured on"},
+        ),
+    ],
+)
+def test_rows_are_divided_and_weighed_as_asked(
+    given: tuple[str, ...],
+    split: str,
+    words: set[str],
+    members: str,
+    command: Command,
+    visits: Path,
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    few = sets("network.hidden=[8]", f"ensemble.members={members}")
+    fit = ("fit", visits, "--target", "churn", "--model", "m", "--json", *FAST)
+    result = command(*fit, *few, *sets(*given))
+    found = json.loads(result.stdout)
+    assert found["config"]["data"]["split"] == split
+    assert words <= set(result.stderr.splitlines())
+    aside = {text.partition("=")[2] for text in given if text.startswith("data.")}
+    manifest = store.load("m", 1).manifest
+    inputs = manifest.inputs.by_name  # type: ignore[union-attr]
+    assert set(inputs) == {*("client", "day", "times", "size", "colour", "member")} - {
+        name for name in aside if name in ("client", "day", "times")
+    }
+    # What is no input need not be there to be answered.
+    bare = pl.read_csv(visits).drop([n for n in ("client", "day") if n not in inputs])
+    bare.write_csv(tmp_path / "bare.csv")
+    out = tmp_path / "answers.csv"
+    command("predict", tmp_path / "bare.csv", "--model", "m", "--out", out)
+    assert len(pl.read_csv(out)) == 600
+    assert command("show", "m").stdout.count("\n  data.split ") == 1
+    again = json.loads(command(*fit, *few, *sets(*given)).stdout)
+    assert again["sha256"] == found["sha256"] and again["promoted"]
 
 
 # evaluate

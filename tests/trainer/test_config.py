@@ -72,6 +72,9 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         "network.activation": set(get_args(Function)),
         "train.choose_by": {"loss", "error"},
         "preset": {"fast", "default", "best"},
+        "train.class_weights": {"balanced"},
+        "data.split": {"random", "grouped", "time"},
+        "data.findings": {"warn", "stop"},
     }
 
 
@@ -95,6 +98,17 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         ("train.batch_size=128", "train.batch_size", 128),
         ("train.clip_norm=1", "train.clip_norm", 1.0),
         ("data.validation_fraction=0", "data.validation_fraction", 0.0),
+        ("train.class_weights=balanced", "train.class_weights", "balanced"),
+        (
+            "train.class_weights={yes = 10, 'a b' = 0.5, 7 = 1}",
+            "train.class_weights",
+            {"yes": 10.0, "a b": 0.5, "7": 1.0},
+        ),
+        ("data.split=grouped", "data.split", "grouped"),
+        ("data.group=customer", "data.group", "customer"),
+        ('data.time="2024"', "data.time", "2024"),
+        ("data.weight=times seen", "data.weight", "times seen"),
+        ("data.findings=stop", "data.findings", "stop"),
         ("runtime.threads=2", "runtime.threads", 2),
         ("seed=7", "seed", 7),
     ],
@@ -112,6 +126,18 @@ def test_toml_reaches_the_same_settings(toml: Callable[[str], Path]) -> None:
     assert (config.seed, config.network.hidden) == (7, [8])
     assert config.train.optimizer == "adam"
     assert load(toml("train.epochs = 3"), (), {}).train.epochs == 3
+
+
+def test_a_table_of_weights_is_one_setting(toml: Callable[[str], Path]) -> None:
+    for text in (
+        "[train.class_weights]\nyes = 2\n",
+        "[train]\nclass_weights = {yes = 2}\n",
+        "train.class_weights.yes = 2\n",
+    ):
+        assert load(toml(text), (), {}).train.class_weights == {"yes": 2.0}
+    path = toml("train.class_weights = {yes = 2, no = 1}\n")
+    found = load(path, ["train.class_weights={no = 3}"], {}).train
+    assert found.class_weights == {"no": 3.0}
 
 
 def test_set_goes_over_the_file_and_options_over_both(
@@ -165,6 +191,9 @@ def test_a_key_like_none_gets_no_suggestion() -> None:
         ("train.optimizer=adm", "adam"),
         ("train.schedule=cosin", "cosine"),
         ("network.activation=rellu", "relu"),
+        ("train.class_weights=balance", "balanced"),
+        ("data.split=groups", "grouped"),
+        ("data.findings=stopp", "stop"),
     ],
 )
 def test_a_bad_word_names_the_nearest(text: str, hint: str) -> None:
@@ -194,6 +223,11 @@ def test_a_bad_word_names_the_nearest(text: str, hint: str) -> None:
         ("data.test_fraction=1", "`float` < 1"),
         ("data.test_fraction=-0.1", "`float` >= 0"),
         ("runtime.threads=0", "`int` >= 1"),
+        ("train.class_weights=2", "`str | object | null`, got `int`"),
+        ("train.class_weights={a = 0}", "`float` > 0"),
+        ("train.class_weights={a = 'b'}", "`float`, got `str`"),
+        ("data.group=''", "length >= 1"),
+        ("data.group=7", "`str | null`, got `int`"),
         ("seed=-1", "`int` >= 0"),
         ("train.schedule=", "setting 'train.schedule'"),
     ],

@@ -94,6 +94,62 @@ def test_regression_is_scikit_learns(seed: int, n: int) -> None:
 
 
 @bounded
+@given(seeds, st.integers(6, 60), st.integers(2, 5), st.sampled_from([1, 2, 8]))
+def test_weighted_classification_is_scikit_learns(
+    seed: int, n: int, classes: int, decimals: int
+) -> None:
+    P, target = answer(seed, n, classes, decimals)
+    weights = np.random.default_rng(seed).uniform(0.1, 5, n)
+    found = classification(P, target, weights)
+    chosen = P.argmax(axis=1)
+    counts = {"sample_weight": weights}
+    del found["ece"]
+    expected = {
+        "log_loss": peer.log_loss(target, P, **counts),
+        "brier": peer.brier_score_loss(target, P, labels=range(classes), **counts)
+        if classes > 2
+        else peer.brier_score_loss(target, P[:, 1], **counts),
+        "accuracy": peer.accuracy_score(target, chosen, **counts),
+        "macro_f1": peer.f1_score(target, chosen, average="macro", **counts),
+        "auc": peer.roc_auc_score(target, P[:, 1], **counts)
+        if classes == 2
+        else peer.roc_auc_score(
+            target, P, multi_class="ovr", average="macro", **counts
+        ),
+    }
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+@bounded
+@given(seeds, st.integers(2, 60))
+def test_weighted_regression_is_scikit_learns(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    target, value = rng.normal(5, 3, n), rng.normal(5, 3, n)
+    counts = {"sample_weight": rng.uniform(0.1, 5, n)}
+    expected = {
+        "rmse": peer.root_mean_squared_error(target, value, **counts),
+        "mae": peer.mean_absolute_error(target, value, **counts),
+        "r2": peer.r2_score(target, value, **counts),
+    }
+    found = regression(value, target, counts["sample_weight"])
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@bounded
+@given(seeds, st.integers(6, 40), st.integers(2, 4))
+def test_whole_weights_equal_repeated_rows(seed: int, n: int, classes: int) -> None:
+    P, target = answer(seed, n, classes, 2)
+    times = np.random.default_rng(seed).integers(1, 5, n)
+    found = classification(P, target, times.astype(float))
+    repeated = classification(P.repeat(times, 0), target.repeat(times))
+    assert found == pytest.approx(repeated, rel=1e-9, abs=1e-12)
+    value = P[:, 0]
+    number = regression(value, target.astype(float), times.astype(float))
+    again = regression(value.repeat(times), target.repeat(times).astype(float))
+    assert number == pytest.approx(again, rel=1e-9)
+
+
+@bounded
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=40))
 def test_ties_count_half_in_auc(rows: list[tuple[int, bool]]) -> None:
     score = np.array([s for s, _ in rows], float)
@@ -168,6 +224,11 @@ def test_metrics_are_those_of_the_task() -> None:
     value = P[:, 0]
     answered = metrics(Regression(0.0, 1.0), {"value": value}, P[:, 1])
     assert answered == regression(value, P[:, 1])
+    weights = np.linspace(1, 3, 20)
+    found = metrics(classes, {"probabilities": P}, target, weights)
+    assert found == classification(P, target, weights)
+    answered = metrics(Regression(0.0, 1.0), {"value": value}, P[:, 1], weights)
+    assert answered == regression(value, P[:, 1], weights)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

@@ -15,7 +15,7 @@ from models.network import Network
 from models.store import Store
 from trainer.config import Config
 from trainer.data import Dataset, join, read, take
-from trainer.data.splits import places
+from trainer.data.splits import apart, places, turns
 from trainer.evaluate import classification, regression
 from trainer.gate import Policy, Verdict, decide, unseen
 from trainer.job import Member, manifest, network_spec
@@ -36,8 +36,7 @@ class Candidate:
             policy,
             self.artefact,
             None if production is None else production.artefact,
-            self.measured.raw,
-            self.measured.target,
+            self.measured,
             self.where,
         )
 
@@ -354,3 +353,139 @@ def test_against_itself_an_ensemble_is_exactly_as_good(
         f"at least as good: {name} {figure} against {figure} of production "
         "on the same held-out rows"
     )
+
+
+# Rows divided by group, in time, or by chance.
+
+
+@pytest.fixture
+def grouped(
+    fit: Callable[..., Any],
+    store: Store,
+    table: Callable[..., Any],
+    write_csv: Callable[..., Path],
+) -> Callable[..., tuple[Artefact, Dataset, Path]]:
+    """Fit some networks to a table with groups and times, or with words alone."""
+
+    def make(
+        *settings: str, words: bool = False, groups: int = 200
+    ) -> tuple[Artefact, Dataset, Path]:
+        whole = table(400)
+        names = ["colour", "member"] if words else ["size", "colour", "member"]
+        kept = {name: whole[name] for name in [*names, "churn"]}
+        if not words:
+            kept["g"] = [f"g{7 * i % groups}" for i in range(400)]
+            kept["t"] = list(range(400))
+        path = write_csv(kept)
+        fit(store, path, target="churn", settings=(*QUICK, *settings))
+        return store.load("m", 1), read(str(path), "churn"), path
+
+    return make
+
+
+@pytest.mark.parametrize("groups", [20, 200])
+def test_each_group_is_answered_by_the_network_that_held_it_out(
+    groups: int, grouped: Callable[..., tuple[Artefact, Dataset, Path]]
+) -> None:
+    artefact, data, _ = grouped("data.group=g", groups=groups)
+    assert isinstance(data.inputs, dict)
+    names = list(data.inputs["g"])
+    where = places({"g": names})
+    if groups < 100:
+        # Few groups are spaced evenly in the order of their places.
+        order = sorted(set(where.tolist()))
+        where = np.array([(order.index(w) + 0.382) / groups for w in where])
+    holder = np.floor(5 * where).astype(int)
+    assert set(holder.tolist()) == set(range(5))
+    inputs = {name: data.inputs[name] for name in artefact.manifest.inputs.by_name}  # type: ignore[union-attr]
+    alone = one_by_one(artefact, inputs)
+    found = unseen(artefact, inputs, {"g": names})["probabilities"]
+    expected = [alone[k]["probabilities"][i] for i, k in enumerate(holder)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # Rows that do not name their group are answered by all.
+    np.testing.assert_array_equal(
+        unseen(artefact, inputs)["probabilities"],
+        artefact.model.predict(inputs)["probabilities"],
+    )
+
+
+def test_rows_of_one_time_are_answered_by_all_networks(
+    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
+) -> None:
+    artefact, data, _ = grouped("data.time=t")
+    assert len(artefact.model.networks) == 5
+    np.testing.assert_array_equal(
+        unseen(artefact, data.inputs)["probabilities"],
+        artefact.model.predict(data.inputs)["probabilities"],
+    )
+
+
+def test_figures_in_time_are_those_of_all_networks(
+    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
+) -> None:
+    artefact, data, _ = grouped("data.time=t")
+    last = np.arange(340, 400)
+    metrics = artefact.manifest.metrics
+    assert metrics["rows"] == len(last)
+    assert isinstance(data.inputs, dict) and data.target is not None
+    P = artefact.model.predict(take(data.inputs, last))["probabilities"]
+    target = np.array([data.target[i] == "yes" for i in last], int)
+    assert metrics["log_loss"] == pytest.approx(classification(P, target)["log_loss"])
+
+
+def test_rows_too_alike_are_answered_by_the_network_that_held_them_out(
+    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
+) -> None:
+    artefact, data, _ = grouped(words=True)
+    salt = artefact.manifest.recipe.salt
+    turn = turns(places(data.inputs))
+    holder = np.floor(5 * apart(places(data.inputs), turn, salt)).astype(int)
+    alone = one_by_one(artefact, data.inputs)
+    found = unseen(artefact, data.inputs, {}, turn)["probabilities"]
+    expected = [alone[k]["probabilities"][i] for i, k in enumerate(holder)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("data.group=g",), False),
+        (("data.time=t",), False),
+        (("data.weight=t", "data.group=g"), False),
+        ((), True),
+    ],
+)
+@pytest.mark.parametrize("groups", [20, 200])
+def test_however_divided_an_ensemble_is_exactly_as_good_as_itself(
+    settings: tuple[str, ...],
+    words: bool,
+    groups: int,
+    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
+    fit: Callable[..., Any],
+    store: Store,
+) -> None:
+    _, _, path = grouped(*settings, words=words, groups=groups)
+    again = fit(store, path, target="churn", settings=(*QUICK, *settings))
+    figure = f"{again.metrics['log_loss']:.6g}"
+    assert again.promoted
+    assert f"log_loss {figure} against {figure} of production" in again.reason
+
+
+@pytest.mark.parametrize("shares", [(), ("data.test_fraction=0",)])
+def test_with_validation_rows_given_an_ensemble_is_as_good_as_itself(
+    shares: tuple[str, ...],
+    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
+    fit: Callable[..., Any],
+    store: Store,
+    table: Callable[..., Any],
+    write_csv: Callable[..., Path],
+) -> None:
+    _, _, path = grouped(words=True)
+    other = {name: table(80, 1)[name] for name in ("colour", "member", "churn")}
+    valid = str(write_csv(other, "valid.csv"))
+    given = {"target": "churn", "settings": (*QUICK, *shares), "validation": valid}
+    fit(store, path, promote="always", **given)
+    again = fit(store, path, **given)
+    figure = f"{again.metrics['log_loss']:.6g}"
+    assert again.promoted
+    assert f"log_loss {figure} against {figure} of production" in again.reason

@@ -312,8 +312,26 @@ def test_the_description_reads_well(published: Path, store: Store) -> None:
     assert inputs["since"].startswith("since: datetime, 2020-01-")
     assert text["network"][0].startswith(f"{found['network']['n_in']} → ")
     assert text["why these settings"] == list(found["recipe"]["reasons"])
+    assert "divided at random, by what stands in a row" in text["data"]
     assert "seed 42" in text["settings"]
     assert "train.epochs 40" in text["settings"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("data.group=since", "divided by group"),
+        ("data.time=since", "divided in time"),
+    ],
+)
+def test_how_rows_were_divided_is_described(
+    setting: str, line: str, fit: Fit, store: Store, published: Path
+) -> None:
+    settings = (setting, "train.epochs=1")
+    fit(store, published / "churn.csv", target="churn", settings=settings)
+    text = dict(inspection.readable(inspection.describe(store, "m", 1)))
+    assert line in text["data"]
+    assert "findings" not in text
 
 
 def test_images_describe_their_shape(fit: Fit, store: Store, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_the_config_is_resolved(fit: Fit, store: Store, data: Path) -> None:
         for key, value in config[section].items()
         if value is None
     ]
-    assert opened == ["clip_norm"]
+    assert opened == ["clip_norm", "class_weights", "group", "time", "weight"]
 
 
 def test_figures_are_those_of_the_held_out_rows(

@@ -17,7 +17,7 @@ from models.tensor import TensorInput
 from trainer.config import Config
 from trainer.data import Dataset, read
 from trainer.data.splits import places, windows
-from trainer.preparation import Part, Prepared, layout_of, prepare
+from trainer.preparation import Part, Prepared, joined, layout_of, prepare
 
 Prepare = Callable[..., tuple[Prepared, list[str]]]
 #: One network, as the simpler half of the promises has it.
@@ -180,7 +180,6 @@ def test_fractions_decide_the_parts_and_what_is_measured(
     [
         ((), 2, "held-out rows"),
         (("data.test_fraction=0",), 1, "validation rows"),
-        (("data.test_fraction=0", "data.validation_fraction=0"), 0, "training rows"),
     ],
 )
 def test_each_member_is_measured_on_rows_of_its_own(
@@ -193,6 +192,19 @@ def test_each_member_is_measured_on_rows_of_its_own(
     for number, part in enumerate(measured):
         expected = parts(found, number)[place]
         assert expected is not None and ids(part) == ids(expected)
+
+
+def test_rows_that_are_the_same_for_all_are_measured_once(
+    ready: Prepare, own: Callable[..., str]
+) -> None:
+    none = ("data.test_fraction=0", "data.validation_fraction=0")
+    found, _ = ready(numbers(), *FIVE, *none)
+    ((part,), name) = found.measured
+    assert (ids(part), name) == (list(range(200)), "training rows")
+    valid = own([500, 501], [2, 1])
+    found, _ = ready(numbers(), *FIVE, none[0], validation=valid)
+    ((part,), name) = found.measured
+    assert (ids(part), name) == ([500, 501], "validation rows")
 
 
 def test_five_members_spare_every_row_once(ready: Prepare) -> None:
@@ -252,7 +264,7 @@ def several(n: int = 100) -> Dataset:
     return Dataset(inputs, kinds, "y", (rng.random(n) > 0.5).tolist())
 
 
-def test_columns_that_say_nothing_survive_and_are_said(ready: Prepare) -> None:
+def test_columns_that_say_nothing_survive_and_are_not_used(ready: Prepare) -> None:
     found, said = ready(several())
     assert isinstance(found.inputs, TableInput)
     assert [c.name for c in found.inputs.columns] == [
@@ -262,9 +274,7 @@ def test_columns_that_say_nothing_survive_and_are_said(ready: Prepare) -> None:
         "word",
         "many",
     ]
-    for name in ("same", "gone", "word"):
-        note = f"column '{name}' does not vary in the training rows and is not used"
-        assert note in said
+    assert set(found.inputs.feature_names()) == {"x", "many"}
     assert not any("'x'" in sentence for sentence in said)
 
 
@@ -344,6 +354,108 @@ def test_every_choice_is_said_and_kept(ready: Prepare) -> None:
     assert None not in (found.config.ensemble.members, found.config.train.schedule)
 
 
+# Columns that are no inputs.
+
+
+def roles(n: int = 200) -> Dataset:
+    """Row i holds i, is of the group i % 120, of the moment -i and weighs i % 4."""
+    inputs = {
+        "x": np.arange(float(n)),
+        "g": [f"g{i % 120}" for i in range(n)],
+        "t": -np.arange(float(n)),
+        "w": np.arange(n) % 4 * 1.0,
+    }
+    kinds = {"x": "numeric", "g": "categorical", "t": "numeric", "w": "numeric"}
+    return Dataset(inputs, kinds, "y", [("no", "yes")[i % 5 == 0] for i in range(n)])
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "does"),
+    [
+        ("data.group=g", "g", "groups"),
+        ("data.time=t", "t", "orders"),
+        ("data.weight=w", "w", "weighs"),
+    ],
+)
+def test_a_column_aside_is_no_input_and_said(
+    setting: str, name: str, does: str, ready: Prepare
+) -> None:
+    found, said = ready(roles(), setting)
+    assert f"column '{name}' {does} the rows and is no input of the model" in said
+    assert isinstance(found.inputs, TableInput)
+    assert set(found.inputs.by_name) == {"x", "g", "t", "w"} - {name}
+    assert list(found.data.aside) == [name]
+    train, *_ = parts(found)
+    assert list(train.aside) == [name] and len(train.aside[name]) == len(train)
+
+
+def test_rows_in_time_stay_in_time(ready: Prepare) -> None:
+    found, said = ready(roles(), "data.time=t", "ensemble.members=5")
+    assert "rows are divided by 't': the last are measured on" in said
+    for number in range(5):
+        train, validation, test = (set(ids(part)) for part in parts(found, number))
+        # The moment of row i is -i.
+        assert min(train) > max(validation) > min(validation) > max(test)
+        assert len(validation) == len(test) == 30
+    ((measured,), where) = found.measured
+    assert (sorted(ids(measured)), where) == (list(range(30)), "held-out rows")
+
+
+def test_rows_keep_their_weights(ready: Prepare) -> None:
+    found, said = ready(roles(), "data.weight=w", *FIVE)
+    assert "50 rows have weight 0 and are left out" in said
+    for number in range(5):
+        for part in parts(found, number):
+            assert part is not None and part.weights is not None
+            assert part.weights.tolist() == [i % 4 for i in ids(part)]
+            rows = found.rows(part)
+            assert rows.weights is not None
+            expected = part.weights / part.weights.mean()
+            np.testing.assert_allclose(rows.weights, expected, rtol=1e-6)
+    whole = joined([part for part in parts(found) if part is not None])
+    assert sorted(whole.weights.tolist()) == sorted(i % 4 for i in range(200) if i % 4)
+
+
+def test_classes_are_weighed_by_training_rows_alone(ready: Prepare) -> None:
+    found, said = ready(roles(), "train.class_weights=balanced", *ONE)
+    train, validation, _ = parts(found)
+    counts = np.bincount(train.target)
+    expected = len(train) / (2 * counts)
+    assert found.class_weights is not None and validation is not None
+    np.testing.assert_allclose(found.class_weights, expected)
+    assert said[-1].startswith("class weights no 0.6")
+    rows = found.rows(validation)
+    by_class = expected[validation.target]
+    np.testing.assert_allclose(rows.weights, by_class / by_class.mean(), rtol=1e-6)
+
+
+def test_balanced_classes_count_what_rows_weigh(ready: Prepare) -> None:
+    given = ("train.class_weights=balanced", "data.weight=w", *ONE)
+    found, _ = ready(roles(), *given)
+    train, *_ = parts(found)
+    weights = found.rows(train).weights
+    assert weights is not None
+    sums = np.bincount(train.target, weights)
+    assert sums[0] == pytest.approx(sums[1])
+
+
+def test_a_row_without_a_target_may_lack_the_rest(ready: Prepare) -> None:
+    data = roles()
+    assert isinstance(data.inputs, dict) and isinstance(data.target, list)
+    data.inputs["w"][7] = np.nan
+    with pytest.raises(DataError, match=r"column 'w' \(data.weight\), row 8: expected"):
+        ready(data, "data.weight=w")
+    data.target[7] = None
+    ready(data, "data.weight=w")
+
+
+def test_another_split_needs_its_column(ready: Prepare) -> None:
+    with pytest.raises(ConfigError, match=r"data\.split=grouped needs data\.group"):
+        ready(roles(), "data.split=grouped", "data.time=t")
+    with pytest.raises(ConfigError, match=r"data\.time is for data\.split=time, not"):
+        ready(roles(), "data.split=grouped", "data.group=g", "data.time=t")
+
+
 # Rows of the user's own for validation.
 
 
@@ -415,6 +527,37 @@ def test_validation_rows_that_do_not_fit_are_told(
     with pytest.raises(DataError) as caught:
         ready(numbers(), validation=own(x, y))
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["data.group=g", "data.time=t", "data.weight=w"])
+def test_validation_rows_of_ones_own_go_with_every_division(
+    way: str, ready: Prepare, write_csv: Callable[..., Path]
+) -> None:
+    columns = {
+        "y": ["no", "yes", "no", "yes"],
+        "x": [500, 501, 502, 503],
+        "g": ["g1", "new", "g2", "g2"],
+        "w": [1, 2, 0, 3],
+        "t": [9, 9, 9, 9],
+    }
+    valid = str(write_csv(columns, "valid.csv"))
+    found, _ = ready(roles(), way, *FIVE, validation=valid)
+    assert found.own is not None
+    kept = [500, 501, 503] if way == "data.weight=w" else [500, 501, 502, 503]
+    assert ids(found.own) == kept
+    assert (found.own.weights is None) == (way != "data.weight=w")
+    for number in range(5):
+        train, validation, test = parts(found, number)
+        assert validation is found.own and test is not None
+        assert len(train) + len(test) == len(found.data)
+    # The column that orders or groups rows need not be there.
+    bare = {k: v for k, v in columns.items() if k != way[-1]}
+    valid = str(write_csv(bare, "valid.csv"))
+    if way == "data.weight=w":
+        with pytest.raises(DataError, match=r"valid\.csv: there is no column 'w'"):
+            ready(roles(), way, validation=valid)
+    else:
+        ready(roles(), way, validation=valid)
 
 
 def test_validation_arrays_without_labels_are_told(

@@ -49,12 +49,20 @@ GIVEN = {
     "train.epochs": 19,
     "train.averaging": 2.5,
     "train.patience": 5,
+    "data.split": "random",
     "data.validation_fraction": 0.21,
     "data.test_fraction": 0.22,
     "ensemble.members": 3,
 }
 #: What nothing is chosen for: it is off unless given.
-OPTIONAL = {"train.clip_norm", "runtime.threads"}
+OPTIONAL = {
+    "train.clip_norm",
+    "train.class_weights",
+    "data.group",
+    "data.time",
+    "data.weight",
+    "runtime.threads",
+}
 
 
 def flat(config: Config) -> dict[str, Any]:
@@ -359,3 +367,55 @@ def test_a_table_is_learnt(
         assert figures["r2"] > 0.7
     else:
         assert figures["auc"] > 0.85
+
+
+# How rows are divided.
+
+
+@pytest.mark.parametrize(
+    ("given", "split"),
+    [
+        ((), "random"),
+        (("data.group=g",), "grouped"),
+        (("data.time=t",), "time"),
+        (("data.split=grouped", "data.group=g"), "grouped"),
+        (("data.split=time", "data.time=t"), "time"),
+        (("data.weight=w",), "random"),
+    ],
+)
+def test_the_column_that_is_given_decides_how_rows_are_divided(
+    given: tuple[str, ...], split: str, configured: Callable[..., Config]
+) -> None:
+    config, reasons = chosen(configured(*given), Facts(ENOUGH, "binary"))
+    assert config.data.split == split
+    said = [reason for reason in reasons if reason.startswith("rows are divided ")]
+    assert len(said) == ("data.split" not in " ".join(given))
+
+
+def test_all_members_spare_the_same_rows_in_time_and_so_more_of_them(
+    configured: Callable[..., Config],
+) -> None:
+    for given, share in ((("data.time=t",), 0.15), (("data.group=g",), 0.1)):
+        config, reasons = chosen(configured(*given), Facts(ENOUGH, "binary"))
+        assert config.ensemble.members == 5
+        assert config.data.test_fraction == config.data.validation_fraction == share
+        each = any("of each network" in reason for reason in reasons)
+        assert each == (share == 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("data.split=grouped",), "data.split=grouped needs data.group, the column"),
+        (("data.split=time",), "data.split=time needs data.time, the column that"),
+        (("data.split=time", "data.group=g"), "data.group is for data.split=grouped"),
+        (("data.split=random", "data.time=t"), "data.time is for data.split=time, not"),
+        (("data.group=g", "data.time=t"), "data.group and data.time exclude each"),
+    ],
+)
+def test_a_division_without_its_column_is_wrong_usage(
+    given: tuple[str, ...], expected: str, configured: Callable[..., Config]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        chosen(configured(*given), Facts(ENOUGH, "binary"))
+    assert str(caught.value).startswith(expected)

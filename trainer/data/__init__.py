@@ -10,6 +10,7 @@ builtin:NAME          xor, digits
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from trainer.data.arrays import read_idx, read_npz
 from trainer.data.builtin import read_builtin
 from trainer.data.csv import read_csv
 from trainer.data.dataset import Dataset, join, length, take
-from trainer.data.frames import dataset
+from trainer.data.frames import dataset, infer_kind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,10 +45,13 @@ def read(source: str, target: str | None) -> Dataset:
     return _of(path, _frame(path), target, None)
 
 
-def read_for(source: str, inputs: Inputs, target: str | None) -> Dataset:
+def read_for(
+    source: str, inputs: Inputs, target: str | None, also: Iterable[str] = ()
+) -> Dataset:
     """Read data for a model that exists, each column as the kind it was trained on.
 
-    With a `target` name the data must hold it, else it may.
+    With a `target` name the data must hold it, else it may. A table may hold further
+    columns, those to read `also`; their kind is inferred.
     """
     table = isinstance(inputs, TableInput)
     if source.startswith("builtin:"):
@@ -56,7 +60,7 @@ def read_for(source: str, inputs: Inputs, target: str | None) -> Dataset:
         path = _existing(source)
         arrays = _arrays(path, need_target=target is not None)
         if arrays is None and table:
-            return _of(path, _frame(path), target, inputs)  # type: ignore[arg-type]
+            return _of(path, _frame(path), target, inputs, also)  # type: ignore[arg-type]
         if arrays is None:
             raise DataError(f"{path}: this model takes arrays (.npz, IDX), not tables")
         found = arrays
@@ -76,13 +80,18 @@ def _require_fit(source: str, found: Dataset, inputs: Inputs) -> None:
 
 
 def _of(
-    path: Path, frame: pl.DataFrame, target: str | None, inputs: TableInput | None
+    path: Path,
+    frame: pl.DataFrame,
+    target: str | None,
+    inputs: TableInput | None,
+    also: Iterable[str] = (),
 ) -> Dataset:
     kinds = nullable = None
-    if inputs is not None:
-        kinds = {c.name: str(c.__struct_config__.tag) for c in inputs.columns}
-        nullable = frozenset(c.name for c in inputs.columns if c.nullable)
     try:
+        if inputs is not None:
+            kinds = {c.name: str(c.__struct_config__.tag) for c in inputs.columns}
+            nullable = frozenset(c.name for c in inputs.columns if c.nullable)
+            kinds |= {n: infer_kind(frame[n]) for n in also if n in frame.columns}
         return dataset(frame, target, kinds, nullable or frozenset())
     except DataError as error:
         raise DataError(f"{path}: {error}") from None

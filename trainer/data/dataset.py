@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,24 @@ from models.model import Raw
 from models.output import Label
 from models.table import Columns
 
+#: Columns stay columns, an array an array.
+AnyRaw = TypeVar("AnyRaw", bound=Raw)
+
 
 @dataclass(frozen=True)
 class Dataset:
     """Rows of raw inputs with the target of each, where there is one.
 
     `inputs` are columns by name (see `models.columns` for their raw form) or one array
-    (n, …); `kinds` names each column's kind and is empty for an array.
+    (n, …); `kinds` names each column's kind and is empty for an array. Columns `aside`
+    say something about the rows, such as what each weighs, and are no inputs.
     """
 
     inputs: Raw
     kinds: dict[str, str]
     target_name: str
     target: Sequence[Label | None] | None
+    aside: Columns = field(default_factory=dict)
 
     @property
     def n_columns(self) -> int:
@@ -45,9 +50,24 @@ class Dataset:
             for name, values in self.inputs.items():
                 digest.update(repr((name, self.kinds[name])).encode())
                 _update(digest, values)
+        for name, values in self.aside.items():
+            digest.update(repr(("aside", name)).encode())
+            _update(digest, values)
         digest.update(repr(self.target_name).encode())
         _update(digest, self.target or ())
         return digest.hexdigest()
+
+    def only(self, rows: NDArray[np.intp]) -> Dataset:
+        """Return the chosen rows."""
+        target = (
+            None if self.target is None else [self.target[i] for i in rows.tolist()]
+        )
+        return replace(
+            self,
+            inputs=take(self.inputs, rows),
+            target=target,
+            aside=take(self.aside, rows),
+        )
 
 
 def length(raw: Raw) -> int:
@@ -55,27 +75,26 @@ def length(raw: Raw) -> int:
     return len(raw if isinstance(raw, np.ndarray) else next(iter(raw.values())))
 
 
-def take(raw: Raw, rows: NDArray[np.intp]) -> Raw:
+def take(raw: AnyRaw, rows: NDArray[np.intp]) -> AnyRaw:
     """Return the chosen rows of raw inputs."""
     if isinstance(raw, np.ndarray):
-        chosen: NDArray[Any] = raw[rows]
-        return chosen
+        return cast(AnyRaw, raw[rows])
     columns: Columns = {
         name: values[rows]
         if isinstance(values, np.ndarray)
         else [values[i] for i in rows.tolist()]
         for name, values in raw.items()
     }
-    return columns
+    return cast(AnyRaw, columns)
 
 
-def join(raws: Sequence[Raw]) -> Raw:
+def join(raws: Sequence[AnyRaw]) -> AnyRaw:
     """Return the rows of all, one after the other."""
     first = raws[0]
     if len(raws) == 1:
         return first
     if isinstance(first, np.ndarray):
-        return np.concatenate(cast(Any, raws))
+        return cast(AnyRaw, np.concatenate(cast(Any, raws)))
     columns: dict[str, Any] = {}
     for name, values in first.items():
         pieces: list[Any] = [cast(Columns, raw)[name] for raw in raws]
@@ -84,7 +103,7 @@ def join(raws: Sequence[Raw]) -> Raw:
             if isinstance(values, np.ndarray)
             else [value for piece in pieces for value in piece]
         )
-    return columns
+    return cast(AnyRaw, columns)
 
 
 def _update(digest: Any, values: Any) -> None:

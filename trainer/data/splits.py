@@ -11,7 +11,10 @@ side.
 
 So a row that is measured on tonight is measured on in every later run, however the
 data has grown, a version in production has a member that never saw it, and two equal
-rows are never on both sides.
+rows are never on both sides. Of rows in groups the place is drawn from the group alone.
+
+Rows in time are divided on a line instead, alike for all members: the last are measured
+on, those before choose the epoch.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.model import Raw
+
+#: Where on its step a place stands that is spread: away from any window's end.
+OFFSET = 0.382
 
 Rows = NDArray[np.intp]
 Places = NDArray[np.float64]
@@ -70,6 +76,22 @@ def _scramble(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
+def turns(where: Places) -> NDArray[np.float64]:
+    """Number the rows of each place in their order, from 0."""
+    order = np.argsort(where, kind="stable")
+    ranked = where[order]
+    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    counts = np.diff(starts, append=len(where))
+    found = np.empty(len(where))
+    found[order] = np.arange(len(where)) - np.repeat(starts, counts)
+    return found
+
+
+def apart(where: Places, turn: NDArray[np.float64], salt: int) -> Places:
+    """Return other places, by chance, where rows of one place had the same."""
+    return places({"place": where, "turn": turn, "salt": np.full(len(where), salt)})
+
+
 def windows(where: Places, members: int, validation: float, test: float) -> list[Split]:
     """Return the parts of every member."""
     return [window(where, m, members, validation, test) for m in range(members)]
@@ -83,3 +105,40 @@ def window(
     measured = turned < test
     chosen = ~measured & (turned < test + validation)
     return Split(*(np.flatnonzero(m) for m in (~measured & ~chosen, chosen, measured)))
+
+
+def spread(where: Places, known: Places) -> Places:
+    """Space places evenly, in the order of all that are known.
+
+    Chance leaves no window of the circle empty only when there are many.
+    """
+    return (np.searchsorted(known, where) + OFFSET) / len(known) % 1.0
+
+
+def by_time(moments: NDArray[np.float64], validation: float, test: float) -> Split:
+    """Return the first rows, the next and the last; those of one moment together.
+
+    Each part that is asked for holds a moment at least; ValueError with too few.
+    """
+    distinct, inverse, counts = np.unique(
+        moments, return_inverse=True, return_counts=True
+    )
+    parts = 1 + (validation > 0) + (test > 0)
+    if len(distinct) < parts:
+        raise ValueError(f"{len(distinct)} different times for {parts} parts")
+    before = np.concatenate([[0], np.cumsum(counts)])
+    n, last = len(moments), len(distinct)
+    # The end of a part is the moment nearest to its share, that leaves none empty.
+    tested = last
+    if test > 0:
+        tested = _nearest(before, n * (1 - test), parts - 1, last - 1)
+    chosen = tested
+    if validation > 0:
+        chosen = _nearest(before, n * (1 - test - validation), 1, tested - 1)
+    trains, measured = inverse < chosen, inverse >= tested
+    return Split(*(np.flatnonzero(m) for m in (trains, ~trains & ~measured, measured)))
+
+
+def _nearest(before: NDArray[np.intp], wanted: float, low: int, high: int) -> int:
+    """Return where in low..high the count of rows before comes nearest."""
+    return low + int(np.abs(before[low : high + 1] - wanted).argmin())

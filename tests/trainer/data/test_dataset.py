@@ -56,6 +56,23 @@ def test_join_puts_rows_behind_one_another() -> None:
     np.testing.assert_array_equal(join([X[:1], X[1:]]), X)
 
 
+def test_only_some_rows_are_kept_of_everything() -> None:
+    whole = table(aside={"w": np.array([5.0, 6.0, 7.0]), "g": ["i", "j", "k"]})
+    some = whole.only(np.array([2, 0]))
+    assert isinstance(some.inputs, dict) and len(some) == 2
+    np.testing.assert_array_equal(some.inputs["x"], [3.0, 1.0])
+    assert (some.inputs["c"], some.target) == (["b", "a"], [None, "p"])
+    assert np.asarray(some.aside["w"]).tolist() == [7, 5]
+    assert some.aside["g"] == ["k", "i"]
+    assert (some.kinds, some.target_name) == (whole.kinds, "y")
+    bare = table(target=None).only(np.array([1]))
+    assert bare.target is None and len(bare) == 1
+
+
+def test_columns_aside_are_no_columns() -> None:
+    assert table(aside={"w": np.zeros(3)}).n_columns == 2
+
+
 def test_the_same_values_have_the_same_fingerprint() -> None:
     assert table().fingerprint() == table().fingerprint()
     assert len(table().fingerprint()) == 64
@@ -76,6 +93,8 @@ def test_the_same_values_have_the_same_fingerprint() -> None:
         {"target_name": "z"},
         {"target": ["q", "p", None]},
         {"target": None},
+        {"aside": {"w": np.array([1.0, 1.0, 2.0])}},
+        {"aside": {"g": ["a", "b", "b"]}},
     ],
 )
 def test_any_change_changes_the_fingerprint(changed: dict[str, Any]) -> None:

@@ -226,6 +226,19 @@ def test_kinds_are_the_models_whatever_the_file_looks_like(
     assert found.target is None and len(found) == 2
 
 
+def test_further_columns_are_read_where_they_are_there(
+    model: TableInput, write_csv: WriteCsv
+) -> None:
+    path = write_csv({**WHOLE, "w": [1, 2], "g": ["a", "b"]})
+    found = read_for(str(path), model, None, ["w", "g", "none"])
+    assert isinstance(found.inputs, dict)
+    assert list(found.inputs) == [*(column.name for column in model.columns), "w", "g"]
+    assert (found.kinds["w"], found.kinds["g"]) == ("numeric", "categorical")
+    lists = write_csv({**WHOLE, "w": [1, "inf"]})
+    message = refused(read_for, str(lists), model, None, ["w"])
+    assert message.startswith(f"{lists}: column 'w', row 2: ")
+
+
 @pytest.mark.parametrize("name", ["m", "word", "truth", "day"])
 def test_an_absent_nullable_column_is_missing(
     name: str, model: TableInput, write_csv: WriteCsv

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trainer.data import take
-from trainer.data.splits import places, window, windows
+from trainer.data.splits import (
+    apart,
+    by_time,
+    places,
+    spread,
+    turns,
+    window,
+    windows,
+)
 
 bounded = settings(deadline=None, max_examples=200)
 number = st.one_of(st.floats(width=64, allow_infinity=False), st.sampled_from([0.0]))
@@ -214,3 +222,101 @@ def test_a_row_stays_measured_when_the_data_grows() -> None:
     ):
         for one, other in zip(before, after, strict=True):
             same(one, other[other >= 200] - 200)
+
+
+# Rows of one place, drawn apart.
+
+
+@bounded
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75]), min_size=1))
+def test_turns_count_the_rows_of_a_place(where: list[float]) -> None:
+    expected = [where[:i].count(place) for i, place in enumerate(where)]
+    assert turns(np.array(where)).tolist() == expected
+
+
+def test_rows_drawn_apart_are_spread_by_chance_alone() -> None:
+    where = np.repeat([0.3, 0.6], 5000)
+    turn = turns(where)
+    found = apart(where, turn, 1)
+    assert len(set(found.tolist())) == 10_000
+    counts = np.histogram(found, 20, (0, 1))[0]
+    assert (np.abs(counts - 500) < 6 * math.sqrt(500 * 0.95)).all()
+    other = apart(where, turn, 2)
+    assert abs(np.corrcoef(found, other)[0, 1]) < 0.06
+    # Rows that are added move none of those before.
+    grown = np.append(where, where)
+    same(apart(grown, turns(grown), 1)[:10_000], found)
+    some = np.arange(0, 10_000, 7)
+    same(apart(where[some], turn[some], 1), found[some])
+
+
+# Few places, spread evenly.
+
+
+@bounded
+@given(st.sets(st.floats(0.0, 1.0, exclude_max=True), min_size=1, max_size=99))
+def test_spread_places_keep_their_order_and_lie_evenly(where: set[float]) -> None:
+    known = np.array(sorted(where))
+    found = spread(known, known)
+    assert ((found >= 0.0) & (found < 1.0)).all()
+    np.testing.assert_allclose(np.diff(found), 1 / len(known), rtol=1e-9)
+
+
+@bounded
+@given(st.integers(1, 99), st.data())
+def test_no_window_is_empty_that_is_as_wide_as_a_step(groups: int, data: Any) -> None:
+    share = 1 / groups
+    count = data.draw(members)
+    known = np.arange(groups) / groups
+    if 2 * share < 1:
+        for parts in windows(spread(known, known), count, share, share):
+            assert all(map(len, parts[1:]))
+
+
+def test_a_place_not_known_is_somewhere() -> None:
+    found = spread(np.array([0.0, 0.99]), np.array([0.1, 0.2]))
+    assert ((found >= 0.0) & (found < 1.0)).all()
+
+
+# Time.
+
+moments = st.lists(
+    st.one_of(st.integers(-5, 5).map(float), st.floats(-1e9, 1e9)), min_size=3
+)
+
+
+@bounded
+@given(moments, fraction, fraction)
+def test_parts_follow_one_another_in_time(
+    when: list[float], validation: float, test: float
+) -> None:
+    times = np.array(when)
+    asked = 1 + (validation > 0) + (test > 0)
+    if len(set(when)) < asked:
+        with pytest.raises(ValueError, match=f"different times for {asked} parts"):
+            by_time(times, validation, test)
+        return
+    found = by_time(times, validation, test)
+    assert sorted(np.concatenate(found).tolist()) == list(range(len(when)))
+    assert [len(p) > 0 for p in found] == [True, validation > 0, test > 0]
+    parts = [times[part] for part in found if len(part)]
+    for before, after in zip(parts, parts[1:], strict=False):
+        # Strictly: rows of one moment are never on both sides.
+        assert before.max() < after.min()
+    for part in found:
+        assert part.tolist() == sorted(part.tolist())
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.1, 0.1), (0.2, 0.0), (0.0, 0.3)])
+def test_parts_of_time_have_their_shares(validation: float, test: float) -> None:
+    order = np.random.default_rng(0).permutation(1000)
+    found = by_time(order.astype(float), validation, test)
+    expected = [1000 * (1 - validation - test), 1000 * validation, 1000 * test]
+    assert [len(part) for part in found] == pytest.approx(expected)
+    days = by_time(order // 40 * 1.0, validation, test)
+    assert [len(part) for part in days] == pytest.approx(expected, abs=40)
+
+
+def test_one_long_moment_is_in_one_part() -> None:
+    times = np.array([0.0] * 3 + [1.0] * 90 + [2.0] * 3)
+    assert [len(part) for part in by_time(times, 0.1, 0.1)] == [3, 90, 3]

@@ -19,8 +19,6 @@ class Average:
     def __init__(self, network: Network, horizon: float) -> None:
         self.network = network
         self.horizon = horizon
-        # A mean over hundreds of steps needs not all of them.
-        self.every = max(1, min(int(horizon) // 16, 8))
         self.steps = 0
         self.parameters = network.parameters.copy()
         self.state = network.state.copy()
@@ -29,9 +27,7 @@ class Average:
     def update(self) -> None:
         """Take the weights of another step into the mean."""
         self.steps += 1
-        if self.steps % self.every:
-            return
-        share = self.every / min(self.steps, self.horizon)
+        share = 1.0 / min(self.steps, self.horizon)
         now, mean = self.network.parameters, self.parameters
         for start in range(0, len(mean), BLOCK):
             here = slice(start, start + BLOCK)

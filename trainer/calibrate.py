@@ -37,7 +37,7 @@ class HeldOut(NamedTuple):
 
     Z: Array
     target: NDArray[Any]
-    weights: Floats | None = None
+    weights: Array | None = None
 
 
 def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
@@ -55,9 +55,7 @@ def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
             for network, split in zip(networks, prepared.splits, strict=True)
         ]
     parts = [
-        HeldOut(_logits(prepared, group, part), part.target, part.weights)
-        for group, part in groups
-        if part is not None
+        _held_out(prepared, group, part) for group, part in groups if part is not None
     ]
     rows = sum(len(part.target) for part in parts)
     if not rows:
@@ -68,9 +66,10 @@ def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
     return dataclasses.replace(prepared, output=output, reasons=reasons)
 
 
-def _logits(prepared: Prepared, networks: Sequence[Network], part: Part) -> Array:
-    X = prepared.rows(part).X
-    return np.stack([network.predict(X) for network in networks])
+def _held_out(prepared: Prepared, networks: Sequence[Network], part: Part) -> HeldOut:
+    X, _, weights = prepared.rows(part)  # they count as they do in the loss
+    Z = np.stack([network.predict(X) for network in networks])
+    return HeldOut(Z, part.target, weights)
 
 
 def calibrated(

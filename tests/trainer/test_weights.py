@@ -242,7 +242,8 @@ def test_figures_are_weighted_by_rows_and_not_by_classes(
 ) -> None:
     data = write_csv(coin())
     arguments = ("fit", data, "--target", "side", "--model", "m", "--json")
-    given = sets(*STEADY, "data.weight=w", "train.class_weights={tails = 2}")
+    weighted = "data.weight=w", "train.class_weights={tails = 2}"
+    given = sets(*STEADY, "calibrate=false", *weighted)
     found = json.loads(command(*arguments, *given).stdout)["metrics"]
     whole = read(str(data), "side")
     assert isinstance(whole.inputs, dict) and whole.target is not None

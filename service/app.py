@@ -15,6 +15,7 @@ from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
 from service.protocols import openinference, operators, tfserving
+from service.protocols.http import compress
 from service.registry import Registry
 from service.settings import Settings, from_environment
 
@@ -43,6 +44,7 @@ def build(settings: Settings | None = None) -> Flask:
         app.register_blueprint(routes)
     errors.install(app)
     _measure(app, metrics, settings.access_log)
+    app.after_request(compress)
     registry.refresh()
     return app
 

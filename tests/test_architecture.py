@@ -125,11 +125,9 @@ def test_every_module_has_its_test() -> None:
         "models/types.py": "aliases alone",
         "service/gunicorn_conf.py": "tests/e2e",
         "service/errors.py": "tests/service/test_app.py",
-        "service/engine.py": "tests/service/test_app.py and tests/e2e",
         "service/inference.py": "tests/service/test_app.py",
         "service/metrics.py": "tests/service/test_app.py",
         "service/drain.py": "tests/e2e",
-        "service/protocols/http.py": "tests/service/protocols",
         "service/protocols/operators.py": "tests/service/test_app.py",
     }
     for path in SOURCES:

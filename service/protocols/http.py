@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, cast
 
 import msgspec
@@ -14,6 +15,11 @@ from service.engine import Engine
 from service.errors import Unsupported
 from service.registry import Loaded
 
+#: Encodings of a body, and what zlib calls them: with gzip's header, with its own.
+_WINDOWS = {"gzip": 31, "deflate": 15}
+#: Bytes of an answer: fewer fit one packet anyway.
+WORTH_COMPRESSING = 1400
+
 
 def engine() -> Engine:
     """Return what this application's routes share."""
@@ -21,14 +27,21 @@ def engine() -> Engine:
 
 
 def body() -> bytes:
-    """Return the request's body; too much of it raises 413.
+    """Return the request's body, decompressed; too much of it raises 413.
 
     The content type is not asked: real clients send JSON under any, or none.
     """
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise Unsupported("the body must not be compressed")
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", *_WINDOWS):
+        raise Unsupported(
+            f"the body is compressed by '{encoding[:20]}', expected gzip or deflate"
+        )
     limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    raw = _raw(limit)
+    return raw if encoding == "identity" else _decompressed(raw, encoding, limit)
+
+
+def _raw(limit: int) -> bytes:
     length = request.content_length
     if length is not None and length > limit:
         raise RequestEntityTooLarge
@@ -40,6 +53,35 @@ def body() -> bytes:
     if len(raw) > limit:
         raise RequestEntityTooLarge
     return raw
+
+
+def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
+    stream = zlib.decompressobj(_WINDOWS[encoding])
+    try:
+        # One byte more than allowed is enough to know, however much it would become.
+        content = stream.decompress(raw, limit + 1)
+    except zlib.error:
+        raise InvalidInput(f"the body is not {encoding}") from None
+    if len(content) > limit:
+        raise RequestEntityTooLarge
+    if not stream.eof:
+        raise InvalidInput(f"the {encoding} body ends before its data does")
+    if stream.unused_data:
+        raise InvalidInput(f"something follows the {encoding} body")
+    return content
+
+
+def compress(response: Response) -> Response:
+    """Compress an answer that is worth it for a client that takes it."""
+    if response.status_code != 200 or response.is_streamed:
+        return response
+    response.vary.add("Accept-Encoding")
+    encoding = request.accept_encodings.best_match((*_WINDOWS, "identity"))
+    content = response.get_data()
+    if encoding in _WINDOWS and len(content) >= WORTH_COMPRESSING:
+        response.set_data(zlib.compress(content, 1, _WINDOWS[encoding]))
+        response.headers["Content-Encoding"] = encoding
+    return response
 
 
 def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:

@@ -202,14 +202,6 @@ def test_bad_requests_get_a_sentence(
     assert said in reply["error"]
 
 
-def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
-    reply = client.post(
-        "/v1/models/xor:predict", data=b"x", headers={"Content-Encoding": "gzip"}
-    )
-    assert reply.status_code == 415
-    assert "compressed" in reply.get_json()["error"]
-
-
 def test_status_names_every_version(client: FlaskClient) -> None:
     assert client.get("/v1/models").get_json() == {
         "models": ["digits", "half_plus_two", "people", "xor"]

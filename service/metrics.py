@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Literal, TypeAlias
 
@@ -36,6 +37,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._of = cache(self._find)
 
         def counter(name: str, help: str, labels: tuple[str, ...]) -> Counter:
             return Counter(f"{PREFIX}_{name}", help, labels, registry=registry)
@@ -108,12 +110,24 @@ class Metrics:
 
     def answered(self, loaded: Loaded, rows: int, phases: Sequence[float]) -> None:
         """Count one request that was answered, and the seconds of its phases."""
-        labels = (loaded.name, str(loaded.version))
-        self.inference_seconds.labels(*labels).observe(sum(phases))
-        for phase, seconds in zip(PHASES, phases, strict=True):
-            self.phases.labels(*labels, phase).inc(seconds)
-        self.last.labels(*labels).set_to_current_time()
-        self.rows.labels(*labels).inc(rows)
+        seconds, counters, last, answered = self._of(loaded.name, str(loaded.version))
+        seconds.observe(sum(phases))
+        for counter, phase in zip(counters, phases, strict=True):
+            counter.inc(phase)
+        last.set_to_current_time()
+        answered.inc(rows)
+
+    def _find(
+        self, name: str, version: str
+    ) -> tuple[Histogram, list[Counter], Gauge, Counter]:
+        """Return what counts the answers of one version: to look it up takes longer."""
+        labels = name, version
+        return (
+            self.inference_seconds.labels(*labels),
+            [self.phases.labels(*labels, phase) for phase in PHASES],
+            self.last.labels(*labels),
+            self.rows.labels(*labels),
+        )
 
     def failed(self, loaded: Loaded, reason: str, seconds: float) -> None:
         """Count one request to a loaded model that got no answer."""

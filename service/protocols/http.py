@@ -31,7 +31,7 @@ def body() -> bytes:
 
     The content type is not asked: real clients send JSON under any, or none.
     """
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    encoding = (request.headers.get("Content-Encoding") or "identity").lower()
     if encoding not in ("identity", *_WINDOWS):
         raise Unsupported(
             f"the body is compressed by '{encoding[:20]}', expected gzip or deflate"
@@ -73,13 +73,14 @@ def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
 
 def compress(response: Response) -> Response:
     """Compress an answer that is worth it for a client that takes it."""
-    if response.status_code != 200 or response.is_streamed:
+    length = response.content_length or 0
+    if response.status_code != 200 or length < WORTH_COMPRESSING:
         return response
     response.vary.add("Accept-Encoding")
     encoding = request.accept_encodings.best_match((*_WINDOWS, "identity"))
-    content = response.get_data()
-    if encoding in _WINDOWS and len(content) >= WORTH_COMPRESSING:
-        response.set_data(zlib.compress(content, 1, _WINDOWS[encoding]))
+    if encoding in _WINDOWS:
+        content = zlib.compress(response.get_data(), 1, _WINDOWS[encoding])
+        response.set_data(content)
         response.headers["Content-Encoding"] = encoding
     return response
 

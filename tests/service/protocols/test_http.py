@@ -47,6 +47,12 @@ def test_a_compressed_body_is_read(
     assert reply.data == client.post(path, data=plain).data
 
 
+@pytest.mark.parametrize("encoding", ["identity", ""])
+def test_a_body_may_be_as_it_is(client: FlaskClient, encoding: str) -> None:
+    reply = post(client, V1, json.dumps(ROWS).encode(), encoding)
+    assert reply.status_code == 200
+
+
 @both
 def test_a_body_is_measured_decompressed(client: FlaskClient, encoding: str) -> None:
     plain = json.dumps(ROWS).encode()

@@ -78,26 +78,21 @@ class Ear:
 def call(directory: Path, seconds: float) -> int:
     """Have every worker look, and return how many have not when the time is over."""
     deadline = time.monotonic() + seconds
-    with contextlib.ExitStack() as open_until_the_end:
-        called = []
+    called, silent = [], 0
+    with contextlib.ExitStack() as all_of_them:
         for path in directory.iterdir():
-            if path.name.isdigit() and (worker := _reach(path)):
-                called.append(open_until_the_end.enter_context(worker))
-        return sum(not _looked(worker, deadline) for worker in called)
-
-
-def _reach(path: Path) -> socket.socket | None:
-    """Connect to a worker; what one that was killed left behind is removed."""
-    worker = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        worker.connect(str(path))
-    except OSError as error:
-        worker.close()
-        if not isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
-            raise
-        path.unlink(missing_ok=True)
-        return None
-    return worker
+            if not path.name.isdigit():
+                continue
+            worker = all_of_them.enter_context(socket.socket(socket.AF_UNIX))
+            worker.settimeout(seconds)
+            try:
+                worker.connect(str(path))
+                called.append(worker)
+            except (ConnectionRefusedError, FileNotFoundError):
+                path.unlink(missing_ok=True)  # left by one that was killed
+            except BlockingIOError:
+                silent += 1  # so many have called it before
+        return silent + sum(not _looked(worker, deadline) for worker in called)
 
 
 def _looked(worker: socket.socket, deadline: float) -> bool:

@@ -102,6 +102,29 @@ def test_a_store_that_cannot_be_read_may_do_later(engine: Engine) -> None:
     assert "xor" not in engine.registry.catalogue
 
 
+def test_a_store_that_is_none_may_do_later(engine: Engine, tmp_path: Path) -> None:
+    engine.registry.store.root.rename(tmp_path / "elsewhere")
+    engine.registry.store.root.write_text("no directory")
+    with pytest.raises(Unavailable, match="failed to load 'xor': the store cannot"):
+        engine.load("xor")
+    engine.unload("xor")
+    assert set(engine.registry.catalogue) == {"half_plus_two"}
+
+
+def test_a_model_that_is_unloaded_while_it_is_loaded_is_told(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh = engine.registry.refresh
+
+    def another_unloads() -> None:
+        engine.registry.unloaded.add("xor")
+        refresh()
+
+    monkeypatch.setattr(engine.registry, "refresh", another_unloads)
+    with pytest.raises(Unavailable, match="it is gone again"):
+        engine.load("xor")
+
+
 def test_a_worker_that_does_not_look_is_told(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,19 @@ def test_who_does_not_answer_in_time_is_counted(tmp_path: Path) -> None:
         worker(tmp_path, "2", lambda: time.sleep(1)),
     ):
         assert call(tmp_path, 0.2) == 1
+
+
+def test_who_takes_no_more_calls_is_counted(tmp_path: Path) -> None:
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(tmp_path / "1"))
+        listener.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                caller = sockets.enter_context(socket.socket(socket.AF_UNIX))
+                caller.setblocking(False)
+                caller.connect(str(tmp_path / "1"))
+        assert call(tmp_path, 30) == 1
 
 
 def test_who_was_killed_is_not_waited_for(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from models.types import Array
 Label: TypeAlias = bool | int | float | str
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 Floats: TypeAlias = NDArray[np.float64]
+INT64 = range(-(1 << 63), 1 << 63)
 #: Output name -> one value (or one list of values) a row.
 Answer: TypeAlias = dict[str, NDArray[Any]]
 
 DATATYPES: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
-INT64 = range(-(1 << 63), 1 << 63)
 
 
 def spelled(value: Label) -> str:

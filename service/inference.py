@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from models.errors import InvalidInput
 from models.model import Raw
 from models.output import Answer
 from service.metrics import Metrics
 from service.registry import Loaded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,17 @@ class Inference:
 
     metrics: Metrics
     max_rows: int
+
+    @overload
+    def answer(self, loaded: Loaded, decode: Callable[[Any], Raw]) -> Answer: ...
+
+    @overload
+    def answer(
+        self,
+        loaded: Loaded,
+        decode: Callable[[Any], Raw],
+        encode: Callable[[Answer], T],
+    ) -> T: ...
 
     def answer(
         self,

@@ -124,10 +124,9 @@ def infer(name: str, version: str | None = None) -> Response:
         given = {} if asked.id is None else {"id": asked.id}
         return _reply({**about, **given, "outputs": outputs}, chunks)
 
-    response: Response = engine().inference.answer(
+    return engine().inference.answer(
         loaded, lambda decoder: tensors.decoded(decoder, asked, binary), reply
     )
-    return response
 
 
 def _reply(content: dict[str, Any], chunks: list[bytes]) -> Response:

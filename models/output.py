@@ -21,6 +21,11 @@ Answer: TypeAlias = dict[str, NDArray[Any]]
 DATATYPES: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
 
 
+def spelled(value: Label) -> str:
+    """Return a label as text files write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class Classification(
     msgspec.Struct,
     tag="classification",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from service import drain
 from service.inference import Inference
 from service.metrics import Metrics
 from service.registry import Event, Registry
@@ -19,6 +20,14 @@ class Engine:
     registry: Registry
     metrics: Metrics
     inference: Inference
+    default_model: str = ""
+
+    @property
+    def unready(self) -> str:
+        """Why not to send requests; nothing where there is no reason."""
+        if drain.active():
+            return "draining"
+        return "" if self.registry.ready else "no model loaded"
 
     def start(self, poll_seconds: float) -> None:
         """Begin to watch the store; in each worker, after the fork."""

@@ -105,7 +105,7 @@ class TableDecoder:
         if not values or not values[0]:
             raise InvalidInput("expected at least one row, found an empty list")
         return {
-            column.name: _values(column, v)
+            column.name: raw_values(column, v)
             for column, v in zip(self.columns, values, strict=True)
         }
 
@@ -123,14 +123,14 @@ class TableDecoder:
         """Decode the list of one column's values, flat or with one value a row."""
         decoder = self._one.get(name)
         if decoder is None:
-            raise InvalidInput(self._unknown(name))
+            raise InvalidInput(self.unknown(name))
         try:
             if opening(raw)[:2] == "[[":
                 nested = parse(msgspec.json.Decoder(list[list[Any]]), raw)
                 if any(len(row) != 1 for row in nested):
                     raise InvalidInput(f"column '{name}': expected one value a row")
                 raw = msgspec.json.encode([row[0] for row in nested])
-            return _values(self.table.by_name[name], parse(decoder, raw))
+            return raw_values(self.table.by_name[name], parse(decoder, raw))
         except msgspec.ValidationError as error:
             raise InvalidInput(_in_column(error, name)) from None
 
@@ -138,7 +138,7 @@ class TableDecoder:
         """Check that columns are complete and of one length; absent is missing."""
         for name in given:
             if name not in self.table.by_name:
-                raise InvalidInput(self._unknown(name))
+                raise InvalidInput(self.unknown(name))
         lengths = {name: len(values) for name, values in given.items()}
         if not lengths or not max(lengths.values()):
             raise InvalidInput("expected at least one row, found none")
@@ -153,7 +153,7 @@ class TableDecoder:
             if column.name not in given:
                 if not column.nullable:
                     raise InvalidInput(f"column '{column.name}' is missing")
-                given[column.name] = _values(column, [None] * n)
+                given[column.name] = raw_values(column, [None] * n)
         return {name: given[name] for name in self.names}
 
     def _renamed(self, raw: Json) -> Json:
@@ -191,7 +191,7 @@ class TableDecoder:
         if unknown := re.match(
             r"Object contains unknown field `(.*)`$", what, re.DOTALL
         ):
-            return f"row {row}: {self._unknown(unknown[1])}"
+            return f"row {row}: {self.unknown(unknown[1])}"
         if absent := re.match(
             r"Object missing required field `(.*)`$", what, re.DOTALL
         ):
@@ -207,12 +207,13 @@ class TableDecoder:
     def _real(self, name: str) -> str:
         return self._own_name.get(name, name)
 
-    def _unknown(self, name: str) -> str:
+    def unknown(self, name: str) -> str:
+        """Return the sentence for a name that is no column's."""
         return f"there is no column '{name[:80]}'{nearest(name[:80], self.names)}"
 
 
-def _values(column: AnyColumn, values: Sequence[Any]) -> Values:
-    """Return decoded values in a column's raw form."""
+def raw_values(column: AnyColumn, values: Sequence[Any]) -> Values:
+    """Return decoded values, None where missing, in a column's raw form."""
     if isinstance(column, CategoricalColumn):
         return values
     if isinstance(column, DatetimeColumn):
@@ -222,7 +223,8 @@ def _values(column: AnyColumn, values: Sequence[Any]) -> Values:
 
 def _moment(column: AnyColumn, row: int, text: str | None) -> float:
     try:
-        return np.nan if text is None else seconds(text)
+        # "NaT" is how NumPy and pandas write a missing date.
+        return np.nan if text in (None, "NaT") else seconds(text)
     except ValueError:
         raise InvalidInput(
             f"row {row}, column '{column.name}': expected a date or time as ISO 8601, "

@@ -42,9 +42,9 @@ class TensorDecoder:
             )
             brackets = opening(raw)
         if self.tensor.size == 1 and brackets == "[":
-            return self._array(self._decode(self._flat, raw))
+            return self.array(self._decode(self._flat, raw))
         flat = len(brackets) == 2 and len(self.tensor.shape) > 1
-        return self._array(self._decode(self._flat_rows if flat else self._nested, raw))
+        return self.array(self._decode(self._flat_rows if flat else self._nested, raw))
 
     def by_column(self, raw: Json) -> NDArray[np.float32]:
         """Decode `{"x": rows}` or the bare rows."""
@@ -100,7 +100,8 @@ class TensorDecoder:
             raise InvalidInput(f"{where}: {plain(error)}") from None
         return rows
 
-    def _array(self, rows: list[Any]) -> NDArray[np.float32]:
+    def array(self, rows: list[Any]) -> NDArray[np.float32]:
+        """Return decoded rows as one array; InvalidInput where one does not fit."""
         if not rows:
             raise InvalidInput("expected at least one row, found an empty list")
         try:

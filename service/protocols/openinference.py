@@ -21,7 +21,6 @@ from models.model import Raw
 from models.output import Answer
 from models.rows import TableDecoder, TensorDecoder
 from models.table import TableInput
-from service import drain
 from service.metrics import VERSION
 from service.protocols.http import answer, body, decode, description, engine, find
 from service.registry import Loaded
@@ -86,10 +85,8 @@ def live() -> Response:
 @routes.get("/health/ready")
 def ready() -> Response:
     """Say whether to send requests: a model is loaded, and nobody said to stop."""
-    if drain.active():
-        return answer({"ready": False, "live": True, "error": "draining"}, 503)
-    if not engine().registry.ready:
-        return answer({"ready": False, "live": True, "error": "no model loaded"}, 503)
+    if reason := engine().unready:
+        return answer({"ready": False, "live": True, "error": reason}, 503)
     return answer({"ready": True, "live": True})
 
 

@@ -20,7 +20,7 @@ test: $(VENV)/.dev  ## Every check and every test.
 clients := .conformance/kserve/.run .conformance/mlflow/.run
 
 conformance: $(VENV)/.dev $(clients)  ## KServe's and MLflow's clients, a real server.
-	$(BIN)/pytest tests/conformance
+	$(BIN)/pytest tests/conformance/isolated
 
 check: lint types
 
@@ -47,7 +47,7 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	    --extra dev -c deploy/locks/trainer.txt pyproject.toml -o deploy/locks/dev.txt
 	for client in kserve mlflow; do \
 	    uv pip compile --quiet --universal --generate-hashes --no-header \
-	        --python-version 3.11 --upgrade tests/conformance/$$client.in \
+	        --python-version 3.11 --upgrade tests/conformance/isolated/$$client.in \
 	        -o deploy/locks/$$client.txt; \
 	done
 

@@ -103,8 +103,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def address(self) -> str:
         """Where to listen, by the platform's word if it has one."""
-        host, _, port = self.bind.rpartition(":")
-        return f"{host}:{self.aip_http_port or port}"
+        if not self.aip_http_port:
+            return self.bind
+        return f"{self.bind.rpartition(':')[0]}:{self.aip_http_port}"
 
     @property
     def directory(self) -> str:

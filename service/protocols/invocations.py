@@ -91,7 +91,7 @@ def invocations() -> Response:
         asked = _asked(raw)
         found = engine().inference.answer(loaded, lambda decoder: _rows(decoder, asked))
     if as_csv:
-        reply = Response(_lines(found), mimetype=CSV)
+        reply = Response(csv_lines(found), mimetype=CSV)
     else:
         reply = answer({"predictions": by_row(found)})
     reply.headers["X-Model-Version"] = str(loaded.version)
@@ -101,7 +101,7 @@ def invocations() -> Response:
 def ping() -> Response:
     """Say whether to send requests, by the status alone."""
     reason = engine().unready
-    return errors.reply(503, reason) if reason else Response("", mimetype=JSON)
+    return errors.reply(503, reason) if reason else Response("", mimetype="text/plain")
 
 
 def version() -> Response:
@@ -209,12 +209,17 @@ def _list(items: Iterable[bytes | msgspec.Raw]) -> bytes:
     return b"[" + b",".join(items) + b"]"
 
 
-def _lines(found: Answer) -> str:
+def csv_lines(found: Answer) -> str:
     """Return an answer as CSV without a header, a line a row, every number a field."""
-    text = io.StringIO()
     fields = [values.reshape(len(values), -1).tolist() for values in found.values()]
-    csv.writer(text, lineterminator="\n").writerows(
-        [spelled(field) for part in row for field in part]
+    return "".join(
+        _line([spelled(field) for part in row for field in part])
         for row in zip(*fields, strict=True)
     )
-    return text.getvalue()
+
+
+def _line(fields: list[str]) -> str:
+    text = io.StringIO()
+    # Told to end lines with "\n" alone, Python 3.11 leaves "\r" without quotes.
+    csv.writer(text, lineterminator="\r\n").writerow(fields)
+    return text.getvalue().removesuffix("\r\n") + "\n"

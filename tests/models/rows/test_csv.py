@@ -50,7 +50,7 @@ def read(text: str, header: bool | None = None) -> dict[str, list[Any]]:
 
 def written(rows: list[list[str]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue().encode()
 
 

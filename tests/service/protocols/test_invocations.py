@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from service import create_app, drain
 from service.metrics import VERSION
+from service.protocols.invocations import csv_lines
 from service.settings import Settings
 
 PERSON = {
@@ -208,6 +210,15 @@ def test_a_number_is_a_line_of_its_own(serve: Serve) -> None:
     expected = named(half, "half_plus_two", [2, 3, 4])["predictions"]
     status, text = ask(half, "2\n3\n4", CSV, Accept="text/csv")
     assert (status, text) == (200, "".join(f"{value}\n" for value in expected))
+
+
+def test_a_class_of_any_spelling_is_a_field() -> None:
+    labels = np.array([True, 'a"b', "a,b", "a\rb", "a\nb", 7], object)
+    scores = np.full((6, 2), 0.5)
+    text = csv_lines({"label": labels, "probabilities": scores})
+    assert text.startswith("true,0.5,0.5\n")
+    found = list(csv.reader(io.StringIO(text, newline="")))
+    assert [line[0] for line in found] == ["true", *labels[1:-1], "7"]
 
 
 @pytest.mark.parametrize(

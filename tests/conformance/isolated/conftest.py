@@ -23,7 +23,7 @@ import pytest
 from models.model import Model
 from models.store import Store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CLIENTS = Path(__file__).parent / "clients"
 ENVIRONMENTS = ROOT / ".conformance"
 

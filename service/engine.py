@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models.errors import GlassnetError, ModelNotFound
 from models.store import PRODUCTION
+from service import drain
 from service.inference import Inference
 from service.metrics import Metrics
 from service.peers import Ear, Names, call
@@ -34,8 +35,16 @@ class Engine:
     registry: Registry
     metrics: Metrics
     inference: Inference
+    default_model: str = ""
     #: What the workers share; nothing where there is one process.
     directory: Path | None = None
+
+    @property
+    def unready(self) -> str:
+        """Why not to send requests; nothing where there is no reason."""
+        if drain.active():
+            return "draining"
+        return "" if self.registry.ready else "no model loaded"
 
     def start(self, poll_seconds: float, directory: Path) -> None:
         """Begin to watch the store; in each worker, after the fork."""

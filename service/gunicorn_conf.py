@@ -33,7 +33,7 @@ from service.settings import from_environment  # noqa: E402
 _settings = from_environment(os.environ)
 
 wsgi_app = "service:create_app()"
-bind = _settings.bind
+bind = _settings.address
 worker_class = "gthread"
 workers = _settings.workers
 threads = _settings.threads

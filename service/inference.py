@@ -66,12 +66,17 @@ def decode_within(decode: Callable[[Any], Raw], decoder: Any, max_rows: int) -> 
     """Decode, and refuse more rows than are allowed."""
     raw = decode(decoder)
     n = len(next(iter(raw.values())) if isinstance(raw, dict) else raw)
+    require_rows(n, max_rows)
+    return raw
+
+
+def require_rows(n: int, max_rows: int) -> None:
+    """Refuse more rows than are allowed; a dialect may ask before they are decoded."""
     if n > max_rows:
         raise InvalidInput(
             f"{n} rows in one request, at most {max_rows} are allowed "
             "(GLASSNET_MAX_ROWS)"
         )
-    return raw
 
 
 def rows_of(answer: Answer) -> int:

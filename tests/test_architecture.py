@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,14 @@ def test_public_names_are_documented_and_functions_short(path: Path) -> None:
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_":
             assert ast.get_docstring(node), f"{name(path)}: {node.name} is undocumented"
+
+
+def test_what_the_suite_leaves_out_is_run_by_ci() -> None:
+    """`pytest` passes by the tests of clients that have an environment of their own."""
+    makefile = (ROOT / "Makefile").read_text()
+    (recipe,) = re.findall(r"^conformance:.*\n\t(.*)", makefile, re.MULTILINE)
+    assert recipe == "$(BIN)/pytest tests/conformance/isolated"
+    assert "make conformance" in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
 def test_every_module_has_its_test() -> None:

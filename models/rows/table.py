@@ -280,7 +280,8 @@ def raw_values(column: AnyColumn, values: Sequence[Any]) -> Values:
 
 def _moment(column: AnyColumn, row: int, text: str | None) -> float:
     try:
-        return np.nan if text is None else seconds(text)
+        # "NaT" is how NumPy and pandas write a missing date.
+        return np.nan if text in (None, "NaT") else seconds(text)
     except ValueError:
         raise InvalidInput(
             f"row {row}, column '{column.name}': expected a date or time as ISO 8601, "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from models.errors import InvalidInput, VersionNotFound
+from models.errors import InvalidInput, VersionNotFound, nearest
 from models.rows.json import parse, plain
 from service.engine import Engine
 from service.errors import Unsupported
@@ -95,6 +96,12 @@ def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
         path = str(error).partition(" - at ")[2].strip("`").removeprefix("$.")
         where = f"{path}: " if path and path != "$" else ""
         raise InvalidInput(f"{where}{plain(error)}") from None
+
+
+def misnamed(raw: bytes, expected: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for a body with a key that is almost expected."""
+    given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    return next(filter(None, (nearest(key[:80], expected) for key in given)), "")
 
 
 def answer(content: Any, code: int = 200, **headers: str) -> Response:

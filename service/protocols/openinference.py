@@ -18,7 +18,6 @@ from flask import Blueprint, Response, request
 
 from models.output import Answer
 from models.table import TableInput
-from service import drain
 from service.metrics import VERSION
 from service.protocols import repository, statistics, tensors
 from service.protocols.http import answer, body, decode, description, engine, find
@@ -55,10 +54,8 @@ def live() -> Response:
 @routes.get("/health/ready")
 def ready() -> Response:
     """Say whether to send requests: a model is loaded, and nobody said to stop."""
-    if drain.active():
-        return answer({"ready": False, "live": True, "error": "draining"}, 503)
-    if not engine().registry.ready:
-        return answer({"ready": False, "live": True, "error": "no model loaded"}, 503)
+    if reason := engine().unready:
+        return answer({"ready": False, "live": True, "error": reason}, 503)
     return answer({"ready": True, "live": True})
 
 

@@ -82,4 +82,6 @@ USER 10001:10001
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 \
     CMD ["service", "probe"]
-CMD ["service", "run", "--bind", "0.0.0.0:8080"]
+# SageMaker says `serve` in place of the command.
+ENTRYPOINT ["service"]
+CMD ["run", "--bind", "0.0.0.0:8080"]

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test endurance docs check lint types fmt lock clean
+.PHONY: demo serve test conformance endurance docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
 	$(BIN)/python deploy/demo.py
@@ -19,6 +19,11 @@ test: $(VENV)/.dev  ## Every check and every test.
 
 endurance: $(VENV)/.dev  ## Kill training a hundred times and resume it.
 	KILLS=100 $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
+
+clients := .conformance/kserve/.run .conformance/mlflow/.run
+
+conformance: $(VENV)/.dev $(clients)  ## KServe's and MLflow's clients, a real server.
+	$(BIN)/pytest tests/conformance/isolated
 
 check: lint types
 
@@ -43,9 +48,14 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	    --extra trainer -c deploy/locks/service.txt pyproject.toml -o deploy/locks/trainer.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra dev -c deploy/locks/trainer.txt pyproject.toml -o deploy/locks/dev.txt
+	for client in kserve mlflow; do \
+	    uv pip compile --quiet --universal --generate-hashes --no-header \
+	        --python-version 3.11 --upgrade tests/conformance/isolated/$$client.in \
+	        -o deploy/locks/$$client.txt; \
+	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
+	rm -rf $(VENV) .conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -59,4 +69,10 @@ $(VENV)/.run: deploy/locks/trainer.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: deploy/locks/dev.txt $(VENV)/.run
 	$(PIP) --require-hashes -r deploy/locks/dev.txt
+	touch $@
+
+.conformance/%/.run: deploy/locks/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --require-hashes -r $<
 	touch $@

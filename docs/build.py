@@ -111,7 +111,8 @@ def service_settings() -> Iterator[str]:
     yield from ("## Settings of the service", "", "From the environment.", "")
     yield from ("| variable | default | what |", "|---|---|---|")
     for row in table():
-        yield f"| `{row.variable}` | `{row.default}` | {row.help} |"
+        default = "–" if row.default == "" else f"`{row.default}`"
+        yield f"| `{row.variable}` | {default} | {row.help} |"
     yield ""
 
 

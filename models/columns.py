@@ -26,6 +26,9 @@ Floats: TypeAlias = NDArray[np.float64]
 Texts: TypeAlias = Sequence[str | None]
 Values: TypeAlias = Floats | Texts
 
+#: What people write in text where a value is missing (an empty field always is). Not
+#: where words are expected: there `NA` may be one.
+MISSING = frozenset({"NA", "N/A", "#N/A", "null", "NULL", "None"})
 #: Categories kept apart; rarer ones are encoded like one never seen.
 MAX_CATEGORIES = 1_000
 #: Of more categories than this each becomes a learned point, not a number of its own.

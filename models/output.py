@@ -15,10 +15,16 @@ from models.types import Array
 Label: TypeAlias = bool | int | float | str
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 Floats: TypeAlias = NDArray[np.float64]
+INT64 = range(-(1 << 63), 1 << 63)
 #: Output name -> one value (or one list of values) a row.
 Answer: TypeAlias = dict[str, NDArray[Any]]
 
 DATATYPES: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
+
+
+def spelled(value: Label) -> str:
+    """Return a label as text files write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class Classification(
@@ -54,6 +60,8 @@ class Classification(
     @property
     def label_datatype(self) -> str:
         kinds = {type(label) for label in self.classes}
+        if kinds == {int} and not all(label in INT64 for label in self.classes):
+            return "BYTES"
         return DATATYPES[kinds.pop()] if len(kinds) == 1 else "BYTES"
 
     @property

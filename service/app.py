@@ -14,7 +14,8 @@ from service import errors
 from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
-from service.protocols import openinference, operators, tfserving
+from service.protocols import invocations, openinference, operators, tfserving
+from service.protocols.http import compress
 from service.registry import Registry
 from service.settings import Settings, from_environment
 
@@ -22,7 +23,14 @@ access = logging.getLogger("glassnet.access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 #: Probes and scrapes are not traffic: counted, they would hide its errors.
-UNCOUNTED = frozenset({"/metrics", "/v2/health/live", "/v2/health/ready"})
+UNCOUNTED = frozenset(
+    {
+        "operators.metrics",
+        "openinference.live",
+        "openinference.ready",
+        "invocations.ping",
+    }
+)
 
 
 def build(settings: Settings | None = None) -> Flask:
@@ -35,14 +43,20 @@ def build(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
     metrics = Metrics()
-    registry = Registry(Store(settings.store), settings.keep_versions, observe=tell)
+    registry = Registry(Store(settings.directory), settings.keep_versions, observe=tell)
     app.extensions["glassnet"] = Engine(
-        registry, metrics, Inference(metrics, settings.max_rows)
+        registry,
+        metrics,
+        Inference(metrics, settings.max_rows),
+        settings.default_model,
     )
+    # First, since Vertex AI may name any path.
+    app.register_blueprint(invocations.routes(settings))
     for routes in (tfserving.routes, openinference.routes, operators.routes):
         app.register_blueprint(routes)
     errors.install(app)
     _measure(app, metrics, settings.access_log)
+    app.after_request(compress)
     registry.refresh()
     return app
 
@@ -63,7 +77,7 @@ def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
         metrics.in_progress.dec()
         response.headers["X-Request-Id"] = g.request_id
         route = request.url_rule.rule if request.url_rule else "unmatched"
-        if route in UNCOUNTED:
+        if request.endpoint in UNCOUNTED:
             return response
         method = request.method if request.method in METHODS else "other"
         metrics.requests.labels(route, method, response.status_code).inc()

@@ -6,11 +6,16 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from models.errors import ConfigError
 from service.settings import PREFIX, Settings, from_environment, misspelt, table
+
+#: Where SageMaker puts what a model's archive holds.
+SAGEMAKER_MODEL = Path("/opt/ml/model")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,6 +37,24 @@ def run(
     for name, value in options.items():
         if value is not None:
             os.environ[PREFIX + name] = str(value)
+    _start()
+
+
+@main.command()
+def serve() -> None:
+    """Start as SageMaker asks a container to: its port, its model directory.
+
+    That is port 8080 of every address, and the store that lies in /opt/ml/model; if
+    nothing lies there, the one of GLASSNET_STORE.
+    """
+    port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
+    os.environ[PREFIX + "BIND"] = f"0.0.0.0:{port}"
+    if any(SAGEMAKER_MODEL.glob("*")):
+        os.environ[PREFIX + "STORE"] = str(SAGEMAKER_MODEL)
+    _start()
+
+
+def _start() -> NoReturn:
     _settings()  # a mistake is told here, in one sentence
     for sentence in misspelt(os.environ):
         click.echo(f"Warning: {sentence}", err=True)
@@ -44,7 +67,7 @@ def run(
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
 def probe(timeout: float) -> None:
     """Exit with 0 if the server on this machine is ready, else with 1."""
-    port = _settings().bind.rpartition(":")[2]
+    port = _settings().address.rpartition(":")[2]
     url = f"http://127.0.0.1:{port}/v2/health/ready"
     try:
         with urllib.request.urlopen(url, timeout=timeout) as reply:

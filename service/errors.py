@@ -9,14 +9,22 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from models.errors import GlassnetError, InvalidInput, NotFound
+from service.engine import LoadFailed, Unavailable
 
 log = logging.getLogger("glassnet.service")
-
-_CODES: dict[type[GlassnetError], int] = {InvalidInput: 400, NotFound: 404}
 
 
 class Unsupported(GlassnetError):
     """A content encoding or type the service does not read."""
+
+
+_CODES: dict[type[GlassnetError], int] = {
+    InvalidInput: 400,
+    LoadFailed: 400,
+    NotFound: 404,
+    Unsupported: 415,
+    Unavailable: 503,
+}
 
 
 def reply(code: int, sentence: str) -> Response:
@@ -33,8 +41,6 @@ def install(app: Flask) -> None:
 
 
 def _ours(error: GlassnetError) -> Response:
-    if isinstance(error, Unsupported):
-        return reply(415, str(error))
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return reply(code, str(error))

@@ -26,14 +26,14 @@ _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS, dir=_memory)
 
-from service import drain  # noqa: E402
+from service import drain, peers  # noqa: E402
 from service.logging import configuration  # noqa: E402
 from service.settings import from_environment  # noqa: E402
 
 _settings = from_environment(os.environ)
 
 wsgi_app = "service:create_app()"
-bind = _settings.bind
+bind = _settings.address
 worker_class = "gthread"
 workers = _settings.workers
 threads = _settings.threads
@@ -52,11 +52,13 @@ def when_ready(server: Any) -> None:
     gc.collect()
     gc.freeze()
     drain.install(server, _settings.drain_seconds)
+    peers.directory(_memory)  # one for all its workers
 
 
 def post_worker_init(worker: Any) -> None:
     """A worker is about to answer."""
-    worker.wsgi.extensions["glassnet"].start(_settings.poll_seconds)
+    engine = worker.wsgi.extensions["glassnet"]
+    engine.start(_settings.poll_seconds, peers.directory(_memory))
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -68,6 +70,7 @@ def child_exit(server: Any, worker: Any) -> None:
 
 def on_exit(server: Any) -> None:
     """The master is leaving."""
+    shutil.rmtree(peers.directory(_memory), ignore_errors=True)
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     if directory.name.startswith(_OURS):
         shutil.rmtree(directory, ignore_errors=True)

@@ -9,18 +9,26 @@ client sends makes a new series.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
+from typing import Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.samples import Sample
 
 from service.registry import Event, Loaded
 
 PREFIX = "glassnet"
+#: How the gauges of several workers become one.
+Mode: TypeAlias = Literal["livesum", "livemax", "max"]
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: Of a request that is answered, in order.
+PHASES = ("input", "infer", "output")
 VERSION = version("glassnet")
 
 
@@ -29,9 +37,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._of = cache(self._find)
 
         def counter(name: str, help: str, labels: tuple[str, ...]) -> Counter:
             return Counter(f"{PREFIX}_{name}", help, labels, registry=registry)
+
+        def gauge(name: str, help: str, labels: tuple[str, ...], mode: Mode) -> Gauge:
+            name = f"{PREFIX}_{name}"
+            return Gauge(name, help, labels, registry=registry, multiprocess_mode=mode)
 
         def histogram(name: str, help: str, labels: tuple[str, ...]) -> Histogram:
             return Histogram(
@@ -48,16 +61,24 @@ class Metrics:
             "Time from the parsed request to the reply.",
             ("route",),
         )
-        self.in_progress = Gauge(
-            f"{PREFIX}_requests_in_progress",
-            "Requests being answered now.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.in_progress = gauge(
+            "requests_in_progress", "Requests being answered now.", (), "livesum"
         )
         self.inference_seconds = histogram(
             "inference_duration_seconds",
-            "Time of decoding rows and the forward pass.",
+            "Time of decoding rows, the forward pass and encoding the answer.",
             ("model", "version"),
+        )
+        self.phases = counter(
+            "inference_phase_seconds_total",
+            "Time by phase: input, infer, output; failed if there was no answer.",
+            ("model", "version", "phase"),
+        )
+        self.last = gauge(
+            "inference_last_timestamp_seconds",
+            "When rows were last answered.",
+            ("model", "version"),
+            "max",
         )
         self.rows = counter(
             "inference_rows_total", "Rows answered.", ("model", "version")
@@ -72,25 +93,47 @@ class Metrics:
             "Versions loaded, refused or unloaded, in each worker.",
             ("model", "result"),
         )
-        self.model_info = Gauge(
-            f"{PREFIX}_model_info",
+        self.model_info = gauge(
+            "model_info",
             "1 while the version is loaded, 0 afterwards.",
             ("model", "version", "sha256"),
-            registry=registry,
-            multiprocess_mode="livemax",
+            "livemax",
         )
-        self.build_info = Gauge(
-            f"{PREFIX}_build_info",
-            "The version of glassnet that runs.",
-            ("version",),
-            registry=registry,
-            multiprocess_mode="livemax",
+        self.build_info = gauge(
+            "build_info", "The version of glassnet that runs.", ("version",), "livemax"
         )
         self.build_info.labels(VERSION).set(1)
 
     def collectors(self) -> list[MetricWrapperBase]:
         """Return every metric, for the documentation."""
         return [m for m in vars(self).values() if isinstance(m, MetricWrapperBase)]
+
+    def answered(self, loaded: Loaded, rows: int, phases: Sequence[float]) -> None:
+        """Count one request that was answered, and the seconds of its phases."""
+        seconds, counters, last, answered = self._of(loaded.name, str(loaded.version))
+        seconds.observe(sum(phases))
+        for counter, phase in zip(counters, phases, strict=True):
+            counter.inc(phase)
+        last.set_to_current_time()
+        answered.inc(rows)
+
+    def _find(
+        self, name: str, version: str
+    ) -> tuple[Histogram, list[Counter], Gauge, Counter]:
+        """Return what counts the answers of one version: to look it up takes longer."""
+        labels = name, version
+        return (
+            self.inference_seconds.labels(*labels),
+            [self.phases.labels(*labels, phase) for phase in PHASES],
+            self.last.labels(*labels),
+            self.rows.labels(*labels),
+        )
+
+    def failed(self, loaded: Loaded, reason: str, seconds: float) -> None:
+        """Count one request to a loaded model that got no answer."""
+        labels = (loaded.name, str(loaded.version))
+        self.failures.labels(*labels, reason).inc()
+        self.phases.labels(*labels, "failed").inc(seconds)
 
     def observe(self, event: Event) -> None:
         """Count what a refresh of the registry did."""
@@ -105,8 +148,16 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return the text that Prometheus scrapes."""
+        return generate_latest(self._summed())
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield every sample: its name, its labels and its value over all workers."""
+        for family in self._summed().collect():
+            yield from family.samples
+
+    def _summed(self) -> CollectorRegistry:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
+            return self.registry
         summed = CollectorRegistry()
         MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
-        return generate_latest(summed)
+        return summed

@@ -9,7 +9,7 @@ whatever served before goes on; a store that cannot be read changes nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -74,8 +74,13 @@ class Registry:
     keep_versions: int = 10
     observe: Callable[[Event], None] = lambda event: None
     catalogue: Mapping[str, Entry] = field(default_factory=dict)
+    #: Models of which no version can be loaded, and why.
+    failed: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    #: Models that somebody asked not to serve, whatever the store holds.
+    unloaded: MutableSet[str] = field(default_factory=set)
+    #: Why the last look at the store failed, if it did.
+    unreadable: str = ""
     _refused: dict[tuple[str, int], _Refusal] = field(default_factory=dict)
-    _unreadable: str = ""
 
     @property
     def ready(self) -> bool:
@@ -108,30 +113,49 @@ class Registry:
     def entry(self, name: str) -> Entry:
         """Return a model's entry, or raise ModelNotFound."""
         entry = self.catalogue.get(name)
-        if entry is None:
+        if entry is not None:
+            return entry
+        if name in self.unloaded:
             raise ModelNotFound(
-                f"unknown model '{name[:128]}'{nearest(name[:128], self.catalogue)}"
+                f"model '{name}' is unloaded; POST "
+                f"/v2/repository/models/{name}/load serves it again"
             )
-        return entry
+        if name in self.failed:
+            raise ModelNotFound(
+                f"model '{name}' has no version that can be loaded; the log says why"
+            )
+        raise ModelNotFound(
+            f"unknown model '{name[:128]}'{nearest(name[:128], self.catalogue)}"
+        )
 
     def refresh(self) -> None:
-        """Look at the store, load what is new, and swap the catalogue."""
+        """Look at the store, load what is new, and swap the catalogue.
+
+        For one thread: the watcher's, once there is one.
+        """
+        unloaded = frozenset(self.unloaded)
+        held = {k: entry for k, entry in self.catalogue.items() if k not in unloaded}
+        failed = {}
         try:
             names = self.store.names()
             if self.catalogue and not names:
                 # More likely a volume that is not there than a wish to serve nothing.
                 raise FileNotFoundError(f"no model in {self.store.root} any more")
-            catalogue = dict(self.catalogue)
+            catalogue = dict(held)
             for name in names:
+                if name in unloaded:
+                    continue
                 entry = self._entry(name)
                 if entry is not None:
                     catalogue[name] = entry
+                else:
+                    failed[name] = self._reasons(name)
             for name in set(catalogue) - set(names):
                 del catalogue[name]
+            self.failed, self.unreadable = failed, ""
         except (OSError, ArtefactCorrupt) as error:
             self._report_unreadable(str(error))
-            return
-        self._unreadable = ""
+            catalogue = held  # to unload takes no store
         old, self.catalogue = self.catalogue, catalogue
         for name, entry in old.items():
             kept = catalogue[name].versions if name in catalogue else {}
@@ -141,8 +165,8 @@ class Registry:
                     self.observe(Event("unloaded", name, version, loaded=gone))
 
     def _report_unreadable(self, reason: str) -> None:
-        if reason != self._unreadable:
-            self._unreadable = reason
+        if reason != self.unreadable:
+            self.unreadable = reason
             self.observe(Event("unreadable", "", 0, reason))
 
     def _entry(self, name: str) -> Entry | None:
@@ -171,6 +195,14 @@ class Registry:
             default = max(versions)
         return Entry(versions, labels, default, refused)
 
+    def _reasons(self, name: str) -> dict[int, str]:
+        standing = self.store.versions(name)
+        return {
+            v: self._refused[name, v].reason
+            for v in standing
+            if (name, v) in self._refused
+        }
+
     def _load(self, name: str, version: int) -> Loaded | None:
         """Read and prove one version; a failure is reported once for one file."""
         key = name, version
@@ -193,13 +225,22 @@ class Registry:
         self.observe(Event("loaded", name, version, loaded=loaded))
         return loaded
 
-    def watch(self, seconds: float) -> threading.Event:
-        """Refresh every so often in a thread; set the returned event to end it."""
+    def watch(
+        self, seconds: float, wait: Callable[[float], object] | None = None
+    ) -> threading.Event:
+        """Refresh every so often in a thread; set the returned event to end it.
+
+        What `wait` waits for beside the time brings the next look forward.
+        """
         stop = threading.Event()
+        wait = wait or stop.wait
 
         def loop() -> None:
-            while not stop.wait(seconds):
+            while True:
                 try:
+                    wait(seconds)
+                    if stop.is_set():
+                        return
                     self.refresh()
                 except Exception as error:  # whatever it is, the next look may do
                     self._report_unreadable(repr(error))

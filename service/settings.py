@@ -1,6 +1,7 @@
 """Every setting of the service: one table of name, default and help.
 
-A setting is read from the environment as `GLASSNET_` and its name in capitals.
+A setting is read from the environment as `GLASSNET_` and its name in capitals; what
+Vertex AI sets in a container keeps the name it has there, `AIP_…`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from msgspec import Meta
 from models.errors import ConfigError, nearest
 
 PREFIX = "GLASSNET_"
+#: A path, or nothing; to Flask a <name> in it would be a variable.
+_ROUTE = r"^(/[^<>]*)?$"
 
 
 def _processors() -> int:
@@ -37,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bind: Annotated[str, Meta(description="Address and port to listen on.")] = (
         "127.0.0.1:8080"
     )
+    default_model: Annotated[
+        str, Meta(description="Model behind /invocations; needless where it is alone.")
+    ] = ""
     workers: Annotated[
         int,
         Meta(ge=1, le=256, description="Processes; by default one a processor."),
@@ -79,6 +85,32 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_log: Annotated[bool, Meta(description="Log a line for every request.")] = (
         True
     )
+    aip_http_port: Annotated[
+        int,
+        Meta(ge=0, le=65535, description="Vertex AI: port to listen on, if not 0."),
+    ] = 0
+    aip_predict_route: Annotated[
+        str,
+        Meta(pattern=_ROUTE, description="Vertex AI: another path of /invocations."),
+    ] = ""
+    aip_health_route: Annotated[
+        str, Meta(pattern=_ROUTE, description="Vertex AI: another path of /ping.")
+    ] = ""
+    aip_storage_uri: Annotated[
+        str, Meta(description="Vertex AI: directory of models, before GLASSNET_STORE.")
+    ] = ""
+
+    @property
+    def address(self) -> str:
+        """Where to listen, by the platform's word if it has one."""
+        if not self.aip_http_port:
+            return self.bind
+        return f"{self.bind.rpartition(':')[0]}:{self.aip_http_port}"
+
+    @property
+    def directory(self) -> str:
+        """Where the store lies, by the platform's word if it has one."""
+        return self.aip_storage_uri or self.store
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -89,6 +121,10 @@ class Setting(msgspec.Struct, frozen=True):
     help: str
 
 
+def _variable(name: str) -> str:
+    return name.upper() if name.startswith("aip_") else PREFIX + name.upper()
+
+
 def table() -> Iterator[Setting]:
     """Yield every setting, in order."""
     info = msgspec.inspect.type_info(Settings)
@@ -97,7 +133,7 @@ def table() -> Iterator[Setting]:
         extra = getattr(field.type, "extra_json_schema", None) or {}
         computed = field.default is msgspec.NODEFAULT
         yield Setting(
-            PREFIX + field.name.upper(),
+            _variable(field.name),
             "processors" if computed else field.default,
             extra["description"],
         )
@@ -109,23 +145,27 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     Others with the prefix are let pass (Kubernetes makes some of a service's name);
     `misspelt` finds those that were meant for us.
     """
-    known = {setting.variable for setting in table()}
-    given = {
-        variable.removeprefix(PREFIX).lower(): value
-        for variable, value in environment.items()
-        if variable in known
-    }
+    known = {_variable(name): name for name in Settings.__struct_fields__}
+    given = {known[key]: value for key, value in environment.items() if key in known}
     try:
-        return msgspec.convert(given, Settings, strict=False)
+        settings = msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
-        name = path.strip("`").removeprefix("$.").upper()
-        raise ConfigError(f"{PREFIX}{name}: {what[:1].lower()}{what[1:]}") from None
+        name = _variable(path.strip("`").removeprefix("$."))
+        raise ConfigError(f"{name}: {what[:1].lower()}{what[1:]}") from None
+    if "://" in settings.aip_storage_uri:
+        raise ConfigError(
+            "AIP_STORAGE_URI: expected a directory, found the address of a bucket, "
+            "which this server cannot read; put the store into the image "
+            "(GLASSNET_STORE) and give the model no artifact URI"
+        )
+    return settings
 
 
 def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each variable that is almost one of ours."""
-    known = {setting.variable.removeprefix(PREFIX) for setting in table()}
+    ours = [row.variable for row in table() if row.variable.startswith(PREFIX)]
+    known = {name.removeprefix(PREFIX) for name in ours}
     for variable in sorted(environment):
         name = variable.removeprefix(PREFIX)
         if name == variable or name in known:

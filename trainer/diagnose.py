@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from models.artefact import Finding
 from models.errors import DataError
 from models.model import Inputs
-from models.output import Classification
+from models.output import Classification, spelled
 from models.table import TableInput
-from trainer.data.frames import spelled
 from trainer.data.splits import Places, places
 from trainer.preparation import Prepared, Say
 from trainer.profiles import (

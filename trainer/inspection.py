@@ -12,13 +12,12 @@ import msgspec
 
 from models.artefact import Artefact, DividedBy
 from models.errors import ArtefactCorrupt, ConfigError
-from models.output import Classification
+from models.output import Classification, spelled
 from models.store import Store
 from models.table import TableInput
 from trainer import evaluate as figures
 from trainer.config import DataConfig
 from trainer.data import read_for
-from trainer.data.frames import spelled
 from trainer.preparation import read_part
 
 DIVIDED: dict[DividedBy, str] = {

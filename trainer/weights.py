@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from models.columns import Floats
 from models.errors import ConfigError, nearest
-from models.output import Classification, Output
+from models.output import Classification, Output, spelled
 from models.types import Array
-from trainer.data.frames import spelled
 from trainer.losses import Loss, Targets, Weights, row_weights
 
 ClassWeights = Literal["balanced"] | dict[str, float] | None

@@ -1,4 +1,4 @@
-"""From JSON to raw columns: one strict decoder for every dialect.
+"""From JSON or CSV to raw columns: one strict decoder for every dialect.
 
 The types that decode are made from the signature, so a wrong value is found where it
 is parsed. Every fault is an `InvalidInput` whose sentence names the row and the
@@ -8,6 +8,7 @@ repeated in it.
 
 from __future__ import annotations
 
+from models.rows.csv import csv_rows
 from models.rows.table import TableDecoder
 from models.rows.tensor import TensorDecoder
 from models.rows.writing import json_rows
@@ -22,4 +23,4 @@ def decoder_for(inputs: TableInput | TensorInput) -> TableDecoder | TensorDecode
     return TensorDecoder(inputs)
 
 
-__all__ = ["TableDecoder", "TensorDecoder", "decoder_for", "json_rows"]
+__all__ = ["TableDecoder", "TensorDecoder", "csv_rows", "decoder_for", "json_rows"]

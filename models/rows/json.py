@@ -57,6 +57,8 @@ def plain(error: msgspec.ValidationError) -> str:
         names = [part.strip() for part in match[1].split("|")]
         return " or ".join(_WORDS.get(name, name) for name in names)
 
+    # A fraction is a number too: where one was found, another was expected.
+    what = what.replace("Expected `int", "Expected `a whole number")
     what = re.sub(r"`([^`]*)`", words, what)
     return what[:1].lower() + what[1:]
 

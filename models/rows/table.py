@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -14,11 +15,13 @@ from models.columns import (
     BooleanColumn,
     CategoricalColumn,
     DatetimeColumn,
+    Floats,
     NumericColumn,
     Values,
     seconds,
 )
 from models.errors import InvalidInput, nearest
+from models.rows.datatypes import Misfit, as_array, element, from_bytes, require
 from models.rows.json import Json, located, opening, parse, plain
 from models.table import Columns, TableInput
 
@@ -105,7 +108,7 @@ class TableDecoder:
         if not values or not values[0]:
             raise InvalidInput("expected at least one row, found an empty list")
         return {
-            column.name: _values(column, v)
+            column.name: raw_values(column, v)
             for column, v in zip(self.columns, values, strict=True)
         }
 
@@ -123,22 +126,48 @@ class TableDecoder:
         """Decode the list of one column's values, flat or with one value a row."""
         decoder = self._one.get(name)
         if decoder is None:
-            raise InvalidInput(self._unknown(name))
+            raise InvalidInput(self.unknown(name))
+        return raw_values(self.table.by_name[name], _one_column(decoder, name, raw))
+
+    def column_of(
+        self, name: str, data: Json | memoryview, shape: Sequence[int], datatype: str
+    ) -> Values:
+        """Read a column given as a tensor (n) or (n, 1), in JSON or (a view) in bytes.
+
+        Numbers take the values of their datatype, so that both say the same; of bytes
+        NaN is a missing number.
+        """
+        column = self.table.by_name.get(name)
+        if column is None:
+            raise InvalidInput(self.unknown(name))
+        stated = f"input '{name}': shape {list(shape[:8])}"
+        if tuple(shape[1:]) not in ((), (1,)) or not shape or shape[0] < 0:
+            raise InvalidInput(f"{stated} is not a column's, expected [n] or [n, 1]")
         try:
-            if opening(raw)[:2] == "[[":
-                nested = parse(msgspec.json.Decoder(list[list[Any]]), raw)
-                if any(len(row) != 1 for row in nested):
-                    raise InvalidInput(f"column '{name}': expected one value a row")
-                raw = msgspec.json.encode([row[0] for row in nested])
-            return _values(self.table.by_name[name], parse(decoder, raw))
-        except msgspec.ValidationError as error:
-            raise InvalidInput(_in_column(error, name)) from None
+            require(datatype, column.datatype)
+            if isinstance(data, memoryview):
+                elements: Any = from_bytes(data, datatype, shape[0])
+            else:
+                elements = _one_column(_optional(datatype), name, data)
+                if len(elements) != shape[0]:
+                    raise InvalidInput(
+                        f"{stated} does not go with {len(elements)} values, expected "
+                        f"[{len(elements)}]"
+                    )
+            if datatype == "BYTES":
+                return raw_values(column, elements)
+            return _numbers(elements, datatype)
+        except Misfit as misfit:
+            where = (
+                "input" if misfit.element is None else f"row {misfit.element}, column"
+            )
+            raise InvalidInput(f"{where} '{name}': {misfit}") from None
 
     def assemble(self, given: dict[str, Values]) -> Columns:
         """Check that columns are complete and of one length; absent is missing."""
         for name in given:
             if name not in self.table.by_name:
-                raise InvalidInput(self._unknown(name))
+                raise InvalidInput(self.unknown(name))
         lengths = {name: len(values) for name, values in given.items()}
         if not lengths or not max(lengths.values()):
             raise InvalidInput("expected at least one row, found none")
@@ -153,7 +182,7 @@ class TableDecoder:
             if column.name not in given:
                 if not column.nullable:
                     raise InvalidInput(f"column '{column.name}' is missing")
-                given[column.name] = _values(column, [None] * n)
+                given[column.name] = raw_values(column, [None] * n)
         return {name: given[name] for name in self.names}
 
     def _renamed(self, raw: Json) -> Json:
@@ -191,7 +220,7 @@ class TableDecoder:
         if unknown := re.match(
             r"Object contains unknown field `(.*)`$", what, re.DOTALL
         ):
-            return f"row {row}: {self._unknown(unknown[1])}"
+            return f"row {row}: {self.unknown(unknown[1])}"
         if absent := re.match(
             r"Object missing required field `(.*)`$", what, re.DOTALL
         ):
@@ -207,11 +236,40 @@ class TableDecoder:
     def _real(self, name: str) -> str:
         return self._own_name.get(name, name)
 
-    def _unknown(self, name: str) -> str:
+    def unknown(self, name: str) -> str:
+        """Return the sentence for a name that is no column's."""
         return f"there is no column '{name[:80]}'{nearest(name[:80], self.names)}"
 
 
-def _values(column: AnyColumn, values: Sequence[Any]) -> Values:
+def _one_column(decoder: msgspec.json.Decoder[Any], name: str, raw: Json) -> list[Any]:
+    try:
+        if opening(raw)[:2] == "[[":
+            nested = parse(msgspec.json.Decoder(list[list[Any]]), raw)
+            if any(len(row) != 1 for row in nested):
+                raise InvalidInput(f"column '{name}': expected one value a row")
+            raw = msgspec.json.encode([row[0] for row in nested])
+        values: list[Any] = parse(decoder, raw)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(_in_column(error, name)) from None
+    return values
+
+
+@cache
+def _optional(datatype: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(list[element(datatype) | None])  # type: ignore[misc]
+
+
+def _numbers(elements: Any, datatype: str) -> Values:
+    """Return numbers or booleans as float64; infinity is none of them."""
+    if isinstance(elements, list):
+        elements = as_array(elements, datatype)
+    values: Floats = elements.astype(np.float64, copy=False)
+    if len(infinite := np.flatnonzero(np.isinf(values))):
+        raise Misfit("expected a number, found infinity", int(infinite[0]))
+    return values
+
+
+def raw_values(column: AnyColumn, values: Sequence[Any]) -> Values:
     """Return decoded values in a column's raw form."""
     if isinstance(column, CategoricalColumn):
         return values
@@ -222,7 +280,8 @@ def _values(column: AnyColumn, values: Sequence[Any]) -> Values:
 
 def _moment(column: AnyColumn, row: int, text: str | None) -> float:
     try:
-        return np.nan if text is None else seconds(text)
+        # "NaT" is how NumPy and pandas write a missing date.
+        return np.nan if text in (None, "NaT") else seconds(text)
     except ValueError:
         raise InvalidInput(
             f"row {row}, column '{column.name}': expected a date or time as ISO 8601, "

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InvalidInput
+from models.rows.datatypes import Misfit, as_array, element, from_bytes, require
 from models.rows.json import Json, located, opening, parse, plain
 from models.tensor import TensorInput
 
@@ -21,30 +23,19 @@ class TensorDecoder:
 
     def __init__(self, tensor: TensorInput) -> None:
         self.tensor = tensor
-        nested: Any = float
-        for _ in range(1 + len(tensor.shape)):
-            nested = types.GenericAlias(list, nested)
-        self._nested = msgspec.json.Decoder(nested)
-        self._flat_rows = msgspec.json.Decoder(list[list[float]])
-        self._flat = msgspec.json.Decoder(list[float])
         self._objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
     def rows(self, raw: Json) -> NDArray[np.float32]:
         """Decode a list of rows, each a nested or flat list, or `{"x": …}`."""
-        brackets = opening(raw)
-        if brackets == "[{":
+        if opening(raw) == "[{":
             rows = self._decode(self._objects, raw)
             raw = (
                 b"["
                 + b",".join(bytes(self._x(row, n)) for n, row in enumerate(rows))
                 + b"]"
             )
-            brackets = opening(raw)
-        if self.tensor.size == 1 and brackets == "[":
-            return self._array(self._decode(self._flat, raw))
-        flat = len(brackets) == 2 and len(self.tensor.shape) > 1
-        return self._array(self._decode(self._flat_rows if flat else self._nested, raw))
+        return self._float32(self._nested(raw, "FP64"))
 
     def by_column(self, raw: Json) -> NDArray[np.float32]:
         """Decode `{"x": rows}` or the bare rows."""
@@ -52,30 +43,41 @@ class TensorDecoder:
             raw = self._x(parse(self._object, raw), None)
         return self.rows(raw)
 
-    def tensor_of(self, raw: Json, shape: Sequence[int]) -> NDArray[np.float32]:
-        """Decode row-major data, flat or nested, of a stated shape (n, …)."""
+    def tensor_of(
+        self, data: Json | memoryview, shape: Sequence[int], datatype: str = "FP32"
+    ) -> NDArray[np.float32]:
+        """Read a tensor of a stated shape (n, …), row-major: JSON, or (a view) bytes.
+
+        Numbers take the values of their datatype, so that both say the same. The bytes
+        of an FP32 are not copied.
+        """
         size = self.tensor.size
-        trailing = tuple(shape[1:])
-        if not shape or trailing not in (self.tensor.shape, (size,)):
+        if not shape or tuple(shape[1:]) not in (self.tensor.shape, (size,)):
             raise InvalidInput(
                 f"input 'x': expected shape {[-1, *self.tensor.shape]}, "
-                f"found {list(shape)[:8]}"
+                f"found {list(shape[:8])}"
             )
-        if opening(raw)[:2] == "[[":
-            X = self.rows(raw)
-        else:
-            values = self._decode(self._flat, raw, size)
-            if not values or len(values) != shape[0] * size:
-                raise InvalidInput(
-                    f"input 'x': shape {list(shape)} needs {shape[0] * size} values, "
-                    f"found {len(values)}"
-                )
-            X = self._float32(np.array(values, np.float64))
-        if len(X) != shape[0]:
-            raise InvalidInput(
-                f"input 'x': shape {list(shape)} needs {shape[0]} rows, found {len(X)}"
-            )
-        return X
+        count, stated = shape[0] * size, f"input 'x': shape {list(shape)} needs"
+        try:
+            require(datatype, self.tensor.datatype)
+            if isinstance(data, memoryview):
+                numbers = cast(NDArray[Any], from_bytes(data, datatype, count))
+            elif opening(data)[:2] == "[[":
+                numbers = self._nested(data, datatype)
+                if len(numbers) != shape[0]:
+                    raise InvalidInput(
+                        f"{stated} {shape[0]} rows, found {len(numbers)}"
+                    )
+            else:
+                values = self._decode(_lists(datatype, 1), data, size)
+                if len(values) != count:
+                    raise InvalidInput(f"{stated} {count} values, found {len(values)}")
+                numbers = as_array(values, datatype)
+        except Misfit as misfit:
+            at = misfit.element
+            where = "input 'x'" if at is None else f"row {at // size}"
+            raise InvalidInput(f"{where}: {misfit}") from None
+        return self._float32(numbers)
 
     def _x(self, row: dict[str, msgspec.Raw], number: int | None) -> msgspec.Raw:
         where = "" if number is None else f"row {number}: "
@@ -100,28 +102,50 @@ class TensorDecoder:
             raise InvalidInput(f"{where}: {plain(error)}") from None
         return rows
 
-    def _array(self, rows: list[Any]) -> NDArray[np.float32]:
+    def array(self, rows: list[Any]) -> NDArray[np.float32]:
+        """Return decoded rows as one array; InvalidInput where one does not fit."""
+        return self._float32(self._stacked(rows, "FP64"))
+
+    def _nested(self, raw: Json, datatype: str) -> NDArray[Any]:
+        """Decode rows that are nested as the signature, flat, or one bare number."""
+        brackets, rank = opening(raw), len(self.tensor.shape)
+        if self.tensor.size == 1 and brackets == "[":
+            rank = 0
+        elif len(brackets) == 2 and rank > 1:
+            rank = 1
+        return self._stacked(self._decode(_lists(datatype, 1 + rank), raw), datatype)
+
+    def _stacked(self, rows: list[Any], datatype: str) -> NDArray[Any]:
         if not rows:
             raise InvalidInput("expected at least one row, found an empty list")
         try:
-            wide = np.array(rows, np.float64)
+            numbers = as_array(rows, datatype)
         except ValueError:
             raise InvalidInput(self._ragged(rows)) from None
-        shape = wide.shape[1:]
+        shape = numbers.shape[1:]
         if shape not in (self.tensor.shape, (self.tensor.size,)) and not (
             self.tensor.size == 1 and not shape
         ):
             raise InvalidInput(
                 f"row 0: expected shape {list(self.tensor.shape)}, found {list(shape)}"
             )
-        return self._float32(wide)
+        return numbers
 
-    def _float32(self, wide: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _float32(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
+        if not len(numbers):
+            raise InvalidInput("expected at least one row, found none")
         with np.errstate(over="ignore"):
-            X = wide.astype(np.float32).reshape(-1, self.tensor.size)
-        bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
-        if len(bad):
-            raise InvalidInput(f"row {bad[0]}: a number is too large for float32")
+            X = numbers.astype(np.float32, copy=False).reshape(-1, self.tensor.size)
+        finite = np.isfinite(X).all(axis=1)
+        if not finite.all():
+            row = np.flatnonzero(~finite)[0]
+            given = numbers.reshape(X.shape)[row]
+            reason = (
+                "a number is too large for float32"
+                if np.isfinite(given).all()
+                else "expected numbers, found NaN or infinity"
+            )
+            raise InvalidInput(f"row {row}: {reason}")
         return X.reshape(-1, *self.tensor.shape)
 
     def _ragged(self, rows: list[Any]) -> str:
@@ -136,3 +160,12 @@ class TensorDecoder:
                     f"found {list(shape)}"
                 )
         return "rows are of different shapes"  # pragma: no cover - one of them is off
+
+
+@cache
+def _lists(datatype: str, depth: int) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of lists in lists, so deep, of one datatype."""
+    nested = element(datatype)
+    for _ in range(depth):
+        nested = types.GenericAlias(list, nested)
+    return msgspec.json.Decoder(nested)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from models.errors import InvalidInput, VersionNotFound
+from models.errors import InvalidInput, VersionNotFound, nearest
 from models.rows.json import parse, plain
 from service.engine import Engine
 from service.errors import Unsupported
 from service.registry import Loaded
+
+#: Encodings of a body, and what zlib calls them: with gzip's header, with its own.
+_WINDOWS = {"gzip": 31, "deflate": 15}
+#: Bytes of an answer: fewer fit one packet anyway.
+WORTH_COMPRESSING = 1400
 
 
 def engine() -> Engine:
@@ -21,14 +28,21 @@ def engine() -> Engine:
 
 
 def body() -> bytes:
-    """Return the request's body; too much of it raises 413.
+    """Return the request's body, decompressed; too much of it raises 413.
 
     The content type is not asked: real clients send JSON under any, or none.
     """
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise Unsupported("the body must not be compressed")
+    encoding = (request.headers.get("Content-Encoding") or "identity").lower()
+    if encoding not in ("identity", *_WINDOWS):
+        raise Unsupported(
+            f"the body is compressed by '{encoding[:20]}', expected gzip or deflate"
+        )
     limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    raw = _raw(limit)
+    return raw if encoding == "identity" else _decompressed(raw, encoding, limit)
+
+
+def _raw(limit: int) -> bytes:
     length = request.content_length
     if length is not None and length > limit:
         raise RequestEntityTooLarge
@@ -42,6 +56,36 @@ def body() -> bytes:
     return raw
 
 
+def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
+    stream = zlib.decompressobj(_WINDOWS[encoding])
+    try:
+        # One byte more than allowed is enough to know, however much it would become.
+        content = stream.decompress(raw, limit + 1)
+    except zlib.error:
+        raise InvalidInput(f"the body is not {encoding}") from None
+    if len(content) > limit:
+        raise RequestEntityTooLarge
+    if not stream.eof:
+        raise InvalidInput(f"the {encoding} body ends before its data does")
+    if stream.unused_data:
+        raise InvalidInput(f"something follows the {encoding} body")
+    return content
+
+
+def compress(response: Response) -> Response:
+    """Compress an answer that is worth it for a client that takes it."""
+    length = response.content_length or 0
+    if response.status_code != 200 or length < WORTH_COMPRESSING:
+        return response
+    response.vary.add("Accept-Encoding")
+    encoding = request.accept_encodings.best_match((*_WINDOWS, "identity"))
+    if encoding in _WINDOWS:
+        content = zlib.compress(response.get_data(), 1, _WINDOWS[encoding])
+        response.set_data(content)
+        response.headers["Content-Encoding"] = encoding
+    return response
+
+
 def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
     """Decode a request body; InvalidInput where its outline is not the dialect's."""
     if not raw:
@@ -52,6 +96,12 @@ def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
         path = str(error).partition(" - at ")[2].strip("`").removeprefix("$.")
         where = f"{path}: " if path and path != "$" else ""
         raise InvalidInput(f"{where}{plain(error)}") from None
+
+
+def misnamed(raw: bytes, expected: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for a body with a key that is almost expected."""
+    given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    return next(filter(None, (nearest(key[:80], expected) for key in given)), "")
 
 
 def answer(content: Any, code: int = 200, **headers: str) -> Response:

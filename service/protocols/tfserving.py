@@ -1,22 +1,41 @@
 """TensorFlow Serving's REST API, version 1, with KServe's status merged in.
 
 POST /v1/models/M[/versions/V|/labels/L]:predict    rows `instances`, columns `inputs`
+POST /v1/models/M[/versions/V|/labels/L]:classify   rows `examples`, and their `context`
+POST /v1/models/M[/versions/V|/labels/L]:regress
 GET  /v1/models/M[/versions/V|/labels/L][/metadata]
 GET  /v1/models
+
+In every body a text may be `{"b64": "…"}`. Where the two differ (KServe takes `inputs`
+for another name of `instances`), it is TensorFlow Serving's way.
 """
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app, request
 
-from models.errors import InvalidInput
-from models.model import by_row
+from models.errors import InvalidInput, NotFound, nearest
+from models.model import Raw, by_row
+from models.output import Answer, Classification, Regression, spelled
+from models.rows import TableDecoder, TensorDecoder
+from models.rows.json import opening, plain
 from models.table import TableInput
-from service.protocols.http import answer, body, decode, description, engine, find
-from service.registry import Entry, Loaded
+from service.inference import require_rows
+from service.protocols.http import (
+    answer,
+    body,
+    decode,
+    description,
+    engine,
+    find,
+    misnamed,
+)
+from service.registry import Loaded
 
 routes = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 
@@ -28,6 +47,7 @@ _TF_TYPES = {
     "BYTES": "DT_STRING",
 }
 SIGNATURE = "serving_default"
+VERBS = ("predict", "classify", "regress")
 
 
 class PredictRequest(msgspec.Struct):
@@ -38,7 +58,20 @@ class PredictRequest(msgspec.Struct):
     signature_name: str | None = None
 
 
+class ExamplesRequest(msgspec.Struct):
+    """The body of :classify and :regress; what is in `context` holds for every row."""
+
+    examples: list[msgspec.Raw]
+    context: dict[str, msgspec.Raw] | None = None
+    signature_name: str | None = None
+
+
 _predict_request = msgspec.json.Decoder(PredictRequest)
+_examples_request = msgspec.json.Decoder(ExamplesRequest)
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+_features = msgspec.json.Decoder(dict[str, msgspec.Raw])
+#: Only an object can look so: in a string of JSON the quotes would have backslashes.
+_BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
 
 
 @routes.post("/<name>:predict")
@@ -49,11 +82,14 @@ def predict(
 ) -> Response:
     """Answer rows with `predictions`, columns with `outputs`."""
     loaded = find(name, version, label)
-    asked: PredictRequest = decode(_predict_request, body())
+    raw = _texts_of_base64(body())
+    asked: PredictRequest = decode(_predict_request, raw)
     if bool(asked.instances) == bool(asked.inputs):
-        raise InvalidInput("expected either 'instances' (rows) or 'inputs' (columns)")
-    if asked.signature_name not in (None, "", SIGNATURE):
-        raise InvalidInput(f"there is one signature only, '{SIGNATURE}'")
+        hint = "" if asked.inputs else misnamed(raw, ("instances", "inputs"))
+        raise InvalidInput(
+            f"expected either 'instances' (rows) or 'inputs' (columns){hint}"
+        )
+    _require_signature(asked.signature_name)
     infer = engine().inference.answer
     if asked.instances:
         found = infer(loaded, lambda decoder: decoder.rows(asked.instances))
@@ -63,6 +99,52 @@ def predict(
         lists = {key: values.tolist() for key, values in found.items()}
         reply = {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}
     return answer(reply, X_Model_Version=str(loaded.version))
+
+
+@routes.post("/<name>:classify")
+@routes.post("/<name>/versions/<version>:classify")
+@routes.post("/<name>/labels/<label>:classify")
+def classify(
+    name: str, version: str | None = None, label: str | None = None
+) -> Response:
+    """Answer each example with a list of `[class, probability]`."""
+    loaded = find(name, version, label)
+    output = loaded.artefact.model.output
+    if not isinstance(output, Classification):
+        raise InvalidInput(f"model '{name}' answers a number: ask :regress or :predict")
+    found = _answer_examples(loaded)
+    classes = [spelled(each) for each in output.classes]
+    pairs = [
+        [list(pair) for pair in zip(classes, row, strict=True)]
+        for row in found["probabilities"].tolist()
+    ]
+    return answer({"results": pairs}, X_Model_Version=str(loaded.version))
+
+
+@routes.post("/<name>:regress")
+@routes.post("/<name>/versions/<version>:regress")
+@routes.post("/<name>/labels/<label>:regress")
+def regress(
+    name: str, version: str | None = None, label: str | None = None
+) -> Response:
+    """Answer each example with a number."""
+    loaded = find(name, version, label)
+    if not isinstance(loaded.artefact.model.output, Regression):
+        raise InvalidInput(f"model '{name}' answers a class: ask :classify or :predict")
+    found = _answer_examples(loaded)
+    return answer(
+        {"results": found["value"].tolist()}, X_Model_Version=str(loaded.version)
+    )
+
+
+@routes.post("/<name>")
+@routes.post("/<name>/versions/<version>")
+@routes.post("/<name>/labels/<label>")
+def unknown_verb(**names: str) -> Response:
+    """Say which verbs there are, to one who asked for another."""
+    verb = request.path.rpartition(":")[2][:20] if ":" in request.path else ""
+    hint = nearest(verb, VERBS) or f"; there are {', '.join(f':{v}' for v in VERBS)}"
+    raise NotFound(f"there is no verb ':{verb}'{hint}")
 
 
 @routes.get("")
@@ -77,12 +159,16 @@ def models() -> Response:
 def status(name: str, version: str | None = None, label: str | None = None) -> Response:
     """Say which versions are available, and why one is not."""
     entry = engine().registry.entry(name)
-    if version is None and label is None:
+    refused = {str(v): _refused(v) for v in sorted(entry.refused, reverse=True)}
+    if version in refused:
+        states = [refused[version]]
+    elif version is None and label is None:
         states = [_available(v) for v in sorted(entry.versions, reverse=True)]
-        states += [_refused(entry, v) for v in sorted(entry.refused, reverse=True)]
+        states += refused.values()
     else:
         states = [_available(find(name, version, label).version)]
-    return answer({"name": name, "ready": True, "model_version_status": states})
+    ready = version not in refused
+    return answer({"name": name, "ready": ready, "model_version_status": states})
 
 
 @routes.get("/<name>/metadata")
@@ -118,6 +204,84 @@ def metadata(
     )
 
 
+def _texts_of_base64(raw: bytes) -> bytes:
+    """Put the text that it encodes in place of every `{"b64": "…"}`."""
+
+    def text(match: re.Match[bytes]) -> bytes:
+        try:
+            decoded = base64.b64decode(match[1].replace(b"\\/", b"/"), validate=True)
+            return msgspec.json.encode(decoded.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise InvalidInput(
+                "a 'b64' value is not UTF-8 text, and no input takes other bytes"
+            ) from None
+        except ValueError:
+            raise InvalidInput("a 'b64' value is not base64") from None
+
+    return _BASE64.sub(text, raw)
+
+
+def _require_signature(given: str | None) -> None:
+    if given not in (None, "", SIGNATURE):
+        raise InvalidInput(f"there is one signature only, '{SIGNATURE}'")
+
+
+def _answer_examples(loaded: Loaded) -> Answer:
+    asked: ExamplesRequest = decode(_examples_request, _texts_of_base64(body()))
+    _require_signature(asked.signature_name)
+    inference = engine().inference
+    context = asked.context or {}
+    _require_size(len(asked.examples), context, inference.max_rows)
+
+    def rows(decoder: TableDecoder | TensorDecoder) -> Raw:
+        form = _as_list if isinstance(decoder, TensorDecoder) else _as_value
+        found = [
+            {name: form(value) for name, value in _row(context, example, n).items()}
+            for n, example in enumerate(asked.examples)
+        ]
+        return decoder.rows(msgspec.json.encode(found))
+
+    return inference.answer(loaded, rows)
+
+
+def _require_size(n: int, context: dict[str, msgspec.Raw], max_rows: int) -> None:
+    """Refuse what would only be large once every example has the context."""
+    require_rows(n, max_rows)
+    size = len(msgspec.json.encode(context))
+    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    if n * size > limit:
+        raise InvalidInput(
+            f"a context of {size} bytes for each of {n} examples is more than "
+            f"{limit} bytes (GLASSNET_MAX_BODY_BYTES)"
+        )
+
+
+def _row(
+    context: dict[str, msgspec.Raw], example: msgspec.Raw, number: int
+) -> dict[str, msgspec.Raw]:
+    try:
+        features: dict[str, msgspec.Raw] = _features.decode(example)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"row {number}: {plain(error)}") from None
+    for name in context.keys() & features.keys():
+        raise InvalidInput(f"row {number}: '{name[:80]}' stands in 'context' already")
+    return {**context, **features}
+
+
+# A feature of an example is a list, which JSON may leave out around its only value.
+
+
+def _as_list(feature: msgspec.Raw) -> Any:
+    return feature if opening(feature)[:1] == "[" else [feature]
+
+
+def _as_value(feature: msgspec.Raw) -> msgspec.Raw:
+    if opening(feature)[:1] != "[":
+        return feature
+    values = _list.decode(feature)
+    return values[0] if len(values) == 1 else feature
+
+
 def _inputs(loaded: Loaded) -> list[tuple[str, dict[str, Any]]]:
     inputs = loaded.artefact.manifest.inputs
     if isinstance(inputs, TableInput):
@@ -142,7 +306,7 @@ def _available(version: int) -> dict[str, Any]:
     }
 
 
-def _refused(entry: Entry, version: int) -> dict[str, Any]:
+def _refused(version: int) -> dict[str, Any]:
     return {
         "version": str(version),
         "state": "END",

@@ -127,7 +127,8 @@ def test_the_service_checks_itself_without_a_shell_or_curl() -> None:
 
 
 def test_the_commands_are_in_exec_form() -> None:
-    command = ["service", "run", "--bind", "0.0.0.0:8080"]
+    assert json.loads(last("service", "ENTRYPOINT")) == ["service"]
+    command = ["run", "--bind", "0.0.0.0:8080"]
     assert json.loads(last("service", "CMD")) == command
     assert last("service", "EXPOSE") == "8080"
     assert json.loads(last("trainer", "ENTRYPOINT")) == ["trainer"]

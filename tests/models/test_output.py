@@ -253,6 +253,8 @@ def test_the_label_is_the_likeliest_class() -> None:
         ((1, "1"), "BYTES"),
         ((True, 1), "BYTES"),
         ((1, 1.0), "BYTES"),
+        ((-(2**63), 2**63 - 1), "INT64"),
+        ((0, 2**63), "BYTES"),
         (("", "ü"), "BYTES"),
     ],
 )

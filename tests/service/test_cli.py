@@ -41,6 +41,12 @@ def test_a_probe_of_nothing_fails(unused_port: int) -> None:
     assert "/v2/health/ready" in result.output
 
 
+def test_a_probe_asks_the_port_that_vertex_names(unused_port: int) -> None:
+    address = {"GLASSNET_BIND": "0.0.0.0:1", "AIP_HTTP_PORT": str(unused_port)}
+    result = CliRunner().invoke(main, ["probe", "--timeout", "1"], env=address)
+    assert f"http://127.0.0.1:{unused_port}/" in result.output
+
+
 def test_the_probe_imports_neither_numpy_nor_flask() -> None:
     """It runs every few seconds in a container."""
     code = (

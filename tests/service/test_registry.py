@@ -178,6 +178,49 @@ def test_pruned_versions_and_removed_models_are_unloaded(
         registry.find("xor", version=2)
 
 
+def test_what_is_unloaded_is_not_served_whatever_the_store_holds(
+    registry: Registry, store: Store, events: list[Event]
+) -> None:
+    registry.unloaded.add("xor")
+    registry.refresh()
+    publish_like(store, 1)
+    registry.refresh()
+    assert [(e.result, e.version) for e in events] == [
+        ("unloaded", version) for version in (1, 2, 3)
+    ]
+    assert not registry.ready
+    with pytest.raises(ModelNotFound, match=r"is unloaded; POST .*/xor/load serves"):
+        registry.find("xor")
+    registry.unloaded.discard("xor")
+    registry.refresh()
+    assert set(registry.entry("xor").versions) == {1, 2, 3, 4}
+
+
+def test_to_unload_takes_no_store(
+    registry: Registry, store: Store, served: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(served / "digits", store.root / "digits")
+    registry.refresh()
+    store.root.rename(tmp_path / "elsewhere")
+    registry.unloaded.add("xor")
+    registry.refresh()
+    assert set(registry.catalogue) == {"digits"}
+    assert "no model in" in registry.unreadable
+
+
+def test_a_model_without_a_sound_version_says_so(store: Store) -> None:
+    for version in (1, 2, 3):
+        damage(store.path("xor", version))
+    registry = Registry(store)
+    registry.refresh()
+    assert registry.failed["xor"].keys() == {1, 2, 3}
+    with pytest.raises(ModelNotFound, match="no version that can be loaded"):
+        registry.find("xor")
+    shutil.rmtree(store.root / "xor")
+    registry.refresh()
+    assert registry.failed == {}
+
+
 def test_only_the_newest_and_the_labelled_are_kept(store: Store) -> None:
     registry = Registry(store, keep_versions=1)
     registry.refresh()
@@ -193,6 +236,19 @@ def test_the_watcher_sees_a_new_version(registry: Registry, store: Store) -> Non
         assert seen.wait(30)
     finally:
         stop.set()
+
+
+def test_what_is_waited_for_brings_a_look_forward(
+    registry: Registry, store: Store
+) -> None:
+    called, seen = threading.Event(), threading.Event()
+    registry.observe = lambda event: seen.set()
+    stop = registry.watch(3600, lambda seconds: called.wait(seconds))
+    publish_like(store, 1)
+    assert not seen.is_set()
+    called.set()
+    assert seen.wait(30)
+    stop.set()
 
 
 def test_the_watcher_outlives_a_fault(

@@ -34,11 +34,25 @@ def test_the_environment_is_read_as_text() -> None:
         ("GLASSNET_POLL_SECONDS", "-1"),
         ("GLASSNET_LOG_LEVEL", "loud"),
         ("GLASSNET_ACCESS_LOG", "perhaps"),
+        ("AIP_HTTP_PORT", "70000"),
+        ("AIP_PREDICT_ROUTE", "predict"),
+        ("AIP_HEALTH_ROUTE", "/v1/<name>"),
+        ("AIP_STORAGE_URI", "gs://bucket/model"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(variable: str, value: str) -> None:
     with pytest.raises(ConfigError, match=variable):
         from_environment({variable: value})
+
+
+def test_what_vertex_sets_goes_before_what_the_image_sets() -> None:
+    image = {"GLASSNET_BIND": "0.0.0.0:8080", "GLASSNET_STORE": "/store"}
+    found = from_environment(image)
+    assert (found.address, found.directory) == ("0.0.0.0:8080", "/store")
+    vertex = {"AIP_HTTP_PORT": "9000", "AIP_STORAGE_URI": "/tmp/model"}
+    found = from_environment({**image, **vertex, "AIP_MODE": "PREDICTION"})
+    assert (found.address, found.directory) == ("0.0.0.0:9000", "/tmp/model")
+    assert from_environment({**image, "AIP_STORAGE_URI": ""}).directory == "/store"
 
 
 def test_a_misspelt_variable_is_told_and_a_strange_one_let_pass() -> None:

@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Values, seconds
+from models.columns import MISSING, Values, seconds
 from models.errors import DataError, nearest
-from models.output import Label
+from models.output import Label, spelled
 from trainer.data.dataset import Dataset
 
 if TYPE_CHECKING:
     import polars as pl
 
-#: What people write where a number is missing (an empty field always is).
-MISSING = frozenset({"NA", "N/A", "#N/A", "null", "NULL", "None"})
 _TRUTH = {"true": 1.0, "false": 0.0}
 _NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _EXPECTED = {"numeric": "a number", "boolean": "true or false", "datetime": "a date"}
@@ -247,11 +245,6 @@ def _whole(text: str) -> int:
 
 def _truth(text: str) -> bool:
     return {"true": True, "false": False}[text]
-
-
-def spelled(value: Label) -> str:
-    """Return a label as text files write it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:

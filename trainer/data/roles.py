@@ -14,11 +14,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Floats, Texts, Values, seconds
+from models.columns import MISSING, Floats, Texts, Values, seconds
 from models.errors import DataError, nearest
 from models.table import Columns
 from trainer.data.dataset import Dataset
-from trainer.data.frames import MISSING
 
 Role: TypeAlias = Literal["group", "time", "weight"]
 

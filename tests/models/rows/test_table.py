@@ -151,6 +151,13 @@ def test_any_column_may_be_null() -> None:
     same(ONE.rows(b"[null]"), {"x": [np.nan]})
 
 
+def test_a_date_that_numpy_calls_missing_is_missing() -> None:
+    (moment,) = PEOPLE.rows(encoded([{**FULL, "joined": "NaT"}]))["joined"]
+    assert np.isnan(moment)
+    with pytest.raises(InvalidInput, match="expected a number"):
+        PEOPLE.rows(encoded([{**FULL, "age": "NaT"}]))
+
+
 def test_white_space_of_any_length_is_allowed() -> None:
     space = b"\n" + b" " * 200
     same(PAIR.rows(b"[" + space + b"[1,2]]"), {"width": [1], "height": [2]})

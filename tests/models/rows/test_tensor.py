@@ -172,7 +172,7 @@ def test_named_rows_that_do_not_fit_are_refused(value: object, sentence: str) ->
         ([1] * 12, [2, 3, 2], "input 'x': expected shape [-1, 2, 3], found [2, 3, 2]"),
         ([1] * 12, [3, 6], "input 'x': shape [3, 6] needs 18 values, found 12"),
         ([1] * 12, [-2, 6], "input 'x': shape [-2, 6] needs -12 values, found 12"),
-        ([], [0, 6], "input 'x': shape [0, 6] needs 0 values, found 0"),
+        ([], [0, 6], "expected at least one row, found none"),
         ([[1] * 6], [2, 6], "input 'x': shape [2, 6] needs 2 rows, found 1"),
         ([1] * 11 + ["1"], [2, 6], "row 1: expected a number, got a string"),
         ([1] * 11 + [1e39], [2, 6], "row 1: a number is too large for float32"),

@@ -31,6 +31,7 @@ def test_server_metadata_with_and_without_a_slash(client: FlaskClient) -> None:
         reply = client.get(path)
         assert reply.status_code == 200
         assert set(reply.get_json()) == {"name", "version", "extensions"}
+        assert "binary_tensor_data" in reply.get_json()["extensions"]
 
 
 def test_health_says_live_and_ready(client: FlaskClient) -> None:
@@ -72,6 +73,25 @@ def test_model_metadata_names_every_tensor(client: FlaskClient) -> None:
     assert digits["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 8, 8]}]
 
 
+def test_the_configuration_says_it_as_triton_does(client: FlaskClient) -> None:
+    for path in ("digits", "digits/versions/1"):
+        reply = client.get(f"/v2/models/{path}/config").get_json()
+        assert reply == {
+            "name": "digits",
+            "platform": "glassnet_npz",
+            "backend": "glassnet",
+            "max_batch_size": 500,
+            "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [8, 8]}],
+            "output": [
+                {"name": "label", "data_type": "TYPE_INT64", "dims": [1]},
+                {"name": "probabilities", "data_type": "TYPE_FP64", "dims": [10]},
+            ],
+        }
+    home = client.get("/v2/models/people/config").get_json()["input"][1]
+    assert home == {"name": "home", "data_type": "TYPE_STRING", "dims": [1]}
+    assert client.get("/v2/models/nope/config").status_code == 404
+
+
 def test_model_ready(client: FlaskClient) -> None:
     for path in ("xor", "xor/versions/1"):
         reply = client.get(f"/v2/models/{path}/ready")
@@ -95,6 +115,15 @@ def test_infer_answers_all_outputs_and_echoes_the_id(client: FlaskClient) -> Non
     }
     assert probabilities["shape"] == [4, 2]
     assert len(probabilities["data"]) == 8
+
+
+def test_what_is_null_is_absent(client: FlaskClient) -> None:
+    nothing = {"id": None, "outputs": None, "parameters": None}
+    inputs = [{**each, "parameters": None} for each in xor((0, 1))["inputs"]]
+    status, reply = infer(client, "xor", {"inputs": inputs, **nothing})
+    assert status == 200
+    assert "id" not in reply
+    assert len(reply["outputs"]) == 2
 
 
 def test_infer_without_an_id_has_none(client: FlaskClient) -> None:
@@ -156,6 +185,15 @@ X2 = {"name": "x2", "shape": [1], "datatype": "FP64", "data": [0]}
         ("xor", {"inputs": [X1, {**X2, "shape": [-1]}]}, 400, "'x2': shape [-1]"),
         ("xor", {"inputs": [X1, {**X2, "datatype": "BYTES"}]}, 400, "datatype FP64"),
         ("xor", {"inputs": [X1, {**X2, "data": ["a"]}]}, 400, "row 0, column 'x2'"),
+        ("xor", {"inputs": [X1, {**X2, "datatype": "INT8", "data": [1.5]}]}, 400,
+         "row 0, column 'x2': expected a whole number or null, got a number"),
+        ("xor", {"inputs": [X1, {**X2, "datatype": "UINT8", "data": [256]}]}, 400,
+         "row 0, column 'x2': expected a whole number <= 255"),
+        ("xor", {"inputs": [X1, {**X2, "datatype": "FP46"}]}, 400,
+         "input 'x2': there is no datatype 'FP46'; did you mean 'FP"),
+        ("xor", {"inputs": [X1, X2], "id": 7}, 400, "id: expected a string or null"),
+        ("xor", {"inputs": [X1, {**X2, "parameters": 7}]}, 400,
+         "inputs[1].parameters: expected an object or null"),
         ("xor", {"inputs": [X1, {"name": "x2", "shape": [1], "datatype": "FP64"}]},
          400, "input 'x2': there is no 'data'"),
         ("xor", {"inputs": [X1, X2], "outputs": [{"name": "lable"}]}, 400,

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,10 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+
+from models.store import ARTEFACT, Store
+from service import create_app
+from service.settings import Settings
 
 PERSON = {
     "income": 61.5,
@@ -89,6 +95,156 @@ def test_digits_take_images_nested_or_flat(client: FlaskClient) -> None:
     assert sum(a == b for a, b in zip(labels, digits.target[:20], strict=True)) >= 18
 
 
+def test_an_example_is_classified_by_every_class(client: FlaskClient) -> None:
+    _, predicted = predict(client, "people", {"instances": [PERSON, PERSON]})
+    expected = [
+        [["bad", p["probabilities"][0]], ["good", p["probabilities"][1]]]
+        for p in predicted["predictions"]
+    ]
+    rest = {key: PERSON[key] for key in ("income", "home")}
+    context = {key: PERSON[key] for key in ("member", "since", "children")}
+    lists = {key: [value] for key, value in PERSON.items()}
+    for body in (
+        {"examples": [PERSON, PERSON]},
+        {"examples": [PERSON, lists], "signature_name": "serving_default"},
+        {"examples": [rest, rest], "context": context},
+        {"examples": [PERSON, PERSON], "context": None, "else": 1},
+    ):
+        reply = ask(client, "/v1/models/people:classify", body)
+        assert reply == (200, {"results": expected})
+
+
+def test_the_classes_of_an_example_are_texts(client: FlaskClient) -> None:
+    image = [0.0] * 64
+    for x in (image, [[0.0] * 8] * 8):
+        path = "/v1/models/digits/versions/1:classify"
+        status, reply = ask(client, path, {"examples": [{"x": x}]})
+        assert status == 200
+        ((*pairs,),) = reply["results"]
+        assert [label for label, _ in pairs] == [str(digit) for digit in range(10)]
+        assert sum(score for _, score in pairs) == pytest.approx(1.0)
+
+
+def test_an_example_is_regressed_to_a_number(client: FlaskClient) -> None:
+    _, predicted = predict(client, "half_plus_two", {"instances": [2, 3, 4]})
+    for path in ("half_plus_two", "half_plus_two/labels/production"):
+        body = {"examples": [{"x": 2.0}, {"x": 3}, {"x": [4]}]}
+        reply = client.post(f"/v1/models/{path}:regress", json=body)
+        assert reply.get_json() == {"results": predicted["predictions"]}
+        assert reply.headers["X-Model-Version"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        ("people:regress", {"examples": [PERSON]}, 400, "ask :classify or :predict"),
+        ("half_plus_two:classify", {"examples": [{"x": 1}]}, 400, "ask :regress or"),
+        ("people:classify", {}, 400, "missing required field examples"),
+        ("people:classify", {"examples": []}, 400, "at least one row"),
+        (
+            "people:classify",
+            {"examples": [PERSON, 5]},
+            400,
+            "row 1: expected an object",
+        ),
+        ("people:classify", {"examples": [{}] * 501}, 400, "501 rows in one request"),
+        (
+            "people:classify",
+            {"examples": [{}] * 50, "context": {"home": "x" * 5_000}},
+            400,
+            "a context of 5011 bytes for each of 50 examples is more than 200000 bytes",
+        ),
+        (
+            "people:classify",
+            {"examples": [{}, PERSON], "context": {"home": "rent"}},
+            400,
+            "row 1: 'home' stands in 'context' already",
+        ),
+        (
+            "people:classify",
+            {"examples": [{**PERSON, "incme": 1}]},
+            400,
+            "row 0: there is no column 'incme'; did you mean 'income'?",
+        ),
+        (
+            "people:classify",
+            {"examples": [{**PERSON, "income": [1, 2]}]},
+            400,
+            "row 0, column 'income': expected a number or null, got a list",
+        ),
+        (
+            "people:classify",
+            {"examples": [PERSON], "signature_name": "classify"},
+            400,
+            "there is one signature only",
+        ),
+        ("nope:classify", {}, 404, "unknown model 'nope'"),
+        ("people:clasify", {}, 404, "no verb ':clasify'; did you mean 'classify'?"),
+        ("people/versions/1", {}, 404, "no verb ':'; there are :predict"),
+    ],
+)
+def test_examples_that_do_not_fit_get_a_sentence(
+    client: FlaskClient, path: str, body: Any, status: int, said: str
+) -> None:
+    found, reply = ask(client, f"/v1/models/{path}", body)
+    assert (found, list(reply)) == (status, ["error"])
+    assert said in reply["error"]
+
+
+def b64(text: str) -> dict[str, str]:
+    return {"b64": base64.b64encode(text.encode()).decode()}
+
+
+def test_a_text_may_be_in_base64(client: FlaskClient) -> None:
+    expected = predict(client, "people", {"instances": [PERSON]})
+    encoded = {**PERSON, "home": b64("owner"), "since": b64("2024-05-01")}
+    assert predict(client, "people", {"instances": [encoded]}) == expected
+    in_order = {"instances": [list(encoded.values())]}
+    assert predict(client, "people", in_order) == expected
+    columns = {"inputs": {key: [value] for key, value in encoded.items()}}
+    assert predict(client, "people", columns)[0] == 200
+    slashed = {"instances": [{**PERSON, "home": b64("???")}]}
+    spaced = json.dumps(slashed, indent=2).replace("/", r"\/").encode()
+    plain = {"instances": [{**PERSON, "home": "???"}]}
+    assert b"Pz8\\/" in spaced
+    assert predict(client, "people", spaced) == predict(client, "people", plain)
+    status, reply = ask(client, "/v1/models/people:classify", {"examples": [encoded]})
+    (row,) = expected[1]["predictions"]
+    assert (status, [p for _, p in reply["results"][0]]) == (200, row["probabilities"])
+
+
+def test_a_text_that_only_looks_like_base64_stays_text(client: FlaskClient) -> None:
+    text = '{"b64": "!"} \\'
+    status, reply = predict(client, "people", {"instances": [{**PERSON, "home": text}]})
+    unseen = {"instances": [{**PERSON, "home": "castle"}]}
+    assert (status, reply) == predict(client, "people", unseen)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"b64": "!"}, "a 'b64' value is not base64"),
+        ({"b64": "a"}, "a 'b64' value is not base64"),
+        ({"b64": "/w=="}, "a 'b64' value is not UTF-8 text"),
+        ({"b64": 5}, "row 0, column 'home': expected a string or null, got an object"),
+        ({"b64": "", "c": ""}, "column 'home': expected a string or null, got an obje"),
+    ],
+)
+def test_base64_that_is_none_gets_a_sentence(
+    client: FlaskClient, value: Any, said: str
+) -> None:
+    status, reply = predict(
+        client, "people", {"instances": [{**PERSON, "home": value}]}
+    )
+    assert status == 400
+    assert said in reply["error"]
+
+
+def test_base64_of_a_number_is_no_number(client: FlaskClient) -> None:
+    status, reply = predict(client, "half_plus_two", {"instances": [b64("2")]})
+    assert (status, "expected a number" in reply["error"]) == (400, True)
+
+
 def test_version_and_label_are_named_in_the_header(client: FlaskClient) -> None:
     for path in ("xor", "xor/versions/1", "xor/labels/production"):
         reply = client.post(f"/v1/models/{path}:predict", json={"instances": [[0, 1]]})
@@ -114,6 +270,7 @@ def test_version_and_label_are_named_in_the_header(client: FlaskClient) -> None:
         ),
         ("people", {}, 400, "either 'instances' (rows) or 'inputs' (columns)"),
         ("people", {"instances": [], "inputs": {}}, 400, "either 'instances'"),
+        ("people", {"instance": []}, 400, "(columns); did you mean 'instances'?"),
         ("people", {"instances": []}, 400, "at least one row"),
         ("people", {"instances": 5}, 400, "expected a list of rows"),
         (
@@ -202,14 +359,6 @@ def test_bad_requests_get_a_sentence(
     assert said in reply["error"]
 
 
-def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
-    reply = client.post(
-        "/v1/models/xor:predict", data=b"x", headers={"Content-Encoding": "gzip"}
-    )
-    assert reply.status_code == 415
-    assert "compressed" in reply.get_json()["error"]
-
-
 def test_status_names_every_version(client: FlaskClient) -> None:
     assert client.get("/v1/models").get_json() == {
         "models": ["digits", "half_plus_two", "people", "xor"]
@@ -228,6 +377,23 @@ def test_status_names_every_version(client: FlaskClient) -> None:
             ],
         }
     assert client.get("/v1/models/nope").status_code == 404
+    assert client.get("/v1/models/xor/versions/2").status_code == 404
+
+
+def test_a_refused_version_has_a_status_and_is_not_ready(
+    served: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    content = Store(served).path("xor", 1).read_bytes()
+    store.publish("xor", {ARTEFACT: content})
+    store.publish("xor", {ARTEFACT: content[:-1]})
+    client = create_app(Settings(store=str(tmp_path))).test_client()
+    reply = client.get("/v1/models/xor").get_json()
+    states = {v["version"]: v["state"] for v in reply["model_version_status"]}
+    assert (reply["ready"], states) == (True, {"1": "AVAILABLE", "2": "END"})
+    reply = client.get("/v1/models/xor/versions/2").get_json()
+    assert (reply["ready"], len(reply["model_version_status"])) == (False, 1)
+    assert reply["model_version_status"][0]["state"] == "END"
 
 
 def test_metadata_has_tensorflows_shape_and_our_words(client: FlaskClient) -> None:
@@ -251,7 +417,10 @@ def test_metadata_has_tensorflows_shape_and_our_words(client: FlaskClient) -> No
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text() | st.sampled_from(["b64", "x"]), inner)
+    ),
     max_leaves=20,
 )
 ROWS = st.lists(
@@ -268,13 +437,16 @@ ROWS = st.lists(
 )
 @given(
     model=st.sampled_from(["people", "digits", "xor", "half_plus_two"]),
-    key=st.sampled_from(["instances", "inputs"]),
+    verb=st.sampled_from(["predict", "classify", "regress"]),
+    key=st.sampled_from(["instances", "inputs", "examples"]),
     value=ROWS | ANY_JSON,
+    context=st.none() | ANY_JSON,
 )
 def test_no_json_is_a_server_error(
-    client: FlaskClient, model: str, key: str, value: Any
+    client: FlaskClient, model: str, verb: str, key: str, value: Any, context: Any
 ) -> None:
-    status, reply = predict(client, model, {key: value})
+    body = {key: value, "context": context}
+    status, reply = ask(client, f"/v1/models/{model}:{verb}", body)
     assert status in (200, 400)
     if status == 400:
         assert list(reply) == ["error"]

@@ -1,0 +1,225 @@
+"""A model that needs no name: MLflow's scoring server, SageMaker, Vertex AI.
+
+POST /invocations       JSON: dataframe_split, dataframe_records, instances or inputs;
+                        or CSV, with a header or without
+GET  /ping, /health     200 and nothing, once there is a model
+GET  /version
+
+Vertex AI names paths of its own for the first two, AIP_PREDICT_ROUTE and
+AIP_HEALTH_ROUTE. The model is the only one there is, or GLASSNET_DEFAULT_MODEL. Models
+take no parameters: `params` (MLflow) and `parameters` (Vertex AI) are ignored.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+
+import msgspec
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotAcceptable
+
+from models.errors import InvalidInput, ModelNotFound
+from models.model import Raw, by_row
+from models.output import Answer, spelled
+from models.rows import TableDecoder, TensorDecoder
+from models.rows.csv import check_widths, csv_rows
+from models.rows.json import opening, plain
+from service import errors
+from service.inference import require_rows
+from service.metrics import VERSION
+from service.protocols.http import answer, body, decode, engine, find, misnamed
+from service.registry import Loaded
+from service.settings import Settings
+
+JSON, CSV = "application/json", "text/csv"
+#: What says nothing of the body, or wrongly: `curl -d` sends the last unasked.
+_UNTYPED = ("", "application/x-www-form-urlencoded")
+_FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_row = msgspec.json.Decoder(list[msgspec.Raw])
+#: It takes a string that does not end too, or it would begin anew at every quote.
+_STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*+"?)', re.DOTALL)
+
+
+class Frame(msgspec.Struct, forbid_unknown_fields=True):
+    """A pandas frame as `to_dict("split")` gives it."""
+
+    data: list[msgspec.Raw]
+    columns: list[str | int] | None = None
+    index: msgspec.Raw = msgspec.Raw()
+
+
+class Invocation(msgspec.Struct):
+    """The body of a request in JSON: exactly one of the four formats."""
+
+    dataframe_split: Frame | None = None
+    dataframe_records: msgspec.Raw = msgspec.Raw()
+    instances: msgspec.Raw = msgspec.Raw()
+    inputs: msgspec.Raw = msgspec.Raw()
+    params: dict[str, msgspec.Raw] | None = None
+
+
+_invocation = msgspec.json.Decoder(Invocation)
+
+
+def routes(settings: Settings) -> Blueprint:
+    """Return the routes, and the platform's own where it names some."""
+    found = Blueprint("invocations", __name__)
+    for path in filter(None, ("/invocations", settings.aip_predict_route)):
+        found.add_url_rule(path, view_func=invocations, methods=["POST"])
+    for path in filter(None, ("/ping", "/health", settings.aip_health_route)):
+        found.add_url_rule(path, view_func=ping)
+    found.add_url_rule("/version", view_func=version)
+    return found
+
+
+def invocations() -> Response:
+    """Answer rows in JSON or CSV with `predictions`, or with CSV where it is asked."""
+    as_csv = _wants_csv()
+    given_csv = _is_csv()
+    loaded = _model()
+    raw = body()
+    if given_csv:
+        header = _header()
+        most = engine().inference.max_rows
+        found = engine().inference.answer(
+            loaded, lambda decoder: csv_rows(decoder, raw, header, most)
+        )
+    else:
+        asked = _asked(raw)
+        found = engine().inference.answer(loaded, lambda decoder: _rows(decoder, asked))
+    if as_csv:
+        reply = Response(csv_lines(found), mimetype=CSV)
+    else:
+        reply = answer({"predictions": by_row(found)})
+    reply.headers["X-Model-Version"] = str(loaded.version)
+    return reply
+
+
+def ping() -> Response:
+    """Say whether to send requests, by the status alone."""
+    reason = engine().unready
+    return errors.reply(503, reason) if reason else Response("", mimetype="text/plain")
+
+
+def version() -> Response:
+    """Return the version of glassnet, as text."""
+    return Response(VERSION, mimetype="text/plain")
+
+
+def _model() -> Loaded:
+    """Return what serves of the one model that is meant."""
+    if named := engine().default_model:
+        return find(named)
+    names = sorted(engine().registry.catalogue)
+    if not names:
+        raise ModelNotFound("no model is loaded")
+    if len(names) > 1:
+        raise ModelNotFound(
+            f"which model? there are {', '.join(names[:8])}; set "
+            "GLASSNET_DEFAULT_MODEL, or ask one by name at /v1/models/NAME:predict"
+        )
+    return find(names[0])
+
+
+def _wants_csv() -> bool:
+    """Tell whether the reply is to be CSV rather than JSON."""
+    accepted = request.accept_mimetypes
+    if not accepted:
+        return False
+    best = accepted.best_match([JSON, CSV])
+    if best is None:
+        raise NotAcceptable(f"the answer comes as {JSON} or {CSV}")
+    return best == CSV
+
+
+def _is_csv() -> bool:
+    """Tell whether the body is CSV rather than JSON."""
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if charset not in ("utf-8", "utf8"):
+        raise errors.Unsupported("the body must be UTF-8, whatever its charset says")
+    if request.mimetype not in (JSON, CSV, *_UNTYPED):
+        raise errors.Unsupported(f"expected a body of type {JSON} or {CSV}")
+    return request.mimetype == CSV
+
+
+def _header() -> bool | None:
+    """Return whether the CSV says it has a header (RFC 4180, section 3)."""
+    said = request.mimetype_params.get("header", "").lower()
+    return {"present": True, "absent": False}.get(said)
+
+
+def _asked(raw: bytes) -> Invocation:
+    if b"NaN" in raw:  # as pandas writes what is missing, and MLflow's client sends it
+        parts = _STRINGS.split(raw)
+        parts[::2] = [part.replace(b"NaN", b"null") for part in parts[::2]]
+        raw = b"".join(parts)
+    asked: Invocation = decode(_invocation, raw)
+    given = [name for name in _FORMATS if getattr(asked, name)]
+    if len(given) != 1:
+        found = " and ".join(given) or "none" + misnamed(raw, _FORMATS)
+        raise InvalidInput(
+            f"expected exactly one of {', '.join(_FORMATS)}, found {found}"
+        )
+    return asked
+
+
+def _rows(decoder: TableDecoder | TensorDecoder, asked: Invocation) -> Raw:
+    if asked.dataframe_split is not None:
+        return _rows_of_frame(decoder, asked.dataframe_split)
+    if opening(asked.inputs)[:1] == "{":
+        return decoder.by_column(asked.inputs)
+    return decoder.rows(asked.inputs or asked.instances or asked.dataframe_records)
+
+
+def _rows_of_frame(decoder: TableDecoder | TensorDecoder, frame: Frame) -> Raw:
+    """Decode a frame: by the names of its columns, or in order where it has none."""
+    names = None if frame.columns is None else [str(name) for name in frame.columns]
+    require_rows(len(frame.data), engine().inference.max_rows)
+    rows = [_cells(row, number) for number, row in enumerate(frame.data)]
+    if isinstance(decoder, TensorDecoder):
+        if names == [decoder.tensor.name]:
+            check_widths(rows, 1)
+            return decoder.rows(_list(row[0] for row in rows))
+        check_widths(rows, decoder.tensor.size)
+        return decoder.rows(_list(frame.data))
+    names = decoder.names if names is None else names
+    if len(set(names)) != len(names):
+        raise InvalidInput("dataframe_split.columns: a column is named twice")
+    check_widths(rows, len(names))
+    return decoder.assemble(
+        {
+            name: decoder.column(name, _list(values))
+            for name, values in zip(names, zip(*rows, strict=True), strict=True)
+        }
+    )
+
+
+def _cells(row: msgspec.Raw, number: int) -> list[msgspec.Raw]:
+    try:
+        cells: list[msgspec.Raw] = _row.decode(row)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"row {number}: {plain(error)}") from None
+    return cells
+
+
+def _list(items: Iterable[bytes | msgspec.Raw]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
+
+
+def csv_lines(found: Answer) -> str:
+    """Return an answer as CSV without a header, a line a row, every number a field."""
+    fields = [values.reshape(len(values), -1).tolist() for values in found.values()]
+    return "".join(
+        _line([spelled(field) for part in row for field in part])
+        for row in zip(*fields, strict=True)
+    )
+
+
+def _line(fields: list[str]) -> str:
+    text = io.StringIO()
+    # Told to end lines with "\n" alone, Python 3.11 leaves "\r" without quotes.
+    csv.writer(text, lineterminator="\r\n").writerow(fields)
+    return text.getvalue().removesuffix("\r\n") + "\n"

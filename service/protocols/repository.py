@@ -1,0 +1,87 @@
+"""The model repository extension: what the store holds, and what of it is served.
+
+POST /v2/repository/index
+POST /v2/repository/models/M/load      as the store has it now, by every worker
+POST /v2/repository/models/M/unload    by no worker, until it is loaded again
+
+Their one blueprint is the place for a guard: the other routes only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response
+
+from models.errors import InvalidInput
+from service.protocols.http import answer, body, decode, engine
+from service.registry import Registry
+
+routes = Blueprint("repository", __name__, url_prefix="/repository")
+
+
+class IndexRequest(msgspec.Struct):
+    """What is asked of the index."""
+
+    ready: bool | None = False
+
+
+class ChangeRequest(msgspec.Struct):
+    """The body of load and unload."""
+
+    parameters: dict[str, msgspec.Raw] | None = None
+
+
+_index_request = msgspec.json.Decoder(IndexRequest)
+_change_request = msgspec.json.Decoder(ChangeRequest)
+
+
+@routes.post("/index")
+def index() -> Response:
+    """List the models and versions, and which of them are ready."""
+    asked: IndexRequest = decode(_index_request, body() or b"{}")
+    states = list(_states(engine().registry))
+    if asked.ready:
+        states = [state for state in states if state["state"] == "READY"]
+    return answer(states)
+
+
+@routes.post("/models/<name>/load")
+def load(name: str) -> Response:
+    """Serve a model as the store has it now; done when every worker does."""
+    asked: ChangeRequest = decode(_change_request, body() or b"{}")
+    for key in asked.parameters or {}:
+        if key == "config" or key.startswith("file:"):
+            raise InvalidInput(
+                f"parameter '{key[:20]}': a model comes from the store alone, "
+                "where the trainer publishes it"
+            )
+    engine().load(name)
+    return answer({"name": name, "load": True})
+
+
+@routes.post("/models/<name>/unload")
+def unload(name: str) -> Response:
+    """Serve a model no more; done when no worker does."""
+    decode(_change_request, body() or b"{}")
+    engine().unload(name)
+    return answer({"name": name, "unload": True})
+
+
+def _states(registry: Registry) -> Iterator[dict[str, Any]]:
+    catalogue, failed = registry.catalogue, registry.failed
+    for name in sorted({*catalogue, *failed, *registry.unloaded}):
+        if name not in catalogue and name not in failed:
+            yield {"name": name, "state": "UNAVAILABLE", "reason": "unloaded"}
+            continue
+        entry = catalogue.get(name)
+        for version in sorted(entry.versions) if entry else ():
+            yield _state(name, version, "READY", "")
+        for version in sorted(entry.refused if entry else failed[name]):
+            yield _state(name, version, "UNAVAILABLE", "refused: the log says why")
+
+
+def _state(name: str, version: int, state: str, reason: str) -> dict[str, str]:
+    return {"name": name, "version": str(version), "state": state, "reason": reason}

@@ -232,6 +232,7 @@ def learn(
         prepared.config.train,
         training,
         watch,
+        prepared.augmentation(),
     )
     return Member(network, history)
 

@@ -20,7 +20,9 @@ from models.layers import Dropout
 from models.network import Network
 from models.types import Array
 from trainer import groups
+from trainer.augmentation import Augmentation
 from trainer.config import TrainConfig
+from trainer.constraints import limit_norms
 from trainer.losses import Loss, Targets, Weights
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.schedules import SCHEDULES, warm_up
@@ -86,6 +88,7 @@ def train(
     config: TrainConfig,
     rng: np.random.Generator,
     watch: Watcher = lambda history: None,
+    augment: Augmentation | None = None,
 ) -> History:
     """Fit the network's parameters in place; every choice of `config` is made.
 
@@ -112,6 +115,8 @@ def train(
             chosen = order[start : start + size]
             # mode='clip' lets take write straight into `out`, without a copy.
             X = rows.X.take(chosen, 0, out=batch[: len(chosen)], mode="clip")
+            if augment is not None:
+                augment(X, rng)
             weights = None if rows.weights is None else rows.weights[chosen]
             step = (epoch - 1) * steps_an_epoch + number
             rate = config.learning_rate * schedule(step / total)
@@ -127,6 +132,8 @@ def train(
             if config.clip_norm:
                 clip_by_norm(network.gradients, config.clip_norm)
             optimizer.step(network.parameters, network.gradients, rate)
+            if config.max_norm:
+                limit_norms(network, config.max_norm)
             summed += value * len(chosen)
         if not np.isfinite(network.parameters).all():
             raise TrainingDiverged(_diverged(network, step + 1, rate))

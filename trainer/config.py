@@ -89,6 +89,19 @@ class TrainConfig(_Section, frozen=True):
     clip_norm: Annotated[
         Positive | None, Meta(description="Longest gradient allowed; without it, any.")
     ] = None
+    max_norm: Annotated[
+        Positive | None,
+        Meta(
+            description="Longest vector of weights into a hidden unit; without it, any."
+        ),
+    ] = None
+    augmentation: Annotated[
+        Annotated[float, Meta(ge=0.0, le=4.0)] | None,
+        Meta(
+            description="How far images are shifted, turned and stretched at random "
+            "while training: 0 not at all; 1 up to 8 % of a side, 15 degrees and 15 %."
+        ),
+    ] = None
     schedule: Annotated[
         Name | None, Meta(description="Course of the learning rate.")
     ] = None
@@ -209,7 +222,14 @@ class Config(_Section, frozen=True):
 
 #: Settings that stay open where they are not given: no recipe chooses them.
 OPTIONAL = frozenset(
-    {"train.clip_norm", "train.class_weights", "data.group", "data.time", "data.weight"}
+    {
+        "train.clip_norm",
+        "train.max_norm",
+        "train.class_weights",
+        "data.group",
+        "data.time",
+        "data.weight",
+    }
 )
 
 

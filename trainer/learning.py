@@ -164,4 +164,5 @@ def make_run(
         prepared.config.train,
         training,
         limit,
+        prepared.augmentation(),
     )

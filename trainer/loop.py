@@ -19,8 +19,10 @@ from models.layers import Dropout
 from models.network import Network
 from models.types import Array
 from trainer import groups
+from trainer.augmentation import Augmentation
 from trainer.averaging import Average
 from trainer.config import TrainConfig
+from trainer.constraints import limit_norms
 from trainer.divergence import diverged
 from trainer.losses import Loss, Targets, Weights, error_rate
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
@@ -95,6 +97,7 @@ class Run:
         config: TrainConfig,
         rng: np.random.Generator,
         limit: float = math.inf,
+        augment: Augmentation | None = None,
     ) -> None:
         assert config.epochs and config.batch_size and config.learning_rate
         assert config.schedule and config.regularization
@@ -103,7 +106,8 @@ class Run:
         self.rows, self.validation = rows, validation
         self.optimizer = make_optimizer(network, config)
         self.patience = config.patience
-        self.clip_norm = config.clip_norm
+        self.clip_norm, self.max_norm = config.clip_norm, config.max_norm
+        self.augment = augment
         self.learning_rate = config.learning_rate
         self.weight_decay = config.weight_decay
         self.schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
@@ -149,6 +153,8 @@ class Run:
             chosen = order[start : start + self.size]
             # mode='clip' lets take write straight into `out`, without a copy.
             batch = X.take(chosen, 0, out=self._batch[: len(chosen)], mode="clip")
+            if self.augment is not None:
+                self.augment(batch, self.rng)
             rate = self.learning_rate * self.schedule(progress)
             summed += self._step(batch, chosen, rate, progress)
             taken += len(chosen)
@@ -174,6 +180,8 @@ class Run:
         if self.clip_norm:
             clip_by_norm(network.gradients, self.clip_norm)
         self.optimizer.step(network.parameters, network.gradients, rate)
+        if self.max_norm:
+            limit_norms(network, self.max_norm)
         if self.average is not None:
             self.average.update()
         return value * len(chosen)

@@ -17,6 +17,7 @@ from models.output import Label, Output, Task
 from models.table import Columns, Layout, TableInput, fit_column
 from models.tensor import TensorInput
 from trainer import targets, weights
+from trainer.augmentation import Augmentation, image_axes
 from trainer.config import Config, DataConfig
 from trainer.data import Dataset, join, length, read_for, take
 from trainer.data.roles import Role, set_aside
@@ -119,6 +120,13 @@ class Prepared:
             return self.own
         return self.part(split.validation) if len(split.validation) else None
 
+    def augmentation(self) -> Augmentation | None:
+        """Return what moves the images of a batch, for one thread; None if nothing."""
+        strength = self.config.train.augmentation
+        if not strength or isinstance(self.inputs, TableInput):
+            return None
+        return Augmentation(self.inputs.shape, strength)
+
     @cached_property
     def measured(self) -> tuple[list[Part], str]:
         """The rows that each member's figures come from, and what they are called.
@@ -160,7 +168,7 @@ def prepare(
     reasons = [guess.reason if task is None else f"task {task}: as asked"]
     task = task or guess.task
     table = bool(data.kinds)
-    image = not table and data.inputs.ndim > 2  # type: ignore[union-attr]
+    image = not table and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
     facts = Facts(len(data), task, table, image)
     choice = choose_members(config, facts, validation is not None)
     reasons += choice.reasons

@@ -26,6 +26,9 @@ MEMBER_SHARE = 0.1
 ENOUGH_STEPS = 2_000
 #: What a lone network spares for each.
 SHARE = 0.15
+#: Below the first a small network learns the images in seconds, and answers alone. From
+#: the second on they show much of how things vary by themselves.
+FEW_IMAGES, MANY_IMAGES = 2_000, 20_000
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def choose_members(config: Config, facts: Facts, validation_given: bool) -> Chos
     architecture: Architecture = config.network.architecture or (
         "realmlp" if real else "mlp"
     )
-    ensemble = architecture == "realmlp" and not validation_given
+    enough = architecture == "realmlp" or (facts.image and n >= FEW_IMAGES)
+    ensemble = enough and not validation_given
     members = config.ensemble.members or (
         EFFORTS[config.preset].members if ensemble else 1
     )
@@ -168,10 +172,21 @@ def _split(config: Config) -> _Choice:
 
 
 def choose_training(config: Config, facts: Facts) -> Chosen:
-    """Choose the network and its training, for `facts.rows` that train."""
+    """Choose the network and its training, for `facts.rows` that train.
+
+    ConfigError where rows that are no images are to be moved.
+    """
+    strength = config.train.augmentation
+    if strength and not facts.image:
+        raise ConfigError(
+            f"train.augmentation={strength:g} moves images, and these rows are none: "
+            "of 8 x 8 pixels at least, in up to 4 channels"
+        )
     if config.network.architecture == "realmlp":
-        return _apply(config, list(_realmlp(config, facts)))
-    return _apply(config, list(_mlp(config, facts)))
+        return _apply(config, [*_realmlp(config, facts), _augmentation(facts)])
+    if facts.image:
+        return _apply(config, [*_image(config, facts), *_mlp(config, facts)])
+    return _apply(config, [*_mlp(config, facts), _augmentation(facts)])
 
 
 def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
@@ -236,11 +251,7 @@ def _mlp(config: Config, facts: Facts) -> Iterator[_Choice]:
         else "activation relu: cheap, and its gradient does not vanish",
     )
     yield _Choice(
-        "network.batch_norm",
-        facts.image,
-        "batch norm: the pixels of an image are alike, and it steadies the descent"
-        if facts.image
-        else "no batch norm: columns are scaled one by one",
+        "network.batch_norm", False, "no batch norm: columns are scaled one by one"
     )
     yield _dropout(facts)
     yield _Choice("train.beta2", 0.999, "beta2 0.999: a long memory of squares")
@@ -271,13 +282,53 @@ def _mlp(config: Config, facts: Facts) -> Iterator[_Choice]:
 
 
 def _dropout(facts: Facts) -> _Choice:
-    if facts.image:
-        value, why = 0.4, "neighbouring pixels repeat what a silent one says"
-    elif facts.rows < 1_000 or facts.task == "regression":
+    if facts.rows < 1_000 or facts.task == "regression":
         value, why = 0.0, "few rows or a numeric target gain nothing from it"
     else:
         value, why = 0.2, "enough rows for units to learn alone"
     return _Choice("network.dropout", value, f"dropout {value:g}: {why}")
+
+
+def _image(config: Config, facts: Facts) -> Iterator[_Choice]:
+    """What images ask for before the rest of a plain network: wide layers, and never
+    the same image twice. From measurements, docs/benchmarks.md.
+    """
+    n = facts.rows
+    hidden = [256, 128] if n < FEW_IMAGES else [512, 512]
+    yield _Choice(
+        "network.hidden", hidden, f"hidden layers {hidden}: {n:,} images fill them"
+    )
+    yield _Choice(
+        "network.batch_norm",
+        True,
+        "batch norm: the pixels of an image are alike, and it steadies the descent",
+    )
+    if facts.task != "regression":
+        dropout = 0.05 if n >= MANY_IMAGES else 0.1
+        why = "less, the more images there are"
+        yield _Choice("network.dropout", dropout, f"dropout {dropout:g}: {why}")
+    yield _augmentation(facts)
+    yield _Choice(
+        "train.weight_decay", 0.3, "weight decay 0.3: steps stay large under batch norm"
+    )
+    epochs = 300 if n < 1_000 else min(max(3_000_000 // n, 20), 100)
+    epochs = round(epochs * EFFORTS[config.preset].epochs)
+    yield _Choice(
+        "train.epochs", epochs, f"at most {epochs} epochs: the images differ in each"
+    )
+    whole = config.train.epochs or epochs
+    yield _Choice("train.patience", whole, f"patience {whole}: the best comes last")
+
+
+def _augmentation(facts: Facts) -> _Choice:
+    """How far images may be moved: the fewer there are, the further."""
+    if not facts.image:
+        value, why = 0.0, "only images can be moved and stay what they are"
+    elif facts.rows < MANY_IMAGES:
+        value, why = 1.0, "few images, shifted, turned and stretched, become many"
+    else:
+        value, why = 0.5, "images are shifted, turned and stretched a little"
+    return _Choice("train.augmentation", value, f"augmentation {value:g}: {why}")
 
 
 def _apply(config: Config, choices: list[_Choice]) -> Chosen:

@@ -60,13 +60,13 @@ class BatchNorm(Layer):
     ) -> Array:
         # A single row has no variance to speak of: it is normalised as in service.
         self.batch_statistics = training and len(X) > 1
-        if self.batch_statistics:
-            mean, variance = X.mean(axis=0), X.var(axis=0)
-            self._remember(mean, variance * (len(X) / (len(X) - 1)))
-        else:
-            mean, variance = self.running_mean, self.running_variance
-        self.scale = 1.0 / np.sqrt(variance + X.dtype.type(self.spec.epsilon))
+        mean = X.mean(axis=0) if self.batch_statistics else self.running_mean
         self.Xhat = np.subtract(X, mean, out=self._reuse("Xhat", X.shape, X.dtype))
+        variance = self.running_variance
+        if self.batch_statistics:
+            variance = np.einsum("bi,bi->i", self.Xhat, self.Xhat) / len(X)
+            self._remember(mean, variance * (len(X) / (len(X) - 1)))
+        self.scale = 1.0 / np.sqrt(variance + X.dtype.type(self.spec.epsilon))
         self.Xhat *= self.scale
         Y = self._reuse("Y", X.shape, X.dtype)
         np.multiply(self.Xhat, self.gamma, out=Y)
@@ -79,14 +79,17 @@ class BatchNorm(Layer):
         self.running_variance += momentum * (unbiased_variance - self.running_variance)
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:
-        np.sum(dY * self.Xhat, axis=0, out=self.dgamma)
+        np.einsum("bi,bi->i", dY, self.Xhat, out=self.dgamma)
         np.sum(dY, axis=0, out=self.dbeta)
         dX = self._reuse("dX", dY.shape, dY.dtype)
-        np.multiply(dY, self.gamma * self.scale, out=dX)
         if self.batch_statistics:
             # The batch's own mean and variance move with X: their share is taken out.
-            shared = self.Xhat * (self.dgamma / len(dY)) + self.dbeta / len(dY)
-            dX -= shared * (self.gamma * self.scale)
+            np.multiply(self.Xhat, self.dgamma / -len(dY), out=dX)
+            dX -= self.dbeta / len(dY)
+            dX += dY
+            dX *= self.gamma * self.scale
+        else:
+            np.multiply(dY, self.gamma * self.scale, out=dX)
         return dX
 
     def predict(self, X: Array) -> Array:

@@ -85,7 +85,14 @@ def test_the_config_is_resolved(fit: Fit, store: Store, data: Path) -> None:
         for key, value in config[section].items()
         if value is None
     ]
-    assert opened == ["clip_norm", "class_weights", "group", "time", "weight"]
+    assert opened == [
+        "clip_norm",
+        "max_norm",
+        "class_weights",
+        "group",
+        "time",
+        "weight",
+    ]
 
 
 def test_figures_are_those_of_the_held_out_rows(
@@ -506,6 +513,56 @@ def test_few_rows_and_arrays_get_one_plain_network(
         manifest = store.load("m", version).manifest
         assert manifest.members == len(manifest.history) == 1
         assert not any(isinstance(x, EmbeddingsSpec) for x in manifest.network.layers)
+
+
+def test_moved_images_are_read_by_a_network_that_has_seen_some(
+    fit: Fit, store: Store
+) -> None:
+    """The default against the same network that only saw digits where they are."""
+    settings = ("train.epochs=30",)
+    result = fit(store, "builtin:digits", settings=settings)
+    fit(store, "builtin:digits", settings=(*settings, "train.augmentation=0"))
+    data = read("builtin:digits", None)
+    test = split_of(data).test
+    X, y = take(data.inputs, test), np.array(data.target)[test]
+    moved = np.pad(X, ((0, 0), (0, 0), (1, 0)), mode="edge")[:, :, :-1]
+    right = {}
+    for version in (1, 2):
+        model = store.load("m", version).model
+        right[version] = np.mean(model.predict(moved)["label"] == y)
+        assert np.mean(model.predict(X)["label"] == y) > 0.95
+    assert right[1] > right[2] + 0.05
+    # What moves is the training alone: the artefact answers an image as it is.
+    artefact = store.load("m", 1)
+    assert artefact.manifest.config["train"]["augmentation"] == 1.0
+    assert artefact.manifest.inputs.encode(X).shape == (len(X), 64)
+    assert result.metrics["accuracy"] == pytest.approx(
+        np.mean(artefact.model.predict(X)["label"] == y)
+    )
+
+
+def test_moved_images_give_the_same_bytes_however_many_at_once(
+    fit: Fit, store: Store
+) -> None:
+    settings = ("train.epochs=2", "ensemble.members=3")
+    found = {
+        fit(
+            store, "builtin:digits", settings=(*settings, f"runtime.threads={n}")
+        ).sha256
+        for n in (1, 3)
+    }
+    assert len(found) == 1
+
+
+def test_a_series_is_no_image(fit: Fit, store: Store, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 20, 3, 2))
+    np.savez(tmp_path / "a.npz", X=X, y=X[:, 0, 0, 0] > 0)
+    result = fit(store, tmp_path / "a.npz", settings=("train.epochs=1",))
+    assert result.config["train"]["augmentation"] == 0.0
+    assert result.config["network"]["batch_norm"] is False
+    with pytest.raises(ConfigError, match="moves images"):
+        fit(store, tmp_path / "a.npz", settings=("train.augmentation=1",))
 
 
 @pytest.mark.parametrize("target", ["churn", "price"])

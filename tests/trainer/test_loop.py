@@ -15,7 +15,9 @@ from models.layers import Dropout
 from models.network import Network
 from models.table import Layout
 from trainer import groups, loop
+from trainer.augmentation import Augmentation
 from trainer.config import TrainConfig
+from trainer.constraints import limit_norms
 from trainer.loop import History, Rows, Run, Watcher, make_optimizer, train
 from trainer.losses import (
     Loss,
@@ -306,6 +308,44 @@ def test_validation_weights_count() -> None:
     Z = network.predict(held_out.X)[:, 0]
     expected = np.average((Z - held_out.T) ** 2 / 2, weights=weights)
     assert history.validation_loss == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_images_are_moved_before_the_step_and_anew_in_each_epoch() -> None:
+    """What each step sees are the rows moved by the run's own generator, and the rows
+    themselves stay: its gradients are those of a plain step over moved rows.
+    """
+    shape, n = (8, 8), 40
+    X = np.random.default_rng(3).normal(size=(n, 64)).astype(np.float32)
+    rows = Rows(X.copy(), np.arange(n, dtype=np.float32))
+    network = make(mlp([64, 4, 1], dropout=0.5))
+    seen = Recorder(network)
+    config = plain(batch_size=24, epochs=2, learning_rate=1e-6)
+    augment = Augmentation(shape, 1.0)
+    rng = np.random.default_rng(5)
+    train(Run(network, seen, rows, None, config, rng, augment=augment))
+    np.testing.assert_array_equal(rows.X, X)
+    rng, expected = np.random.default_rng(5), []
+    for _ in range(2):
+        order = rng.permutation(n)
+        for chosen in (order[:24], order[24:]):
+            batch = X[chosen]
+            Augmentation(shape, 1.0)(batch, rng)
+            rng.bytes(len(chosen) * 4)  # dropout's
+            expected.append(batch)
+    for moved, wanted in zip(seen.inputs, expected, strict=True):
+        np.testing.assert_array_equal(moved, wanted)
+
+
+def test_max_norm_holds_after_every_step() -> None:
+    rows, limit = numbers(20), 0.7
+    network, reference = make(mlp([3, 8, 8, 1])), make(mlp([3, 8, 8, 1]))
+    config = plain(epochs=1, batch_size=20, max_norm=limit)
+    run(network, mean_squared_error, rows, None, config, np.random.default_rng(0))
+    free = plain(epochs=1, batch_size=20)
+    run(reference, mean_squared_error, rows, None, free, np.random.default_rng(0))
+    assert np.abs(network.parameters - reference.parameters).max() > 0.1
+    limit_norms(reference, limit)
+    np.testing.assert_array_equal(network.parameters, reference.parameters)
 
 
 def test_clip_norm_bounds_a_step() -> None:

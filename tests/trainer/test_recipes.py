@@ -15,6 +15,7 @@ from models.output import Task
 from models.store import Store
 from trainer.config import Config, settings
 from trainer.recipes import (
+    FEW_IMAGES,
     TOO_FEW_FOR_REALMLP,
     TOO_FEW_TO_SPLIT,
     Facts,
@@ -43,6 +44,7 @@ GIVEN = {
     "train.learning_rate": 0.123,
     "train.beta2": 0.77,
     "train.weight_decay": 0.33,
+    "train.augmentation": 0.0,
     "train.schedule": "step",
     "train.regularization": "step",
     "train.batch_size": 17,
@@ -57,6 +59,7 @@ GIVEN = {
 #: What nothing is chosen for: it is off unless given.
 OPTIONAL = {
     "train.clip_norm",
+    "train.max_norm",
     "train.class_weights",
     "data.group",
     "data.time",
@@ -229,8 +232,8 @@ def test_presets_spend_more_and_more(
     )
     assert default == chosen(Config(), facts)[0]
     members = [config.ensemble.members for config in (fast, default, best)]
-    real = default.network.architecture == "realmlp"
-    assert members == ([2, 5, 10] if real else [1, 1, 1])
+    several = default.network.architecture == "realmlp" or default.ensemble.members != 1
+    assert members == ([2, 5, 10] if several else [1, 1, 1])
     epochs = [config.train.epochs or 0 for config in (fast, default, best)]
     assert epochs[0] < epochs[1] < epochs[2]
 
@@ -263,12 +266,65 @@ def test_the_learning_rate_of_a_plain_network_suits_the_optimizer(
         assert any(rule in reason for reason in reasons)
 
 
-def test_images_are_normalized_and_silenced() -> None:
-    config = chosen(Config(), Facts(5_000, "multiclass", False, True))[0]
+def image(rows: int, task: Task = "multiclass") -> Facts:
+    return Facts(rows, task, table=False, image=True)
+
+
+def test_enough_images_get_five_networks() -> None:
+    for rows in (FEW_IMAGES - 1, FEW_IMAGES, 60_000):
+        config = choose_members(Config(), image(rows), False).config
+        assert config.network.architecture == "mlp"
+        assert config.ensemble.members == (5 if rows >= FEW_IMAGES else 1)
+    alone = choose_members(Config(), image(60_000), validation_given=True).config
+    assert alone.ensemble.members == 1
+
+
+@pytest.mark.parametrize("rows", [4, 1_000, 5_000, 60_000, 10**6])
+@pytest.mark.parametrize("task", TASKS)
+def test_images_are_moved_normalized_and_never_stopped_early(
+    rows: int, task: Task
+) -> None:
+    config = chosen(Config(), image(rows, task))[0]
     assert config.network.batch_norm is True
-    assert (config.network.dropout or 0) > 0.2
-    plain = chosen(Config(), Facts(5_000, "multiclass", False))[0]
-    assert plain.network.batch_norm is False
+    assert config.train.augmentation and config.train.augmentation > 0
+    assert config.train.patience == config.train.epochs
+    # Batch norm makes up for what dropout takes, which a number cannot bear.
+    assert (config.network.dropout == 0) == (task == "regression")
+
+
+def test_the_fewer_images_the_further_they_are_moved() -> None:
+    found = [chosen(Config(), image(n))[0] for n in (1_000, 5_000, 60_000)]
+    strengths = [config.train.augmentation or 0 for config in found]
+    assert strengths == sorted(strengths, reverse=True)
+    assert strengths[0] > strengths[-1] > 0
+
+
+def test_an_image_set_of_any_size_takes_a_bounded_time() -> None:
+    """Row passes, which time goes with."""
+    passes = {
+        n: n * (chosen(Config(), image(n))[0].train.epochs or 0)
+        for n in (10, 100, 1_000, 10_000, 50_000, 150_000)
+    }
+    assert max(passes.values()) <= 3_000_000
+    assert list(passes.values()) == sorted(passes.values())
+
+
+@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize("rows", [50, 5_000])
+def test_only_images_are_moved(
+    table: bool, rows: int, configured: Callable[..., Config]
+) -> None:
+    facts = Facts(rows, "binary", table)
+    assert chosen(Config(), facts)[0].train.augmentation == 0.0
+    with pytest.raises(ConfigError, match=r"train\.augmentation=0\.5 moves images"):
+        chosen(configured("train.augmentation=0.5"), facts)
+
+
+def test_patience_of_images_is_of_the_epochs_that_are_given(
+    configured: Callable[..., Config],
+) -> None:
+    found = chosen(configured("train.epochs=7"), image(5_000))[0]
+    assert found.train.patience == 7
 
 
 def test_regularization_of_a_plain_network_stays() -> None:
@@ -300,6 +356,7 @@ def test_each_reason_states_the_value_it_chose() -> None:
             f"dropout {net.dropout:g}",
             f"beta2 {run.beta2}",
             f"weight decay {run.weight_decay}",
+            f"augmentation {run.augmentation:g}",
             f"learning rate {run.learning_rate}",
             f"schedule {run.schedule}",
             f"batches of {run.batch_size}",
@@ -346,7 +403,8 @@ def test_digits_are_read(store: Store, fit: Callable[..., Any]) -> None:
     result = fit(store, "builtin:digits", settings=())
     assert result.metrics["measured_on"] == "held-out rows"
     assert result.metrics["rows"] >= 250
-    assert result.metrics["accuracy"] >= 0.97
+    assert result.metrics["accuracy"] >= 0.98
+    assert result.config["train"]["augmentation"] > 0
 
 
 @pytest.mark.parametrize("target", ["churn", "level", "price"])

@@ -13,13 +13,12 @@ import numpy as np
 
 from models.artefact import Artefact
 from models.errors import ArtefactCorrupt, ConfigError, DataError
-from models.output import Classification
+from models.output import Classification, spelled
 from models.store import Store
 from models.table import TableInput
 from trainer import evaluate as figures
 from trainer import targets
 from trainer.data import read_for, take
-from trainer.data.frames import spelled
 
 
 def evaluate(artefact: Artefact, source: str) -> dict[str, float]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
-from models.output import Classification, Label, Output, Regression, Task
-from trainer.data.frames import is_number, spelled
+from models.output import Classification, Label, Output, Regression, Task, spelled
+from trainer.data.frames import is_number
 from trainer.losses import (
     Loss,
     binary_cross_entropy,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.columns import Values, seconds
 from models.errors import DataError, nearest
-from models.output import Label
+from models.output import Label, spelled
 from trainer.data.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -247,11 +247,6 @@ def _whole(text: str) -> int:
 
 def _truth(text: str) -> bool:
     return {"true": True, "false": False}[text]
-
-
-def spelled(value: Label) -> str:
-    """Return a label as text files write it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:

@@ -19,14 +19,14 @@ embeddings of its own: the path is straight in all of them at once.
 
 **The baseline** is a typical row of training (`models/baseline.py`).
 
-**The integral** is summed to `TOLERANCE` of the change (`models/quadrature.py`).
+**The integral** is summed to a thousandth (`models/quadrature.py`).
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ from models.baseline import baseline
 from models.errors import InvalidInput, nearest
 from models.layers import Dropout, EmbeddingsSpec
 from models.model import Inputs, Raw
-from models.network import Network, NetworkSpec
+from models.network import Network, NetworkSpec, sizes
 from models.output import Classification, Floats, Label, Output, spelled
 from models.quadrature import NODES, Panels, integrate, points
 from models.table import TableInput
@@ -44,10 +44,8 @@ from models.types import Array
 
 Codes = NDArray[np.intp]
 
-#: Of the change in output, how much the attributions of a row may miss it by.
-TOLERANCE = 5e-4
-#: ... and of an answer's own scale (1, or the spread of the target): float64's dust.
-DUST = 1e-10
+#: What an answer is rounded to, in its own scale: float32's share of a logit.
+DUST = 1e-6
 #: Rows explained together, and numbers in the widest layer of one pass.
 GROUP, PASS = 64, 1 << 20
 
@@ -55,14 +53,14 @@ GROUP, PASS = 64, 1 << 20
 class Path(NamedTuple):
     """From the baseline to n rows, in the inner inputs (W) of each network."""
 
-    starts: list[Floats]  # (W,)
-    steps: list[Floats]  # (n, W)
+    starts: list[Array]  # (W,)
+    steps: list[Array]  # (n, W)
     classes: Codes  # (n,)
 
-    def places(self, member: int, row: Codes, t: Floats) -> Floats:
+    def places(self, member: int, row: Codes, t: Floats) -> Array:
         """Return where rows are at t: (q, W) for q rows and times."""
-        places: Floats = self.steps[member][row]
-        places *= t[:, None]
+        places: Array = self.steps[member][row]
+        places *= t[:, None].astype(places.dtype)
         places += self.starts[member]
         return places
 
@@ -109,9 +107,8 @@ class Explanation:
 class Explainer:
     """Explains the answers of one model; threads may share it.
 
-    It holds one network that can be differentiated, in float64, into which the numbers
-    of each network of the model go in turn: what a model of many costs nobody who does
-    not ask for explanations, it costs once to those who do.
+    Its networks are made over the numbers of the model's own, and share one vector for
+    the gradients of those numbers, which nobody reads.
     """
 
     def __init__(self, artefact: Artefact) -> None:
@@ -126,7 +123,14 @@ class Explainer:
             sources = front.sources()
             self._skipped = 1
         inner = NetworkSpec(len(sources), spec.layers[self._skipped :])
-        self._network = Network(inner, np.float64)
+        n_parameters, _ = sizes(inner)
+        gradients = np.empty(n_parameters, np.float32)
+        self._networks = [
+            Network.from_arrays(
+                inner, whole.parameters[-n_parameters:], whole.state, gradients
+            )
+            for whole in self.model.networks
+        ]
         self._lock = threading.Lock()
         self._panels_a_pass = max(NODES, PASS // _widest(inner)) // NODES
         inputs = self.model.inputs
@@ -214,8 +218,7 @@ class Explainer:
 
     def _integrate(self, path: Path, left: Floats, right: Floats) -> Floats:
         """Return the attributions (n, features) of rows whose ends are answered."""
-        scale = getattr(self.output, "std", 1.0)
-        room = TOLERANCE * np.abs(right - left) + DUST * scale
+        dust = DUST * getattr(self.output, "std", 1.0)
 
         def rule(panels: Panels) -> tuple[Floats, Floats]:
             found = [
@@ -225,59 +228,52 @@ class Explainer:
             parts, middles = zip(*found, strict=True)
             return np.concatenate(parts), np.concatenate(middles)
 
-        return integrate(rule, left, right, room)
+        return integrate(rule, left, right, dust)
 
     def _pass(self, path: Path, panels: Panels) -> tuple[Floats, Floats]:
         p = len(panels.row)
         t = panels.start[:, None] + panels.width[:, None] * self._nodes
+        weights = panels.width[:, None] * self._weights
         row = np.repeat(panels.row, NODES)
-        places = [path.places(e, row, t.ravel()) for e in range(len(path.starts))]
-        Z = self._logits(places)
-        classes = path.classes[row]
-        number: Floats
-        if isinstance(self.output, Classification):
-            dZ = self.output.gradient(Z, classes)
-            P = self.output.decode(Z)["probabilities"]
-            number = P[np.arange(len(row)), classes]
-        else:
-            dZ, number = self.output.gradient(Z), self.output.decode(Z)["value"]
-        dZ *= (panels.width[:, None] * self._weights).reshape(-1, 1)
         inner = np.zeros((p, len(self._order)))
-        for member, (X, dz) in enumerate(zip(places, dZ, strict=True)):
-            slopes = self._slopes(member, X, dz).reshape(p, NODES, -1).sum(axis=1)
-            inner += slopes * path.steps[member][panels.row]
+        with self._lock:  # a pass leaves its numbers in the layers
+            Z = np.stack(
+                [
+                    network.forward(path.places(e, row, t.ravel())).copy()
+                    for e, network in enumerate(self._networks)
+                ]
+            )
+            number, dZ = self._derived(Z, path.classes[row])
+            dZ = (dZ * weights.reshape(-1, 1)).astype(np.float32)
+            for e, network in enumerate(self._networks):
+                dX = network.backward(dZ[e], input_gradient=True)
+                slopes = dX.reshape(p, NODES, -1).sum(axis=1)
+                inner += slopes * path.steps[e][panels.row]
         parts = np.zeros((p, self._features))
         if len(self._seen):
             grouped = inner[:, self._order]
             parts[:, self._seen] = np.add.reduceat(grouped, self._begins, axis=1)
         return parts, number.reshape(p, NODES)[:, NODES // 2]
 
-    def _inner(self, network: Network, X: Array) -> Floats:
-        """Return where encoded rows are behind the embeddings, in float64."""
-        Y: Array = X.astype(np.float64)
+    def _derived(self, Z: Array, classes: Codes) -> tuple[Floats, Floats]:
+        """Return the explained number (q,), and its slopes (E, q, O) by the logits."""
+        answer = self.output.decode(Z)
+        if isinstance(self.output, Classification):
+            P = answer["probabilities"]
+            return P[np.arange(len(P)), classes], self.output.gradient(Z, classes)
+        return answer["value"], self.output.gradient(Z)
+
+    def _inner(self, network: Network, X: Array) -> Array:
+        """Return where encoded rows are behind the embeddings."""
         for layer in network.layers[: self._skipped]:
-            Y = layer.predict(Y)
-        return cast(Floats, Y)
+            X = layer.predict(X)
+        return X
 
-    def _logits(self, points: list[Floats]) -> Floats:
-        """Return the logits (E, q, O) of each network at its points (q, W)."""
-        found: list[Array] = []
-        for network, Y in zip(self.model.networks, points, strict=True):
-            X: Array = Y
-            for layer in network.layers[self._skipped :]:
-                X = layer.predict(X)
-            found.append(X)
-        return np.stack(found).astype(np.float64, copy=False)
-
-    def _slopes(self, member: int, X: Floats, dZ: Floats) -> Floats:
-        """Return dZ carried back to X (q, W) through one network."""
-        held, trained = self._network, self.model.networks[member]
-        with self._lock:  # a pass keeps its numbers in the layers
-            skipped = trained.parameters.size - held.parameters.size
-            held.parameters[...] = trained.parameters[skipped:]
-            held.state[...] = trained.state
-            held.forward(X)
-            return cast(Floats, held.backward(dZ, input_gradient=True).copy())
+    def _logits(self, places: list[Array]) -> Array:
+        """Return the logits (E, q, O) of each network at its places (q, W)."""
+        return np.stack(
+            [n.predict(Y) for n, Y in zip(self._networks, places, strict=True)]
+        )
 
 
 def class_of(output: Output, target: Label | None) -> int | None:

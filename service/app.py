@@ -14,7 +14,7 @@ from service import errors
 from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
-from service.protocols import openinference, operators, tfserving
+from service.protocols import explaining, openinference, operators, tfserving
 from service.registry import Registry
 from service.settings import Settings, from_environment
 
@@ -39,8 +39,8 @@ def build(settings: Settings | None = None) -> Flask:
     app.extensions["glassnet"] = Engine(
         registry, metrics, Inference(metrics, settings.max_rows)
     )
-    for routes in (tfserving.routes, openinference.routes, operators.routes):
-        app.register_blueprint(routes)
+    for dialect in (tfserving, explaining, openinference, operators):
+        app.register_blueprint(dialect.routes)
     errors.install(app)
     _measure(app, metrics, settings.access_log)
     registry.refresh()

@@ -19,7 +19,8 @@ embeddings of its own: the path is straight in all of them at once.
 
 **The baseline** is a typical row of training (`models/baseline.py`).
 
-**The integral** is summed to a thousandth (`models/quadrature.py`).
+**The integral** is summed to a thousandth of the attributions, and what is left shared
+among them in proportion (`models/quadrature.py`), so that they sum as they must.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from models.model import Inputs, Raw
 from models.network import Network, NetworkSpec, sizes
 from models.output import Classification, Floats, Label, Output, spelled
 from models.quadrature import NODES, Panels, integrate, points
+from models.rows import json_rows
 from models.table import TableInput
 from models.types import Array
 
@@ -70,6 +72,7 @@ class Explanation:
     """The attributions of n rows; column by column, or shaped as a tensor's row."""
 
     inputs: Inputs
+    baseline: Raw  # one row
     targets: list[Label]
     output: Floats  # (n,)
     baseline_output: Floats  # (n,)
@@ -81,8 +84,12 @@ class Explanation:
         total: Floats = self.attributions.sum(axis=1)
         return total - (self.output - self.baseline_output)
 
-    def by_row(self) -> list[dict[str, Any]]:
-        """Return one object a row, as it stands in a reply."""
+    def reply(self) -> dict[str, Any]:
+        """Return what a client is told: an object a row, and the baseline as a row."""
+        (baseline,) = json_rows(self.inputs, self.baseline, slice(0, 1))
+        return {"explanations": self._by_row(), "baseline": baseline}
+
+    def _by_row(self) -> list[dict[str, Any]]:
         attributions: list[Any]
         if isinstance(self.inputs, TableInput):
             names = [column.name for column in self.inputs.columns]
@@ -127,7 +134,10 @@ class Explainer:
         gradients = np.empty(n_parameters, np.float32)
         self._networks = [
             Network.from_arrays(
-                inner, whole.parameters[-n_parameters:], whole.state, gradients
+                inner,
+                whole.parameters[whole.parameters.size - n_parameters :],
+                whole.state,
+                gradients,
             )
             for whole in self.model.networks
         ]
@@ -157,6 +167,7 @@ class Explainer:
         n = len(X)
         found = Explanation(
             inputs=self.model.inputs,
+            baseline=self.baseline,
             targets=[],
             output=np.empty(n),
             baseline_output=np.empty(n),

@@ -20,8 +20,9 @@ Rows: TypeAlias = NDArray[np.intp]
 
 #: Points a panel; an odd number has one in the middle, where a panel is halved.
 NODES = 9
-#: How often a panel may be halved: at the finest there are 128 of them.
-HALVINGS = 7
+#: How often a panel may be halved, and how many panels a path may have at once: one
+#: bend is found wherever it is, and a path that bends everywhere still ends.
+HALVINGS, MOST = 14, 256
 #: How far a plain sum may be off, in units of the absolute sum of its parts.
 TOLERANCE = 1e-3
 
@@ -85,7 +86,8 @@ def integrate(rule: Rule, left: Floats, right: Floats, dust: float) -> Floats:
         close &= np.bincount(row, missed**2, n) + squares <= (3.0 * room) ** 2
         good = close[row] | (np.abs(missed) <= room[row] / (2 * np.bincount(row)[row]))
         good |= ~np.isfinite(missed)  # halved, it would be no better
-        if good.all() or halving == HALVINGS:
+        halves = 2 * int((~good).sum())
+        if not 0 < halves <= MOST * n or halving == HALVINGS:
             break
         total += _by_row(row[good], parts[good], n)
         squares += np.bincount(row[good], missed[good] ** 2, n)

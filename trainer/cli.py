@@ -243,8 +243,7 @@ def explain(
         explanation.save(found, artefact.manifest.output, out)
         say(f"{len(found.output)} explanations of {name} version {version} in {out}")
     if as_json:
-        about = {"model": name, **explanation.reply(artefact, found)}
-        _print({**about, "model_version": str(version)})
+        _print({"model": name, **found.reply(), "model_version": str(version)})
     elif out is None:
         _table(
             f"{name} version {version} on {data}: mean size of contributions",

@@ -10,7 +10,6 @@ import numpy as np
 from models.artefact import Artefact
 from models.explain import Explainer, Explanation
 from models.output import Classification, spelled
-from models.rows import json_rows
 from models.table import TableInput
 from trainer.data import read_for
 from trainer.inspection import write
@@ -20,12 +19,6 @@ def explain(artefact: Artefact, source: str, target: str | None) -> Explanation:
     """Explain every row of a file: the class `target`, or the likeliest of each."""
     data = read_for(source, artefact.manifest.inputs, None)
     return Explainer(artefact).explain(data.inputs, target)
-
-
-def reply(artefact: Artefact, found: Explanation) -> dict[str, Any]:
-    """Return what the service would reply, but for the version."""
-    baseline = json_rows(found.inputs, Explainer(artefact).baseline, slice(0, 1))
-    return {"explanations": found.by_row(), "baseline": baseline[0]}
 
 
 def importance(found: Explanation) -> dict[str, float]:

@@ -16,7 +16,6 @@ from flask import Blueprint, Response
 
 from models.errors import InvalidInput
 from models.output import Label
-from models.rows import json_rows
 from service.inference import decode_within
 from service.protocols.http import answer, body, decode, engine, find
 
@@ -55,22 +54,18 @@ def explain(
             return decoder.rows(asked.instances)
         return decoder.by_column(asked.inputs)
 
-    model, explainer = loaded.artefact.model, loaded.explainer
-    raw = decode_within(rows, model.decoder, engine().inference.max_rows)
+    decoder = loaded.artefact.model.decoder
+    raw = decode_within(rows, decoder, engine().inference.max_rows)
     n = len(next(iter(raw.values())) if isinstance(raw, dict) else raw)
     if n > MAX_ROWS:
         raise InvalidInput(
             f"{n} rows to explain in one request, at most {MAX_ROWS} are allowed: "
             "an explanation costs as much as some hundred answers"
         )
-    explanations = explainer.explain(raw, asked.target).by_row()
+    reply = loaded.explainer.explain(raw, asked.target).reply()
     if asked.activations:
-        for row, layers in zip(explanations, explainer.activations(raw), strict=True):
-            row["activations"] = layers
-    (baseline,) = json_rows(model.inputs, explainer.baseline, slice(0, 1))
-    reply = {
-        "explanations": explanations,
-        "baseline": baseline,
-        "model_version": str(loaded.version),
-    }
+        layers = loaded.explainer.activations(raw)
+        for row, found in zip(reply["explanations"], layers, strict=True):
+            row["activations"] = found
+    reply["model_version"] = str(loaded.version)
     return answer(reply, X_Model_Version=str(loaded.version))

@@ -102,6 +102,29 @@ class Classification(
         P = self.calibrate(P)
         return {"label": self._labels[P.argmax(axis=1)], "probabilities": P}
 
+    def gradient(self, Z: Array, classes: NDArray[np.intp]) -> Floats:
+        """Return d p/d Z (E, n, width) of the probability p of one class a row (n,).
+
+        The chain rule through `decode`: with p_e = softmax(z_e), m = mean of the p_e
+        and q = softmax(log m / T),
+
+            dq_c/dm_k = q_c ([c = k] - q_k) / (T m_k)
+            dm_k/dz_ej = p_ek ([k = j] - p_ej) / E
+        """
+        rows = np.arange(Z.shape[1])
+        P = np.stack([self.probabilities(each) for each in Z])
+        M = P.mean(axis=0)
+        unsmoothed = msgspec.structs.replace(self, smoothing=0.0)
+        Q = unsmoothed.calibrate(M)
+        V = -Q
+        V[rows, classes] += 1.0
+        V *= Q[rows, classes, None] * ((1.0 - self.smoothing) / self.temperature)
+        # Not by m_k: p_ek / m_k is E at most, however small the two.
+        U = P / np.maximum(M, np.finfo(float).tiny) * V
+        dZ: Floats = (U - P * U.sum(axis=2, keepdims=True)) / len(Z)
+        # Two classes share the logit of the second; that of the first is held at 0.
+        return dZ[:, :, 1:] if self.width == 1 else dZ
+
 
 class Regression(
     msgspec.Struct, tag="regression", tag_field="kind", forbid_unknown_fields=True
@@ -122,6 +145,12 @@ class Regression(
         # In float64: in float32 the limits themselves would be rounded, and left.
         standard = np.clip(Z[:, :, 0].astype(np.float64), self.lowest, self.highest)
         return {"value": standard.mean(axis=0) * self.std + self.mean}
+
+    def gradient(self, Z: Array) -> Floats:
+        """Return d value/d Z (E, n, 1): 0 where `decode` holds a network back."""
+        free = (self.lowest < Z) & (self.highest > Z)
+        slopes: Floats = free * np.float64(self.std / len(Z))
+        return slopes
 
 
 def _logits(P: Floats) -> Floats:

@@ -14,7 +14,13 @@ from service import errors
 from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
-from service.protocols import invocations, openinference, operators, tfserving
+from service.protocols import (
+    explaining,
+    invocations,
+    openinference,
+    operators,
+    tfserving,
+)
 from service.protocols.http import compress
 from service.registry import Registry
 from service.settings import Settings, from_environment
@@ -52,8 +58,8 @@ def build(settings: Settings | None = None) -> Flask:
     )
     # First, since Vertex AI may name any path.
     app.register_blueprint(invocations.routes(settings))
-    for routes in (tfserving.routes, openinference.routes, operators.routes):
-        app.register_blueprint(routes)
+    for dialect in (tfserving, explaining, openinference, operators):
+        app.register_blueprint(dialect.routes)
     errors.install(app)
     _measure(app, metrics, settings.access_log)
     app.after_request(compress)

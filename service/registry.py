@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, MutableSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from models.artefact import Artefact
@@ -22,6 +23,7 @@ from models.errors import (
     VersionNotFound,
     nearest,
 )
+from models.explain import Explainer
 from models.store import PRODUCTION, Store
 
 Result: TypeAlias = Literal["loaded", "refused", "unloaded", "unreadable"]
@@ -35,6 +37,11 @@ class Loaded:
     version: int
     artefact: Artefact
     since: datetime
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """What explains its answers: made when the first is asked for."""
+        return Explainer(self.artefact)
 
 
 @dataclass(frozen=True)

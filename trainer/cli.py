@@ -204,6 +204,54 @@ def predict(data: str, reference: str, out: Path, store: Store) -> None:
     say(f"{rows} predictions of {name} version {version} in {out}")
 
 
+@main.command()
+@click.argument("data")
+@click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv|FILE.parquet",
+    help="Where the attributions go, row for row.",
+)
+@click.option(
+    "--target",
+    metavar="CLASS",
+    help="Class to explain.  [default: the likeliest of each row]",
+)
+@store_option
+@json_option
+def explain(
+    data: str,
+    reference: str,
+    out: Path | None,
+    target: str | None,
+    store: Store,
+    as_json: bool,
+) -> None:
+    """Say what each column of DATA contributed to the answers (integrated gradients).
+
+    FILE holds `target`, `output`, `baseline_output` and one `a_<column>` a column; the
+    table printed is the mean size of each column's contributions.
+    """
+    from trainer import explanation, inspection
+
+    name, version = _resolve(store, reference)
+    artefact = store.load(name, version)
+    if out is not None:
+        inspection.require_table(out)
+    found = explanation.explain(artefact, data, target)
+    if out is not None:
+        explanation.save(found, artefact.manifest.output, out)
+        say(f"{len(found.output)} explanations of {name} version {version} in {out}")
+    if as_json:
+        _print({"model": name, **found.reply(), "model_version": str(version)})
+    elif out is None:
+        _table(
+            f"{name} version {version} on {data}: mean size of contributions",
+            explanation.importance(found),
+        )
+
+
 @main.command("list")
 @click.argument("name", required=False)
 @store_option

@@ -51,10 +51,7 @@ def evaluate(artefact: Artefact, source: str) -> dict[str, Any]:
 
 def predict(artefact: Artefact, source: str, out: Path) -> int:
     """Write the answer to every row of a file; return how many there are."""
-    import polars as pl
-
-    if out.suffix not in (".csv", ".parquet"):
-        raise ConfigError(f"--out is a .csv or .parquet file, not '{out}'")
+    require_table(out)
     data = read_for(source, artefact.manifest.inputs, None)
     answer = artefact.model.predict(data.inputs)
     output = artefact.manifest.output
@@ -68,6 +65,20 @@ def predict(artefact: Artefact, source: str, out: Path) -> int:
             columns[f"p_{spelled(label)}"] = answer["probabilities"][:, place]
     else:
         columns = {"prediction": answer["value"]}
+    write(columns, out)
+    return len(data)
+
+
+def require_table(out: Path) -> None:
+    """Refuse a file to write that is neither CSV nor Parquet, before any work."""
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out is a .csv or .parquet file, not '{out}'")
+
+
+def write(columns: dict[str, Any], out: Path) -> None:
+    """Write columns as CSV or Parquet; the file appears whole or not at all."""
+    import polars as pl
+
     frame = pl.DataFrame(columns)
     hidden = out.with_name(f".{out.name}.part")
     try:
@@ -78,7 +89,6 @@ def predict(artefact: Artefact, source: str, out: Path) -> int:
         hidden.replace(out)
     finally:
         hidden.unlink(missing_ok=True)
-    return len(data)
 
 
 class Row(msgspec.Struct, frozen=True):

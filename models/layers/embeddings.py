@@ -53,6 +53,12 @@ class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
             + len(self.categories) * self.category_width
         )
 
+    def sources(self) -> list[int]:
+        """Return which input each output comes from, in order."""
+        widths = [self.number_width] * self.numbers + [1] * self.plain
+        widths += [self.category_width] * len(self.categories)
+        return [place for place, width in enumerate(widths) for _ in range(width)]
+
 
 class Embeddings(Layer):
     """Parameters: w, b (k, F), V (k, F, W - 1), c (k, W - 1), and an E (n, D) each."""

@@ -428,3 +428,20 @@ def test_a_network_over_read_only_vectors_cannot_be_trained() -> None:
     with pytest.raises(ValueError, match=r"read-only|not acceptable"):
         serving.backward(np.ones_like(Z))
     np.testing.assert_array_equal(serving.parameters, before)
+
+
+def test_a_network_over_others_numbers_can_be_differentiated() -> None:
+    spec = mlp([3, 5, 2], "tanh", batch_norm=True)
+    whole = Network(spec)
+    whole.initialize(np.random.default_rng(0))
+    gradients = np.empty_like(whole.parameters)
+    other = Network.from_arrays(spec, whole.parameters, whole.state, gradients)
+    X = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(other.forward(X), whole.forward(X))
+    dZ = np.ones((4, 2), np.float32)
+    np.testing.assert_array_equal(
+        other.backward(dZ, input_gradient=True), whole.backward(dZ, input_gradient=True)
+    )
+    np.testing.assert_array_equal(gradients, whole.gradients)
+    with pytest.raises(ValueError, match="read-only"):
+        other.parameters[0] = 1.0

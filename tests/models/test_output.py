@@ -358,3 +358,57 @@ def test_a_regression_answers_one_number() -> None:
     assert output.tensors == {"value": ("FP64", ())}
     written = msgspec.json.encode(output)
     assert msgspec.json.decode(written, type=Output) == output
+
+
+# Slopes
+
+
+def slopes_by_differences(output: Output, Z: Array, row_classes: Any) -> Array:
+    """Central differences of what is decoded, by each logit."""
+
+    def number(Z: Array) -> Array:
+        answer = output.decode(Z)
+        if "value" in answer:
+            return answer["value"]
+        return answer["probabilities"][np.arange(Z.shape[1]), row_classes]
+
+    found = np.zeros_like(Z)
+    for place in np.ndindex(Z.shape):
+        above, below = Z.copy(), Z.copy()
+        above[place] += 1e-5
+        below[place] -= 1e-5
+        found[place] = (number(above) - number(below))[place[1]] / 2e-5
+    return found
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize(
+    "calibration", [{}, {"temperature": 2.5, "smoothing": 0.1}, {"temperature": 0.5}]
+)
+def test_the_slope_of_a_probability_is_its_difference(
+    members: int, classes: int, calibration: Any
+) -> None:
+    output = Classification(tuple(range(classes)), **calibration)
+    rng = np.random.default_rng(classes)
+    Z = rng.normal(0, 2, (members, 6, output.width))
+    chosen = rng.integers(0, classes, 6)
+    np.testing.assert_allclose(
+        output.gradient(Z, chosen), slopes_by_differences(output, Z, chosen), atol=1e-8
+    )
+
+
+def test_the_slope_of_a_value_ends_where_it_is_held_back() -> None:
+    output = Regression(100.0, 20.0, lowest=-1.0, highest=2.0)
+    Z = np.array([[[-3.0], [0.5], [1.9]], [[0.0], [2.5], [-0.9]]])
+    expected = slopes_by_differences(output, Z, None)
+    np.testing.assert_allclose(output.gradient(Z), expected, atol=1e-6)
+    assert (expected == 0).sum() == 2
+
+
+@bounded
+@given(logits(3))
+def test_slopes_are_numbers_however_far_the_logits(Z: Array) -> None:
+    output = Classification((0, 1, 2), temperature=0.3, smoothing=0.01)
+    slopes = output.gradient(np.stack([Z, -Z]), np.zeros(len(Z), np.intp))
+    assert np.isfinite(slopes).all()

@@ -331,3 +331,9 @@ def test_a_wrong_number_of_inputs_does_not_fit() -> None:
     with pytest.raises(ValueError, match="embeddings of 7 inputs are given 8"):
         layer.width(8)
     assert layer.width(7) == 2 * 3 + 3 + 2 * 2
+
+
+def test_every_output_knows_its_input() -> None:
+    spec = EmbeddingsSpec(2, 1, (9, 12), number_width=3, category_width=2)
+    assert spec.sources() == [0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4]
+    assert len(spec.sources()) == spec.width(5)

@@ -1,0 +1,321 @@
+"""What each input contributed to an answer: integrated gradients, by our own backward.
+
+Sundararajan et al. 2017, "Axiomatic attribution for deep networks" (arXiv 1703.01365),
+equation 1. On the straight path from a baseline x' to a row x, the attribution of
+input i is the integral over t in [0, 1] of
+
+    (x_i - x'_i)  dF/dx_i (x' + t (x - x'))
+
+and over all inputs these sum to F(x) - F(x'): completeness. F is the number that is
+answered: the probability of one class, after the mean over the networks and the
+calibration, or the value. The chain rule goes through all of that, so it holds for an
+ensemble as for one network.
+
+**The path** is straight in what the embeddings layer gives, where there is one, else in
+the encoded row. There every column is a group of numbers (a value and its waves, a mark
+for missing, a point for a category), the attribution of a column is the sum over its
+group, and a category moves as smoothly as a number. Each network of an ensemble has
+embeddings of its own: the path is straight in all of them at once.
+
+**The baseline** is a typical row of training (`models/baseline.py`).
+
+**The integral** is summed to a thousandth of the attributions, and what is left shared
+among them in proportion (`models/quadrature.py`), so that they sum as they must.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artefact import Artefact
+from models.baseline import baseline
+from models.errors import InvalidInput, nearest
+from models.layers import Dropout, EmbeddingsSpec
+from models.model import Inputs, Raw
+from models.network import Network, NetworkSpec, sizes
+from models.output import Classification, Floats, Label, Output, spelled
+from models.quadrature import NODES, Panels, integrate, points
+from models.rows import json_rows
+from models.table import TableInput
+from models.types import Array
+
+Codes = NDArray[np.intp]
+
+#: What an answer is rounded to, in its own scale: float32's share of a logit.
+DUST = 1e-6
+#: Rows explained together, and numbers in the widest layer of one pass.
+GROUP, PASS = 64, 1 << 20
+
+
+class Path(NamedTuple):
+    """From the baseline to n rows, in the inner inputs (W) of each network."""
+
+    starts: list[Array]  # (W,)
+    steps: list[Array]  # (n, W)
+    classes: Codes  # (n,)
+
+    def places(self, member: int, row: Codes, t: Floats) -> Array:
+        """Return where rows are at t: (q, W) for q rows and times."""
+        places: Array = self.steps[member][row]
+        places *= t[:, None].astype(places.dtype)
+        places += self.starts[member]
+        return places
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The attributions of n rows; column by column, or shaped as a tensor's row."""
+
+    inputs: Inputs
+    baseline: Raw  # one row
+    targets: list[Label]
+    output: Floats  # (n,)
+    baseline_output: Floats  # (n,)
+    attributions: Floats  # (n, columns) or (n, features)
+
+    @property
+    def completeness_error(self) -> Floats:
+        """How far the attributions of each row are from the change in output."""
+        total: Floats = self.attributions.sum(axis=1)
+        return total - (self.output - self.baseline_output)
+
+    def reply(self) -> dict[str, Any]:
+        """Return what a client is told: an object a row, and the baseline as a row."""
+        (baseline,) = json_rows(self.inputs, self.baseline, slice(0, 1))
+        return {"explanations": self._by_row(), "baseline": baseline}
+
+    def _by_row(self) -> list[dict[str, Any]]:
+        attributions: list[Any]
+        if isinstance(self.inputs, TableInput):
+            names = [column.name for column in self.inputs.columns]
+            attributions = [
+                dict(zip(names, row, strict=True)) for row in self.attributions.tolist()
+            ]
+        else:
+            attributions = self.attributions.reshape(-1, *self.inputs.shape).tolist()
+        columns = {
+            "output": self.output.tolist(),
+            "baseline_output": self.baseline_output.tolist(),
+            "target": self.targets,
+            "attributions": attributions,
+            "completeness_error": self.completeness_error.tolist(),
+        }
+        return [
+            dict(zip(columns, row, strict=True))
+            for row in zip(*columns.values(), strict=True)
+        ]
+
+
+class Explainer:
+    """Explains the answers of one model; threads may share it.
+
+    Its networks are made over the numbers of the model's own, and share one vector for
+    the gradients of those numbers, which nobody reads.
+    """
+
+    def __init__(self, artefact: Artefact) -> None:
+        self.model = artefact.model
+        self.output: Output = self.model.output
+        self.baseline: Raw = baseline(self.model.inputs, artefact.manifest.reference)
+        spec = artefact.manifest.network
+        front = spec.layers[0] if spec.layers else None
+        sources = list(range(spec.n_in))
+        self._skipped = 0
+        if isinstance(front, EmbeddingsSpec):
+            sources = front.sources()
+            self._skipped = 1
+        inner = NetworkSpec(len(sources), spec.layers[self._skipped :])
+        n_parameters, _ = sizes(inner)
+        gradients = np.empty(n_parameters, np.float32)
+        self._networks = [
+            Network.from_arrays(
+                inner,
+                whole.parameters[whole.parameters.size - n_parameters :],
+                whole.state,
+                gradients,
+            )
+            for whole in self.model.networks
+        ]
+        self._lock = threading.Lock()
+        self._panels_a_pass = max(NODES, PASS // _widest(inner)) // NODES
+        inputs = self.model.inputs
+        self._features = inputs.width
+        if isinstance(inputs, TableInput):
+            place = {column.name: n for n, column in enumerate(inputs.columns)}
+            owners = [place[name] for name in inputs.feature_names()]
+            sources = [owners[source] for source in sources]
+            self._features = len(place)
+        owner = np.array(sources, np.intp)
+        # Inner inputs side by side by column, and where each column begins.
+        self._order = np.argsort(owner, kind="stable")
+        self._seen, self._begins = np.unique(owner[self._order], return_index=True)
+        self._nodes, self._weights = points()
+
+    def explain(self, raw: Raw, target: Label | None = None) -> Explanation:
+        """Explain raw rows: the class `target`, or of each row the likeliest.
+
+        Raises InvalidInput for a class that the model does not know.
+        """
+        wanted = class_of(self.output, target)
+        encode: Any = self.model.inputs.encode
+        X, start = encode(raw), encode(self.baseline)
+        n = len(X)
+        found = Explanation(
+            inputs=self.model.inputs,
+            baseline=self.baseline,
+            targets=[],
+            output=np.empty(n),
+            baseline_output=np.empty(n),
+            attributions=np.zeros((n, self._features)),
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            for at in range(0, n, GROUP):
+                group = slice(at, at + GROUP)
+                self._explain(X[group], start, wanted, group, found)
+        numbers = np.stack([found.output, found.baseline_output])
+        whole = np.isfinite(numbers).all(axis=0)
+        whole &= np.isfinite(found.attributions).all(axis=1)
+        if not whole.all():
+            row = np.flatnonzero(~whole)[0]
+            raise InvalidInput(f"row {row}: its numbers are too large for this model")
+        return found
+
+    def activations(self, raw: Raw) -> list[list[dict[str, Any]]]:
+        """Return, a row, what each layer of the model's first network gives."""
+        encode: Any = self.model.inputs.encode
+        X: Array = encode(raw)
+        layers: list[tuple[str, list[list[float]]]] = []
+        for number, layer in enumerate(self.model.networks[0].layers, 1):
+            X = layer.predict(X)
+            if not isinstance(layer, Dropout):  # which does nothing but in training
+                layers.append((f"layer {number} ({layer.title})", X.tolist()))
+        return [
+            [{"layer": name, "values": values[row]} for name, values in layers]
+            for row in range(len(X))
+        ]
+
+    def _explain(
+        self,
+        X: Array,
+        start: Array,
+        wanted: int | None,
+        group: slice,
+        found: Explanation,
+    ) -> None:
+        ends = [self._inner(network, X) for network in self.model.networks]
+        starts = [self._inner(network, start)[0] for network in self.model.networks]
+        steps = [end - start for end, start in zip(ends, starts, strict=True)]
+        n = len(X)
+        here = self.output.decode(self._logits(ends))
+        there = self.output.decode(self._logits([start[None] for start in starts]))
+        if isinstance(self.output, Classification):
+            likeliest = here["probabilities"].argmax(axis=1)
+            classes = likeliest if wanted is None else np.full(n, wanted)
+            left = there["probabilities"][0, classes]
+            right = here["probabilities"][np.arange(n), classes]
+            found.targets.extend(self.output.classes[c] for c in classes)
+        else:
+            classes = np.zeros(n, np.intp)
+            left, right = np.repeat(there["value"], n), here["value"]
+            found.targets.extend(["value"] * n)
+        found.output[group], found.baseline_output[group] = right, left
+        path = Path(starts, steps, classes)
+        found.attributions[group] = self._integrate(path, left, right)
+
+    def _integrate(self, path: Path, left: Floats, right: Floats) -> Floats:
+        """Return the attributions (n, features) of rows whose ends are answered."""
+        dust = DUST * getattr(self.output, "std", 1.0)
+
+        def rule(panels: Panels) -> tuple[Floats, Floats]:
+            found = [
+                self._pass(path, panels.where(slice(at, at + self._panels_a_pass)))
+                for at in range(0, len(panels.row), self._panels_a_pass)
+            ]
+            parts, middles = zip(*found, strict=True)
+            return np.concatenate(parts), np.concatenate(middles)
+
+        return integrate(rule, left, right, dust)
+
+    def _pass(self, path: Path, panels: Panels) -> tuple[Floats, Floats]:
+        p = len(panels.row)
+        t = panels.start[:, None] + panels.width[:, None] * self._nodes
+        weights = panels.width[:, None] * self._weights
+        row = np.repeat(panels.row, NODES)
+        inner = np.zeros((p, len(self._order)))
+        with self._lock:  # a pass leaves its numbers in the layers
+            Z = np.stack(
+                [
+                    network.forward(path.places(e, row, t.ravel())).copy()
+                    for e, network in enumerate(self._networks)
+                ]
+            )
+            number, dZ = self._derived(Z, path.classes[row])
+            dZ = (dZ * weights.reshape(-1, 1)).astype(np.float32)
+            for e, network in enumerate(self._networks):
+                dX = network.backward(dZ[e], input_gradient=True)
+                slopes = dX.reshape(p, NODES, -1).sum(axis=1)
+                inner += slopes * path.steps[e][panels.row]
+        parts = np.zeros((p, self._features))
+        if len(self._seen):
+            grouped = inner[:, self._order]
+            parts[:, self._seen] = np.add.reduceat(grouped, self._begins, axis=1)
+        return parts, number.reshape(p, NODES)[:, NODES // 2]
+
+    def _derived(self, Z: Array, classes: Codes) -> tuple[Floats, Floats]:
+        """Return the explained number (q,), and its slopes (E, q, O) by the logits."""
+        answer = self.output.decode(Z)
+        if isinstance(self.output, Classification):
+            P = answer["probabilities"]
+            return P[np.arange(len(P)), classes], self.output.gradient(Z, classes)
+        return answer["value"], self.output.gradient(Z)
+
+    def _inner(self, network: Network, X: Array) -> Array:
+        """Return where encoded rows are behind the embeddings."""
+        for layer in network.layers[: self._skipped]:
+            X = layer.predict(X)
+        return X
+
+    def _logits(self, places: list[Array]) -> Array:
+        """Return the logits (E, q, O) of each network at its places (q, W)."""
+        return np.stack(
+            [n.predict(Y) for n, Y in zip(self._networks, places, strict=True)]
+        )
+
+
+def class_of(output: Output, target: Label | None) -> int | None:
+    """Return the place of a named class; a text may be any class as it is spelled.
+
+    A regression has the one output 'value', which need not be named. Raises
+    InvalidInput with the nearest name.
+    """
+    if target is None:
+        return None
+    if not isinstance(output, Classification):
+        if target == "value":
+            return None
+        raise InvalidInput("target: this model answers a number, 'value', and no class")
+    for place, label in enumerate(output.classes):
+        both = isinstance(label, bool) == isinstance(target, bool)
+        if both and label == target:
+            return place
+    names = [spelled(label) for label in output.classes]
+    if isinstance(target, str) and names.count(target) == 1:
+        return names.index(target)
+    wanted = spelled(target)[:80]
+    known = nearest(wanted, names) or f"; there are {', '.join(names[:8])}"
+    more = ", …" if len(names) > 8 and not nearest(wanted, names) else ""
+    raise InvalidInput(f"target: there is no class '{wanted}'{known}{more}")
+
+
+def _widest(spec: NetworkSpec) -> int:
+    """Return the most numbers that stand between two layers."""
+    width = widest = spec.n_in
+    for layer in spec.layers:
+        width = layer.width(width)
+        widest = max(widest, width)
+    return widest

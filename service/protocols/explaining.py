@@ -1,0 +1,71 @@
+"""Why a model answers as it does: our own verb beside TensorFlow Serving's.
+
+POST /v1/models/M[/versions/V|/labels/L]:explain
+
+It takes what :predict takes, and if wanted the `target`, a class that is explained in
+place of the likeliest one, and `activations`: true. What an attribution is, and what it
+is measured against, is told in `models/explain.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response
+
+from models.errors import InvalidInput
+from models.output import Label
+from service.inference import decode_within
+from service.protocols.http import answer, body, decode, engine, find
+
+routes = Blueprint("explaining", __name__, url_prefix="/v1/models")
+
+#: An explanation costs as much as some hundred answers.
+MAX_ROWS = 1_000
+
+
+class ExplainRequest(msgspec.Struct):
+    """The body of :explain; other keys are ignored, as they are by :predict."""
+
+    instances: msgspec.Raw = msgspec.Raw()
+    inputs: msgspec.Raw = msgspec.Raw()
+    target: Label | None = None
+    activations: bool = False
+
+
+_explain_request = msgspec.json.Decoder(ExplainRequest)
+
+
+@routes.post("/<name>:explain")
+@routes.post("/<name>/versions/<version>:explain")
+@routes.post("/<name>/labels/<label>:explain")
+def explain(
+    name: str, version: str | None = None, label: str | None = None
+) -> Response:
+    """Say what each input contributed to each answer, and against which baseline."""
+    loaded = find(name, version, label)
+    asked: ExplainRequest = decode(_explain_request, body())
+    if bool(asked.instances) == bool(asked.inputs):
+        raise InvalidInput("expected either 'instances' (rows) or 'inputs' (columns)")
+
+    def rows(decoder: Any) -> Any:
+        if asked.instances:
+            return decoder.rows(asked.instances)
+        return decoder.by_column(asked.inputs)
+
+    decoder = loaded.artefact.model.decoder
+    raw = decode_within(rows, decoder, engine().inference.max_rows)
+    n = len(next(iter(raw.values())) if isinstance(raw, dict) else raw)
+    if n > MAX_ROWS:
+        raise InvalidInput(
+            f"{n} rows to explain in one request, at most {MAX_ROWS} are allowed: "
+            "an explanation costs as much as some hundred answers"
+        )
+    reply = loaded.explainer.explain(raw, asked.target).reply()
+    if asked.activations:
+        layers = loaded.explainer.activations(raw)
+        for row, found in zip(reply["explanations"], layers, strict=True):
+            row["activations"] = found
+    reply["model_version"] = str(loaded.version)
+    return answer(reply, X_Model_Version=str(loaded.version))

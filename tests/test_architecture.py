@@ -20,6 +20,7 @@ ALLOWED = {
     "models": {"numpy", "msgspec"},
     "trainer": {
         "models",
+        "adbc_driver_postgresql",
         "numpy",
         "msgspec",
         "click",
@@ -40,6 +41,7 @@ ALLOWED = {
 }
 #: Third-party packages that one file alone may import.
 ONLY_IN = {
+    "adbc_driver_postgresql": {"trainer/data/sql.py"},
     "click": {"trainer/cli.py", "trainer/progress.py", "service/cli.py"},
     "gunicorn": {"service/logging.py", "service/gunicorn_conf.py"},
 }

@@ -33,6 +33,15 @@ store_option = click.option(
     help="Directory of models and versions (GLASSNET_STORE).",
     callback=lambda context, parameter, value: Store(value),
 )
+query_option = click.option(
+    "--query", metavar="SQL", help="Rows of a database; ORDER BY makes it repeatable."
+)
+query_file_option = click.option(
+    "--query-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.sql",
+    help="The query in a file.",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
 )
@@ -72,7 +81,14 @@ def main() -> None:
     show_default=True,
     help="What kind of answer; auto looks at the target.",
 )
+@query_option
+@query_file_option
 @click.option("--valid", metavar="DATA", help="Rows that choose the epoch.")
+@click.option(
+    "--valid-query",
+    metavar="SQL",
+    help="Their query, of DATA's database if --valid names no other.",
+)
 @click.option(
     "--config",
     "file",
@@ -99,7 +115,10 @@ def fit(
     target: str | None,
     model: str,
     task: str,
+    query: str | None,
+    query_file: Path | None,
     valid: str | None,
+    valid_query: str | None,
     file: Path | None,
     assignments: tuple[str, ...],
     seed: int | None,
@@ -110,19 +129,25 @@ def fit(
 ) -> None:
     """Train on DATA, publish the model, and promote it if the gate agrees.
 
-    DATA is a .csv, .csv.gz, .parquet, .npz or IDX file, a folder or glob of Parquet
-    files, builtin:xor or builtin:digits.
+    DATA is a .csv, .csv.gz, .parquet, .npz or IDX file, a folder or glob of CSV or
+    Parquet files, builtin:xor or builtin:digits, or a database with --query:
+    postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
+    PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
     """
+    from trainer.data import source
     from trainer.job import Request
     from trainer.job import fit as run
 
+    validation = None
+    if valid is not None or valid_query is not None:
+        validation = source(data if valid is None else valid, valid_query)
     given = settings.load(file, assignments, {"seed": seed, "train.epochs": epochs})
     request = Request(
-        data=data,
+        data=source(data, query, query_file),
         target=target,
         model=model,
         task=None if task == "auto" else cast(Task, task),
-        validation=valid,
+        validation=validation,
         config=given,
         promote=promote,
     )
@@ -148,23 +173,36 @@ def fit(
 
 @main.command()
 @click.argument("data")
+@query_option
+@query_file_option
 @click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
 @store_option
 @json_option
-def evaluate(data: str, reference: str, store: Store, as_json: bool) -> None:
+def evaluate(
+    data: str,
+    query: str | None,
+    query_file: Path | None,
+    reference: str,
+    store: Store,
+    as_json: bool,
+) -> None:
     """Measure a model on DATA, which holds the target too."""
     from trainer import inspection
+    from trainer.data import source
 
+    rows = source(data, query, query_file)
     name, version = _resolve(store, reference)
-    figures = inspection.evaluate(store.load(name, version), data)
+    figures = inspection.evaluate(store.load(name, version), rows)
     if as_json:
         _print({"model": name, "version": version, "metrics": figures})
     else:
-        _table(f"{name} version {version} on {data}", figures)
+        _table(f"{name} version {version} on {rows}", figures)
 
 
 @main.command()
 @click.argument("data")
+@query_option
+@query_file_option
 @click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
 @click.option(
     "--out",
@@ -174,12 +212,21 @@ def evaluate(data: str, reference: str, store: Store, as_json: bool) -> None:
     help="Where the predictions go, row for row.",
 )
 @store_option
-def predict(data: str, reference: str, out: Path, store: Store) -> None:
+def predict(
+    data: str,
+    query: str | None,
+    query_file: Path | None,
+    reference: str,
+    out: Path,
+    store: Store,
+) -> None:
     """Answer every row of DATA: `prediction`, and one `p_<class>` a class."""
     from trainer import inspection
+    from trainer.data import source
 
+    asked = source(data, query, query_file)
     name, version = _resolve(store, reference)
-    rows = inspection.predict(store.load(name, version), data, out)
+    rows = inspection.predict(store.load(name, version), asked, out)
     say(f"{rows} predictions of {name} version {version} in {out}")
 
 

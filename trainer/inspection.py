@@ -1,5 +1,5 @@
 """What the store holds and what a version says of itself, for `list` and `show`;
-a model asked about a file, for `evaluate` and `predict`.
+a model asked about data, for `evaluate` and `predict`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from models.store import Store
 from models.table import TableInput
 from trainer import evaluate as figures
 from trainer import targets
-from trainer.data import read_for, take
+from trainer.data import Source, read_for, take
 from trainer.data.frames import spelled
 
 
-def evaluate(artefact: Artefact, source: str) -> dict[str, float]:
+def evaluate(artefact: Artefact, source: Source | str) -> dict[str, float]:
     """Return the figures of a model on data that holds its target."""
     manifest = artefact.manifest
     data = read_for(source, manifest.inputs, manifest.target)
@@ -37,8 +37,8 @@ def evaluate(artefact: Artefact, source: str) -> dict[str, float]:
     return {**figures.metrics(manifest.output, answer, target), "rows": len(kept)}
 
 
-def predict(artefact: Artefact, source: str, out: Path) -> int:
-    """Write the answer to every row of a file; return how many there are."""
+def predict(artefact: Artefact, source: Source | str, out: Path) -> int:
+    """Write the answer to every row of the data; return how many there are."""
     import polars as pl
 
     if out.suffix not in (".csv", ".parquet"):

@@ -44,7 +44,7 @@ from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import evaluate, gate, targets
 from trainer.config import Config
-from trainer.data import join, read
+from trainer.data import Source, join, read
 from trainer.groups import is_realmlp
 from trainer.initialization import initialize_from_data
 from trainer.loop import History, Watcher, train
@@ -60,11 +60,11 @@ MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
 class Request:
     """What `trainer fit` was asked for."""
 
-    data: str
+    data: Source | str
     target: str | None
     model: str
     task: Task | None
-    validation: str | None
+    validation: Source | str | None
     config: Config
     promote: gate.Policy
 
@@ -332,7 +332,8 @@ def _run(request: Request, timing: dict[str, float], verdict: gate.Verdict) -> b
     """Return run.json: what is true of this run and not of the model."""
     run = {
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": request.data,
+        "data": str(request.data),
+        "query": request.data.query if isinstance(request.data, Source) else None,
         "timing": timing,
         "promoted": verdict.promoted,
         "reason": verdict.reason,

@@ -18,7 +18,7 @@ from models.table import Layout, TableInput, fit_column
 from models.tensor import TensorInput
 from trainer import targets
 from trainer.config import Config
-from trainer.data import Dataset, length, read_for, take
+from trainer.data import Dataset, Source, length, read_for, take
 from trainer.data.splits import Split, places, windows
 from trainer.loop import Rows
 from trainer.recipes import Facts, choose_members, choose_training
@@ -86,7 +86,7 @@ class Prepared:
 def prepare(
     data: Dataset,
     task: Task | None,
-    validation: str | None,
+    validation: Source | str | None,
     config: Config,
     rng: np.random.Generator,
     say: Say,
@@ -196,7 +196,7 @@ def _notes(inputs: Inputs) -> list[str]:
     ]
 
 
-def _own(source: str, inputs: Inputs, output: Output, name: str) -> Part:
+def _own(source: Source | str, inputs: Inputs, output: Output, name: str) -> Part:
     """Return the user's own validation rows."""
     data = read_for(source, inputs, name)
     if data.target is None:

@@ -6,11 +6,14 @@ import csv
 import gzip
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -603,6 +606,103 @@ def test_damaged_labels_are_one_sentence(
         result = command(*verb, code=1)
         assert result.stderr.startswith("Error: ") and "labels.json" in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+# databases
+
+
+@pytest.fixture
+def shop(table: Callable[..., Any], tmp_path: Path) -> Path:
+    """The table of `data` in SQLite, with a number to tell the rows apart."""
+    whole = table(120)
+    kept = ("size", "colour", "member", "since", "churn")
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE t (n INTEGER, size REAL, colour TEXT, member TEXT, "
+            "since DATE, churn TEXT)"
+        )
+        rows = zip(range(120), *(whole[name] for name in kept), strict=True)
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.commit()
+    return path
+
+
+def test_a_database_serves_every_command(
+    command: Command, shop: Path, store: Store, tmp_path: Path
+) -> None:
+    columns = "SELECT size, colour, member, since, churn FROM t"
+    query = tmp_path / "rows.sql"
+    query.write_text(f"{columns} WHERE n < 90 ORDER BY n;\n")
+    later = f"{columns} WHERE n >= 90 ORDER BY n"
+    url = f"sqlite:///{shop}"
+    asked = ("fit", url, "--query-file", query, "--target", "churn", *FAST)
+    command(*asked, "--valid-query", later, "--model", "m")
+    manifest = store.load("m", 1).manifest
+    assert (manifest.data.rows, manifest.data.validation_rows) == (90, 30)
+    run = store.run("m", 1)
+    assert (run["data"], run["query"]) == (url, query.read_text())
+    # The same rows of another place choose the epoch to the same bytes.
+    command(*asked, "--valid", url, "--valid-query", later, "--model", "n")
+    assert store.load("n", 1).sha256 == store.load("m", 1).sha256
+    shown = command("evaluate", url, "--query", later, "--model", "m")
+    assert shown.stdout.startswith(f"m version 1 on {url}\n")
+    out = tmp_path / "answers.csv"
+    command("predict", url, "--query", later, "--model", "m", "--out", out)
+    assert len(pl.read_csv(out)) == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("sqlite:///none.db",), 2, "sqlite:///none.db: which rows? say --query"),
+        (("none.csv", "--query", "SELECT 1"), 2, "a query is for a database"),
+        (
+            ("sqlite:///none.db", "--query", "SELECT 1", "--target", "y"),
+            1,
+            "no such file: none.db",
+        ),
+        (("postgresql://a:s3cret@h/d", "--query", "x"), 2, "holds no password"),
+    ],
+)
+def test_a_wrong_source_is_one_sentence(
+    arguments: tuple[str, ...], code: int, expected: str, command: Command
+) -> None:
+    for verb in ("fit", "evaluate", "predict"):
+        more = ("--out", "x.csv") if verb == "predict" else ()
+        if verb != "fit" and code == 1:
+            continue  # there is no model to ask
+        result = command(verb, *arguments, "--model", "m", *more, code=code)
+        assert expected in result.stderr and "s3cret" not in result.stderr
+        assert result.stdout == ""
+
+
+def test_the_password_of_a_database_stays_where_it_is(
+    postgres: Any, tmp_path: Path
+) -> None:
+    """Nothing that a run writes, says or shows to other processes holds it."""
+    secret = tmp_path / "secret"
+    secret.write_text(postgres.password)
+    query = "SELECT g AS x, (g > 40)::int AS y FROM generate_series(1, 80) g ORDER BY g"
+    store = tmp_path / "store"
+    for url, code in ((postgres.url, 0), (postgres.url + "?sslmode=nope", 1)):
+        done = process(
+            *("fit", url, "--query", query, "--target", "y", "--model", "m", *FAST),
+            store=store,
+            GLASSNET_DATABASE_PASSWORD_FILE=str(secret),
+            PGPASSWORD=postgres.password,
+        )
+        assert done.returncode == code, done.stderr
+        for text in (done.stdout, done.stderr):
+            assert postgres.password not in text
+            assert quote(postgres.password, safe="") not in text
+    written = [path for path in store.rglob("*") if path.is_file()]
+    assert len(written) == 3
+    for path in written:
+        content = path.read_bytes()
+        assert postgres.password.encode() not in content
+        assert quote(postgres.password, safe="").encode() not in content
+        assert b"reader@" not in content
 
 
 # promote and rollback

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Values, seconds
+from models.columns import FIRST_SECOND, LAST_SECOND, Values, seconds
 from models.errors import DataError, nearest
 from models.output import Label
 from trainer.data.dataset import Dataset
@@ -174,8 +174,13 @@ def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
     import polars as pl
 
     if not is_text:
-        moments = column.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64)
-        return _array(moments / 1e6)
+        if column.dtype == pl.Date:
+            moments = column.to_physical().cast(pl.Float64) * 86_400
+        else:
+            moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
+        far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
+        _refuse(column, far, "a date of the years 1 to 9999", "another")
+        return _array(moments)
     parsed: dict[str, float] = {}
     for text in column.filter(~_missing(column)).unique():
         try:

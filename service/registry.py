@@ -185,6 +185,8 @@ class Registry:
         try:
             artefact = self.store.load(name, version)
         except (ArtefactCorrupt, FileNotFoundError) as error:
+            if version not in self.store.versions(name):
+                return None  # it was pruned meanwhile
             self._refused[key] = _Refusal(seen, str(error))
             self.observe(Event("refused", name, version, str(error)))
             return None

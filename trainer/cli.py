@@ -310,6 +310,29 @@ def rollback(name: str, label: str, store: Store) -> None:
     click.echo(f"{name}: {label} is version {version}")
 
 
+@main.command()
+@click.argument("name")
+@click.option(
+    "--keep", type=click.IntRange(1), required=True, help="Newest versions to keep."
+)
+@click.option(
+    "--forget-rollbacks",
+    is_flag=True,
+    help="Delete also what labels could be rolled back to.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@store_option
+def prune(
+    name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: Store
+) -> None:
+    """Delete old versions, but none that is labelled or could be rolled back to."""
+    for version in store.prune(name, keep, forget_rollbacks, dry_run):
+        would = "would be " if dry_run else ""
+        click.echo(f"{name} version {version} {would}deleted")
+    left = "" if dry_run else f": {len(store.versions(name))} versions are left"
+    say(f"the newest {keep} and what labels need are kept{left}")
+
+
 @main.command("check-gradients")
 def check_gradients() -> None:
     """Compare every layer's and loss's gradient with its definition, in float64."""

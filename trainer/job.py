@@ -117,12 +117,10 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     timing |= {"load_s": round(load_s, 6)}
     timing |= {"total_s": round(time.perf_counter() - started, 6)}
     run = _run(request, timing, verdict)
-    version = store.publish(request.model, {ARTEFACT: encoded, RUN: run})
+    refused = CANDIDATE if request.promote == "auto" else None
+    label = PRODUCTION if verdict.promoted else refused
+    version = store.publish(request.model, {ARTEFACT: encoded, RUN: run}, label)
     say(f"published {request.model} version {version}")
-    if verdict.promoted:
-        store.promote(request.model, version, PRODUCTION)
-    elif request.promote == "auto":
-        store.promote(request.model, version, CANDIDATE)
     return Result(
         model=request.model,
         version=version,

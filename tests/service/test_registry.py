@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.artefact import Artefact
 from models.errors import LabelNotFound, ModelNotFound, VersionNotFound
 from models.store import ARTEFACT, Store
 from service.registry import Event, Registry
@@ -214,3 +215,20 @@ def test_the_watcher_outlives_a_fault(
     finally:
         stop.set()
     assert "nobody thought of" in events[0].detail
+
+
+def test_what_is_pruned_between_look_and_load_is_no_failure(
+    registry: Registry, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_like(registry.store, 1)
+    real = Store.load
+
+    def pruned(store: Store, name: str, version: int) -> Artefact:
+        shutil.rmtree(store.root / name / str(version))
+        return real(store, name, version)
+
+    monkeypatch.setattr(Store, "load", pruned)
+    registry.refresh()
+    assert events == []
+    assert registry.entry("xor").refused == {}
+    assert registry.find("xor").version == 1

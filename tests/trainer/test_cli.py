@@ -747,6 +747,32 @@ def test_labels_that_cannot_move_are_one_sentence(
     assert labels(store, "churn") == {"production": 1}
 
 
+# prune
+
+
+def test_prune_says_what_it_deletes(
+    command: Command, published: Path, store: Store
+) -> None:
+    content = store.path("churn", 1).read_bytes()
+    for _ in range(4):
+        store.publish("churn", {"model.npz": content})
+    would = command("prune", "churn", "--keep", 2, "--dry-run")
+    assert would.stdout == (
+        "churn version 2 would be deleted\nchurn version 3 would be deleted\n"
+    )
+    assert store.versions("churn") == [1, 2, 3, 4, 5]
+    done = command("prune", "churn", "--keep", 2)
+    assert done.stdout == "churn version 2 deleted\nchurn version 3 deleted\n"
+    assert done.stderr.endswith("kept: 3 versions are left\n")
+    assert store.versions("churn") == [1, 4, 5]
+    command("promote", "churn", 5)
+    assert command("prune", "churn", "--keep", 1).stdout == "churn version 4 deleted\n"
+    done = command("prune", "churn", "--keep", 1, "--forget-rollbacks")
+    assert done.stdout == "churn version 1 deleted\n"
+    assert "no model 'nope'" in command("prune", "nope", "--keep", 1, code=1).stderr
+    assert "0 is not in the range" in command("prune", "m", "--keep", 0, code=2).stderr
+
+
 # check-gradients
 
 

@@ -2,6 +2,7 @@
 
     STORE/NAME/VERSION/model.npz      VERSION is 1, 2, 3 …, never written twice
     STORE/NAME/VERSION/run.json       when and how it was trained, beside the bytes
+    STORE/NAME/VERSION/model.sig      who made it, where there are keys (models.signing)
     STORE/NAME/labels.json            production, candidate, …, with their history
 
 A version is made in a hidden directory beside its place, flushed to the disk, and
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -31,10 +33,12 @@ from models.errors import (
     ConfigError,
     LabelNotFound,
     ModelNotFound,
+    SignatureInvalid,
     VersionNotFound,
     nearest,
 )
 from models.labels import Change, Label, Labels
+from models.signing import MAX_BYTES, SIGNATURE, Keys
 
 PRODUCTION = "production"
 CANDIDATE = "candidate"
@@ -49,10 +53,19 @@ _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class Store:
-    """A directory of models, versions and labels."""
+    """A directory of models, versions and labels.
 
-    def __init__(self, root: str | Path) -> None:
+    With a `key_file` every version published is signed, and none is loaded that is not.
+    The file is read anew each time, so that a key can be changed under a server.
+    """
+
+    def __init__(self, root: str | Path, key_file: str | None = None) -> None:
         self.root = Path(root)
+        self.key_file = Path(key_file) if key_file else None
+
+    def keys(self) -> Keys | None:
+        """Return the signing keys, if there are to be any; ConfigError or OSError."""
+        return None if self.key_file is None else Keys.read(self.key_file)
 
     def names(self) -> list[str]:
         """Return the models that have a version; OSError if the store is unreadable."""
@@ -145,7 +158,26 @@ class Store:
 
     def load(self, name: str, version: int) -> Artefact:
         """Read and prove one version; ArtefactCorrupt or OSError."""
-        return read(self.path(name, version))
+        path, keys = self.path(name, version), self.keys()
+
+        def accept(sha256: str) -> None:
+            if keys is None:
+                return
+            try:
+                with path.with_name(SIGNATURE).open("rb") as file:
+                    signature = file.read(MAX_BYTES)
+            except FileNotFoundError:
+                raise SignatureInvalid("it is not signed") from None
+            if not keys.accept(name, sha256, signature):
+                raise SignatureInvalid(f"its signature is by no key in {self.key_file}")
+
+        return read(path, accept)
+
+    def stamp(self, name: str, version: int) -> tuple[tuple[int, int, int], ...]:
+        """Return what changes when another load of a version may end otherwise."""
+        path = self.path(name, version)
+        files = [path, path.with_name(SIGNATURE), self.key_file]
+        return tuple(_stamp(file) for file in files if file is not None)
 
     @staticmethod
     def check_name(name: str) -> None:
@@ -171,6 +203,9 @@ class Store:
         self.check_name(name)
         if label is not None:
             self.check_label(label)
+        if keys := self.keys():
+            sha256 = hashlib.sha256(files[ARTEFACT]).hexdigest()
+            files = {**files, SIGNATURE: keys.sign(name, sha256)}
         home = self.root / name
         home.mkdir(parents=True, exist_ok=True)
         _flush(self.root)  # a new model's directory is to last as its versions do
@@ -316,6 +351,14 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _flush(directory: Path) -> None:

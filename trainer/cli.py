@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 trained but the gate refused.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -24,6 +25,13 @@ EXIT_REFUSED = 3
 
 _REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 
+
+def _store(root: str) -> Store:
+    store = Store(root, os.environ.get("GLASSNET_SIGNING_KEY_FILE"))
+    store.keys()  # a mistake is told before hours of work
+    return store
+
+
 store_option = click.option(
     "--store",
     "store",
@@ -31,7 +39,7 @@ store_option = click.option(
     default="./artefacts",
     show_default=True,
     help="Directory of models and versions (GLASSNET_STORE).",
-    callback=lambda context, parameter, value: Store(value),
+    callback=lambda context, parameter, value: _store(value),
 )
 query_option = click.option(
     "--query", metavar="SQL", help="Rows of a database; ORDER BY makes it repeatable."
@@ -282,10 +290,14 @@ def show(reference: str, store: Store, as_json: bool) -> None:
 @click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
 @store_option
 def verify(reference: str, store: Store) -> None:
-    """Prove a version: seal, digests, shapes, and its golden answer once more."""
+    """Prove a version: seal, digests, shapes, and its golden answer once more.
+
+    With GLASSNET_SIGNING_KEY_FILE its signature too, which is by one of those keys.
+    """
     name, version = _resolve(store, reference)
     artefact = store.load(name, version)
-    click.echo(f"{name} version {version} is whole: sha256 {artefact.sha256}")
+    signed = " and signed" if store.key_file else ""
+    click.echo(f"{name} version {version} is whole{signed}: sha256 {artefact.sha256}")
 
 
 @main.command()

@@ -773,6 +773,39 @@ def test_prune_says_what_it_deletes(
     assert "0 is not in the range" in command("prune", "m", "--keep", 0, code=2).stderr
 
 
+# signing
+
+
+def test_a_key_signs_what_is_fitted_and_refuses_the_rest(
+    command: Command,
+    data: Path,
+    published: Path,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("k" * 32)
+    monkeypatch.setenv("GLASSNET_SIGNING_KEY_FILE", str(keys))
+    command("fit", data, "--target", "churn", "--model", "new", *FAST)
+    sha256 = store.load("new", 1).sha256
+    assert command("verify", "new").stdout == (
+        f"new version 1 is whole and signed: sha256 {sha256}\n"
+    )
+    for verb in (("verify",), ("show",), ("evaluate", data, "--model")):
+        result = command(*verb, "churn", code=1)
+        assert result.stderr.endswith("model.npz: it is not signed\n")
+    assert "it is not signed" in command("promote", "churn", 1, code=1).stderr
+    keys.write_text("o" * 32)
+    assert "its signature is by no key in" in command("verify", "new", code=1).stderr
+    # A key that cannot be used is told before the work, not after it.
+    keys.write_text("short")
+    result = command("fit", "none.csv", "--target", "y", "--model", "new", code=2)
+    assert "line 1: a key has 32 characters or more" in result.stderr
+    monkeypatch.delenv("GLASSNET_SIGNING_KEY_FILE")
+    assert command("verify", "new").stdout.startswith("new version 1 is whole: sha256")
+
+
 # check-gradients
 
 

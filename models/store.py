@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import msgspec
 
+from models import files
 from models.artefact import Artefact, read
 from models.errors import (
     ArtefactCorrupt,
@@ -176,8 +176,8 @@ class Store:
     def stamp(self, name: str, version: int) -> tuple[tuple[int, int, int], ...]:
         """Return what changes when another load of a version may end otherwise."""
         path = self.path(name, version)
-        files = [path, path.with_name(SIGNATURE), self.key_file]
-        return tuple(_stamp(file) for file in files if file is not None)
+        found = [path, path.with_name(SIGNATURE), self.key_file]
+        return tuple(_stamp(file) for file in found if file is not None)
 
     @staticmethod
     def check_name(name: str) -> None:
@@ -194,9 +194,9 @@ class Store:
             raise ConfigError(f"a label is letters, digits and '_', not '{label}'")
 
     def publish(
-        self, name: str, files: Mapping[str, bytes], label: str | None = None
+        self, name: str, contents: Mapping[str, bytes], label: str | None = None
     ) -> int:
-        """Write the files as the next version, whole or not at all, and return it.
+        """Write files as the next version, whole or not at all, and return it.
 
         A `label` is pointed at it before anyone could prune it.
         """
@@ -204,21 +204,21 @@ class Store:
         if label is not None:
             self.check_label(label)
         if keys := self.keys():
-            sha256 = hashlib.sha256(files[ARTEFACT]).hexdigest()
-            files = {**files, SIGNATURE: keys.sign(name, sha256)}
+            sha256 = hashlib.sha256(contents[ARTEFACT]).hexdigest()
+            contents = {**contents, SIGNATURE: keys.sign(name, sha256)}
         home = self.root / name
         home.mkdir(parents=True, exist_ok=True)
-        _flush(self.root)  # a new model's directory is to last as its versions do
+        files.flush(self.root)  # a new model's directory is to last as its versions do
         self._sweep(home)
         hidden = home / f".new-{uuid.uuid4().hex}"
         hidden.mkdir()
         try:
             # The lock tells `_sweep` of another trainer that this one is alive.
-            with _locked(hidden):
-                for file, content in files.items():
-                    _write(hidden / file, content)
-                _flush(hidden)
-                with _locked(home):
+            with files.locked(hidden):
+                for file, content in contents.items():
+                    files.write(hidden / file, content)
+                files.flush(hidden)
+                with files.locked(home):
                     version = self._place(hidden, home)
                     if label is not None:
                         with self._replacing(name) as labels:
@@ -238,7 +238,7 @@ class Store:
                     raise
                 version += 1
                 continue
-            _flush(home)
+            files.flush(home)
             return version
 
     def _sweep(self, home: Path) -> None:
@@ -247,7 +247,7 @@ class Store:
             shutil.rmtree(left, ignore_errors=True)
         for left in home.glob(".new-*"):
             # BlockingIOError: it is held. What cannot be removed is in nobody's way.
-            with contextlib.suppress(OSError), _locked(left, wait=False):
+            with contextlib.suppress(OSError), files.locked(left, wait=False):
                 # A living trainer holds the lock, but for the moment it is made in.
                 if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
@@ -320,7 +320,7 @@ class Store:
 
     @contextlib.contextmanager
     def _changing(self, name: str) -> Iterator[Labels]:
-        with _locked(self.root / name), self._replacing(name) as content:
+        with files.locked(self.root / name), self._replacing(name) as content:
             yield content
 
     @contextlib.contextmanager
@@ -329,28 +329,11 @@ class Store:
         home = self.root / name
         content = self._labels(name)
         before = msgspec.json.encode(content)
-        # Under the lock, what others began lies here because they were killed.
-        for left in home.glob(f".{LABELS}-*"):
-            left.unlink(missing_ok=True)
+        files.sweep(home / LABELS)
         yield content
         after = msgspec.json.encode(content)
-        if after == before:
-            return
-        hidden = home / f".{LABELS}-{uuid.uuid4().hex}"
-        try:
-            _write(hidden, msgspec.json.format(after))
-            hidden.replace(home / LABELS)
-        except BaseException:
-            hidden.unlink(missing_ok=True)
-            raise
-        _flush(home)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if after != before:
+            files.replace(home / LABELS, msgspec.json.format(after))
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
@@ -359,26 +342,6 @@ def _stamp(file: Path) -> tuple[int, int, int]:
     except FileNotFoundError:
         return (0, 0, 0)
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _flush(directory: Path) -> None:
-    """Make renames inside a directory last through a power cut."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a directory, which the kernel drops with the process."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(handle)
 
 
 def _few(versions: list[int]) -> str:

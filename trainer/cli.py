@@ -5,71 +5,28 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 trained but the gate refused.
 
 from __future__ import annotations
 
-import os
-import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 import msgspec
 
-from models.errors import ConfigError, GlassnetError
+from models.errors import ConfigError
 from models.output import Task
 from models.store import PRODUCTION, Store
 from trainer import config as settings
+from trainer.clock import Clock
 from trainer.gate import Policy
+from trainer.options import Teaching, data_argument, json_option, store_option
 from trainer.progress import progress, say
+from trainer.scheduler import SCHEDULE, OnStop, Scheduler, health
+
+if TYPE_CHECKING:
+    from trainer.data import Source
 
 EXIT_REFUSED = 3
-
-_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
-
-
-def _store(root: str) -> Store:
-    store = Store(root, os.environ.get("GLASSNET_SIGNING_KEY_FILE"))
-    store.keys()  # a mistake is told before hours of work
-    return store
-
-
-store_option = click.option(
-    "--store",
-    "store",
-    envvar="GLASSNET_STORE",
-    default="./artefacts",
-    show_default=True,
-    help="Directory of models and versions (GLASSNET_STORE).",
-    callback=lambda context, parameter, value: _store(value),
-)
-query_option = click.option(
-    "--query", metavar="SQL", help="Rows of a database; ORDER BY makes it repeatable."
-)
-query_file_option = click.option(
-    "--query-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE.sql",
-    help="The query in a file.",
-)
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
-)
-
-
-class Teaching(click.Group):
-    """A group whose commands end in one sentence, not in a traceback."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except ConfigError as error:
-            raise click.UsageError(str(error)) from None
-        except GlassnetError as error:
-            raise click.ClickException(str(error)) from None
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from None
 
 
 @click.group(cls=Teaching, context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,7 +36,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("data")
+@data_argument
 @click.option("--target", metavar="COLUMN", help="Column to predict.")
 @click.option("--model", required=True, metavar="NAME", help="Name to publish under.")
 @click.option(
@@ -89,8 +46,6 @@ def main() -> None:
     show_default=True,
     help="What kind of answer; auto looks at the target.",
 )
-@query_option
-@query_file_option
 @click.option("--valid", metavar="DATA", help="Rows that choose the epoch.")
 @click.option(
     "--valid-query",
@@ -119,12 +74,10 @@ def main() -> None:
 @store_option
 @json_option
 def fit(
-    data: str,
+    data: Source,
     target: str | None,
     model: str,
     task: str,
-    query: str | None,
-    query_file: Path | None,
     valid: str | None,
     valid_query: str | None,
     file: Path | None,
@@ -148,10 +101,10 @@ def fit(
 
     validation = None
     if valid is not None or valid_query is not None:
-        validation = source(data if valid is None else valid, valid_query)
+        validation = source(data.place if valid is None else valid, valid_query)
     given = settings.load(file, assignments, {"seed": seed, "train.epochs": epochs})
     request = Request(
-        data=source(data, query, query_file),
+        data=data,
         target=target,
         model=model,
         task=None if task == "auto" else cast(Task, task),
@@ -180,37 +133,24 @@ def fit(
 
 
 @main.command()
-@click.argument("data")
-@query_option
-@query_file_option
+@data_argument
 @click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
 @store_option
 @json_option
-def evaluate(
-    data: str,
-    query: str | None,
-    query_file: Path | None,
-    reference: str,
-    store: Store,
-    as_json: bool,
-) -> None:
+def evaluate(data: Source, reference: str, store: Store, as_json: bool) -> None:
     """Measure a model on DATA, which holds the target too."""
     from trainer import inspection
-    from trainer.data import source
 
-    rows = source(data, query, query_file)
-    name, version = _resolve(store, reference)
-    figures = inspection.evaluate(store.load(name, version), rows)
+    name, version = inspection.resolve(store, reference)
+    figures = inspection.evaluate(store.load(name, version), data)
     if as_json:
         _print({"model": name, "version": version, "metrics": figures})
     else:
-        _table(f"{name} version {version} on {rows}", figures)
+        _table(f"{name} version {version} on {data}", figures)
 
 
 @main.command()
-@click.argument("data")
-@query_option
-@query_file_option
+@data_argument
 @click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
 @click.option(
     "--out",
@@ -220,21 +160,12 @@ def evaluate(
     help="Where the predictions go, row for row.",
 )
 @store_option
-def predict(
-    data: str,
-    query: str | None,
-    query_file: Path | None,
-    reference: str,
-    out: Path,
-    store: Store,
-) -> None:
+def predict(data: Source, reference: str, out: Path, store: Store) -> None:
     """Answer every row of DATA: `prediction`, and one `p_<class>` a class."""
     from trainer import inspection
-    from trainer.data import source
 
-    asked = source(data, query, query_file)
-    name, version = _resolve(store, reference)
-    rows = inspection.predict(store.load(name, version), asked, out)
+    name, version = inspection.resolve(store, reference)
+    rows = inspection.predict(store.load(name, version), data, out)
     say(f"{rows} predictions of {name} version {version} in {out}")
 
 
@@ -251,18 +182,9 @@ def list_(name: str | None, store: Store, as_json: bool) -> None:
         _print(found)
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("model", "version", "labels", "trained", "metric", box=None)
-    for row in found:
-        table.add_row(
-            row.model,
-            str(row.version),
-            " ".join(row.labels),
-            row.trained_at or "",
-            row.figure or row.problem or "",
-        )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print(inspection.table(found))
     if not found:
         say(f"no model in {store.root}")
 
@@ -275,7 +197,7 @@ def show(reference: str, store: Store, as_json: bool) -> None:
     """Show what a version is: signature, network, figures, recipe and its reasons."""
     from trainer import inspection
 
-    name, version = _resolve(store, reference)
+    name, version = inspection.resolve(store, reference)
     found = inspection.describe(store, name, version)
     if as_json:
         _print(found)
@@ -294,7 +216,9 @@ def verify(reference: str, store: Store) -> None:
 
     With GLASSNET_SIGNING_KEY_FILE its signature too, which is by one of those keys.
     """
-    name, version = _resolve(store, reference)
+    from trainer import inspection
+
+    name, version = inspection.resolve(store, reference)
     artefact = store.load(name, version)
     signed = " and signed" if store.key_file else ""
     click.echo(f"{name} version {version} is whole{signed}: sha256 {artefact.sha256}")
@@ -345,6 +269,59 @@ def prune(
     say(f"the newest {keep} and what labels need are kept{left}")
 
 
+@main.command()
+@click.option("--cron", required=True, metavar="'M H D M W'", help="When to run.")
+@click.option(
+    "--timezone", default="UTC", show_default=True, help="Whose clocks count."
+)
+@click.option(
+    "--jitter", type=click.FloatRange(0), default=0, help="Seconds of chance."
+)
+@click.option(
+    "--on-stop",
+    type=click.Choice(get_args(OnStop)),
+    default="wait",
+    show_default=True,
+    help="What SIGTERM does to a run; a second one kills it.",
+)
+@click.argument("command", nargs=-1, required=True, metavar="-- fit DATA …")
+def schedule(
+    cron: str, timezone: str, jitter: float, on_stop: OnStop, command: tuple[str, ...]
+) -> None:
+    """Run `trainer fit` by the clock, one run of a model at a time.
+
+    Times that were missed are made up by one run; of two schedulers one runs.
+    """
+    from trainer.data import source
+
+    clock = Clock.of(cron, timezone)
+    verb, *arguments = command
+    if verb != "fit":
+        raise ConfigError(f"a schedule runs fit, not '{verb}'")
+    # A mistake is told now, not at night.
+    asked = fit.make_context("trainer fit", arguments).params
+    settings.load(asked["file"], asked["assignments"], {})
+    source(asked["data"], asked["query"], asked["query_file"])
+    name, store = asked["model"], asked["store"]
+    store.check_name(name)
+    run = [sys.executable, "-P", "-m", "trainer.cli", *command, "--json"]
+    home = store.root / name / SCHEDULE
+    Scheduler(name, home, clock, run, say, jitter, on_stop).forever()
+
+
+@main.command()
+@click.argument("name")
+@click.option("--hours", type=float, help="How old the last good may be.")
+@store_option
+def healthcheck(name: str, hours: float | None, store: Store) -> None:
+    """Exit with 1 if NAME's schedule has had no good run for two times, or --hours."""
+    home = store.root / name / SCHEDULE
+    healthy, sentence = health(home, hours, datetime.now(UTC))
+    if not healthy:
+        raise click.ClickException(sentence)
+    click.echo(sentence)
+
+
 @main.command("check-gradients")
 def check_gradients() -> None:
     """Compare every layer's and loss's gradient with its definition, in float64."""
@@ -357,16 +334,6 @@ def check_gradients() -> None:
     if worst > TOLERANCE:
         raise click.ClickException(f"a gradient is off by {worst:.1e}")
     click.echo(f"all within {TOLERANCE:.0e}")
-
-
-def _resolve(store: Store, reference: str) -> tuple[str, int]:
-    found = _REFERENCE.fullmatch(reference)
-    if not found:
-        raise ConfigError(
-            f"a model is NAME, NAME@VERSION or NAME:LABEL, not '{reference}'"
-        )
-    name, version, label = found.groups()
-    return name, store.resolve(name, int(version) if version else None, label)
 
 
 def _print(value: Any) -> None:

@@ -4,9 +4,10 @@ a model asked about data, for `evaluate` and `predict`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -20,6 +21,11 @@ from trainer import evaluate as figures
 from trainer import targets
 from trainer.data import Source, read_for, take
 from trainer.data.frames import spelled
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 
 
 def evaluate(artefact: Artefact, source: Source | str) -> dict[str, float]:
@@ -80,6 +86,33 @@ class Row(msgspec.Struct, frozen=True):
     figure: str | None = None
     sha256: str | None = None
     problem: str | None = None
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Return what `versions` found, as a person reads it on a terminal."""
+    from rich.table import Table
+
+    shown = Table("model", "version", "labels", "trained", "metric", box=None)
+    for row in rows:
+        shown.add_row(
+            row.model,
+            str(row.version),
+            " ".join(row.labels),
+            row.trained_at or "",
+            row.figure or row.problem or "",
+        )
+    return shown
+
+
+def resolve(store: Store, reference: str) -> tuple[str, int]:
+    """Return the model and version that NAME, NAME@VERSION or NAME:LABEL names."""
+    found = _REFERENCE.fullmatch(reference)
+    if not found:
+        raise ConfigError(
+            f"a model is NAME, NAME@VERSION or NAME:LABEL, not '{reference}'"
+        )
+    name, version, label = found.groups()
+    return name, store.resolve(name, int(version) if version else None, label)
 
 
 def versions(store: Store, name: str | None) -> list[Row]:

@@ -9,8 +9,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +25,7 @@ from click.testing import CliRunner, Result
 from models.layers.activations import Tanh
 from models.store import Store
 from trainer.cli import main
+from trainer.scheduler import SCHEDULE, State, read_state, write_state
 
 Command = Callable[..., Result]
 WriteCsv = Callable[..., Path]
@@ -804,6 +807,95 @@ def test_a_key_signs_what_is_fitted_and_refuses_the_rest(
     assert "line 1: a key has 32 characters or more" in result.stderr
     monkeypatch.delenv("GLASSNET_SIGNING_KEY_FILE")
     assert command("verify", "new").stdout.startswith("new version 1 is whole: sha256")
+
+
+# schedule
+
+
+def due_since_yesterday(store: Store) -> Path:
+    home = store.root / "m" / SCHEDULE
+    home.mkdir(parents=True)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    write_state(home, State("0 * * * *", "UTC", yesterday, yesterday))
+    return home
+
+
+def test_a_schedule_runs_fit_and_keeps_what_came_of_it(
+    command: Command, data: Path, store: Store, tmp_path: Path
+) -> None:
+    home = due_since_yesterday(store)
+    arguments = ("fit", data, "--target", "churn", "--model", "m", *FAST)
+    line = ["schedule", "--cron", "0 * * * *", "--", *map(str, arguments)]
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.cli", *line],
+            env={**os.environ, "GLASSNET_STORE": str(store.root)},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and "the next is" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+    state = read_state(home)
+    assert state is not None and state.last is not None and state.last.result
+    assert state.last.result["sha256"] == store.load("m", 1).sha256
+    assert store.versions("m") == [1]
+    text = log.read_text()
+    for sentence in ("a run of m begins\n", "\npublished m version 1\n", "was done"):
+        assert sentence in text
+    assert command("healthcheck", "m").stdout.startswith("the last good run began ")
+    assert command("list", "m").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("--cron", "0 3 * *", "--", "fit"), 2, "there must be five fields"),
+        (("--cron", "0 3 * * *", "--timezone", "Mars", "--", "fit"), 2, "no time zone"),
+        (("--cron", "0 3 * * *", "--", "predict", "x"), 2, "runs fit, not 'predict'"),
+        (("--cron", "0 3 * * *"), 2, "Missing argument"),
+        (("--cron", "0 3 * * *", "--", "fit", "x.csv"), 2, "Missing option '--model'"),
+        (
+            ("--cron", "0 3 * * *", "--", "fit", "x", "--model", "m", "--set", "a=1"),
+            2,
+            "there is no setting 'a'",
+        ),
+        (
+            ("--cron", "0 3 * * *", "--", "fit", "sqlite:///x", "--model", "m"),
+            2,
+            "which rows?",
+        ),
+        (
+            ("--cron", "0 3 * * *", "--", "fit", "x", "--model", "a/b"),
+            2,
+            "a model's name is letters",
+        ),
+    ],
+)
+def test_a_wrong_schedule_is_told_at_once(
+    arguments: tuple[str, ...], code: int, expected: str, command: Command, store: Store
+) -> None:
+    result = command("schedule", *arguments, code=code)
+    assert expected in result.stderr and result.stdout == ""
+    assert not store.root.exists()
+
+
+def test_a_schedule_without_a_good_run_is_not_healthy(
+    command: Command, store: Store
+) -> None:
+    result = command("healthcheck", "m", code=1)
+    assert result.stderr.startswith("Error: no schedule has begun in ")
+    due_since_yesterday(store)
+    result = command("healthcheck", "m", code=1)
+    assert result.stderr.startswith("Error: no run was good since ")
+    command("healthcheck", "m", "--hours", 25)
 
 
 # check-gradients

@@ -26,6 +26,7 @@ ALLOWED = {
         "click",
         "cronsim",
         "polars",
+        "prometheus_client",
         "rich",
         "threadpoolctl",
     },

@@ -19,7 +19,13 @@ from models.store import PRODUCTION, Store
 from trainer import config as settings
 from trainer.clock import Clock
 from trainer.gate import Policy
-from trainer.options import Teaching, data_argument, json_option, store_option
+from trainer.options import (
+    Teaching,
+    data_argument,
+    failure_is_told,
+    json_option,
+    store_option,
+)
 from trainer.progress import progress, say
 from trainer.scheduler import SCHEDULE, OnStop, Scheduler, health
 
@@ -36,6 +42,7 @@ def main() -> None:
 
 
 @main.command()
+@failure_is_told
 @data_argument
 @click.option("--target", metavar="COLUMN", help="Column to predict.")
 @click.option("--model", required=True, metavar="NAME", help="Name to publish under.")
@@ -95,6 +102,7 @@ def fit(
     postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
     PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
     """
+    from trainer import metrics
     from trainer.data import source
     from trainer.job import Request
     from trainer.job import fit as run
@@ -114,6 +122,7 @@ def fit(
     )
     with progress() as watch:
         result = run(request, store, say, watch)
+    refused = promote == "auto" and not result.promoted
     if as_json:
         _print(result)
     else:
@@ -128,7 +137,8 @@ def fit(
             },
         )
     say(f"{'promoted' if result.promoted else 'not promoted'}: {result.reason}")
-    if promote == "auto" and not result.promoted:
+    metrics.finished(store, result, refused)
+    if refused:
         sys.exit(EXIT_REFUSED)
 
 
@@ -306,7 +316,13 @@ def schedule(
     store.check_name(name)
     run = [sys.executable, "-P", "-m", "trainer.cli", *command, "--json"]
     home = store.root / name / SCHEDULE
-    Scheduler(name, home, clock, run, say, jitter, on_stop).forever()
+
+    def on_death(reason: str) -> None:
+        from trainer import metrics
+
+        metrics.failed(name, reason)
+
+    Scheduler(name, home, clock, run, say, jitter, on_stop, on_death).forever()
 
 
 @main.command()

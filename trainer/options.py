@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ import click
 
 from models.errors import ConfigError, GlassnetError
 from models.store import Store
+from trainer import environment
+from trainer.environment import SIGNING_KEY_FILE, STORE
 
 
 def _store(root: str) -> Store:
-    store = Store(root, os.environ.get("GLASSNET_SIGNING_KEY_FILE"))
+    store = Store(root, environment.read(SIGNING_KEY_FILE))
     store.keys()  # a mistake is told before hours of work
     return store
 
@@ -23,7 +24,7 @@ def _store(root: str) -> Store:
 store_option = click.option(
     "--store",
     "store",
-    envvar="GLASSNET_STORE",
+    envvar=STORE,
     default="./artefacts",
     show_default=True,
     help="Directory of models and versions (GLASSNET_STORE).",
@@ -58,6 +59,24 @@ def data_argument(command: Callable[..., None]) -> Callable[..., None]:
 
     for add in (query_file_option, query_option, click.argument("data")):
         run = add(run)
+    return run
+
+
+def failure_is_told(command: Callable[..., None]) -> Callable[..., None]:
+    """Tell whoever watches of what ends a command on a `model`, and let it end."""
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        try:
+            command(**given)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # polars' panic is no Exception
+            from trainer import metrics
+
+            metrics.failed(given["model"], error)
+            raise
+
     return run
 
 

@@ -8,7 +8,6 @@ its first sentence, and never the address with what was added to it.
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import sqlite3
 from contextlib import closing
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from models.errors import ConfigError, DataError
+from trainer import environment
 from trainer.data.source import Source
+from trainer.environment import DATABASE_PASSWORD_FILE
 
 if TYPE_CHECKING:
     import polars as pl
 
-PASSWORD_FILE = "GLASSNET_DATABASE_PASSWORD_FILE"
 #: What the address does not say itself. A server that is gone without a word (a pulled
 #: plug) would be waited for two hours; a query only reads, whatever stands in it.
 _PARAMETERS = {
@@ -79,7 +79,7 @@ def _address(source: Source) -> str:
     except ValueError:
         raise DataError(f"{source}: this is not an address of a database") from None
     added = _PARAMETERS | given
-    if file := os.environ.get(PASSWORD_FILE):
+    if file := environment.read(DATABASE_PASSWORD_FILE):
         added["password"] = _password(Path(file))
     return parts._replace(query=urlencode(added, quote_via=quote)).geturl()
 
@@ -88,7 +88,9 @@ def _password(file: Path) -> str:
     try:
         return file.read_text("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ConfigError(f"{PASSWORD_FILE}: {file} is not UTF-8 text") from None
+        raise ConfigError(
+            f"{DATABASE_PASSWORD_FILE}: {file} is not UTF-8 text"
+        ) from None
 
 
 class _ArrowSchema(ctypes.Structure):

@@ -22,7 +22,8 @@ import pytest
 from models.errors import ConfigError, DataError
 from models.table import TableInput, fit_column
 from trainer.data import Dataset, Source, read, read_for
-from trainer.data.sql import PASSWORD_FILE, read_sql
+from trainer.data.sql import read_sql
+from trainer.environment import DATABASE_PASSWORD_FILE
 
 DAY = date(2024, 2, 29)
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
@@ -269,13 +270,13 @@ def test_the_password_may_lie_in_a_file(
     assert "no password supplied" in refused(source)
     secret = tmp_path / "secret"
     secret.write_text(postgres.password + "\n")
-    monkeypatch.setenv(PASSWORD_FILE, str(secret))
+    monkeypatch.setenv(DATABASE_PASSWORD_FILE, str(secret))
     assert len(read(source, "y")) == 1
     monkeypatch.setenv("PGPASSWORD", "wrong")  # the file is what was meant
     assert len(read(source, "y")) == 1
     secret.write_bytes(b"\xff")
     assert refused(source, ConfigError) == (
-        f"{PASSWORD_FILE}: {secret} is not UTF-8 text"
+        f"{DATABASE_PASSWORD_FILE}: {secret} is not UTF-8 text"
     )
 
 
@@ -297,7 +298,7 @@ def test_no_error_holds_the_password(
     wrong = "wrong/@:secret"
     secret = tmp_path / "secret"
     secret.write_text(wrong)
-    monkeypatch.setenv(PASSWORD_FILE, str(secret))
+    monkeypatch.setenv(DATABASE_PASSWORD_FILE, str(secret))
     for url in (
         postgres.url,
         postgres.url.replace("127.0.0.1", "[::1"),

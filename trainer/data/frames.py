@@ -136,13 +136,22 @@ def values_of(column: pl.Series, kind: str) -> Values:
         _refuse(column, ~column.is_null(), _EXPECTED[kind], column.dtype)
         return absent(kind, len(column))
     if kind == "categorical":
-        texts: list[str | None] = column.cast(pl.String).to_list()
+        texts: list[str | None] = _spelled(column).to_list()
         return [text or None for text in texts]
     if kind == "datetime":
         return _datetimes(column, is_text)
     if kind == "boolean":
         return _booleans(column, is_text)
     return _floats(column, is_text)
+
+
+def _spelled(column: pl.Series) -> pl.Series:
+    """Return values as text; dates are looked at, since polars panics over some."""
+    import polars as pl
+
+    if column.dtype in (pl.Date, pl.Datetime):
+        _datetimes(column, is_text=False)
+    return column.cast(pl.String)
 
 
 def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
@@ -205,7 +214,7 @@ def labels_of(column: pl.Series) -> Sequence[Label | None]:
     if column.dtype == pl.String:
         return _labels_of_text(column)
     if column.dtype in (pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Decimal):
-        column = column.cast(pl.String)
+        column = _spelled(column)
     elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         raise DataError(
             f"target '{column.name}' holds {column.dtype}; "

@@ -214,6 +214,10 @@ def test_typed_dates_beyond_those_of_text_are_told() -> None:
     for column in (days, moments):
         with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
             values_of(column, "datetime")
+        with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
+            values_of(column, "categorical")
+        with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
+            labels_of(column)
     edge = [dt.date(1, 1, 1), dt.date(9999, 12, 31)]
     found = values_of(pl.Series("d", edge), "datetime")
     assert list(found) == [FIRST_SECOND, LAST_SECOND // 86_400 * 86_400]

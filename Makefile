@@ -45,7 +45,7 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --upgrade pyproject.toml -o deploy/locks/service.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-	    --extra trainer -c deploy/locks/service.txt pyproject.toml -o deploy/locks/trainer.txt
+	    --extra trainer --extra sql -c deploy/locks/service.txt pyproject.toml -o deploy/locks/trainer.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra dev -c deploy/locks/trainer.txt pyproject.toml -o deploy/locks/dev.txt
 	for client in kserve mlflow; do \

@@ -65,6 +65,8 @@ def reference() -> str:
         "",
         *commands(),
         *training_settings(),
+        *trainer_environment(),
+        *training_metrics(),
         *service_settings(),
         *metrics(),
         *routes(),
@@ -102,6 +104,29 @@ def training_settings() -> Iterator[str]:
     for row in settings():
         default = "*chosen*" if row.is_chosen else f"`{row.default}`".lower()
         yield f"| `{row.key}` | {default} | {row.help} |"
+    yield ""
+
+
+def trainer_environment() -> Iterator[str]:
+    from trainer.environment import VARIABLES
+
+    yield from ("## Environment of the trainer", "")
+    yield from ("| variable | what |", "|---|---|")
+    for variable, help in VARIABLES.items():
+        yield f"| `{variable}` | {help} |"
+    yield ""
+
+
+def training_metrics() -> Iterator[str]:
+    from trainer.metrics import GAUGES
+
+    yield from ("## Metrics of training", "")
+    yield from ("Gauges of each `model`, in a textfile or a Pushgateway.", "")
+    yield from ("| metric | changes with | what |", "|---|---|---|")
+    for group, gauges in GAUGES.items():
+        when = "a run" if group == "run" else "a good run"
+        for name, help in gauges.items():
+            yield f"| `glassnet_training_{name}` | {when} | {help} |"
     yield ""
 
 

@@ -18,7 +18,7 @@ import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -162,14 +162,19 @@ def _seal(members: dict[str, bytes]) -> bytes:
     return body + hashlib.sha256(body).hexdigest().encode()
 
 
-def read(path: Path) -> Artefact:
-    """Read and prove the artefact at `path`; raises ArtefactCorrupt or OSError."""
+def read(path: Path, accept: Callable[[str], None] = lambda sha256: None) -> Artefact:
+    """Read and prove the artefact at `path`; raises ArtefactCorrupt or OSError.
+
+    `accept` is told the sha256 before anything in the file is looked at, and may raise.
+    """
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ArtefactCorrupt(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    data = path.read_bytes()
     try:
-        return load(path.read_bytes())
+        accept(hashlib.sha256(data).hexdigest())
+        return load(data)
     except ArtefactCorrupt as error:
-        raise ArtefactCorrupt(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
 
 
 def load(data: bytes) -> Artefact:

@@ -38,6 +38,8 @@ DAY, WEEK = 86_400.0, 604_800.0
 YEAR = 365.2425 * DAY
 #: The last float before the year 10000, which has no ISO text.
 LAST_SECOND = math.nextafter(253_402_300_800.0, 0.0)
+#: The start of the year 1, before which there is none either.
+FIRST_SECOND = -62_135_596_800.0
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 

@@ -6,6 +6,7 @@
     ├── InvalidInput           a row or tensor that does not fit a model's signature
     ├── TrainingDiverged       the loss or the weights stopped being numbers
     ├── ArtefactCorrupt        a model file that is not what it says it is
+    │   └── SignatureInvalid   one that no accepted key has signed
     └── NotFound               a name that leads nowhere
         ├── ModelNotFound
         ├── VersionNotFound
@@ -44,6 +45,10 @@ class TrainingDiverged(GlassnetError):
 
 class ArtefactCorrupt(GlassnetError):
     """A model file that is not what it says it is."""
+
+
+class SignatureInvalid(ArtefactCorrupt):
+    """A model file that no accepted key has signed."""
 
 
 class NotFound(GlassnetError):

@@ -2,40 +2,43 @@
 
     STORE/NAME/VERSION/model.npz      VERSION is 1, 2, 3 …, never written twice
     STORE/NAME/VERSION/run.json       when and how it was trained, beside the bytes
+    STORE/NAME/VERSION/model.sig      who made it, where there are keys (models.signing)
     STORE/NAME/labels.json            production, candidate, …, with their history
 
 A version is made in a hidden directory beside its place, flushed to the disk, and
 renamed; then labels.json is replaced. Two trainers at once get two versions: a rename
-onto an existing version fails, and the next number is tried. Labels are changed under
-a lock that ends with the process that holds it.
+onto an existing version fails, and the next number is tried. Labels are changed, and
+old versions deleted, under a lock that ends with the process that holds it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import hashlib
 import os
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
+from models import files
 from models.artefact import Artefact, read
 from models.errors import (
     ArtefactCorrupt,
     ConfigError,
     LabelNotFound,
     ModelNotFound,
+    SignatureInvalid,
     VersionNotFound,
     nearest,
 )
+from models.labels import Change, Label, Labels
+from models.signing import MAX_BYTES, SIGNATURE, Keys
 
 PRODUCTION = "production"
 CANDIDATE = "candidate"
@@ -48,38 +51,21 @@ LABEL = re.compile(r"[a-zA-Z0-9_]{1,64}")
 ABANDONED_SECONDS = 60.0
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
-Version = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class Label(msgspec.Struct, forbid_unknown_fields=True):
-    """The version a label stands on, and those it stood on, the latest last."""
-
-    version: Version
-    since: str
-    previous: list[Version] = []
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One move of a label: what happened when, in the order it happened."""
-
-    at: str
-    label: str
-    version: Version
-    action: str
-
-
-class Labels(msgspec.Struct, forbid_unknown_fields=True):
-    """The content of labels.json."""
-
-    labels: dict[str, Label] = {}
-    history: list[Change] = []
-
 
 class Store:
-    """A directory of models, versions and labels."""
+    """A directory of models, versions and labels.
 
-    def __init__(self, root: str | Path) -> None:
+    With a `key_file` every version published is signed, and none is loaded that is not.
+    The file is read anew each time, so that a key can be changed under a server.
+    """
+
+    def __init__(self, root: str | Path, key_file: str | None = None) -> None:
         self.root = Path(root)
+        self.key_file = Path(key_file) if key_file else None
+
+    def keys(self) -> Keys | None:
+        """Return the signing keys, if there are to be any; ConfigError or OSError."""
+        return None if self.key_file is None else Keys.read(self.key_file)
 
     def names(self) -> list[str]:
         """Return the models that have a version; OSError if the store is unreadable."""
@@ -141,17 +127,24 @@ class Store:
         labels = self.labels(name)
         if label is None and PRODUCTION not in labels:
             return versions[-1]
-        label = label or PRODUCTION
-        if label not in labels:
-            raise LabelNotFound(
-                f"model '{name}' has no label '{label}'{nearest(label, labels)}"
-            )
-        if labels[label].version not in versions:
-            raise VersionNotFound(
-                f"model '{name}': {label} is version {labels[label].version}, which is "
-                f"gone; it has {_few(versions)}"
-            )
-        return labels[label].version
+        return self._labelled(name, label or PRODUCTION, labels)
+
+    def _labelled(self, name: str, label: str, labels: dict[str, Label]) -> int:
+        """Return the version a label stands on, as others publish, move and prune."""
+        while True:
+            if label not in labels:
+                raise LabelNotFound(
+                    f"model '{name}' has no label '{label}'{nearest(label, labels)}"
+                )
+            version, versions = labels[label].version, self.versions(name)
+            if version in versions:
+                return version
+            before, labels = labels, self.labels(name)
+            if labels == before:  # else it has moved on since, and its old place went
+                raise VersionNotFound(
+                    f"model '{name}': {label} is version {version}, which is gone; "
+                    f"it has {_few(versions)}"
+                )
 
     def require(self, name: str) -> list[int]:
         """Return the versions of a model that must exist, else ModelNotFound."""
@@ -165,7 +158,26 @@ class Store:
 
     def load(self, name: str, version: int) -> Artefact:
         """Read and prove one version; ArtefactCorrupt or OSError."""
-        return read(self.path(name, version))
+        path, keys = self.path(name, version), self.keys()
+
+        def accept(sha256: str) -> None:
+            if keys is None:
+                return
+            try:
+                with path.with_name(SIGNATURE).open("rb") as file:
+                    signature = file.read(MAX_BYTES)
+            except FileNotFoundError:
+                raise SignatureInvalid("it is not signed") from None
+            if not keys.accept(name, sha256, signature):
+                raise SignatureInvalid(f"its signature is by no key in {self.key_file}")
+
+        return read(path, accept)
+
+    def stamp(self, name: str, version: int) -> tuple[tuple[int, int, int], ...]:
+        """Return what changes when another load of a version may end otherwise."""
+        path = self.path(name, version)
+        found = [path, path.with_name(SIGNATURE), self.key_file]
+        return tuple(_stamp(file) for file in found if file is not None)
 
     @staticmethod
     def check_name(name: str) -> None:
@@ -175,22 +187,43 @@ class Store:
                 f"a model's name is letters, digits, '.', '_' and '-', not '{name}'"
             )
 
-    def publish(self, name: str, files: Mapping[str, bytes]) -> int:
-        """Write the files as the next version, whole or not at all, and return it."""
+    @staticmethod
+    def check_label(label: str) -> None:
+        """Raise ConfigError for a word that cannot be a label."""
+        if not LABEL.fullmatch(label):
+            raise ConfigError(f"a label is letters, digits and '_', not '{label}'")
+
+    def publish(
+        self, name: str, contents: Mapping[str, bytes], label: str | None = None
+    ) -> int:
+        """Write files as the next version, whole or not at all, and return it.
+
+        A `label` is pointed at it before anyone could prune it.
+        """
         self.check_name(name)
+        if label is not None:
+            self.check_label(label)
+        if keys := self.keys():
+            sha256 = hashlib.sha256(contents[ARTEFACT]).hexdigest()
+            contents = {**contents, SIGNATURE: keys.sign(name, sha256)}
         home = self.root / name
         home.mkdir(parents=True, exist_ok=True)
-        _flush(self.root)  # a new model's directory is to last as its versions do
+        files.flush(self.root)  # a new model's directory is to last as its versions do
         self._sweep(home)
         hidden = home / f".new-{uuid.uuid4().hex}"
         hidden.mkdir()
         try:
             # The lock tells `_sweep` of another trainer that this one is alive.
-            with _locked(hidden):
-                for file, content in files.items():
-                    _write(hidden / file, content)
-                _flush(hidden)
-                return self._place(hidden, home)
+            with files.locked(hidden):
+                for file, content in contents.items():
+                    files.write(hidden / file, content)
+                files.flush(hidden)
+                with files.locked(home):
+                    version = self._place(hidden, home)
+                    if label is not None:
+                        with self._replacing(name) as labels:
+                            labels.promote(label, version)
+            return version
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
             raise
@@ -205,53 +238,75 @@ class Store:
                     raise
                 version += 1
                 continue
-            _flush(home)
+            files.flush(home)
             return version
 
     def _sweep(self, home: Path) -> None:
-        """Remove what trainers that were killed left behind."""
+        """Remove what was left behind by whoever was killed."""
+        for left in home.glob(".old-*"):
+            shutil.rmtree(left, ignore_errors=True)
         for left in home.glob(".new-*"):
             # BlockingIOError: it is held. What cannot be removed is in nobody's way.
-            with contextlib.suppress(OSError), _locked(left, wait=False):
+            with contextlib.suppress(OSError), files.locked(left, wait=False):
                 # A living trainer holds the lock, but for the moment it is made in.
                 if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
 
     def promote(self, name: str, version: int, label: str = PRODUCTION) -> None:
         """Point a label at a version; raises VersionNotFound."""
-        if not LABEL.fullmatch(label):
-            raise ConfigError(f"a label is letters, digits and '_', not '{label}'")
-        self.resolve(name, version)
+        self.check_label(label)
+        self.require(name)
         with self._changing(name) as content:
-            label_now = content.labels.get(label)
-            if label_now is None:
-                content.labels[label] = Label(version, _now())
-            elif label_now.version != version:
-                previous = [*label_now.previous, label_now.version]
-                content.labels[label] = Label(version, _now(), previous)
-            content.history.append(Change(_now(), label, version, "promote"))
+            self.resolve(name, version)
+            content.promote(label, version)
 
     def rollback(self, name: str, label: str = PRODUCTION) -> int:
         """Point a label at the version it stood on before; return that version."""
         self.require(name)
         with self._changing(name) as content:
-            now = content.labels.get(label)
-            if now is None:
+            if label not in content.labels:
                 raise LabelNotFound(
                     f"model '{name}' has no label '{label}'"
                     f"{nearest(label, content.labels)}"
                 )
-            standing = set(self.versions(name))
-            previous = [v for v in now.previous if v in standing]
-            if not previous:
+            now = content.labels[label].version
+            version = content.rollback(label, self.versions(name))
+            if version is None:
                 raise VersionNotFound(
                     f"label '{label}' of model '{name}' has stood on no version "
-                    f"before {now.version}"
+                    f"before {now}"
                 )
-            *rest, version = previous
-            content.labels[label] = Label(version, _now(), rest)
-            content.history.append(Change(_now(), label, version, "rollback"))
         return version
+
+    def prune(
+        self, name: str, keep: int, forget: bool = False, dry_run: bool = False
+    ) -> list[int]:
+        """Delete all but the newest versions and those that labels need; return them.
+
+        A label needs what it stands on and, unless told to `forget`, what it could be
+        rolled back to; what was a candidate once is not waited for again. A version
+        goes by a rename: a reader that has its file open reads on, the next finds none.
+        """
+        if keep < 1:
+            raise ConfigError(f"at least one version is kept, not {keep}")
+        self.require(name)
+        home = self.root / name
+        hidden = []
+        with self._changing(name) as content:
+            needed = {label.version for label in content.labels.values()}
+            for label, stood in content.labels.items():
+                if not forget and label != CANDIDATE:
+                    needed |= {*stood.previous}
+            doomed = [v for v in self.versions(name)[:-keep] if v not in needed]
+            if dry_run:
+                return doomed
+            content.forget(doomed)
+            for version in doomed:
+                hidden.append(home / f".old-{version}-{uuid.uuid4().hex}")
+                (home / str(version)).rename(hidden[-1])
+        for left in hidden:
+            shutil.rmtree(left, ignore_errors=True)
+        return doomed
 
     def _labels(self, name: str) -> Labels:
         try:
@@ -265,52 +320,28 @@ class Store:
 
     @contextlib.contextmanager
     def _changing(self, name: str) -> Iterator[Labels]:
-        home = self.root / name
-        with _locked(home):
-            content = self._labels(name)
-            # Under the lock, what others began lies here because they were killed.
-            for left in home.glob(f".{LABELS}-*"):
-                left.unlink(missing_ok=True)
+        with files.locked(self.root / name), self._replacing(name) as content:
             yield content
-            hidden = home / f".{LABELS}-{uuid.uuid4().hex}"
-            try:
-                _write(hidden, msgspec.json.format(msgspec.json.encode(content)))
-                hidden.replace(home / LABELS)
-            except BaseException:
-                hidden.unlink(missing_ok=True)
-                raise
-            _flush(home)
+
+    @contextlib.contextmanager
+    def _replacing(self, name: str) -> Iterator[Labels]:
+        """Give the labels, and write what has become of them; under the lock."""
+        home = self.root / name
+        content = self._labels(name)
+        before = msgspec.json.encode(content)
+        files.sweep(home / LABELS)
+        yield content
+        after = msgspec.json.encode(content)
+        if after != before:
+            files.replace(home / LABELS, msgspec.json.format(after))
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(directory: Path) -> None:
-    """Make renames inside a directory last through a power cut."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _stamp(file: Path) -> tuple[int, int, int]:
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a directory, which the kernel drops with the process."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(handle)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        status = file.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _few(versions: list[int]) -> str:

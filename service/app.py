@@ -49,7 +49,8 @@ def build(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
     metrics = Metrics()
-    registry = Registry(Store(settings.directory), settings.keep_versions, observe=tell)
+    store = Store(settings.directory, settings.signing_key_file)
+    registry = Registry(store, settings.keep_versions, observe=tell)
     app.extensions["glassnet"] = Engine(
         registry,
         metrics,

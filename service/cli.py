@@ -55,7 +55,7 @@ def serve() -> None:
 
 
 def _start() -> NoReturn:
-    _settings()  # a mistake is told here, in one sentence
+    _check(_settings())  # a mistake is told here, in one sentence
     for sentence in misspelt(os.environ):
         click.echo(f"Warning: {sentence}", err=True)
     config = "python:service.gunicorn_conf"
@@ -83,6 +83,19 @@ def settings() -> None:
     for setting in table():
         value = getattr(now, setting.variable.removeprefix(PREFIX).lower())
         click.echo(f"{setting.variable:26s} {value!s:16s} {setting.help}")
+
+
+def _check(now: Settings) -> None:
+    """Say of a key file that cannot be used, before a server starts without it."""
+    from models.store import Store  # NumPy with it, which the probe does without
+
+    try:
+        Store(now.directory, now.signing_key_file).keys()
+    except ConfigError as error:
+        raise click.UsageError(f"{PREFIX}SIGNING_KEY_FILE: {error}") from None
+    except OSError as error:
+        where = f"{PREFIX}SIGNING_KEY_FILE: {error.filename}"
+        raise click.UsageError(f"{where}: {error.strerror}") from None
 
 
 def _settings() -> Settings:

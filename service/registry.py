@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from models.artefact import Artefact
 from models.errors import (
     ArtefactCorrupt,
+    ConfigError,
     LabelNotFound,
     ModelNotFound,
     VersionNotFound,
@@ -67,9 +68,9 @@ class Event:
 
 @dataclass
 class _Refusal:
-    """A version that failed, and the file as it was then: the same is not retried."""
+    """A version that failed, and its files as they were: the same are not retried."""
 
-    seen: tuple[int, int, int]
+    seen: tuple[object, ...]
     reason: str
 
 
@@ -160,7 +161,7 @@ class Registry:
             for name in set(catalogue) - set(names):
                 del catalogue[name]
             self.failed, self.unreadable = failed, ""
-        except (OSError, ArtefactCorrupt) as error:
+        except (OSError, ArtefactCorrupt, ConfigError) as error:
             self._report_unreadable(str(error))
             catalogue = held  # to unload takes no store
         old, self.catalogue = self.catalogue, catalogue
@@ -212,18 +213,16 @@ class Registry:
 
     def _load(self, name: str, version: int) -> Loaded | None:
         """Read and prove one version; a failure is reported once for one file."""
-        key = name, version
-        try:
-            status = self.store.path(name, version).stat()
-            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-        except FileNotFoundError:
-            seen = (0, 0, 0)
+        key, seen = (name, version), self.store.stamp(name, version)
         earlier = self._refused.get(key)
         if earlier is not None and earlier.seen == seen:
             return None
         try:
             artefact = self.store.load(name, version)
         except (ArtefactCorrupt, FileNotFoundError) as error:
+            self.store.keys()  # a lost key file is no fault of the version
+            if version not in self.store.versions(name):
+                return None  # it was pruned meanwhile
             self._refused[key] = _Refusal(seen, str(error))
             self.observe(Event("refused", name, version, str(error)))
             return None

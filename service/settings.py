@@ -78,6 +78,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, description="Time for requests in flight once it stops listening."),
     ] = 30
+    signing_key_file: Annotated[
+        str | None,
+        Meta(description="Keys, one a line: a model that none has signed is refused."),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="Least important lines that are logged."),

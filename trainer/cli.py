@@ -6,54 +6,36 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 trained but the gate refused.
 from __future__ import annotations
 
 import math
-import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import click
-import msgspec
 
-from models.errors import ConfigError, GlassnetError
+from models.errors import ConfigError
 from models.output import Task
 from models.store import PRODUCTION, Store
 from trainer import config as settings
+from trainer.asking import evaluate, explain, predict
+from trainer.clock import Clock
 from trainer.gate import Policy
+from trainer.options import (
+    Teaching,
+    data_argument,
+    failure_is_told,
+    json_option,
+    print_json,
+    print_table,
+    store_option,
+)
 from trainer.progress import progress, say
+from trainer.scheduler import SCHEDULE, OnStop, Scheduler, health
+
+if TYPE_CHECKING:
+    from trainer.data import Source
 
 EXIT_REFUSED = 3
-
-_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
-
-store_option = click.option(
-    "--store",
-    "store",
-    envvar="GLASSNET_STORE",
-    default="./artefacts",
-    show_default=True,
-    help="Directory of models and versions (GLASSNET_STORE).",
-    callback=lambda context, parameter, value: Store(value),
-)
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
-)
-
-
-class Teaching(click.Group):
-    """A group whose commands end in one sentence, not in a traceback."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except ConfigError as error:
-            raise click.UsageError(str(error)) from None
-        except GlassnetError as error:
-            raise click.ClickException(str(error)) from None
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from None
 
 
 @click.group(cls=Teaching, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,8 +44,13 @@ def main() -> None:
     """Fit a small neural network and publish it as a versioned artefact."""
 
 
+for command in (evaluate, predict, explain):
+    main.add_command(command)
+
+
 @main.command()
-@click.argument("data")
+@failure_is_told
+@data_argument
 @click.option("--target", metavar="COLUMN", help="Column to predict.")
 @click.option("--model", required=True, metavar="NAME", help="Name to publish under.")
 @click.option(
@@ -79,6 +66,11 @@ def main() -> None:
     help="How much time to take (preset).  [default: default]",
 )
 @click.option("--valid", metavar="DATA", help="Rows that choose the epoch.")
+@click.option(
+    "--valid-query",
+    metavar="SQL",
+    help="Their query, of DATA's database if --valid names no other.",
+)
 @click.option(
     "--config",
     "file",
@@ -110,12 +102,13 @@ def main() -> None:
 @store_option
 @json_option
 def fit(
-    data: str,
+    data: Source,
     target: str | None,
     model: str,
     task: str,
     preset: str | None,
     valid: str | None,
+    valid_query: str | None,
     file: Path | None,
     assignments: tuple[str, ...],
     seed: int | None,
@@ -128,12 +121,19 @@ def fit(
 ) -> None:
     """Train on DATA, publish the model, and promote it if the gate agrees.
 
-    DATA is a .csv, .csv.gz, .parquet, .npz or IDX file, a folder or glob of Parquet
-    files, builtin:xor or builtin:digits.
+    DATA is a .csv, .csv.gz, .parquet, .npz or IDX file, a folder or glob of CSV or
+    Parquet files, builtin:xor or builtin:digits, or a database with --query:
+    postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
+    PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
     """
+    from trainer import metrics
+    from trainer.data import source
     from trainer.job import Request
     from trainer.job import fit as run
 
+    validation = None
+    if valid is not None or valid_query is not None:
+        validation = source(data.place if valid is None else valid, valid_query)
     options = {"seed": seed, "train.epochs": epochs, "preset": preset}
     given = settings.load(file, assignments, options)
     request = Request(
@@ -141,7 +141,7 @@ def fit(
         target=target,
         model=model,
         task=None if task == "auto" else cast(Task, task),
-        validation=valid,
+        validation=validation,
         config=given,
         promote=promote,
         resume=resume,
@@ -149,10 +149,11 @@ def fit(
     )
     with progress() as watch:
         result = run(request, store, say, watch)
+    refused = promote == "auto" and not result.promoted
     if as_json:
-        _print(result)
+        print_json(result)
     else:
-        _table(
+        print_table(
             f"{result.model} version {result.version}",
             {
                 "task": result.task,
@@ -163,93 +164,9 @@ def fit(
             },
         )
     say(f"{'promoted' if result.promoted else 'not promoted'}: {result.reason}")
-    if promote == "auto" and not result.promoted:
+    metrics.finished(store, result, refused)
+    if refused:
         sys.exit(EXIT_REFUSED)
-
-
-@main.command()
-@click.argument("data")
-@click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
-@store_option
-@json_option
-def evaluate(data: str, reference: str, store: Store, as_json: bool) -> None:
-    """Measure a model on DATA, which holds the target too."""
-    from trainer import inspection
-
-    name, version = _resolve(store, reference)
-    figures = inspection.evaluate(store.load(name, version), data)
-    if as_json:
-        _print({"model": name, "version": version, "metrics": figures})
-    else:
-        _table(f"{name} version {version} on {data}", figures)
-
-
-@main.command()
-@click.argument("data")
-@click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv|FILE.parquet",
-    help="Where the predictions go, row for row.",
-)
-@store_option
-def predict(data: str, reference: str, out: Path, store: Store) -> None:
-    """Answer every row of DATA: `prediction`, and one `p_<class>` a class."""
-    from trainer import inspection
-
-    name, version = _resolve(store, reference)
-    rows = inspection.predict(store.load(name, version), data, out)
-    say(f"{rows} predictions of {name} version {version} in {out}")
-
-
-@main.command()
-@click.argument("data")
-@click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv|FILE.parquet",
-    help="Where the attributions go, row for row.",
-)
-@click.option(
-    "--target",
-    metavar="CLASS",
-    help="Class to explain.  [default: the likeliest of each row]",
-)
-@store_option
-@json_option
-def explain(
-    data: str,
-    reference: str,
-    out: Path | None,
-    target: str | None,
-    store: Store,
-    as_json: bool,
-) -> None:
-    """Say what each column of DATA contributed to the answers (integrated gradients).
-
-    FILE holds `target`, `output`, `baseline_output` and one `a_<column>` a column; the
-    table printed is the mean size of each column's contributions.
-    """
-    from trainer import explanation, inspection
-
-    name, version = _resolve(store, reference)
-    artefact = store.load(name, version)
-    if out is not None:
-        inspection.require_table(out)
-    found = explanation.explain(artefact, data, target)
-    if out is not None:
-        explanation.save(found, artefact.manifest.output, out)
-        say(f"{len(found.output)} explanations of {name} version {version} in {out}")
-    if as_json:
-        _print({"model": name, **found.reply(), "model_version": str(version)})
-    elif out is None:
-        _table(
-            f"{name} version {version} on {data}: mean size of contributions",
-            explanation.importance(found),
-        )
 
 
 @main.command("list")
@@ -262,21 +179,12 @@ def list_(name: str | None, store: Store, as_json: bool) -> None:
 
     found = inspection.versions(store, name)
     if as_json:
-        _print(found)
+        print_json(found)
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("model", "version", "labels", "trained", "metric", box=None)
-    for row in found:
-        table.add_row(
-            row.model,
-            str(row.version),
-            " ".join(row.labels),
-            row.trained_at or "",
-            row.figure or row.problem or "",
-        )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print(inspection.table(found))
     if not found:
         say(f"no model in {store.root}")
 
@@ -289,10 +197,10 @@ def show(reference: str, store: Store, as_json: bool) -> None:
     """Show what a version is: signature, network, figures, recipe and its reasons."""
     from trainer import inspection
 
-    name, version = _resolve(store, reference)
+    name, version = inspection.resolve(store, reference)
     found = inspection.describe(store, name, version)
     if as_json:
-        _print(found)
+        print_json(found)
         return
     for heading, lines in inspection.readable(found):
         click.echo(heading)
@@ -304,10 +212,16 @@ def show(reference: str, store: Store, as_json: bool) -> None:
 @click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
 @store_option
 def verify(reference: str, store: Store) -> None:
-    """Prove a version: seal, digests, shapes, and its golden answer once more."""
-    name, version = _resolve(store, reference)
+    """Prove a version: seal, digests, shapes, and its golden answer once more.
+
+    With GLASSNET_SIGNING_KEY_FILE its signature too, which is by one of those keys.
+    """
+    from trainer import inspection
+
+    name, version = inspection.resolve(store, reference)
     artefact = store.load(name, version)
-    click.echo(f"{name} version {version} is whole: sha256 {artefact.sha256}")
+    signed = " and signed" if store.key_file else ""
+    click.echo(f"{name} version {version} is whole{signed}: sha256 {artefact.sha256}")
 
 
 @main.command()
@@ -332,6 +246,88 @@ def rollback(name: str, label: str, store: Store) -> None:
     click.echo(f"{name}: {label} is version {version}")
 
 
+@main.command()
+@click.argument("name")
+@click.option(
+    "--keep", type=click.IntRange(1), required=True, help="Newest versions to keep."
+)
+@click.option(
+    "--forget-rollbacks",
+    is_flag=True,
+    help="Delete also what labels could be rolled back to.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@store_option
+def prune(
+    name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: Store
+) -> None:
+    """Delete old versions, but none that is labelled or could be rolled back to."""
+    for version in store.prune(name, keep, forget_rollbacks, dry_run):
+        would = "would be " if dry_run else ""
+        click.echo(f"{name} version {version} {would}deleted")
+    left = "" if dry_run else f": {len(store.versions(name))} versions are left"
+    say(f"the newest {keep} and what labels need are kept{left}")
+
+
+@main.command()
+@click.option("--cron", required=True, metavar="'M H D M W'", help="When to run.")
+@click.option(
+    "--timezone", default="UTC", show_default=True, help="Whose clocks count."
+)
+@click.option(
+    "--jitter", type=click.FloatRange(0), default=0, help="Seconds of chance."
+)
+@click.option(
+    "--on-stop",
+    type=click.Choice(get_args(OnStop)),
+    default="wait",
+    show_default=True,
+    help="What SIGTERM does to a run; a second one kills it.",
+)
+@click.argument("command", nargs=-1, required=True, metavar="-- fit DATA …")
+def schedule(
+    cron: str, timezone: str, jitter: float, on_stop: OnStop, command: tuple[str, ...]
+) -> None:
+    """Run `trainer fit` by the clock, one run of a model at a time.
+
+    Times that were missed are made up by one run; of two schedulers one runs.
+    """
+    from trainer.data import source
+
+    clock = Clock.of(cron, timezone)
+    verb, *arguments = command
+    if verb != "fit":
+        raise ConfigError(f"a schedule runs fit, not '{verb}'")
+    # A mistake is told now, not at night.
+    asked = fit.make_context("trainer fit", arguments).params
+    settings.load(asked["file"], asked["assignments"], {})
+    source(asked["data"], asked["query"], asked["query_file"])
+    name, store = asked["model"], asked["store"]
+    store.check_name(name)
+    run = [sys.executable, "-P", "-m", "trainer.cli", *command, "--json"]
+    home = store.root / name / SCHEDULE
+
+    def on_death(reason: str) -> None:
+        from trainer import metrics
+
+        metrics.failed(name, reason)
+
+    Scheduler(name, home, clock, run, say, jitter, on_stop, on_death).forever()
+
+
+@main.command()
+@click.argument("name")
+@click.option("--hours", type=float, help="How old the last good may be.")
+@store_option
+def healthcheck(name: str, hours: float | None, store: Store) -> None:
+    """Exit with 1 if NAME's schedule has had no good run for two times, or --hours."""
+    home = store.root / name / SCHEDULE
+    healthy, sentence = health(home, hours, datetime.now(UTC))
+    if not healthy:
+        raise click.ClickException(sentence)
+    click.echo(sentence)
+
+
 @main.command("check-gradients")
 def check_gradients() -> None:
     """Compare every layer's and loss's gradient with its definition, in float64."""
@@ -344,27 +340,6 @@ def check_gradients() -> None:
     if worst > TOLERANCE:
         raise click.ClickException(f"a gradient is off by {worst:.1e}")
     click.echo(f"all within {TOLERANCE:.0e}")
-
-
-def _resolve(store: Store, reference: str) -> tuple[str, int]:
-    found = _REFERENCE.fullmatch(reference)
-    if not found:
-        raise ConfigError(
-            f"a model is NAME, NAME@VERSION or NAME:LABEL, not '{reference}'"
-        )
-    name, version, label = found.groups()
-    return name, store.resolve(name, int(version) if version else None, label)
-
-
-def _print(value: Any) -> None:
-    click.echo(msgspec.json.encode(value).decode())
-
-
-def _table(title: str, rows: dict[str, Any]) -> None:
-    click.echo(title)
-    for name, value in rows.items():
-        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-        click.echo(f"  {name.replace('_', ' '):12s} {shown}")
 
 
 if __name__ == "__main__":

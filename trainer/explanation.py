@@ -11,11 +11,13 @@ from models.artefact import Artefact
 from models.explain import Explainer, Explanation
 from models.output import Classification, spelled
 from models.table import TableInput
-from trainer.data import read_for
+from trainer.data import Source, read_for
 from trainer.inspection import write
 
 
-def explain(artefact: Artefact, source: str, target: str | None) -> Explanation:
+def explain(
+    artefact: Artefact, source: Source | str, target: str | None
+) -> Explanation:
     """Explain every row of a file: the class `target`, or the likeliest of each."""
     data = read_for(source, artefact.manifest.inputs, None)
     return Explainer(artefact).explain(data.inputs, target)

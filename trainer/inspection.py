@@ -1,12 +1,13 @@
 """What the store holds and what a version says of itself, for `list` and `show`;
-a model asked about a file, for `evaluate` and `predict`.
+a model asked about data, for `evaluate` and `predict`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,8 +18,13 @@ from models.store import Store
 from models.table import TableInput
 from trainer import evaluate as figures
 from trainer.config import DataConfig
-from trainer.data import read_for
+from trainer.data import Source, read_for
 from trainer.preparation import read_part
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 
 DIVIDED: dict[DividedBy, str] = {
     "content": "divided at random, by what stands in a row",
@@ -28,7 +34,7 @@ DIVIDED: dict[DividedBy, str] = {
 }
 
 
-def evaluate(artefact: Artefact, source: str) -> dict[str, Any]:
+def evaluate(artefact: Artefact, source: Source | str) -> dict[str, Any]:
     """Return the figures of a model on data that holds its target.
 
     Rows count as they did in training, if the data says what they weigh.
@@ -49,8 +55,8 @@ def evaluate(artefact: Artefact, source: str) -> dict[str, Any]:
     return {**found, "rows": len(part), **basis}
 
 
-def predict(artefact: Artefact, source: str, out: Path) -> int:
-    """Write the answer to every row of a file; return how many there are."""
+def predict(artefact: Artefact, source: Source | str, out: Path) -> int:
+    """Write the answer to every row of the data; return how many there are."""
     require_table(out)
     data = read_for(source, artefact.manifest.inputs, None)
     answer = artefact.model.predict(data.inputs)
@@ -102,6 +108,33 @@ class Row(msgspec.Struct, frozen=True):
     figure: str | None = None
     sha256: str | None = None
     problem: str | None = None
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Return what `versions` found, as a person reads it on a terminal."""
+    from rich.table import Table
+
+    shown = Table("model", "version", "labels", "trained", "metric", box=None)
+    for row in rows:
+        shown.add_row(
+            row.model,
+            str(row.version),
+            " ".join(row.labels),
+            row.trained_at or "",
+            row.figure or row.problem or "",
+        )
+    return shown
+
+
+def resolve(store: Store, reference: str) -> tuple[str, int]:
+    """Return the model and version that NAME, NAME@VERSION or NAME:LABEL names."""
+    found = _REFERENCE.fullmatch(reference)
+    if not found:
+        raise ConfigError(
+            f"a model is NAME, NAME@VERSION or NAME:LABEL, not '{reference}'"
+        )
+    name, version, label = found.groups()
+    return name, store.resolve(name, int(version) if version else None, label)
 
 
 def versions(store: Store, name: str | None) -> list[Row]:

@@ -40,7 +40,7 @@ from trainer import evaluate, gate
 from trainer.calibrate import calibrate
 from trainer.checkpoint import Checkpoints
 from trainer.config import Config
-from trainer.data import read
+from trainer.data import Source, read
 from trainer.data.splits import places
 from trainer.diagnose import diagnose
 from trainer.learning import Member, learn_all, network_spec
@@ -55,11 +55,11 @@ GOLDEN_ROWS = 3
 class Request:
     """What `trainer fit` was asked for."""
 
-    data: str
+    data: Source | str
     target: str | None
     model: str
     task: Task | None
-    validation: str | None
+    validation: Source | str | None
     config: Config
     promote: gate.Policy
     resume: bool = False
@@ -124,13 +124,11 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     timing |= {"load_s": round(load_s, 6)}
     timing |= {"total_s": round(time.perf_counter() - started, 6)}
     run = _run(request, timing, verdict)
-    version = store.publish(request.model, {ARTEFACT: encoded, RUN: run})
+    refused = CANDIDATE if request.promote == "auto" else None
+    label = PRODUCTION if verdict.promoted else refused
+    version = store.publish(request.model, {ARTEFACT: encoded, RUN: run}, label)
     checkpoints.clear()
     say(f"published {request.model} version {version}")
-    if verdict.promoted:
-        store.promote(request.model, version, PRODUCTION)
-    elif request.promote == "auto":
-        store.promote(request.model, version, CANDIDATE)
     return Result(
         model=request.model,
         version=version,
@@ -277,7 +275,8 @@ def _run(request: Request, timing: dict[str, float], verdict: gate.Verdict) -> b
     """Return run.json: what is true of this run and not of the model."""
     run = {
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": request.data,
+        "data": str(request.data),
+        "query": request.data.query if isinstance(request.data, Source) else None,
         "timing": timing,
         "promoted": verdict.promoted,
         "reason": verdict.reason,

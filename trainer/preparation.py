@@ -19,7 +19,7 @@ from models.tensor import TensorInput
 from trainer import targets, weights
 from trainer.augmentation import Augmentation, image_axes
 from trainer.config import Config, DataConfig
-from trainer.data import Dataset, join, length, read_for, take
+from trainer.data import Dataset, Source, join, length, read_for, take
 from trainer.data.roles import Role, set_aside
 from trainer.data.splits import Split
 from trainer.division import Division, divide
@@ -152,7 +152,7 @@ class Prepared:
 def prepare(
     data: Dataset,
     task: Task | None,
-    validation: str | None,
+    validation: Source | str | None,
     config: Config,
     rng: np.random.Generator,
     say: Say,
@@ -278,7 +278,7 @@ def _notes(inputs: Inputs, settings: DataConfig) -> list[str]:
 
 
 def read_part(
-    source: str,
+    source: Source | str,
     inputs: Inputs,
     output: Output,
     target: str,

@@ -174,7 +174,7 @@ def test_an_interrupt_while_writing_leaves_no_trace(
         path.write_bytes(content[:2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_write", interrupted)
+    monkeypatch.setattr(module.files, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         three.publish("m", FILES)
     assert hidden(three) == []
@@ -187,7 +187,7 @@ def test_a_failed_first_version_makes_no_model(
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "_write", full)
+    monkeypatch.setattr(module.files, "write", full)
     with pytest.raises(OSError, match="No space left"):
         store.publish("m", FILES)
     assert store.names() == []
@@ -484,6 +484,214 @@ def test_what_a_killed_promotion_left_is_removed_by_the_next(three: Store) -> No
     left.write_bytes(b"{")
     three.promote("m", 1)
     assert not left.exists()
+
+
+def test_a_label_that_moves_while_it_is_looked_up_still_leads_somewhere(
+    three: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three.promote("m", 1)
+    real = three.versions
+
+    def then_moved(name: str) -> list[int]:
+        found = real(name)
+        monkeypatch.undo()
+        three.publish("m", FILES, "production")
+        three.prune("m", 1, forget=True)
+        return found
+
+    monkeypatch.setattr(three, "versions", then_moved)
+    assert three.resolve("m") == 4
+    labels = three.labels("m")
+    three.publish("m", FILES, "production")
+    three.prune("m", 1, forget=True)
+    assert three._labelled("m", "production", labels) == 5
+
+
+# Pruning
+
+
+@pytest.fixture
+def ten(store: Store) -> Store:
+    """Ten versions; production went 2, 5, 7 and candidate 3, 6."""
+    for number in range(1, 11):
+        store.publish("m", {**FILES, ARTEFACT: b"model %d" % number})
+    for version in 2, 5, 7:
+        store.promote("m", version)
+    for version in 3, 6:
+        store.promote("m", version, "candidate")
+    return store
+
+
+@pytest.mark.parametrize(
+    ("keep", "forget", "deleted"),
+    [
+        (1, False, [1, 3, 4, 8, 9]),
+        (2, False, [1, 3, 4, 8]),
+        (4, False, [1, 3, 4]),
+        (1, True, [1, 2, 3, 4, 5, 8, 9]),
+        (6, True, [1, 2, 3, 4]),
+        (9, False, [1]),
+        (10, True, []),
+        (99, True, []),
+    ],
+)
+def test_the_newest_and_what_labels_need_are_kept(
+    ten: Store, keep: int, forget: bool, deleted: list[int]
+) -> None:
+    before = ten.versions("m"), standing(ten)
+    assert ten.prune("m", keep, forget, dry_run=True) == deleted
+    assert (ten.versions("m"), standing(ten)) == before
+    assert ten.prune("m", keep, forget) == deleted
+    left = [version for version in range(1, 11) if version not in deleted]
+    assert ten.versions("m") == left
+    assert hidden(ten) == []
+    assert all(content(ten, version) == b"model %d" % version for version in left)
+    assert ten.resolve("m") == 7 and ten.resolve("m", label="candidate") == 6
+    assert ten.prune("m", keep, forget) == []
+    if not forget:
+        assert [ten.rollback("m"), ten.rollback("m")] == [5, 2]
+    else:
+        stood = [version for version in (2, 5) if version in left]
+        assert ten.labels("m")["production"].previous == stood
+    assert ten.publish("m", FILES) == 11
+
+
+def test_what_happened_stays_told(ten: Store) -> None:
+    moves = ten.history("m")
+    ten.prune("m", 1, forget=True)
+    assert ten.history("m") == moves
+
+
+def test_a_model_without_labels_keeps_its_newest(three: Store) -> None:
+    assert three.prune("m", 1) == [1, 2]
+    assert three.resolve("m") == 3
+    assert not (three.root / "m" / LABELS).exists()
+
+
+def test_what_cannot_be_pruned_is_told(three: Store) -> None:
+    assert missing(ModelNotFound, three.prune, "n", 1)
+    with pytest.raises(ConfigError, match="at least one version is kept, not 0"):
+        three.prune("m", 0)
+    (three.root / "m" / LABELS).write_bytes(b"{")
+    with pytest.raises(ArtefactCorrupt):
+        three.prune("m", 1)
+    assert three.versions("m") == [1, 2, 3]
+
+
+def test_who_has_a_file_open_reads_on(three: Store) -> None:
+    with three.path("m", 1).open("rb") as file:
+        assert three.prune("m", 1) == [1, 2]
+        assert file.read() == b"model 1"
+    with pytest.raises(FileNotFoundError):
+        three.load("m", 1)
+
+
+def test_what_a_killed_pruning_left_is_removed(three: Store) -> None:
+    left = three.root / "m" / ".old-1-dead"
+    (three.root / "m" / "1").rename(left)
+    assert three.versions("m") == [2, 3]
+    three.publish("m", FILES)
+    assert not left.exists()
+
+
+def test_a_version_deleted_meanwhile_is_not_promoted(
+    three: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = three.require
+
+    def then_pruned(name: str) -> list[int]:
+        found = real(name)
+        monkeypatch.undo()
+        three.prune("m", 1)
+        return found
+
+    monkeypatch.setattr(three, "require", then_pruned)
+    assert missing(VersionNotFound, three.promote, "m", 1)
+    assert three.labels("m") == {}
+
+
+def test_a_version_is_labelled_before_it_could_be_pruned(three: Store) -> None:
+    assert three.publish("m", FILES, "production") == 4
+    assert three.publish("m", FILES, "candidate") == 5
+    assert standing(three) == {"production": (4, []), "candidate": (5, [])}
+    with pytest.raises(ConfigError, match="a label is letters"):
+        three.publish("m", FILES, "a b")
+    assert three.versions("m") == [1, 2, 3, 4, 5]
+
+
+def test_trainers_readers_and_pruning_at_once(store: Store) -> None:
+    """What a trainer labelled stands, and a label always leads to a version."""
+    store.publish("m", {ARTEFACT: b"first"}, "production")
+    training = """
+for i in range(25):
+    content = f"{name} {i}".encode()
+    version = store.publish("m", {ARTEFACT: content}, f"label_{name}")
+    assert store.path("m", version).read_bytes() == content
+    assert store.labels("m")[f"label_{name}"].version == version
+"""
+    pruning = """
+import time
+while not (store.root / "stop").exists():
+    store.prune("m", 1, forget=True)
+"""
+    reading = """
+while not (store.root / "stop").exists():
+    for label in store.labels("m"):
+        # A label may move on between the look and the read, and its old place go.
+        try:
+            store.path("m", store.resolve("m", label=label)).read_bytes()
+        except FileNotFoundError:
+            continue
+    store.resolve("m")
+"""
+    others = [child(store, "x", code) for code in (pruning, pruning, reading)]
+    trainers = [child(store, name, training) for name in ("one", "two")]
+    try:
+        for each in trainers:
+            each.communicate(timeout=120)
+            assert each.returncode == 0
+    finally:
+        (store.root / "stop").touch()
+        for each in others:
+            each.communicate(timeout=60)
+    assert [each.returncode for each in others] == [0, 0, 0]
+    labels = store.labels("m")
+    assert content(store, labels["label_one"].version) == b"one 24"
+    assert content(store, labels["label_two"].version) == b"two 24"
+    assert len(store.prune("m", 1, forget=True)) <= len(store.versions("m"))
+    assert {*store.versions("m")} >= {label.version for label in labels.values()}
+    assert max(store.versions("m")) == 51
+
+
+@pytest.mark.parametrize("call", range(1, 10))
+def test_a_pruning_killed_anywhere_leaves_labels_that_lead_somewhere(
+    ten: Store, call: int
+) -> None:
+    code = f"""
+from pathlib import Path
+calls = 0
+def counted(real):
+    def run(*arguments):
+        global calls
+        calls += 1
+        if calls == {call}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments)
+    return run
+Path.rename, module.files.write = counted(Path.rename), counted(module.files.write)
+module.shutil.rmtree = counted(module.shutil.rmtree)
+store.prune("m", 4, forget=True)
+"""
+    child(ten, "m", code).communicate(timeout=60)
+    assert {6, 7, 8, 9, 10} <= {*ten.versions("m")}
+    assert ten.resolve("m") == 7 and ten.resolve("m", label="candidate") == 6
+    while ten.labels("m")["production"].previous:
+        try:
+            assert ten.rollback("m") in ten.versions("m")
+        except VersionNotFound:
+            break
+    assert ten.publish("m", FILES) == 11
+    assert hidden(ten) == []
 
 
 # Labels

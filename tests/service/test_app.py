@@ -149,3 +149,12 @@ def test_two_applications_do_not_share_metrics(app: Flask, fresh: FlaskClient) -
     fresh.get("/v2")
     labels = (("code", "200"), ("method", "GET"), ("route", "/v2"))
     assert scrape(fresh)["glassnet_http_requests_total", labels] == 1
+
+
+def test_a_key_is_asked_of_every_model(served: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("k" * 32)
+    settings = Settings(store=str(served), signing_key_file=str(keys))
+    client = create_app(settings).test_client()
+    assert client.get("/v2/health/ready").status_code == 503
+    assert client.get("/v1/models/xor").status_code == 404

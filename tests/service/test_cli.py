@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -32,6 +33,18 @@ def test_a_bad_setting_is_a_usage_error() -> None:
         result = CliRunner().invoke(main, [command], env={"GLASSNET_WORKERS": "x"})
         assert result.exit_code == 2
         assert "GLASSNET_WORKERS" in result.output
+
+
+def test_a_bad_key_file_is_told_before_the_server_starts(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    for content in (None, "", "short"):
+        if content is not None:
+            file.write_text(content)
+        result = CliRunner().invoke(
+            main, ["run"], env={"GLASSNET_SIGNING_KEY_FILE": str(file)}
+        )
+        assert result.exit_code == 2
+        assert f"Error: GLASSNET_SIGNING_KEY_FILE: {file}" in result.output
 
 
 def test_a_probe_of_nothing_fails(unused_port: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.artefact import Artefact
 from models.errors import LabelNotFound, ModelNotFound, VersionNotFound
 from models.store import ARTEFACT, Store
 from service.registry import Event, Registry
@@ -270,3 +271,84 @@ def test_the_watcher_outlives_a_fault(
     finally:
         stop.set()
     assert "nobody thought of" in events[0].detail
+
+
+def test_what_is_pruned_between_look_and_load_is_no_failure(
+    registry: Registry, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_like(registry.store, 1)
+    real = Store.load
+
+    def pruned(store: Store, name: str, version: int) -> Artefact:
+        shutil.rmtree(store.root / name / str(version))
+        return real(store, name, version)
+
+    monkeypatch.setattr(Store, "load", pruned)
+    registry.refresh()
+    assert events == []
+    assert registry.entry("xor").refused == {}
+    assert registry.find("xor").version == 1
+
+
+# Signatures
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    path = tmp_path / "keys"
+    path.write_text("k" * 32)
+    return path
+
+
+def test_with_a_key_only_what_is_signed_is_served(
+    store: Store, keys: Path, events: list[Event]
+) -> None:
+    registry = Registry(Store(store.root, str(keys)), observe=events.append)
+    registry.refresh()
+    assert not registry.ready
+    assert {event.result for event in events} == {"refused"}
+    assert all(event.detail.endswith("it is not signed") for event in events)
+    content = store.path("xor", 1).read_bytes()
+    version = registry.store.publish("xor", {ARTEFACT: content}, "production")
+    registry.refresh()
+    assert registry.find("xor").version == version
+    assert set(registry.entry("xor").refused) == {1, 2, 3}
+    # Whoever can write to the store but has no key changes nothing that is served.
+    forged = store.publish("xor", {ARTEFACT: content}, "production")
+    registry.refresh()
+    assert registry.find("xor").version == version
+    assert "not signed" in registry.entry("xor").refused[forged]
+
+
+def test_a_key_that_is_accepted_later_lets_the_refused_in(
+    store: Store, keys: Path, events: list[Event]
+) -> None:
+    other = keys.with_name("other")
+    other.write_text("o" * 32)
+    content = store.path("xor", 1).read_bytes()
+    version = Store(store.root, str(other)).publish("xor", {ARTEFACT: content})
+    registry = Registry(Store(store.root, str(keys)), observe=events.append)
+    for _ in range(3):
+        registry.refresh()
+    assert len([event for event in events if event.version == version]) == 1
+    keys.write_text("k" * 32 + "\n" + "o" * 32)
+    registry.refresh()
+    assert registry.find("xor", version).version == version
+
+
+@pytest.mark.parametrize("content", [None, "", "short"])
+def test_a_key_file_that_cannot_be_used_changes_nothing(
+    content: str | None, store: Store, keys: Path, events: list[Event]
+) -> None:
+    signed = Store(store.root, str(keys))
+    data = store.path("xor", 1).read_bytes()
+    version = signed.publish("xor", {ARTEFACT: data}, "production")
+    registry = Registry(signed, observe=events.append)
+    registry.refresh()
+    events.clear()
+    keys.unlink() if content is None else keys.write_text(content)
+    Store(store.root).publish("xor", {ARTEFACT: data}, "production")
+    registry.refresh()
+    assert [event.result for event in events] == ["unreadable"]
+    assert str(keys) in events[0].detail
+    assert registry.find("xor").version == version

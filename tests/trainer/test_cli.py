@@ -6,11 +6,16 @@ import csv
 import gzip
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -20,6 +25,7 @@ from click.testing import CliRunner, Result
 from models.layers.activations import Tanh
 from models.store import Store
 from trainer.cli import main
+from trainer.scheduler import SCHEDULE, State, read_state, write_state
 
 Command = Callable[..., Result]
 WriteCsv = Callable[..., Path]
@@ -814,6 +820,103 @@ def test_damaged_labels_are_one_sentence(
         assert result.stderr.count("\n") == 1
 
 
+# databases
+
+
+@pytest.fixture
+def shop(table: Callable[..., Any], tmp_path: Path) -> Path:
+    """The table of `data` in SQLite, with a number to tell the rows apart."""
+    whole = table(120)
+    kept = ("size", "colour", "member", "since", "churn")
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE t (n INTEGER, size REAL, colour TEXT, member TEXT, "
+            "since DATE, churn TEXT)"
+        )
+        rows = zip(range(120), *(whole[name] for name in kept), strict=True)
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.commit()
+    return path
+
+
+def test_a_database_serves_every_command(
+    command: Command, shop: Path, store: Store, tmp_path: Path
+) -> None:
+    columns = "SELECT size, colour, member, since, churn FROM t"
+    query = tmp_path / "rows.sql"
+    query.write_text(f"{columns} WHERE n < 90 ORDER BY n;\n")
+    later = f"{columns} WHERE n >= 90 ORDER BY n"
+    url = f"sqlite:///{shop}"
+    asked = ("fit", url, "--query-file", query, "--target", "churn", *FAST)
+    command(*asked, "--valid-query", later, "--model", "m")
+    manifest = store.load("m", 1).manifest
+    assert (manifest.data.rows, manifest.data.validation_rows) == (90, 30)
+    run = store.run("m", 1)
+    assert (run["data"], run["query"]) == (url, query.read_text())
+    # The same rows of another place choose the epoch to the same bytes.
+    command(*asked, "--valid", url, "--valid-query", later, "--model", "n")
+    assert store.load("n", 1).sha256 == store.load("m", 1).sha256
+    shown = command("evaluate", url, "--query", later, "--model", "m")
+    assert shown.stdout.startswith(f"m version 1 on {url}\n")
+    out = tmp_path / "answers.csv"
+    command("predict", url, "--query", later, "--model", "m", "--out", out)
+    assert len(pl.read_csv(out)) == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("sqlite:///none.db",), 2, "sqlite:///none.db: which rows? say --query"),
+        (("none.csv", "--query", "SELECT 1"), 2, "a query is for a database"),
+        (
+            ("sqlite:///none.db", "--query", "SELECT 1", "--target", "y"),
+            1,
+            "no such file: none.db",
+        ),
+        (("postgresql://a:s3cret@h/d", "--query", "x"), 2, "holds no password"),
+    ],
+)
+def test_a_wrong_source_is_one_sentence(
+    arguments: tuple[str, ...], code: int, expected: str, command: Command
+) -> None:
+    for verb in ("fit", "evaluate", "predict"):
+        more = ("--out", "x.csv") if verb == "predict" else ()
+        if verb != "fit" and code == 1:
+            continue  # there is no model to ask
+        result = command(verb, *arguments, "--model", "m", *more, code=code)
+        assert expected in result.stderr and "s3cret" not in result.stderr
+        assert result.stdout == ""
+
+
+def test_the_password_of_a_database_stays_where_it_is(
+    postgres: Any, tmp_path: Path
+) -> None:
+    """Nothing that a run writes, says or shows to other processes holds it."""
+    secret = tmp_path / "secret"
+    secret.write_text(postgres.password)
+    query = "SELECT g AS x, (g > 40)::int AS y FROM generate_series(1, 80) g ORDER BY g"
+    store = tmp_path / "store"
+    for url, code in ((postgres.url, 0), (postgres.url + "?sslmode=nope", 1)):
+        done = process(
+            *("fit", url, "--query", query, "--target", "y", "--model", "m", *FAST),
+            store=store,
+            GLASSNET_DATABASE_PASSWORD_FILE=str(secret),
+            PGPASSWORD=postgres.password,
+        )
+        assert done.returncode == code, done.stderr
+        for text in (done.stdout, done.stderr):
+            assert postgres.password not in text
+            assert quote(postgres.password, safe="") not in text
+    written = [path for path in store.rglob("*") if path.is_file()]
+    assert len(written) == 3
+    for path in written:
+        content = path.read_bytes()
+        assert postgres.password.encode() not in content
+        assert quote(postgres.password, safe="").encode() not in content
+        assert b"reader@" not in content
+
+
 # promote and rollback
 
 
@@ -856,6 +959,154 @@ def test_labels_that_cannot_move_are_one_sentence(
     assert labels(store, "churn") == {"production": 1}
 
 
+# prune
+
+
+def test_prune_says_what_it_deletes(
+    command: Command, published: Path, store: Store
+) -> None:
+    content = store.path("churn", 1).read_bytes()
+    for _ in range(4):
+        store.publish("churn", {"model.npz": content})
+    would = command("prune", "churn", "--keep", 2, "--dry-run")
+    assert would.stdout == (
+        "churn version 2 would be deleted\nchurn version 3 would be deleted\n"
+    )
+    assert store.versions("churn") == [1, 2, 3, 4, 5]
+    done = command("prune", "churn", "--keep", 2)
+    assert done.stdout == "churn version 2 deleted\nchurn version 3 deleted\n"
+    assert done.stderr.endswith("kept: 3 versions are left\n")
+    assert store.versions("churn") == [1, 4, 5]
+    command("promote", "churn", 5)
+    assert command("prune", "churn", "--keep", 1).stdout == "churn version 4 deleted\n"
+    done = command("prune", "churn", "--keep", 1, "--forget-rollbacks")
+    assert done.stdout == "churn version 1 deleted\n"
+    assert "no model 'nope'" in command("prune", "nope", "--keep", 1, code=1).stderr
+    assert "0 is not in the range" in command("prune", "m", "--keep", 0, code=2).stderr
+
+
+# signing
+
+
+def test_a_key_signs_what_is_fitted_and_refuses_the_rest(
+    command: Command,
+    data: Path,
+    published: Path,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("k" * 32)
+    monkeypatch.setenv("GLASSNET_SIGNING_KEY_FILE", str(keys))
+    command("fit", data, "--target", "churn", "--model", "new", *FAST)
+    sha256 = store.load("new", 1).sha256
+    assert command("verify", "new").stdout == (
+        f"new version 1 is whole and signed: sha256 {sha256}\n"
+    )
+    for verb in (("verify",), ("show",), ("evaluate", data, "--model")):
+        result = command(*verb, "churn", code=1)
+        assert result.stderr.endswith("model.npz: it is not signed\n")
+    assert "it is not signed" in command("promote", "churn", 1, code=1).stderr
+    keys.write_text("o" * 32)
+    assert "its signature is by no key in" in command("verify", "new", code=1).stderr
+    # A key that cannot be used is told before the work, not after it.
+    keys.write_text("short")
+    result = command("fit", "none.csv", "--target", "y", "--model", "new", code=2)
+    assert "line 1: a key has 32 characters or more" in result.stderr
+    monkeypatch.delenv("GLASSNET_SIGNING_KEY_FILE")
+    assert command("verify", "new").stdout.startswith("new version 1 is whole: sha256")
+
+
+# schedule
+
+
+def due_since_yesterday(store: Store) -> Path:
+    home = store.root / "m" / SCHEDULE
+    home.mkdir(parents=True)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    write_state(home, State("0 * * * *", "UTC", yesterday, yesterday))
+    return home
+
+
+def test_a_schedule_runs_fit_and_keeps_what_came_of_it(
+    command: Command, data: Path, store: Store, tmp_path: Path
+) -> None:
+    home = due_since_yesterday(store)
+    arguments = ("fit", data, "--target", "churn", "--model", "m", *FAST)
+    line = ["schedule", "--cron", "0 * * * *", "--", *map(str, arguments)]
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.cli", *line],
+            env={**os.environ, "GLASSNET_STORE": str(store.root)},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and "the next is" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+    state = read_state(home)
+    assert state is not None and state.last is not None and state.last.result
+    assert state.last.result["sha256"] == store.load("m", 1).sha256
+    assert store.versions("m") == [1]
+    text = log.read_text()
+    for sentence in ("a run of m begins\n", "\npublished m version 1\n", "was done"):
+        assert sentence in text
+    assert command("healthcheck", "m").stdout.startswith("the last good run began ")
+    assert command("list", "m").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("--cron", "0 3 * *", "--", "fit"), 2, "there must be five fields"),
+        (("--cron", "0 3 * * *", "--timezone", "Mars", "--", "fit"), 2, "no time zone"),
+        (("--cron", "0 3 * * *", "--", "predict", "x"), 2, "runs fit, not 'predict'"),
+        (("--cron", "0 3 * * *"), 2, "Missing argument"),
+        (("--cron", "0 3 * * *", "--", "fit", "x.csv"), 2, "Missing option '--model'"),
+        (
+            ("--cron", "0 3 * * *", "--", "fit", "x", "--model", "m", "--set", "a=1"),
+            2,
+            "there is no setting 'a'",
+        ),
+        (
+            ("--cron", "0 3 * * *", "--", "fit", "sqlite:///x", "--model", "m"),
+            2,
+            "which rows?",
+        ),
+        (
+            ("--cron", "0 3 * * *", "--", "fit", "x", "--model", "a/b"),
+            2,
+            "a model's name is letters",
+        ),
+    ],
+)
+def test_a_wrong_schedule_is_told_at_once(
+    arguments: tuple[str, ...], code: int, expected: str, command: Command, store: Store
+) -> None:
+    result = command("schedule", *arguments, code=code)
+    assert expected in result.stderr and result.stdout == ""
+    assert not store.root.exists()
+
+
+def test_a_schedule_without_a_good_run_is_not_healthy(
+    command: Command, store: Store
+) -> None:
+    result = command("healthcheck", "m", code=1)
+    assert result.stderr.startswith("Error: no schedule has begun in ")
+    due_since_yesterday(store)
+    result = command("healthcheck", "m", code=1)
+    assert result.stderr.startswith("Error: no run was good since ")
+    command("healthcheck", "m", "--hours", 25)
+
+
 # check-gradients
 
 
@@ -890,46 +1141,3 @@ def test_images_go_all_the_way(command: Command, tmp_path: Path) -> None:
     assert pl.read_csv(out).columns == ["prediction", "p_down", "p_up"]
     result = command("evaluate", bare, "--model", "images", code=1)
     assert "expected arrays 'X' and 'y', found X" in result.stderr
-
-
-# explain
-
-
-def test_explain_shows_what_matters(command: Command, published: Path) -> None:
-    result = command("explain", published / "price.csv", "--model", "price")
-    lines = result.stdout.splitlines()
-    assert lines[0].startswith("price version 1 on ")
-    assert next(line.split()[0] for line in lines[1:]) == "size"
-    assert len(lines) == 5
-
-
-def test_explain_prints_what_the_service_replies(
-    command: Command, published: Path
-) -> None:
-    data = published / "churn.csv"
-    arguments = ("--model", "churn@1", "--target", "yes", "--json")
-    found = json.loads(command("explain", data, *arguments).stdout)
-    assert list(found) == ["model", "explanations", "baseline", "model_version"]
-    assert len(found["explanations"]) == 120
-    assert {row["target"] for row in found["explanations"]} == {"yes"}
-    assert found["baseline"]["colour"] in ("red", "green", "deep blue")
-
-
-def test_explain_writes_a_table(
-    command: Command, published: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "why.csv"
-    data = published / "level.csv"
-    result = command("explain", data, "--model", "level", "--out", out)
-    assert f"120 explanations of level version 1 in {out}" in result.stderr
-    assert result.stdout == ""
-    assert len(pl.read_csv(out)) == 120
-
-
-def test_explain_names_what_is_wrong(command: Command, published: Path) -> None:
-    data = published / "churn.csv"
-    wrong = ("explain", data, "--model", "churn")
-    result = command(*wrong, "--target", "yess", code=1)
-    assert "there is no class 'yess'; did you mean 'yes'?" in result.stderr
-    result = command(*wrong, "--out", "why.xlsx", code=2)
-    assert "--out is a .csv or .parquet file" in result.stderr

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import MISSING, Values, seconds
+from models.columns import FIRST_SECOND, LAST_SECOND, MISSING, Values, seconds
 from models.errors import DataError, nearest
 from models.output import Label, spelled
 from trainer.data.dataset import Dataset
@@ -134,13 +134,22 @@ def values_of(column: pl.Series, kind: str) -> Values:
         _refuse(column, ~column.is_null(), _EXPECTED[kind], column.dtype)
         return absent(kind, len(column))
     if kind == "categorical":
-        texts: list[str | None] = column.cast(pl.String).to_list()
+        texts: list[str | None] = _spelled(column).to_list()
         return [text or None for text in texts]
     if kind == "datetime":
         return _datetimes(column, is_text)
     if kind == "boolean":
         return _booleans(column, is_text)
     return _floats(column, is_text)
+
+
+def _spelled(column: pl.Series) -> pl.Series:
+    """Return values as text; dates are looked at, since polars panics over some."""
+    import polars as pl
+
+    if column.dtype in (pl.Date, pl.Datetime):
+        _datetimes(column, is_text=False)
+    return column.cast(pl.String)
 
 
 def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
@@ -172,8 +181,13 @@ def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
     import polars as pl
 
     if not is_text:
-        moments = column.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64)
-        return _array(moments / 1e6)
+        if column.dtype == pl.Date:
+            moments = column.to_physical().cast(pl.Float64) * 86_400
+        else:
+            moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
+        far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
+        _refuse(column, far, "a date of the years 1 to 9999", "another")
+        return _array(moments)
     parsed: dict[str, float] = {}
     for text in column.filter(~_missing(column)).unique():
         try:
@@ -198,7 +212,7 @@ def labels_of(column: pl.Series) -> Sequence[Label | None]:
     if column.dtype == pl.String:
         return _labels_of_text(column)
     if column.dtype in (pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Decimal):
-        column = column.cast(pl.String)
+        column = _spelled(column)
     elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         raise DataError(
             f"target '{column.name}' holds {column.dtype}; "

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models.columns import FIRST_SECOND, LAST_SECOND
 from models.errors import DataError
 from trainer.data.frames import dataset, infer_kind, labels_of, values_of
 
@@ -204,6 +205,22 @@ def test_dates_are_seconds_since_1970_in_utc(
     column: pl.Series, expected: list[float]
 ) -> None:
     np.testing.assert_array_equal(values_of(column, "datetime"), expected)
+
+
+def test_typed_dates_beyond_those_of_text_are_told() -> None:
+    # PostgreSQL's infinity is the last number of its type, which polars cannot print.
+    days = pl.Series("d", [0, (1 << 31) - 1], pl.Int32).cast(pl.Date)
+    moments = pl.Series("d", [0, -(1 << 63)], pl.Int64).cast(pl.Datetime("us"))
+    for column in (days, moments):
+        with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
+            values_of(column, "datetime")
+        with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
+            values_of(column, "categorical")
+        with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
+            labels_of(column)
+    edge = [dt.date(1, 1, 1), dt.date(9999, 12, 31)]
+    found = values_of(pl.Series("d", edge), "datetime")
+    assert list(found) == [FIRST_SECOND, LAST_SECOND // 86_400 * 86_400]
 
 
 @pytest.mark.parametrize(

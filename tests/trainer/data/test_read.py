@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -69,6 +70,53 @@ def test_a_folder_or_glob_of_parquet_is_one_table(
         assert "expected .csv" in refused(read, str(tmp_path / pattern), "y")
     else:
         check(read(str(tmp_path / pattern), "y"))
+
+
+@pytest.mark.parametrize("pattern", ["parts", "parts/", "parts/*.csv*", "parts/?.csv*"])
+def test_a_folder_or_glob_of_csv_is_one_table(
+    pattern: str, write_csv: WriteCsv, tmp_path: Path
+) -> None:
+    (tmp_path / "parts").mkdir()
+    write_csv({name: values[:2] for name, values in COLUMNS.items()}, "parts/1.csv")
+    turned = {name: COLUMNS[name][2:] for name in ("y", "x", "c")}
+    packed = gzip.compress(write_csv(turned, "parts/.part.csv").read_bytes())
+    (tmp_path / "parts" / "2.csv.gz").write_bytes(packed)
+    if pattern.endswith("*"):
+        assert "expected .csv" in refused(read, str(tmp_path / pattern), "y")
+        pattern = pattern.removesuffix("*")
+        assert len(read(str(tmp_path / pattern), "y")) == 2
+    else:
+        check(read(str(tmp_path / pattern), "y"))
+
+
+def test_the_kind_of_a_column_comes_from_all_files(
+    write_csv: WriteCsv, tmp_path: Path
+) -> None:
+    (tmp_path / "parts").mkdir()
+    write_csv({"x": [1, 2], "y": [0, 1]}, "parts/1.csv")
+    write_csv({"x": ["one", None], "y": [0, 1]}, "parts/2.csv")
+    found = read(str(tmp_path / "parts"), "y")
+    assert found.kinds == {"x": "categorical"}
+    assert found.inputs == {"x": ["1", "2", "one", None]}
+
+
+def test_files_that_are_not_one_table_are_told(
+    write_csv: WriteCsv, write_parquet: Callable[..., Path], tmp_path: Path
+) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    write_csv({"x": [1], "y": [0]}, "parts/1.csv")
+    second = write_csv({"x": [1], "z": [0], "y": [0]}, "parts/2.csv")
+    assert refused(read, str(parts), "y") == (
+        f"{second}: its columns are not those of 1.csv; they differ in z"
+    )
+    second.unlink()
+    second = write_parquet({"x": [1], "y": [0]}, "parts/2.parquet")
+    assert refused(read, str(parts), "y") == (
+        f"{parts}: there are .csv and .parquet files: choose by a glob"
+    )
+    assert len(read(str(parts / "*.csv"), "y")) == 1
+    assert len(read(str(parts / "*.parquet"), "y")) == 1
 
 
 def test_parquet_keeps_its_types(write_parquet: Callable[..., Path]) -> None:

@@ -1,0 +1,69 @@
+"""Names that point at versions, and where they pointed before.
+
+What is in labels.json: the labels of one model, and every move of them. The store
+reads and replaces the file; here is what a move does to its content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+
+Version = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Label(msgspec.Struct, forbid_unknown_fields=True):
+    """The version a label stands on, and those it stood on, the latest last."""
+
+    version: Version
+    since: str
+    previous: list[Version] = []
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One move of a label: what happened when, in the order it happened."""
+
+    at: str
+    label: str
+    version: Version
+    action: str
+
+
+class Labels(msgspec.Struct, forbid_unknown_fields=True):
+    """The content of labels.json."""
+
+    labels: dict[str, Label] = {}
+    history: list[Change] = []
+
+    def promote(self, name: str, version: int) -> None:
+        """Point a label at a version, and remember the one before."""
+        label = self.labels.get(name)
+        if label is None:
+            self.labels[name] = Label(version, _now())
+        elif label.version != version:
+            previous = [*label.previous, label.version]
+            self.labels[name] = Label(version, _now(), previous)
+        self.history.append(Change(_now(), name, version, "promote"))
+
+    def rollback(self, name: str, standing: Collection[int]) -> int | None:
+        """Point a label at the last version it stood on that still stands, if any."""
+        label = self.labels[name]
+        previous = [version for version in label.previous if version in standing]
+        if not previous:
+            return None
+        *rest, version = previous
+        self.labels[name] = Label(version, _now(), rest)
+        self.history.append(Change(_now(), name, version, "rollback"))
+        return version
+
+    def forget(self, versions: Collection[int]) -> None:
+        """Leave versions out of what labels can be rolled back to."""
+        for label in self.labels.values():
+            label.previous = [v for v in label.previous if v not in versions]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,186 @@
+"""Reads the rows of a query, from PostgreSQL by ADBC and from SQLite by Python.
+
+Both give a polars frame, which `trainer.data.frames` treats as it does Parquet. What a
+driver says about a failure is many lines and repeats the query; what is told here is
+its first sentence, and never the address with what was added to it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from models.errors import ConfigError, DataError
+from trainer import environment
+from trainer.data.source import Source
+from trainer.environment import DATABASE_PASSWORD_FILE
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: What the address does not say itself. A server that is gone without a word (a pulled
+#: plug) would be waited for two hours; a query only reads, whatever stands in it.
+_PARAMETERS = {
+    "application_name": "glassnet trainer",
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+    "options": "-c default_transaction_read_only=on",
+}
+
+
+def read_sql(source: Source) -> pl.DataFrame:
+    """Return the rows of the query; DataError in one sentence for whatever fails."""
+    assert source.query is not None
+    # On a line of its own a closing comment ends before what drivers append.
+    query = source.query.strip().rstrip(";") + "\n"
+    read = _read_sqlite if source.scheme == "sqlite" else _read_postgresql
+    frame = read(source, query)
+    if not frame.width:
+        raise DataError(f"{source}: the query gives no rows; it must be a SELECT")
+    if not len(frame):
+        raise DataError(f"{source}: the query gives no rows")
+    return frame
+
+
+def _read_postgresql(source: Source, query: str) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        import adbc_driver_postgresql.dbapi as driver
+    except ImportError:
+        raise ConfigError(
+            "reading PostgreSQL needs the extra 'sql': pip install 'glassnet[sql]'"
+        ) from None
+    try:
+        with driver.connect(_address(source)) as connection, connection.cursor() as c:
+            c.execute(query)
+            result = c.fetch_arrow()
+            _check_types(result)
+            return pl.DataFrame([_plain(column) for column in pl.DataFrame(result)])
+    except (driver.Error, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{source}: {_sentence(error)}") from None
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def _address(source: Source) -> str:
+    """Return the address with the password and what else is not said in it."""
+    try:
+        parts = urlsplit(source.place)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    except ValueError:
+        raise DataError(f"{source}: this is not an address of a database") from None
+    added = _PARAMETERS | given
+    if file := environment.read(DATABASE_PASSWORD_FILE):
+        added["password"] = _password(Path(file))
+    return parts._replace(query=urlencode(added, quote_via=quote)).geturl()
+
+
+def _password(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{DATABASE_PASSWORD_FILE}: {file} is not UTF-8 text"
+        ) from None
+
+
+class _ArrowSchema(ctypes.Structure):
+    """The head of the struct of arrow.apache.org/docs/format/CDataInterface.html."""
+
+
+_ArrowSchema._fields_ = [
+    ("format", ctypes.c_char_p),
+    ("name", ctypes.c_char_p),
+    ("metadata", ctypes.c_char_p),
+    ("flags", ctypes.c_int64),
+    ("n_children", ctypes.c_int64),
+    ("children", ctypes.POINTER(ctypes.POINTER(_ArrowSchema))),
+]
+
+
+def _check_types(result: Any) -> None:
+    """Refuse an interval, over which polars panics with a page on standard error."""
+    capsule = result.__arrow_c_schema__()
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = (
+        ctypes.c_void_p,
+        [
+            ctypes.py_object,
+            ctypes.c_char_p,
+        ],
+    )
+    schema = _ArrowSchema.from_address(pointer(capsule, b"arrow_schema"))
+    for place in range(schema.n_children):
+        column = schema.children[place].contents
+        if column.format == b"tin":
+            raise DataError(
+                f"column '{column.name.decode()}' holds intervals; "
+                "write EXTRACT(EPOCH FROM …) in the query for seconds"
+            )
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """Return a column of PostgreSQL's own types as one that polars computes with.
+
+    NUMERIC has no largest number of digits and comes as the text of its numbers.
+    """
+    import polars as pl
+
+    if isinstance(column.dtype, pl.BaseExtension):
+        storage = column.ext.storage()
+        if storage.dtype == pl.String:
+            return storage
+    if isinstance(column.dtype, pl.BaseExtension) or column.dtype == pl.Binary:
+        raise DataError(
+            f"column '{column.name}' is of a type that is not read; "
+            f'write CAST("{column.name}" AS text) in the query'
+        )
+    return column
+
+
+def _read_sqlite(source: Source, query: str) -> pl.DataFrame:
+    import polars as pl
+
+    path = source.place.removeprefix("sqlite:///")
+    if not Path(path).is_file():
+        raise DataError(f"no such file: {path}")
+    _register()
+    address = f"file:{quote(path)}?mode=ro"
+    try:
+        with closing(
+            sqlite3.connect(address, uri=True, detect_types=sqlite3.PARSE_DECLTYPES)
+        ) as connection:
+            cursor = connection.execute(query)
+            names = [column[0] for column in cursor.description or ()]
+            # Any value may stand in any column: all are looked at.
+            return pl.DataFrame(
+                cursor.fetchall(), names, orient="row", infer_schema_length=None
+            )
+    except (sqlite3.Error, pl.exceptions.PolarsError, ValueError) as error:
+        raise DataError(f"{source}: {_sentence(error)}") from None
+
+
+def _register() -> None:
+    """Tell SQLite's reader of booleans; dates stay text, as in CSV."""
+    sqlite3.register_converter("boolean", lambda raw: raw not in (b"0", b"false"))
+    sqlite3.register_converter("date", bytes.decode)
+    sqlite3.register_converter("timestamp", bytes.decode)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the first sentence of what a driver says."""
+    text = str(error)
+    # PostgreSQL's own: `ERROR:  relation "x" does not exist`, in the server's language.
+    if own := re.search(r"\b\w+:  (\S.*)", text):
+        return own[1]
+    first = text.strip().partition("\n")[0]
+    return re.sub(r"^([A-Z_]+: )?(\[libpq\] )?(Failed to connect: )?", "", first)

@@ -47,7 +47,7 @@ RUN pip --python /opt/glassnet/bin/python install --no-compile --no-deps /wheel/
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/glassnet/lib
 
 
-# What both run on: no installer, a user without rights, a store that user owns.
+# What both run on: no installer, a user without rights, directories that user owns.
 FROM python:3.13-slim AS base
 RUN python -c 'import ensurepip, glob, pip, shutil; \
         [*map(shutil.rmtree, glob.glob(pip.__path__[0] + "*") + ensurepip.__path__)]' \
@@ -55,7 +55,7 @@ RUN python -c 'import ensurepip, glob, pip, shutil; \
  && groupadd --gid 10001 glassnet \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin --no-log-init glassnet \
- && install -d -o 10001 -g 10001 /store
+ && install -d -o 10001 -g 10001 /store /training
 ENV PATH=/opt/glassnet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

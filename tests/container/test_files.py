@@ -64,7 +64,8 @@ def compose(service: str) -> dict[str, str]:
 
 
 targets = pytest.mark.parametrize("target", ["service", "trainer"])
-services = pytest.mark.parametrize("service", ["trainer", "service", "prometheus"])
+SERVICES = ["first", "trainer", "service", "node-exporter", "prometheus", "grafana"]
+services = pytest.mark.parametrize("service", SERVICES)
 
 
 # The Dockerfile
@@ -173,14 +174,10 @@ def test_the_wheel_in_the_image_has_every_package() -> None:
 # The Compose file
 
 
-def test_three_services_and_nothing_an_old_compose_rejects() -> None:
+def test_six_services_and_nothing_an_old_compose_rejects() -> None:
     document = mapping(read("docker-compose.yml"))
     assert set(document) == {"x-hardening", "services", "volumes"}
-    assert list(mapping(document["services"], 2)) == [
-        "trainer",
-        "service",
-        "prometheus",
-    ]
+    assert list(mapping(document["services"], 2)) == SERVICES
 
 
 @services
@@ -197,53 +194,94 @@ def test_every_container_is_hardened(service: str) -> None:
     assert not widening & set(keys)
     assert "docker.sock" not in str(keys)
     # Ours take the image's user; the rest names one that is not root.
-    assert keys.get("user") == ('"65534:65534"' if service == "prometheus" else None)
+    users = {
+        "node-exporter": '"65534:65534"',
+        "prometheus": '"65534:65534"',
+        "grafana": '"472:0"',
+    }
+    assert keys.get("user") == users.get(service)
 
 
 @services
 def test_ports_are_published_on_loopback_only(service: str) -> None:
     ports = re.findall(r'- "(.*)"', compose(service).get("ports", ""))
     expected = {
-        "trainer": [],
         "service": ["127.0.0.1:${SERVICE_PORT:-8080}:8080"],
         "prometheus": ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"],
+        "grafana": ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"],
     }
-    assert ports == expected[service]
+    assert ports == expected.get(service, [])
 
 
-def test_one_trains_then_one_serves_then_one_watches() -> None:
-    assert compose("trainer")["command"] == '[fit, "builtin:digits", --model, digits]'
-    waits = compose("service")["depends_on"]
-    assert re.fullmatch(r"trainer:\s+condition: service_completed_successfully", waits)
+def test_a_first_version_then_a_schedule_of_the_same() -> None:
+    first = compose("first")["command"]
+    assert first == '[fit, "builtin:digits", --model, digits]'
+    schedule = re.findall(r"- (.*)", compose("trainer")["command"])
+    assert schedule[0] == "schedule"
+    assert schedule[1] == "--cron=${TRAINING_CRON:-0 3 * * *}"
+    what = schedule[schedule.index("--") + 1 :]
+    assert what == ["fit", "builtin:digits", "--model=digits"]
+
+
+def test_what_waits_for_what() -> None:
+    done = "first:\n        condition: service_completed_successfully"
+    for service in "trainer", "service", "node-exporter":
+        assert compose(service)["depends_on"] == done
     waits = compose("prometheus")["depends_on"]
     assert re.fullmatch(r"service:\s+condition: service_healthy", waits)
+    waits = compose("grafana")["depends_on"]
+    assert re.fullmatch(r"prometheus:\s+condition: service_healthy", waits)
 
 
 def test_only_the_trainer_may_write_into_the_store() -> None:
-    assert compose("trainer")["volumes"] == "- store:/store"
+    assert compose("first")["volumes"].split() == [
+        *("&store", "-", "store:/store", "-", "training:/training")
+    ]
+    assert compose("trainer")["volumes"] == "*store"
     assert compose("service")["volumes"] == "- store:/store:ro"
-    assert "store" not in compose("prometheus")["volumes"]
+    assert compose("node-exporter")["volumes"] == "- training:/training:ro"
+    for service in "prometheus", "grafana":
+        assert "store" not in compose(service)["volumes"]
+
+
+@services
+def test_files_of_this_folder_are_mounted_to_be_read(service: str) -> None:
+    for mount in re.findall(r"- (\./.*)", compose(service).get("volumes", "")):
+        source, _, mode = mount.split(":")
+        assert (ROOT / source).is_dir()
+        assert mode == "ro"
 
 
 def test_the_job_ends_and_the_servers_stay() -> None:
-    assert compose("trainer")["restart"] == '"no"'
-    assert compose("service")["restart"] == "unless-stopped"
+    for service in SERVICES:
+        expected = '"no"' if service == "first" else "unless-stopped"
+        assert compose(service)["restart"] == expected
     assert compose("service")["stop_grace_period"] == "40s"
+    # It waits for the run.
+    assert compose("trainer")["stop_grace_period"] == "10m"
+
+
+@pytest.mark.parametrize("service", ["trainer", "prometheus", "grafana"])
+def test_whoever_can_be_ill_is_looked_at(service: str) -> None:
+    assert compose(service)["healthcheck"].startswith("test: [CMD, ")
 
 
 @targets
 def test_compose_builds_the_target_and_never_pulls_it(target: str) -> None:
-    build = mapping("\n      " + compose(target)["build"], 6)
+    keys = compose("first" if target == "trainer" else target)
+    build = mapping("\n      " + keys["build"].removeprefix("&trainer\n      "), 6)
     assert build == {"context": " .", "target": f" {target}"}
-    assert "image" not in compose(target)
+    assert compose("trainer")["build"] == "*trainer"
+    assert "image" not in keys
+    assert "image" not in compose("trainer")
 
 
 def test_prometheus_scrapes_the_service() -> None:
     path = "deploy/prometheus/prometheus.yml"
-    mount = f"./{path}:/etc/prometheus/prometheus.yml:ro"
-    assert mount in compose("prometheus")["volumes"]
+    assert "./deploy/prometheus:/etc/prometheus:ro" in compose("prometheus")["volumes"]
     config = read(path)
     assert 'targets: ["service:8080"]' in config
+    assert 'targets: ["node-exporter:9100"]' in config
     assert "metrics_path: /metrics" in config
     interval = re.search(r"scrape_interval: (\d+)s", config)
     assert interval

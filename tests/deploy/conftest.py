@@ -1,0 +1,78 @@
+"""What the files under deploy/ may name, and the tools that read them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+
+#: The gauges that the trainer leaves and the drift of the service, by their labels:
+#: what both are called is fixed, whichever of them this tree has already.
+TRAINING = {
+    "glassnet_training_last_success_timestamp_seconds": ("model",),
+    "glassnet_training_duration_seconds": ("model",),
+    "glassnet_training_rows": ("model",),
+    "glassnet_training_figure": ("model", "figure"),
+    "glassnet_training_version": ("model",),
+    "glassnet_training_promoted": ("model",),
+    "glassnet_training_refused": ("model",),
+    "glassnet_training_last_run_timestamp_seconds": ("model",),
+    "glassnet_training_last_run_failed": ("model",),
+}
+DRIFT = {"glassnet_drift_psi": ("model", "version", "column")}
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The documents of a YAML file."""
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+def rules(kind: str) -> dict[str, dict[str, Any]]:
+    """Every rule of a kind, `alert` or `record`, by its name."""
+    found = [
+        rule
+        for path in RULES
+        for document in read(path)
+        for group in document["groups"]
+        for rule in group["rules"]
+        if kind in rule
+    ]
+    names = [rule[kind] for rule in found]
+    assert len(names) == len(set(names))
+    return dict(zip(names, found, strict=True))
+
+
+def series() -> set[str]:
+    """The name of every series that is exposed or recorded."""
+    exposed: set[str] = set()
+    for collector in Metrics().collectors():
+        for family in collector.describe():
+            suffixes = {
+                "counter": ["_total"],
+                "histogram": ["_bucket", "_count", "_sum"],
+            }.get(family.type, [""])
+            exposed |= {family.name + suffix for suffix in suffixes}
+    return exposed | {*TRAINING, *DRIFT, *rules("record"), "up"}
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], str]:
+    """Find a program of Debian's prometheus package, or skip."""
+
+    def tool(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"{name} is not installed here.")
+        return path
+
+    return tool

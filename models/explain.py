@@ -50,6 +50,8 @@ Codes = NDArray[np.intp]
 DUST = 1e-6
 #: Rows explained together, and numbers in the widest layer of one pass.
 GROUP, PASS = 64, 1 << 20
+#: Where on the path the answer is asked for before its slopes are.
+KNOTS = (0.0, 0.5, 1.0)
 
 
 class Path(NamedTuple):
@@ -211,24 +213,28 @@ class Explainer:
         starts = [self._inner(network, start)[0] for network in self.model.networks]
         steps = [end - start for end, start in zip(ends, starts, strict=True)]
         n = len(X)
-        here = self.output.decode(self._logits(ends))
-        there = self.output.decode(self._logits([start[None] for start in starts]))
+        classes = np.zeros(n, np.intp)
         if isinstance(self.output, Classification):
-            likeliest = here["probabilities"].argmax(axis=1)
-            classes = likeliest if wanted is None else np.full(n, wanted)
-            left = there["probabilities"][0, classes]
-            right = here["probabilities"][np.arange(n), classes]
+            P = self.output.decode(self._logits(ends))["probabilities"]
+            classes = P.argmax(axis=1) if wanted is None else np.full(n, wanted)
             found.targets.extend(self.output.classes[c] for c in classes)
         else:
-            classes = np.zeros(n, np.intp)
-            left, right = np.repeat(there["value"], n), here["value"]
             found.targets.extend(["value"] * n)
-        found.output[group], found.baseline_output[group] = right, left
         path = Path(starts, steps, classes)
-        found.attributions[group] = self._integrate(path, left, right)
+        knots = np.stack([self._numbers(path, t) for t in KNOTS], axis=1)
+        found.baseline_output[group], found.output[group] = knots[:, 0], knots[:, -1]
+        found.attributions[group] = self._integrate(path, knots)
 
-    def _integrate(self, path: Path, left: Floats, right: Floats) -> Floats:
-        """Return the attributions (n, features) of rows whose ends are answered."""
+    def _numbers(self, path: Path, t: float) -> Floats:
+        """Return the explained number (n,) of every row at t."""
+        row = np.arange(len(path.classes))
+        places = [
+            path.places(e, row, np.full(len(row), t)) for e in range(len(path.steps))
+        ]
+        return self._number(self._logits(places), path.classes)
+
+    def _integrate(self, path: Path, knots: Floats) -> Floats:
+        """Return the attributions (n, features), given the numbers at KNOTS (n, 3)."""
         dust = DUST * getattr(self.output, "std", 1.0)
 
         def rule(panels: Panels) -> tuple[Floats, Floats]:
@@ -239,7 +245,7 @@ class Explainer:
             parts, middles = zip(*found, strict=True)
             return np.concatenate(parts), np.concatenate(middles)
 
-        return integrate(rule, left, right, dust)
+        return integrate(rule, knots, dust)
 
     def _pass(self, path: Path, panels: Panels) -> tuple[Floats, Floats]:
         p = len(panels.row)
@@ -254,7 +260,8 @@ class Explainer:
                     for e, network in enumerate(self._networks)
                 ]
             )
-            number, dZ = self._derived(Z, path.classes[row])
+            classes = path.classes[row]
+            number, dZ = self._number(Z, classes), self._slopes(Z, classes)
             dZ = (dZ * weights.reshape(-1, 1)).astype(np.float32)
             for e, network in enumerate(self._networks):
                 dX = network.backward(dZ[e], input_gradient=True)
@@ -266,13 +273,19 @@ class Explainer:
             parts[:, self._seen] = np.add.reduceat(grouped, self._begins, axis=1)
         return parts, number.reshape(p, NODES)[:, NODES // 2]
 
-    def _derived(self, Z: Array, classes: Codes) -> tuple[Floats, Floats]:
-        """Return the explained number (q,), and its slopes (E, q, O) by the logits."""
+    def _number(self, Z: Array, classes: Codes) -> Floats:
+        """Return the explained number (q,) of logits (E, q, O)."""
         answer = self.output.decode(Z)
         if isinstance(self.output, Classification):
-            P = answer["probabilities"]
-            return P[np.arange(len(P)), classes], self.output.gradient(Z, classes)
-        return answer["value"], self.output.gradient(Z)
+            found: Floats = answer["probabilities"][np.arange(Z.shape[1]), classes]
+            return found
+        return answer["value"]
+
+    def _slopes(self, Z: Array, classes: Codes) -> Floats:
+        """Return the slopes (E, q, O) of that number by the logits."""
+        if isinstance(self.output, Classification):
+            return self.output.gradient(Z, classes)
+        return self.output.gradient(Z)
 
     def _inner(self, network: Network, X: Array) -> Array:
         """Return where encoded rows are behind the embeddings."""

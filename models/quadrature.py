@@ -19,7 +19,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Rows: TypeAlias = NDArray[np.intp]
 
 #: Points a panel; an odd number has one in the middle, where a panel is halved.
-NODES = 9
+NODES = 5
 #: How often a panel may be halved, and how many panels a path may have at once: one
 #: bend is found wherever it is, and a path that bends everywhere still ends.
 HALVINGS, MOST = 14, 256
@@ -62,16 +62,26 @@ def points(nodes: int = NODES) -> tuple[Floats, Floats]:
     return (at + 1.0) / 2.0, weights / 2.0
 
 
-def integrate(rule: Rule, left: Floats, right: Floats, dust: float) -> Floats:
-    """Return parts (n, k) of n paths; those of a path sum to right - left (n,).
+def integrate(rule: Rule, knots: Floats, dust: float) -> Floats:
+    """Return parts (n, k) of n paths; those of a path sum to its change.
+
+    `knots` (n, m) are the function at m even places from end to end. Two panels at
+    least should lie between them: one alone may seem right by chance.
 
     The plain sum is right to `TOLERANCE` of the parts' size, or to `dust`, which is
     what the function itself is rounded to. The rest is shared out in proportion, so
     that no part moves by more than that, and one of 0 stays 0. A path that bends too
     often for the finest panels is returned as it is.
     """
-    n, change = len(left), right - left
-    panels = Panels(np.arange(n), np.zeros(n), np.ones(n), left, right)
+    n, m = knots.shape[0], knots.shape[1] - 1
+    change = knots[:, -1] - knots[:, 0]
+    panels = Panels(
+        np.repeat(np.arange(n), m),
+        np.tile(np.arange(m) / m, n),
+        np.full(n * m, 1.0 / m),
+        knots[:, :-1].ravel(),
+        knots[:, 1:].ravel(),
+    )
     total: Floats | float = 0.0
     squares = np.zeros(n)
     for halving in range(HALVINGS + 1):
@@ -83,7 +93,7 @@ def integrate(rule: Rule, left: Floats, right: Floats, dust: float) -> Floats:
         # Many misses cancel, having no reason to agree. A few might by chance, and
         # then they are large one by one.
         close = np.abs(found.sum(axis=1) - change) <= room
-        close &= np.bincount(row, missed**2, n) + squares <= (3.0 * room) ** 2
+        close &= np.bincount(row, missed**2, n) + squares <= (2.0 * room) ** 2
         good = close[row] | (np.abs(missed) <= room[row] / (2 * np.bincount(row)[row]))
         good |= ~np.isfinite(missed)  # halved, it would be no better
         halves = 2 * int((~good).sum())

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -1005,6 +1006,25 @@ def test_time_that_is_up_before_training_is_one_step_a_network(
     assert result.timing["epochs"] == 5
     reasons = store.load("m", 1).manifest.recipe.reasons
     assert reasons[-1].endswith("ended training in epoch 1, 1, 1, 1, 1 of 6")
+
+
+def test_reading_takes_its_part_of_the_limit(
+    fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return read(*arguments)
+
+    def learned(*arguments: Any) -> Any:
+        limits.append(arguments[-1])
+        return learning.learn_all(*arguments)
+
+    monkeypatch.setattr(job, "read", slow)
+    monkeypatch.setattr(job, "learn_all", learned)
+    fit(store, data, target="churn", settings=FAST, time_limit=100.0)
+    assert 0.0 < limits[0] <= 99.8
 
 
 def test_a_limit_that_is_far_changes_no_byte(

@@ -53,6 +53,9 @@ def nowhere(tmp_path: Path) -> Checkpoints:
     return Checkpoints(tmp_path / "m", pytest.fail, "key")
 
 
+LONG = ("train.epochs=1000000", "train.patience=1000000")
+
+
 def streams() -> list[np.random.SeedSequence]:
     """Return them as they are at the start: each counts what it has spawned."""
     return np.random.SeedSequence(3).spawn(8)
@@ -206,9 +209,30 @@ def test_a_limit_that_is_up_leaves_every_network_one_step(
     assert all(member.history.out_of_time for member in members)
 
 
-# What ends them all.
+# What is told.
 
-LONG = ("train.epochs=1000000", "train.patience=1000000")
+
+def test_a_network_that_stopped_early_takes_no_more_time(
+    prepared: Make, nowhere: Checkpoints
+) -> None:
+    still = ("train.epochs=100", "train.patience=1", "train.learning_rate=1e-30")
+    told: list[Standing] = []
+    learned(prepared(*still, "runtime.threads=1"), nowhere, watch=told.append)
+    assert len(told) == 6  # each stops after two epochs of a hundred
+    last = told[-1]
+    assert last.left == pytest.approx(last.seconds * 98 / 6)
+
+
+def test_no_more_is_left_than_the_limit_leaves(
+    prepared: Make, nowhere: Checkpoints
+) -> None:
+    told: list[Standing] = []
+    learned(prepared(*LONG), nowhere, limit=0.3, watch=told.append)
+    assert told
+    assert all(now.left <= max(0.3 - now.seconds, 0.0) + 1e-9 for now in told)
+
+
+# What ends them all.
 
 
 @pytest.mark.parametrize("failing", [0, 1])

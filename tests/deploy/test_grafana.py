@@ -22,10 +22,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
-from ..e2e.conftest import start, until
 from .conftest import DEPLOY, DRIFT, RULES, TRAINING, read, series
-
-__all__ = ["start", "until"]  # fixtures
 
 GRAFANA = DEPLOY / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards" / "glassnet.json").read_text("utf-8"))

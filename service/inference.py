@@ -65,8 +65,7 @@ class Inference:
 def decode_within(decode: Callable[[Any], Raw], decoder: Any, max_rows: int) -> Raw:
     """Decode, and refuse more rows than are allowed."""
     raw = decode(decoder)
-    n = len(next(iter(raw.values())) if isinstance(raw, dict) else raw)
-    require_rows(n, max_rows)
+    require_rows(rows_of(raw), max_rows)
     return raw
 
 
@@ -79,6 +78,6 @@ def require_rows(n: int, max_rows: int) -> None:
         )
 
 
-def rows_of(answer: Answer) -> int:
-    """Return the number of rows in an answer."""
-    return len(next(iter(answer.values())))
+def rows_of(raw: Raw | Answer) -> int:
+    """Return the number of rows, asked or answered."""
+    return len(next(iter(raw.values())) if isinstance(raw, dict) else raw)

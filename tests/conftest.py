@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -270,15 +270,30 @@ def server(tmp_path_factory: pytest.TempPathFactory, served: Path) -> Iterator[S
         yield start(served)
 
 
+def absent(name: str, package: str) -> NoReturn:
+    """Fail in CI, which installs everything; elsewhere skip, and say how to have it."""
+    reason = f"no {name} here: apt-get install {package}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str, str], str]:
+    """Find a program by its name and Debian's package."""
+
+    def find(name: str, package: str) -> str:
+        return shutil.which(name) or absent(name, package)
+
+    return find
+
+
 def _programs() -> Path:
     """Return where the server's programs are; Debian keeps them off the path."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     on_path = shutil.which("postgres")
     if not found and on_path is None:
-        reason = "no PostgreSQL here: apt-get install postgresql"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        absent("PostgreSQL", "postgresql")
     return found[-1].parent if found else Path(str(on_path)).resolve().parent
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -123,7 +123,7 @@ def _log_loss(
     return float((losses * weights).mean())
 
 
-def _lowest(f: Any, limit: float, steps: int = 40) -> float:
+def _lowest(f: Callable[[float], float], limit: float, steps: int = 40) -> float:
     """Return where f is lowest in [-limit, limit] (golden-section search)."""
     low, high = -limit, limit
     a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)

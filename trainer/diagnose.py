@@ -103,7 +103,7 @@ def _between_rows(prepared: Prepared, natural: float) -> Iterator[Finding]:
     """Compare rows with one another, where copies of some are not in their nature."""
     strange = natural < TWICE / 10
     chance = prepared.division.by == "chance"
-    where = places(prepared.data.inputs) if strange or chance else None
+    where = prepared.data.places if strange or chance else None
     if where is not None and strange:
         yield from _copies(where, prepared.whole.target)
     for other in others(prepared):

@@ -78,7 +78,7 @@ def _shares(config: Config) -> tuple[int, float, float]:
 def _random(config: Config, data: Dataset, rng: np.random.Generator) -> Division:
     """Divide by what stands in the rows, or by chance where they are too alike."""
     members, validation, test = _shares(config)
-    where = places(data.inputs)
+    where = data.places
     found = windows(where, members, validation, test)
     enough = (1 - validation - test) * len(data) / 2
     if (

@@ -41,7 +41,6 @@ from trainer.calibrate import calibrate
 from trainer.checkpoint import Checkpoints
 from trainer.config import Config
 from trainer.data import Source, read
-from trainer.data.splits import places
 from trainer.diagnose import diagnose
 from trainer.learning import Member, learn_all, network_spec
 from trainer.preparation import Prepared, Say, joined, prepare
@@ -150,8 +149,8 @@ def _checkpoints(
     found = Checkpoints(
         store.root / request.model,
         say,
-        prepared.data.fingerprint(),
-        own and (places(own.raw).tobytes(), own.target.tobytes(), str(own.weights)),
+        prepared.data.fingerprint,
+        own and own.digest,
         _lasting(prepared.config),
         spec,
         prepared.task,
@@ -218,7 +217,7 @@ def manifest(
         ),
         config=_lasting(prepared.config),
         data=Fingerprint(
-            sha256=data.fingerprint(),
+            sha256=data.fingerprint,
             rows=len(data),
             columns=data.n_columns,
             train_rows=len(first.train),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +22,7 @@ from trainer.augmentation import Augmentation, image_axes
 from trainer.config import Config, DataConfig
 from trainer.data import Dataset, Source, join, length, read_for, take
 from trainer.data.roles import Role, set_aside
-from trainer.data.splits import Split
+from trainer.data.splits import Split, places
 from trainer.division import Division, divide
 from trainer.loop import Rows
 from trainer.losses import Loss, label_smoothing
@@ -47,6 +48,14 @@ class Part:
 
     def __len__(self) -> int:
         return length(self.raw)
+
+    @property
+    def digest(self) -> str:
+        """A sha256 of what stands in the rows, their targets and their weights."""
+        digest = hashlib.sha256()
+        for values in (places(self.raw), self.target, self.weights):
+            digest.update(b"" if values is None else values.tobytes())
+        return digest.hexdigest()
 
 
 def joined(parts: Sequence[Part]) -> Part:

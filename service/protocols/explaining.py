@@ -16,7 +16,7 @@ from flask import Blueprint, Response
 
 from models.errors import InvalidInput
 from models.output import Label
-from service.inference import decode_within
+from service.inference import decode_within, rows_of
 from service.protocols.http import answer, body, decode, engine, find
 
 routes = Blueprint("explaining", __name__, url_prefix="/v1/models")
@@ -56,8 +56,7 @@ def explain(
 
     decoder = loaded.artefact.model.decoder
     raw = decode_within(rows, decoder, engine().inference.max_rows)
-    n = len(next(iter(raw.values())) if isinstance(raw, dict) else raw)
-    if n > MAX_ROWS:
+    if (n := rows_of(raw)) > MAX_ROWS:
         raise InvalidInput(
             f"{n} rows to explain in one request, at most {MAX_ROWS} are allowed: "
             "an explanation costs as much as some hundred answers"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from service.metrics import Metrics
@@ -63,16 +60,3 @@ def series() -> set[str]:
             }.get(family.type, [""])
             exposed |= {family.name + suffix for suffix in suffixes}
     return exposed | {*TRAINING, *DRIFT, *rules("record"), "up"}
-
-
-@pytest.fixture(scope="session")
-def tool() -> Callable[[str], str]:
-    """Find a program of Debian's prometheus package, or skip."""
-
-    def tool(name: str) -> str:
-        path = shutil.which(name)
-        if path is None:
-            pytest.skip(f"{name} is not installed here.")
-        return path
-
-    return tool

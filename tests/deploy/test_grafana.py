@@ -143,10 +143,10 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus(
-    tool: Callable[[str], str], tmp_path: Path, until: Callable[..., None]
+    program: Callable[[str, str], str], tmp_path: Path, until: Callable[..., None]
 ) -> Iterator[Callable[..., Prometheus]]:
     """Start a Prometheus with our rules on ports of 127.0.0.1 by their jobs."""
-    program = tool("prometheus")
+    executable = program("prometheus", "prometheus")
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(**jobs: int) -> Prometheus:
@@ -168,7 +168,7 @@ def prometheus(
         with (tmp_path / "prometheus.log").open("wb") as log:
             process = subprocess.Popen(
                 [
-                    program,
+                    executable,
                     f"--config.file={tmp_path / 'prometheus.yml'}",
                     f"--storage.tsdb.path={tmp_path / 'data'}",
                     f"--web.listen-address=127.0.0.1:{port}",

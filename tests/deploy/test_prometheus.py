@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from trainer.metrics import GAUGES
+
 from .conftest import DEPLOY, ROOT, RULES, TRAINING, read, rules, series
 
 CASES = sorted((Path(__file__).parent / "rules").glob("*.yml"))
@@ -32,17 +34,20 @@ def asserted(kind: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_prometheus_accepts_its_configuration(tool: Callable[[str], str]) -> None:
-    run(tool("promtool"), "check", "config", PROMETHEUS)
+def test_prometheus_accepts_its_configuration(
+    program: Callable[[str, str], str],
+) -> None:
+    promtool = program("promtool", "prometheus")
+    run(promtool, "check", "config", PROMETHEUS)
     # Duplicates and the like are an error here, and only a warning there.
-    run(tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *RULES)
+    run(promtool, "check", "rules", "--lint=all", "--lint-fatal", *RULES)
 
 
 @pytest.mark.parametrize("cases", CASES, ids=lambda path: path.stem)
 def test_the_rules_do_what_their_cases_say(
-    tool: Callable[[str], str], cases: Path
+    program: Callable[[str, str], str], cases: Path
 ) -> None:
-    run(tool("promtool"), "test", "rules", cases)
+    run(program("promtool", "prometheus"), "test", "rules", cases)
 
 
 def test_every_alert_is_seen_to_fire_and_to_be_silent() -> None:
@@ -67,8 +72,7 @@ def test_a_rule_names_only_series_that_exist(kind: str) -> None:
 
 
 def test_the_training_gauges_are_those_of_the_trainer() -> None:
-    metrics = pytest.importorskip("trainer.metrics")
-    names = {name for group in metrics.GAUGES.values() for name in group}
+    names = {name for group in GAUGES.values() for name in group}
     assert {f"glassnet_training_{name}" for name in names} == set(TRAINING)
 
 

@@ -209,7 +209,7 @@ def test_the_manifest_counts_rows_and_columns(
     assert (counted.rows, counted.columns) == (200, 4)
     parts = (counted.train_rows, counted.validation_rows, counted.test_rows)
     assert parts == tuple(map(len, split))
-    assert counted.sha256 == read(str(data), "churn").fingerprint()
+    assert counted.sha256 == read(str(data), "churn").fingerprint
     assert manifest.target == "churn"
     assert manifest.recipe.reasons[0].startswith("task binary: ")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -567,3 +568,12 @@ def test_validation_arrays_without_labels_are_told(
     np.savez(path, X=np.zeros((3, 8, 8)))
     with pytest.raises(DataError, match="expected arrays 'X' and 'y'"):
         ready(read("builtin:digits", None), validation=str(path))
+
+
+def test_a_part_is_told_from_another_by_every_weight() -> None:
+    raw = {"x": np.random.default_rng(0).normal(size=3_000)}
+    one = Part(raw, np.zeros(3_000), np.ones(3_000))
+    assert one.digest == replace(one, weights=np.ones(3_000)).digest
+    heavier = np.where(np.arange(3_000) == 1_500, 2.0, 1.0)
+    others = (replace(one, weights=heavier), replace(one, weights=None))
+    assert len({part.digest for part in (one, *others)}) == 3

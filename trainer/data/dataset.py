@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from models.model import Raw
 from models.output import Label
 from models.table import Columns
+from trainer.data.splits import Places, places
 
 #: Columns stay columns, an array an array.
 AnyRaw = TypeVar("AnyRaw", bound=Raw)
@@ -40,8 +42,9 @@ class Dataset:
     def __len__(self) -> int:
         return length(self.inputs)
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return a sha256 of names, kinds and values, whatever file they came from."""
+        """A sha256 of names, kinds and values, whatever file they came from."""
         digest = hashlib.sha256()
         if isinstance(self.inputs, np.ndarray):
             digest.update(str((self.inputs.dtype.str, self.inputs.shape)).encode())
@@ -56,6 +59,11 @@ class Dataset:
         digest.update(repr(self.target_name).encode())
         _update(digest, self.target or ())
         return digest.hexdigest()
+
+    @cached_property
+    def places(self) -> Places:
+        """Where every row stands, by what stands in it."""
+        return places(self.inputs)
 
     def only(self, rows: NDArray[np.intp]) -> Dataset:
         """Return the chosen rows."""

@@ -74,8 +74,8 @@ def test_columns_aside_are_no_columns() -> None:
 
 
 def test_the_same_values_have_the_same_fingerprint() -> None:
-    assert table().fingerprint() == table().fingerprint()
-    assert len(table().fingerprint()) == 64
+    assert table().fingerprint == table().fingerprint
+    assert len(table().fingerprint) == 64
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ def test_the_same_values_have_the_same_fingerprint() -> None:
     ],
 )
 def test_any_change_changes_the_fingerprint(changed: dict[str, Any]) -> None:
-    assert table(**changed).fingerprint() != table().fingerprint()
+    assert table(**changed).fingerprint != table().fingerprint
 
 
 def test_an_array_has_its_own_fingerprint() -> None:
     X = np.arange(12.0).reshape(3, 4)
     prints = {
-        Dataset(each, {}, "y", [0, 1, 0]).fingerprint()
+        Dataset(each, {}, "y", [0, 1, 0]).fingerprint
         for each in (X, X + 1, X.reshape(3, 2, 2), X.astype(np.float32))
     }
     assert len(prints) == 4
     turned = Dataset(np.asfortranarray(X), {}, "y", [0, 1, 0])
-    assert turned.fingerprint() in prints
+    assert turned.fingerprint in prints
 
 
 def test_the_fingerprint_is_of_the_values_not_of_the_file(
@@ -119,4 +119,4 @@ def test_the_fingerprint_is_of_the_values_not_of_the_file(
     parquet = tmp_path / "data.parquet"
     pl.DataFrame(columns).write_parquet(parquet)
     one, other = read(str(write_csv(columns)), "y"), read(str(parquet), "y")
-    assert one.fingerprint() == other.fingerprint()
+    assert one.fingerprint == other.fingerprint

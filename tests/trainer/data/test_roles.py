@@ -55,10 +55,10 @@ def test_without_roles_nothing_moves() -> None:
 
 def test_columns_aside_are_in_the_fingerprint() -> None:
     prints = {
-        set_aside(data(values, "numeric"), {"weight": "w"}).fingerprint()
+        set_aside(data(values, "numeric"), {"weight": "w"}).fingerprint
         for values in ([1, 2], [1, 3])
     }
-    prints.add(data([1, 2], "numeric").fingerprint())
+    prints.add(data([1, 2], "numeric").fingerprint)
     assert len(prints) == 3
 
 

@@ -99,7 +99,7 @@ def same(found: Dataset, expected: Dataset) -> None:
             np.testing.assert_array_equal(found.inputs[name], values, name)
         else:
             assert found.inputs[name] == values
-    assert found.fingerprint() == expected.fingerprint()
+    assert found.fingerprint == expected.fingerprint
 
 
 def test_postgresql_reads_as_parquet_does(

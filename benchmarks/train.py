@@ -26,7 +26,7 @@ from models.architectures import mlp
 from models.network import Network
 from trainer.config import TrainConfig
 from trainer.data.arrays import read_idx
-from trainer.loop import Rows, Run, train
+from trainer.loop import Rows, Run
 from trainer.losses import softmax_cross_entropy
 
 Epoch = Callable[[], None]
@@ -118,12 +118,16 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epo
         schedule="constant",
         regularization="constant",
         batch_size=batch,
-        epochs=1,
+        averaging=0.0,
+        epochs=1_000,
     )
+
+    # One run for all rounds, as the others keep their optimizer's memory.
+    run = Run(network, softmax_cross_entropy, rows, None, config, rng)
 
     def epoch() -> None:
         with threadpool_limits(threads, user_api="blas"):
-            train(Run(network, softmax_cross_entropy, rows, None, config, rng))
+            run.epoch()
 
     return epoch
 

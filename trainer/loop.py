@@ -211,8 +211,10 @@ class Run:
     @property
     def progress(self) -> float:
         """How much is behind: of the steps or of the time, whichever is further."""
-        steps, seconds = self.optimizer.steps, self.seconds
-        return min(max(steps / self.total, seconds / self.limit), 1.0)
+        steps = self.optimizer.steps / self.total
+        if self.limit == math.inf:
+            return min(steps, 1.0)
+        return min(max(steps, self.seconds / self.limit), 1.0)
 
     @property
     def seconds(self) -> float:

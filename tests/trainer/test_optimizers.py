@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trainer import optimizers
-from trainer.optimizers import OPTIMIZERS, Rule, clip_by_norm
+from trainer.optimizers import ALIKE, OPTIMIZERS, Adam, Rule, clip_by_norm
 
 Vector = NDArray[Any]
 RULES = pytest.mark.parametrize("rule", OPTIMIZERS)
@@ -247,3 +247,33 @@ def test_clip_holds_where_the_square_overflows() -> None:
     g = np.full(4, 1e30, np.float32)
     assert clip_by_norm(g, 1.0) == pytest.approx(2e30)
     np.testing.assert_allclose(g, 0.5, rtol=1e-6)
+
+
+@RULES
+def test_what_has_long_been_zero_is_forgotten_before_it_is_subnormal(
+    rule: Rule,
+) -> None:
+    """A memory that fades for ever would become numbers that are slow to compute with."""
+    n = 300
+    rng = np.random.default_rng(0)
+    optimizer = OPTIMIZERS[rule](n, np.ones(n, np.float32))
+    parameters = np.zeros(n, np.float32)
+    gradients = rng.normal(size=n).astype(np.float32)
+    optimizer.step(parameters, gradients.copy(), 0.1)
+    alive = np.arange(n) % 3 == 0
+    for _ in range(1_500):
+        optimizer.step(parameters, np.where(alive, gradients, 0), 1e-4)
+        for name in optimizer.memories:
+            memory = np.abs(getattr(optimizer, name))
+            assert not ((memory > 0) & (memory < np.finfo(np.float32).tiny)).any()
+    for name in optimizer.memories:
+        memory = getattr(optimizer, name)
+        assert (memory[alive] != 0).all()
+        if name != "squares":  # which remember for longer
+            assert (memory[~alive] == 0).all()
+
+
+def test_a_network_without_decay_is_one_kind_of_parameters() -> None:
+    decay = np.repeat([1.0, 0.0], [ALIKE, 8]).astype(np.float32)
+    assert len(Adam(len(decay), decay)._blocks) == 1
+    assert len(Adam(len(decay), decay, 0.1)._blocks) == 2

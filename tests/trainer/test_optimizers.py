@@ -253,7 +253,7 @@ def test_clip_holds_where_the_square_overflows() -> None:
 def test_what_has_long_been_zero_is_forgotten_before_it_is_subnormal(
     rule: Rule,
 ) -> None:
-    """A memory that fades for ever would become numbers that are slow to compute with."""
+    """Fading for ever it would become numbers that are slow to compute with."""
     n = 300
     rng = np.random.default_rng(0)
     optimizer = OPTIMIZERS[rule](n, np.ones(n, np.float32))

@@ -92,13 +92,14 @@ def glassnet(
         started = time.perf_counter()
         fit = ["fit", place / "train.csv", "--target", target, "--model", "m", "--json"]
         options = [word for text in settings for word in ("--set", text)]
-        subprocess.run(
+        done = subprocess.run(
             [*command, *fit, *store, *options],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
         )
+        if done.returncode:
+            sys.exit(done.stderr)
         seconds = time.perf_counter() - started
         out = place / "out.parquet"
         ask = ["predict", place / "test.csv", "--model", "m", "--out", out]

@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 
 from models.store import Store
 from service import errors
+from service.admission import REFUSAL, Admission
 from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
@@ -28,6 +29,8 @@ from service.settings import Settings, from_environment
 access = logging.getLogger("glassnet.access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+#: What must answer however much there is to do; Vertex AI names another.
+OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 #: Probes and scrapes are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset(
     {
@@ -64,8 +67,16 @@ def build(settings: Settings | None = None) -> Flask:
     errors.install(app)
     _measure(app, metrics, settings.access_log)
     app.after_request(compress)
+    _guard(app, settings)
     registry.refresh()
     return app
+
+
+def _guard(app: Flask, settings: Settings) -> None:
+    """Put before Flask what refuses a request unseen."""
+    flask = app.wsgi_app
+    open = (*OPEN, settings.aip_health_route)
+    app.wsgi_app = Admission(flask, flask, settings.threads, open)  # type: ignore[method-assign]
 
 
 def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
@@ -77,6 +88,9 @@ def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
         g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
         g.started = time.perf_counter()
         metrics.in_progress.inc()
+        if refusal := request.environ.get(REFUSAL):
+            metrics.refused.labels(refusal.reason).inc()
+            raise refusal
 
     @app.after_request
     def end(response: Response) -> Response:

@@ -9,6 +9,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from models.errors import GlassnetError, InvalidInput, NotFound
+from service.admission import Refused
 from service.engine import LoadFailed, Unavailable
 
 log = logging.getLogger("glassnet.service")
@@ -41,6 +42,10 @@ def install(app: Flask) -> None:
 
 
 def _ours(error: GlassnetError) -> Response:
+    if isinstance(error, Refused):
+        answer = reply(error.code, str(error))
+        answer.headers.extend(error.headers)
+        return answer
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return reply(code, str(error))

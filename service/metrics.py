@@ -64,6 +64,9 @@ class Metrics:
         self.in_progress = gauge(
             "requests_in_progress", "Requests being answered now.", (), "livesum"
         )
+        self.refused = counter(
+            "requests_refused_total", "Requests turned away unread.", ("reason",)
+        )
         self.inference_seconds = histogram(
             "inference_duration_seconds",
             "Time of decoding rows, the forward pass and encoding the answer.",

@@ -48,8 +48,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(ge=1, le=256, description="Processes; by default one a processor."),
     ] = msgspec.field(default_factory=_processors)
     threads: Annotated[
-        int, Meta(ge=1, le=256, description="Requests a process answers at once.")
-    ] = 2
+        int,
+        Meta(
+            ge=1,
+            le=256,
+            description="Requests a process answers at once; one more gets 503.",
+        ),
+    ] = 32
+    read_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="Longest pause of a client within a request; then 408.",
+        ),
+    ] = 10.0
     poll_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="Time between looks at the store.")
     ] = 1.0

@@ -263,6 +263,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         yield start
 
 
+@pytest.fixture(scope="module")
+def start_shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Server]]:
+    """The same for a server that the tests of a module share."""
+    with _servers(tmp_path_factory.mktemp("shared")) as start:
+        yield start
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, served: Path) -> Iterator[Server]:
     """One server on the served store for all tests that only ask."""

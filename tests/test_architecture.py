@@ -53,7 +53,11 @@ ONLY_IN = {
         "trainer/progress.py",
         "service/cli.py",
     },
-    "gunicorn": {"service/logging.py", "service/gunicorn_conf.py"},
+    "gunicorn": {
+        "service/logging.py",
+        "service/gunicorn_conf.py",
+        "service/worker.py",
+    },
 }
 #: Protocol-free parts of the service: HTTP must not leak into them.
 WITHOUT_FLASK = {
@@ -63,6 +67,8 @@ WITHOUT_FLASK = {
     "metrics.py",
     "settings.py",
     "drain.py",
+    "admission.py",
+    "worker.py",
 }
 
 

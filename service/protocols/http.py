@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from ssl import SSLWantReadError
 from typing import Any, cast
 
 import msgspec
 from flask import Response, current_app, g, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from models.errors import InvalidInput, VersionNotFound, nearest
 from models.rows.json import parse, plain
@@ -50,9 +51,18 @@ def _raw(limit: int) -> bytes:
         return b""
     # Werkzeug's own stream would cut a chunked body at the limit without a word.
     read = limit + 1 if length is None else length
-    raw: bytes = request.environ["wsgi.input"].read(read)
+    try:
+        raw: bytes = request.environ["wsgi.input"].read(read)
+    except (BlockingIOError, SSLWantReadError):  # the time limit of service/worker.py
+        raise RequestTimeout(
+            "the body did not go on within GLASSNET_READ_SECONDS"
+        ) from None
+    except Exception:  # the client has gone, or gunicorn does not understand its chunks
+        raise InvalidInput("the body is not whole") from None
     if len(raw) > limit:
         raise RequestEntityTooLarge
+    if length is not None and len(raw) < length:
+        raise InvalidInput(f"the body ends after {len(raw)} of {length} bytes")
     return raw
 
 

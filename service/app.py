@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import time
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 
 from models.store import Store
 from service import errors
 from service.admission import REFUSAL, Admission
+from service.call import Call, current
 from service.engine import Engine, tell
+from service.errors import Reply
+from service.express import Express
 from service.inference import Inference
-from service.metrics import METHODS, Metrics
+from service.metrics import Metrics
 from service.protocols import (
     explaining,
     invocations,
@@ -22,13 +22,10 @@ from service.protocols import (
     operators,
     tfserving,
 )
-from service.protocols.http import compress
+from service.protocols.http import compressed
 from service.registry import Registry
 from service.settings import Settings, from_environment
 
-access = logging.getLogger("glassnet.access")
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 #: What must answer however much there is to do; Vertex AI names another.
 OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 #: Probes and scrapes are not traffic: counted, they would hide its errors.
@@ -59,64 +56,52 @@ def build(settings: Settings | None = None) -> Flask:
         metrics,
         Inference(metrics, settings.max_rows),
         settings.default_model,
+        settings.max_body_bytes,
+        settings.access_log,
     )
     # First, since Vertex AI may name any path.
     app.register_blueprint(invocations.routes(settings))
     for dialect in (tfserving, explaining, openinference, operators):
         app.register_blueprint(dialect.routes)
     errors.install(app)
-    _measure(app, metrics, settings.access_log)
-    app.after_request(compress)
+    _measure(app, app.extensions["glassnet"])
     _guard(app, settings)
     registry.refresh()
     return app
 
 
 def _guard(app: Flask, settings: Settings) -> None:
-    """Put before Flask what refuses a request unseen."""
+    """Put before Flask what refuses a request unseen, and what needs no Flask."""
     flask = app.wsgi_app
+    express = Express(app, flask, app.extensions["glassnet"])
     open = (*OPEN, settings.aip_health_route)
-    app.wsgi_app = Admission(flask, flask, settings.threads, open)  # type: ignore[method-assign]
+    app.wsgi_app = Admission(express, flask, settings.threads, open)  # type: ignore[method-assign]
 
 
-def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
-    """Give every request an id, and count, time and log it."""
+def _measure(app: Flask, engine: Engine) -> None:
+    """Give every request that Flask brings an id, and count, time and log it."""
 
     @app.before_request
     def begin() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
-        g.started = time.perf_counter()
-        metrics.in_progress.inc()
+        Call(engine, request.environ)
         if refusal := request.environ.get(REFUSAL):
-            metrics.refused.labels(refusal.reason).inc()
+            engine.metrics.refused.labels(refusal.reason).inc()
             raise refusal
 
     @app.after_request
     def end(response: Response) -> Response:
-        seconds = time.perf_counter() - g.started
-        metrics.in_progress.dec()
-        response.headers["X-Request-Id"] = g.request_id
+        call = current()
+        response.headers["X-Request-Id"] = call.request_id
+        if not response.direct_passthrough:
+            _compress(response)
         route = request.url_rule.rule if request.url_rule else "unmatched"
-        if request.endpoint in UNCOUNTED:
-            return response
-        method = request.method if request.method in METHODS else "other"
-        metrics.requests.labels(route, method, response.status_code).inc()
-        metrics.request_seconds.labels(route).observe(seconds)
-        if access_log:
-            access.info(
-                "%s %s %s",
-                method,
-                route,
-                response.status_code,
-                extra={
-                    "request_id": g.request_id,
-                    "method": method,
-                    "route": route,
-                    "status": response.status_code,
-                    "milliseconds": round(seconds * 1e3, 3),
-                    "client": request.remote_addr,
-                    **g.get("about", {}),
-                },
-            )
+        counted = request.endpoint not in UNCOUNTED
+        call.end(route if counted else None, response.status_code)
         return response
+
+
+def _compress(response: Response) -> None:
+    given: Reply = response.get_data(), response.status_code, {}
+    content, _, headers = compressed(given)
+    response.set_data(content)
+    response.headers.extend(headers)

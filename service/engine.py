@@ -36,6 +36,8 @@ class Engine:
     metrics: Metrics
     inference: Inference
     default_model: str = ""
+    max_body_bytes: int = 16 << 20
+    access_log: bool = True
     #: What the workers share; nothing where there is one process.
     directory: Path | None = None
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from models.errors import InvalidInput
 from models.output import Label
+from service.errors import Reply
 from service.inference import decode_within, rows_of
 from service.protocols.http import answer, body, decode, engine, find
 
@@ -40,9 +41,7 @@ _explain_request = msgspec.json.Decoder(ExplainRequest)
 @routes.post("/<name>:explain")
 @routes.post("/<name>/versions/<version>:explain")
 @routes.post("/<name>/labels/<label>:explain")
-def explain(
-    name: str, version: str | None = None, label: str | None = None
-) -> Response:
+def explain(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Say what each input contributed to each answer, and against which baseline."""
     loaded = find(name, version, label)
     asked: ExplainRequest = decode(_explain_request, body())

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from models.errors import InvalidInput
+from service.errors import Reply
 from service.protocols.http import answer, body, decode, engine
 from service.registry import Registry
 
@@ -39,7 +40,7 @@ _change_request = msgspec.json.Decoder(ChangeRequest)
 
 
 @routes.post("/index")
-def index() -> Response:
+def index() -> Reply:
     """List the models and versions, and which of them are ready."""
     asked: IndexRequest = decode(_index_request, body() or b"{}")
     states = list(_states(engine().registry))
@@ -49,7 +50,7 @@ def index() -> Response:
 
 
 @routes.post("/models/<name>/load")
-def load(name: str) -> Response:
+def load(name: str) -> Reply:
     """Serve a model as the store has it now; done when every worker does."""
     asked: ChangeRequest = decode(_change_request, body() or b"{}")
     for key in asked.parameters or {}:
@@ -63,7 +64,7 @@ def load(name: str) -> Response:
 
 
 @routes.post("/models/<name>/unload")
-def unload(name: str) -> Response:
+def unload(name: str) -> Reply:
     """Serve a model no more; done when no worker does."""
     decode(_change_request, body() or b"{}")
     engine().unload(name)

@@ -67,13 +67,14 @@ def test_as_many_as_allowed_are_let_in_and_slots_come_back() -> None:
 def test_a_refusal_is_counted_and_has_the_one_shape(served: Path) -> None:
     app = create_app(Settings(store=str(served)))
     client: FlaskClient = app.test_client()
-    reply = client.post(PREDICT, environ_overrides={REFUSAL: Overloaded("too many")})
+    refused = {REFUSAL: Overloaded("too many")}
+    reply = client.get("/v1/models", environ_overrides=refused)
     assert reply.status_code == 503
     assert reply.headers["Retry-After"] == "1"
     assert reply.get_json() == {"error": "too many"}
     text = client.get("/metrics").get_data(as_text=True)
     assert 'glassnet_requests_refused_total{reason="overload"} 1.0' in text
-    assert 'code="503",method="POST",route="/v1/models/<name>:predict"' in text
+    assert 'code="503",method="GET",route="/v1/models"' in text
 
 
 @pytest.mark.e2e

@@ -11,7 +11,8 @@ from flask import Flask, Response, g, request
 
 from models.store import Store
 from service import errors
-from service.admission import REFUSAL, Admission
+from service.admission import REFUSAL, Admission, Application
+from service.auth import Access, Door
 from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
@@ -29,7 +30,7 @@ from service.settings import Settings, from_environment
 access = logging.getLogger("glassnet.access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-#: What must answer however much there is to do; Vertex AI names another.
+#: What answers whoever asks and however much there is to do; Vertex AI names another.
 OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 #: Probes and scrapes are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset(
@@ -54,11 +55,13 @@ def build(settings: Settings | None = None) -> Flask:
     metrics = Metrics()
     store = Store(settings.directory, settings.signing_key_file)
     registry = Registry(store, settings.keep_versions, observe=tell)
+    access = Access(settings.token_file, settings.admin_token_file)
     app.extensions["glassnet"] = Engine(
         registry,
         metrics,
         Inference(metrics, settings.max_rows),
         settings.default_model,
+        access,
     )
     # First, since Vertex AI may name any path.
     app.register_blueprint(invocations.routes(settings))
@@ -67,16 +70,19 @@ def build(settings: Settings | None = None) -> Flask:
     errors.install(app)
     _measure(app, metrics, settings.access_log)
     app.after_request(compress)
-    _guard(app, settings)
+    _guard(app, access, settings)
     registry.refresh()
     return app
 
 
-def _guard(app: Flask, settings: Settings) -> None:
-    """Put before Flask what refuses a request unseen."""
+def _guard(app: Flask, access: Access, settings: Settings) -> None:
+    """Put before Flask what refuses a request unread: first who asks, then how many."""
     flask = app.wsgi_app
     open = (*OPEN, settings.aip_health_route)
-    app.wsgi_app = Admission(flask, flask, settings.threads, open)  # type: ignore[method-assign]
+    guarded: Application = Admission(flask, flask, settings.threads, open)
+    if access.ask is not None:
+        guarded = Door(guarded, flask, access, open)
+    app.wsgi_app = guarded  # type: ignore[method-assign]
 
 
 def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -86,16 +87,23 @@ def settings() -> None:
 
 
 def _check(now: Settings) -> None:
-    """Say of a key file that cannot be used, before a server starts without it."""
+    """Say of a secret file that cannot be used, before a server starts without it."""
     from models.store import Store  # NumPy with it, which the probe does without
+    from service.auth import Access
 
-    try:
-        Store(now.directory, now.signing_key_file).keys()
-    except ConfigError as error:
-        raise click.UsageError(f"{PREFIX}SIGNING_KEY_FILE: {error}") from None
-    except OSError as error:
-        where = f"{PREFIX}SIGNING_KEY_FILE: {error.filename}"
-        raise click.UsageError(f"{where}: {error.strerror}") from None
+    uses: dict[str, Callable[[], object]] = {
+        "SIGNING_KEY_FILE": lambda: Store(now.directory, now.signing_key_file).keys(),
+        "TOKEN_FILE": lambda: Access(now.token_file),
+        "ADMIN_TOKEN_FILE": lambda: Access(None, now.admin_token_file),
+    }
+    for name, use in uses.items():
+        try:
+            use()
+        except ConfigError as error:
+            raise click.UsageError(f"{PREFIX}{name}: {error}") from None
+        except OSError as error:
+            where = f"{PREFIX}{name}: {error.filename}"
+            raise click.UsageError(f"{where}: {error.strerror}") from None
 
 
 def _settings() -> Settings:

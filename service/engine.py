@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import GlassnetError, ModelNotFound
 from models.store import PRODUCTION
 from service import drain
+from service.auth import Access
 from service.inference import Inference
 from service.metrics import Metrics
 from service.peers import Ear, Names, call
@@ -36,6 +37,7 @@ class Engine:
     metrics: Metrics
     inference: Inference
     default_model: str = ""
+    access: Access = field(default_factory=Access)
     #: What the workers share; nothing where there is one process.
     directory: Path | None = None
 
@@ -56,7 +58,13 @@ class Engine:
                 self.metrics.show(loaded, True)
         self.registry.observe = self.observe
         self.registry.refresh()
-        self.registry.watch(poll_seconds, ear.wait)
+        self.access.refresh()
+
+        def wait(seconds: float) -> None:
+            ear.wait(seconds)
+            self.access.refresh()
+
+        self.registry.watch(poll_seconds, wait)
 
     def load(self, name: str) -> None:
         """Have every worker serve a model as the store has it now.

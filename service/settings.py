@@ -95,6 +95,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="Keys, one a line: a model that none has signed is refused."),
     ] = None
+    token_file: Annotated[
+        str | None,
+        Meta(description="Bearer tokens, one a line: who has none gets 401."),
+    ] = None
+    admin_token_file: Annotated[
+        str | None,
+        Meta(description="Those that may load and unload models: else nobody may."),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="Least important lines that are logged."),

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import pytest
@@ -33,6 +33,8 @@ from trainer.job import Request, Result
 from trainer.job import fit as run_fit
 
 Fit = Callable[..., Result]
+#: What lets a test load and unload models of any server it starts.
+ADMIN = "may-load-and-unload"
 #: Of the PostgreSQL made here: a password with every character that means something.
 USER = "reader"
 PASSWORD = "p w:@/?#%'\\"
@@ -139,6 +141,7 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log_file: Path
+    admin: ClassVar[dict[str, str]] = {"Authorization": f"Bearer {ADMIN}"}
 
     def request(
         self, method: str, path: str, body: Any = None, **headers: str
@@ -215,7 +218,14 @@ def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        defaults = {"workers": 2, "poll_seconds": 0.2, "drain_seconds": 0}
+        admin = logs / "admin-tokens"
+        admin.write_text(ADMIN)
+        defaults: dict[str, object] = {
+            "workers": 2,
+            "poll_seconds": 0.2,
+            "drain_seconds": 0,
+            "admin_token_file": admin,
+        }
         chosen = {**defaults, **settings}
         environment = {
             f"GLASSNET_{name.upper()}": str(value) for name, value in chosen.items()

@@ -4,7 +4,7 @@ POST /v2/repository/index
 POST /v2/repository/models/M/load      as the store has it now, by every worker
 POST /v2/repository/models/M/unload    by no worker, until it is loaded again
 
-Their one blueprint is the place for a guard: the other routes only read.
+The last two take a token of GLASSNET_ADMIN_TOKEN_FILE.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from models.errors import InvalidInput
 from service.protocols.http import answer, body, decode, engine
@@ -51,6 +51,7 @@ def index() -> Response:
 @routes.post("/models/<name>/load")
 def load(name: str) -> Response:
     """Serve a model as the store has it now; done when every worker does."""
+    _require_administer()
     asked: ChangeRequest = decode(_change_request, body() or b"{}")
     for key in asked.parameters or {}:
         if key == "config" or key.startswith("file:"):
@@ -65,9 +66,14 @@ def load(name: str) -> Response:
 @routes.post("/models/<name>/unload")
 def unload(name: str) -> Response:
     """Serve a model no more; done when no worker does."""
+    _require_administer()
     decode(_change_request, body() or b"{}")
     engine().unload(name)
     return answer({"name": name, "unload": True})
+
+
+def _require_administer() -> None:
+    engine().access.require_administer(request.headers.get("Authorization"))
 
 
 def _states(registry: Registry) -> Iterator[dict[str, Any]]:

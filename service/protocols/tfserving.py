@@ -25,7 +25,7 @@ from models.output import Answer, Classification, Regression, spelled
 from models.rows import TableDecoder, TensorDecoder
 from models.rows.json import opening, plain
 from models.table import TableInput
-from service.inference import require_rows
+from service.inference import require_rows, rows_within
 from service.protocols.http import (
     answer,
     body,
@@ -92,7 +92,8 @@ def predict(
     _require_signature(asked.signature_name)
     infer = engine().inference.answer
     if asked.instances:
-        found = infer(loaded, lambda decoder: decoder.rows(asked.instances))
+        most = engine().inference.max_rows
+        found = infer(loaded, lambda d: rows_within(d, asked.instances, most))
         reply: dict[str, Any] = {"predictions": by_row(found)}
     else:
         found = infer(loaded, lambda decoder: decoder.by_column(asked.inputs))

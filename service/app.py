@@ -14,8 +14,9 @@ from service import errors
 from service.admission import REFUSAL, Admission, Application
 from service.auth import Access, Door
 from service.engine import Engine, tell
-from service.inference import Inference
+from service.inference import Answered, Inference
 from service.metrics import METHODS, Metrics
+from service.payloads import PayloadLog
 from service.protocols import (
     explaining,
     invocations,
@@ -26,6 +27,7 @@ from service.protocols import (
 from service.protocols.http import compress
 from service.registry import Registry
 from service.settings import Settings, from_environment
+from service.tracing import trace
 
 access = logging.getLogger("glassnet.access")
 
@@ -68,7 +70,7 @@ def build(settings: Settings | None = None) -> Flask:
     for dialect in (tfserving, explaining, openinference, operators):
         app.register_blueprint(dialect.routes)
     errors.install(app)
-    _measure(app, metrics, settings.access_log)
+    _measure(app, settings)
     app.after_request(compress)
     _guard(app, access, settings)
     registry.refresh()
@@ -85,13 +87,18 @@ def _guard(app: Flask, access: Access, settings: Settings) -> None:
     app.wsgi_app = guarded  # type: ignore[method-assign]
 
 
-def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
+def _measure(app: Flask, settings: Settings) -> None:
     """Give every request an id, and count, time and log it."""
+    engine: Engine = app.extensions["glassnet"]
+    metrics = engine.metrics
+    redacted = filter(None, map(str.strip, settings.payload_redact.split(",")))
+    log_payload = PayloadLog(settings.payload_share, frozenset(redacted))
 
     @app.before_request
     def begin() -> None:
         given = request.headers.get("X-Request-Id", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+        g.trace = trace(request.headers.get("traceparent"))
         g.started = time.perf_counter()
         metrics.in_progress.inc()
         if refusal := request.environ.get(REFUSAL):
@@ -103,13 +110,17 @@ def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
         seconds = time.perf_counter() - g.started
         metrics.in_progress.dec()
         response.headers["X-Request-Id"] = g.request_id
+        if done := engine.inference.last():
+            response.headers["Server-Timing"] = server_timing(done)
+            if settings.payload_share:
+                log_payload(done, {"request_id": g.request_id, **g.trace})
         route = request.url_rule.rule if request.url_rule else "unmatched"
         if request.endpoint in UNCOUNTED:
             return response
         method = request.method if request.method in METHODS else "other"
         metrics.requests.labels(route, method, response.status_code).inc()
         metrics.request_seconds.labels(route).observe(seconds)
-        if access_log:
+        if settings.access_log:
             access.info(
                 "%s %s %s",
                 method,
@@ -122,7 +133,18 @@ def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
                     "status": response.status_code,
                     "milliseconds": round(seconds * 1e3, 3),
                     "client": request.remote_addr,
+                    **g.trace,
                     **g.get("about", {}),
                 },
             )
         return response
+
+
+def server_timing(done: Answered) -> str:
+    """Return where the time of an answer went, in milliseconds (Server-Timing)."""
+    decode, infer = done.decoded - done.started, done.predicted - done.decoded
+    encode = time.perf_counter() - done.predicted
+    return (
+        f"decode;dur={decode * 1e3:.3f}, infer;dur={infer * 1e3:.3f}, "
+        f"encode;dur={encode * 1e3:.3f}"
+    )

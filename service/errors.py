@@ -70,5 +70,6 @@ def _http(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("request failed", exc_info=error, extra={"request_id": g.request_id})
+    about = {"request_id": g.request_id, **g.trace}
+    log.error("request failed", exc_info=error, extra=about)
     return reply(500, f"internal error; the log has it as request {g.request_id}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar, overload
 
 import msgspec
 
@@ -28,12 +29,29 @@ LARGE = 1 << 20
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+class Answered(NamedTuple):
+    """What was answered, and when: of `time.perf_counter`."""
+
+    loaded: Loaded
+    raw: Raw
+    answer: Answer
+    started: float
+    decoded: float
+    predicted: float
+
+
 @dataclass(frozen=True)
 class Inference:
     """Answers rows with a loaded version, and counts them."""
 
     metrics: Metrics
     max_rows: int
+    _of_thread: threading.local = field(default_factory=threading.local)
+
+    def last(self) -> Answered | None:
+        """Return, once, what this thread answered last."""
+        done: Answered | None = self._of_thread.__dict__.pop("last", None)
+        return done
 
     @overload
     def answer(self, loaded: Loaded, decode: Callable[[Any], Raw]) -> Answer: ...
@@ -71,6 +89,9 @@ class Inference:
         ended = time.perf_counter()
         phases = decoded - started, predicted - decoded, ended - predicted
         self.metrics.answered(loaded, rows_of(answer), phases)
+        self._of_thread.last = Answered(
+            loaded, raw, answer, started, decoded, predicted
+        )
         return reply
 
 

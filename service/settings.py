@@ -103,6 +103,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="Those that may load and unload models: else nobody may."),
     ] = None
+    tls_certificate_file: Annotated[
+        str | None,
+        Meta(description="Certificate and its chain (PEM): with it, HTTPS alone."),
+    ] = None
+    tls_key_file: Annotated[
+        str | None,
+        Meta(description="Its key, where that is not in the same file."),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="Least important lines that are logged."),
@@ -110,6 +118,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_log: Annotated[bool, Meta(description="Log a line for every request.")] = (
         True
     )
+    payload_share: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Share of the answers logged with their rows."),
+    ] = 0.0
+    payload_redact: Annotated[
+        str, Meta(description="Columns, with commas, whose values are left out there.")
+    ] = ""
     aip_http_port: Annotated[
         int,
         Meta(ge=0, le=65535, description="Vertex AI: port to listen on, if not 0."),

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -141,13 +142,23 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log_file: Path
+    certificate: Path | None = None
     admin: ClassVar[dict[str, str]] = {"Authorization": f"Bearer {ADMIN}"}
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Return a connection, by TLS where it has a certificate."""
+        if self.certificate is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        trusted = ssl.create_default_context(cafile=self.certificate)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=30, context=trusted
+        )
 
     def request(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, Any]:
         """Send one request on a connection of its own; return status and JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = self.connect()
         try:
             raw = body if isinstance(body, (bytes, type(None))) else json.dumps(body)
             connection.request(method, path, raw, headers)
@@ -240,7 +251,9 @@ def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
                 stdout=log,
                 stderr=log,
             )
-        server = Server(process, port, log_file)
+        certificate = settings.get("tls_certificate_file")
+        assert certificate is None or isinstance(certificate, Path)
+        server = Server(process, port, log_file, certificate)
         started.append(server)
 
         def answers() -> bool:

@@ -55,6 +55,43 @@ def test_every_request_is_logged_with_its_id_and_version(
     assert seen["route"] == "/v1/models/<name>:predict"
 
 
+def test_the_trace_of_a_request_is_in_its_lines(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    with caplog.at_level(logging.INFO, "glassnet.access"):
+        client.get("/v2", headers=trace)
+        client.get("/v2", headers={"traceparent": "00-secret"})
+    traced, other = map(vars, caplog.records)
+    assert (traced["trace_id"], traced["span_id"]) == ("a" * 32, "b" * 16)
+    assert "trace_id" not in other and "secret" not in str(other)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/models/xor:predict", {"instances": [[0, 1]]}),
+        ("/v1/models/xor:classify", {"examples": [{"x1": 0, "x2": 1}]}),
+        (
+            "/v2/models/half_plus_two/infer",
+            {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]},
+        ),
+    ],
+)
+def test_an_answer_tells_where_its_time_went(
+    client: FlaskClient, path: str, body: dict[str, Any]
+) -> None:
+    reply = client.post(path, json=body)
+    assert reply.status_code == 200
+    parts = dict(
+        part.split(";dur=") for part in reply.headers["Server-Timing"].split(", ")
+    )
+    assert list(parts) == ["decode", "infer", "encode"]
+    assert all(float(milliseconds) >= 0 for milliseconds in parts.values())
+    for other in (client.get("/v2"), client.post(path, data="no")):
+        assert "Server-Timing" not in other.headers
+
+
 def test_requests_are_counted_by_route_template(fresh: FlaskClient) -> None:
     for _ in range(3):
         fresh.post("/v1/models/xor:predict", json={"instances": [[0, 1], [1, 1]]})

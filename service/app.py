@@ -8,13 +8,15 @@ from flask import Flask, Response, request
 
 from models.store import Store
 from service import errors
-from service.admission import REFUSAL, Admission
+from service.admission import REFUSAL, Admission, Application
+from service.auth import Access, Door
 from service.call import Call, current
 from service.engine import Engine, tell
 from service.errors import Reply
 from service.express import Express
 from service.inference import Inference
 from service.metrics import Metrics
+from service.payloads import PayloadLog, columns
 from service.protocols import (
     explaining,
     invocations,
@@ -26,8 +28,9 @@ from service.protocols.http import compressed
 from service.registry import Registry
 from service.settings import Settings, from_environment
 
-#: What must answer however much there is to do; Vertex AI names another.
+#: What answers whoever asks and however much there is to do; Vertex AI names another.
 OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
+_LOGGED_FROM = {"all": 0, "errors": 400, "none": 1000}
 #: Probes and scrapes are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset(
     {
@@ -51,31 +54,38 @@ def build(settings: Settings | None = None) -> Flask:
     metrics = Metrics()
     store = Store(settings.directory, settings.signing_key_file)
     registry = Registry(store, settings.keep_versions, observe=tell)
-    app.extensions["glassnet"] = Engine(
+    access = Access(settings.token_file, settings.admin_token_file)
+    engine = Engine(
         registry,
         metrics,
         Inference(metrics, settings.max_rows),
         settings.default_model,
         settings.max_body_bytes,
-        settings.access_log,
+        _LOGGED_FROM[settings.access_log],
+        access,
+        PayloadLog(settings.payload_share, columns(settings.payload_redact)),
     )
+    app.extensions["glassnet"] = engine
     # First, since Vertex AI may name any path.
     app.register_blueprint(invocations.routes(settings))
     for dialect in (tfserving, explaining, openinference, operators):
         app.register_blueprint(dialect.routes)
     errors.install(app)
-    _measure(app, app.extensions["glassnet"])
-    _guard(app, settings)
+    _measure(app, engine)
+    _guard(app, engine, settings)
     registry.refresh()
     return app
 
 
-def _guard(app: Flask, settings: Settings) -> None:
-    """Put before Flask what refuses a request unseen, and what needs no Flask."""
+def _guard(app: Flask, engine: Engine, settings: Settings) -> None:
+    """Put before Flask what refuses a request unread, and what needs no Flask."""
     flask = app.wsgi_app
-    express = Express(app, flask, app.extensions["glassnet"])
     open = (*OPEN, settings.aip_health_route)
-    app.wsgi_app = Admission(express, flask, settings.threads, open)  # type: ignore[method-assign]
+    express = Express(app, flask, engine)
+    guarded: Application = Admission(express, flask, settings.threads, open)
+    if engine.access.ask is not None:
+        guarded = Door(guarded, flask, engine.access, open)
+    app.wsgi_app = guarded  # type: ignore[method-assign]
 
 
 def _measure(app: Flask, engine: Engine) -> None:
@@ -90,13 +100,12 @@ def _measure(app: Flask, engine: Engine) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        call = current()
-        response.headers["X-Request-Id"] = call.request_id
         if not response.direct_passthrough:
             _compress(response)
         route = request.url_rule.rule if request.url_rule else "unmatched"
         counted = request.endpoint not in UNCOUNTED
-        call.end(route if counted else None, response.status_code)
+        headers = current().end(route if counted else None, response.status_code)
+        response.headers.extend(headers)
         return response
 
 

@@ -54,8 +54,9 @@ def explained(error: Exception) -> Reply:
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return reply(code, str(error))
-    request_id = current().request_id
-    log.error("request failed", exc_info=error, extra={"request_id": request_id})
+    about = current().names
+    log.error("request failed", exc_info=error, extra=about)
+    request_id = about["request_id"]
     return reply(500, f"internal error; the log has it as request {request_id}")
 
 

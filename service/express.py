@@ -52,8 +52,7 @@ class Express:
         except Exception as error:
             content, code, headers = errors.explained(error)
         headers["Content-Length"] = str(len(content))
-        headers["X-Request-Id"] = call.request_id
-        call.end(route, code)
+        headers |= call.end(route, code)
         start_response(_STATUS[code], list(headers.items()))
         return [content]
 

@@ -95,13 +95,40 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="Keys, one a line: a model that none has signed is refused."),
     ] = None
+    token_file: Annotated[
+        str | None,
+        Meta(description="Bearer tokens, one a line: who has none gets 401."),
+    ] = None
+    admin_token_file: Annotated[
+        str | None,
+        Meta(description="Those that may load and unload models: else nobody may."),
+    ] = None
+    tls_certificate_file: Annotated[
+        str | None,
+        Meta(description="Certificate and its chain (PEM): with it, HTTPS alone."),
+    ] = None
+    tls_key_file: Annotated[
+        str | None,
+        Meta(description="Its key, where that is not in the same file."),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="Least important lines that are logged."),
     ] = "info"
-    access_log: Annotated[bool, Meta(description="Log a line for every request.")] = (
-        True
-    )
+    access_log: Annotated[
+        Literal["all", "errors", "none"],
+        Meta(
+            description="Requests that get a line in the log: `errors` are those "
+            "answered by 4xx or 5xx. A line costs half as much as a small answer."
+        ),
+    ] = "errors"
+    payload_share: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Share of the answers logged with their rows."),
+    ] = 0.0
+    payload_redact: Annotated[
+        str, Meta(description="Columns, with commas, whose values are left out there.")
+    ] = ""
     aip_http_port: Annotated[
         int,
         Meta(ge=0, le=65535, description="Vertex AI: port to listen on, if not 0."),

@@ -17,7 +17,7 @@ from flask import Blueprint
 from models.errors import InvalidInput
 from models.output import Label
 from service.errors import Reply
-from service.inference import decode_within, rows_of
+from service.inference import decode_within, rows_of, rows_within
 from service.protocols.http import answer, body, decode, engine, find
 
 routes = Blueprint("explaining", __name__, url_prefix="/v1/models")
@@ -50,7 +50,7 @@ def explain(name: str, version: str | None = None, label: str | None = None) -> 
 
     def rows(decoder: Any) -> Any:
         if asked.instances:
-            return decoder.rows(asked.instances)
+            return rows_within(decoder, asked.instances, engine().inference.max_rows)
         return decoder.by_column(asked.inputs)
 
     decoder = loaded.artefact.model.decoder

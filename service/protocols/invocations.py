@@ -28,7 +28,7 @@ from models.rows import TableDecoder, TensorDecoder
 from models.rows.csv import check_widths, csv_rows
 from models.rows.json import opening, plain
 from service import errors
-from service.inference import require_rows
+from service.inference import require_rows, rows_within
 from service.metrics import VERSION
 from service.protocols.http import body, decode, engine, find, misnamed
 from service.registry import Loaded
@@ -171,7 +171,8 @@ def _rows(decoder: TableDecoder | TensorDecoder, asked: Invocation) -> Raw:
         return _rows_of_frame(decoder, asked.dataframe_split)
     if opening(asked.inputs)[:1] == "{":
         return decoder.by_column(asked.inputs)
-    return decoder.rows(asked.inputs or asked.instances or asked.dataframe_records)
+    rows = asked.inputs or asked.instances or asked.dataframe_records
+    return rows_within(decoder, rows, engine().inference.max_rows)
 
 
 def _rows_of_frame(decoder: TableDecoder | TensorDecoder, frame: Frame) -> Raw:

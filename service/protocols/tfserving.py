@@ -27,7 +27,7 @@ from models.rows.json import opening, plain
 from models.table import TableInput
 from service.call import current
 from service.errors import Reply
-from service.inference import require_rows
+from service.inference import require_rows, rows_within
 from service.protocols.http import (
     answer,
     body,
@@ -92,7 +92,8 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
     _require_signature(asked.signature_name)
     infer = engine().inference.answer
     if asked.instances:
-        found = infer(loaded, lambda decoder: decoder.rows(asked.instances))
+        most = engine().inference.max_rows
+        found = infer(loaded, lambda d: rows_within(d, asked.instances, most))
         reply: dict[str, Any] = {"predictions": by_row(found)}
     else:
         found = infer(loaded, lambda decoder: decoder.by_column(asked.inputs))

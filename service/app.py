@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 
 from models.store import Store
 from service import errors
+from service.drift import Drift
 from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
@@ -54,7 +55,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.extensions["glassnet"] = Engine(
         registry,
         metrics,
-        Inference(metrics, settings.max_rows),
+        Inference(metrics, settings.max_rows, Drift(settings.drift_seconds)),
         settings.default_model,
     )
     # First, since Vertex AI may name any path.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from models.errors import InvalidInput
 from models.model import Raw
 from models.output import Answer
+from service.drift import Drift
 from service.metrics import Metrics
 from service.registry import Loaded
 
@@ -22,6 +23,7 @@ class Inference:
 
     metrics: Metrics
     max_rows: int
+    drift: Drift
 
     @overload
     def answer(self, loaded: Loaded, decode: Callable[[Any], Raw]) -> Answer: ...
@@ -59,6 +61,7 @@ class Inference:
         ended = time.perf_counter()
         phases = decoded - started, predicted - decoded, ended - predicted
         self.metrics.answered(loaded, rows_of(answer), phases)
+        self.drift.record(loaded, raw, answer)
         return reply
 
 

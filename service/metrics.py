@@ -9,7 +9,7 @@ client sends makes a new series.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Literal, TypeAlias
@@ -17,7 +17,9 @@ from typing import Literal, TypeAlias
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from service.registry import Event, Loaded
@@ -29,7 +31,35 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: Of a request that is answered, in order.
 PHASES = ("input", "infer", "output")
+DRIFT = (
+    "drift_psi",
+    "Population stability index of a column of the requests, or of the predictions "
+    "(under the target's name), over the window.",
+    ("model", "version", "column"),
+)
 VERSION = version("glassnet")
+
+
+class Computed(Collector):
+    """A gauge that is known when it is asked for, by whichever worker is."""
+
+    def __init__(self, name: str, help: str, labels: tuple[str, ...]) -> None:
+        self._name, self._help, self._labelnames = f"{PREFIX}_{name}", help, labels
+        #: Yields labels, and the value that goes with them.
+        self.values: Callable[[], Iterable[tuple[Sequence[str], float]]] = tuple
+
+    def describe(self) -> Iterable[Metric]:
+        """Yield it without a value."""
+        yield GaugeMetricFamily(self._name, self._help, labels=self._labelnames)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield it as it is now."""
+        for family in self.describe():
+            for labels, value in self.values():
+                family.add_sample(
+                    self._name, dict(zip(self._labelnames, labels, strict=True)), value
+                )
+            yield family
 
 
 class Metrics:
@@ -99,14 +129,17 @@ class Metrics:
             ("model", "version", "sha256"),
             "livemax",
         )
+        self.drift = Computed(*DRIFT)
+        registry.register(self.drift)
         self.build_info = gauge(
             "build_info", "The version of glassnet that runs.", ("version",), "livemax"
         )
         self.build_info.labels(VERSION).set(1)
 
-    def collectors(self) -> list[MetricWrapperBase]:
+    def collectors(self) -> list[MetricWrapperBase | Computed]:
         """Return every metric, for the documentation."""
-        return [m for m in vars(self).values() if isinstance(m, MetricWrapperBase)]
+        kinds = (MetricWrapperBase, Computed)
+        return [m for m in vars(self).values() if isinstance(m, kinds)]
 
     def answered(self, loaded: Loaded, rows: int, phases: Sequence[float]) -> None:
         """Count one request that was answered, and the seconds of its phases."""
@@ -160,4 +193,5 @@ class Metrics:
             return self.registry
         summed = CollectorRegistry()
         MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+        summed.register(self.drift)
         return summed

@@ -8,9 +8,11 @@ import re
 import time
 
 from flask import Flask, Response, g, request
+from flask.typing import ResponseReturnValue
 
 from models.store import Store
 from service import errors
+from service.comparison import Comparisons
 from service.drift import Drift
 from service.engine import Engine, tell
 from service.inference import Inference
@@ -23,7 +25,7 @@ from service.protocols import (
     tfserving,
 )
 from service.protocols.http import compress
-from service.registry import Registry
+from service.registry import Loaded, Registry
 from service.settings import Settings, from_environment
 
 access = logging.getLogger("glassnet.access")
@@ -40,13 +42,34 @@ UNCOUNTED = frozenset(
 )
 
 
+class Application(Flask):
+    """Answers with production what a candidate in its place does not answer."""
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        """Call the view of a request; again, for production, if a candidate failed."""
+        try:
+            return super().dispatch_request()
+        except Exception:
+            chosen: Loaded | None = g.get("chosen")
+            if chosen is None or chosen.trial is None:
+                raise
+            g.instead = chosen.trial.fallback(chosen)
+            if g.instead is None:
+                raise
+            answered = super().dispatch_request()
+            # Else the request is at fault, and not the candidate.
+            metrics: Metrics = self.extensions["glassnet"].metrics
+            metrics.comparison.failed(chosen, "fallback")
+            return answered
+
+
 def build(settings: Settings | None = None) -> Flask:
     """Make the application and load the store's models.
 
     Settings come from the environment when none are given.
     """
     settings = settings or from_environment(os.environ)
-    app = Flask("service", static_folder=None)
+    app = Application("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
     metrics = Metrics()
@@ -55,7 +78,12 @@ def build(settings: Settings | None = None) -> Flask:
     app.extensions["glassnet"] = Engine(
         registry,
         metrics,
-        Inference(metrics, settings.max_rows, Drift(settings.drift_seconds)),
+        Inference(
+            metrics,
+            settings.max_rows,
+            Drift(settings.drift_seconds),
+            Comparisons(metrics.comparison),
+        ),
         settings.default_model,
     )
     # First, since Vertex AI may name any path.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from models.errors import InvalidInput
 from models.model import Raw
 from models.output import Answer
+from service.comparison import Comparisons
 from service.drift import Drift
 from service.metrics import Metrics
 from service.registry import Loaded
@@ -24,6 +25,7 @@ class Inference:
     metrics: Metrics
     max_rows: int
     drift: Drift
+    comparisons: Comparisons
 
     @overload
     def answer(self, loaded: Loaded, decode: Callable[[Any], Raw]) -> Answer: ...
@@ -62,6 +64,8 @@ class Inference:
         phases = decoded - started, predicted - decoded, ended - predicted
         self.metrics.answered(loaded, rows_of(answer), phases)
         self.drift.record(loaded, raw, answer)
+        if loaded.trial is not None:
+            self.comparisons.put(loaded, raw, answer, rows_of(answer))
         return reply
 
 

@@ -62,6 +62,70 @@ class Computed(Collector):
             yield family
 
 
+class Compared:
+    """What came of comparing a candidate's answers with production's."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = "model", "version"
+        #: By candidate, in this worker.
+        self._largest: dict[tuple[str, str], float] = {}
+        self.rows = Counter(
+            f"{PREFIX}_comparison_rows_total",
+            "Rows that a candidate (the version) and production have answered.",
+            labels,
+            registry=registry,
+        )
+        self.disagreements = Counter(
+            f"{PREFIX}_comparison_disagreements_total",
+            "Rows of them with two labels, or values 0.1 standard deviations apart.",
+            labels,
+            registry=registry,
+        )
+        self.difference = Gauge(
+            f"{PREFIX}_comparison_difference_max",
+            "The largest difference of a probability, or of a value.",
+            labels,
+            registry=registry,
+            multiprocess_mode="max",
+        )
+        self.seconds = Histogram(
+            f"{PREFIX}_comparison_duration_seconds",
+            "Time of the forward pass of a version that only answers to be compared.",
+            labels,
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self.failures = Counter(
+            f"{PREFIX}_comparison_failures_total",
+            "Requests that a candidate could not answer (fallback: production did), "
+            "or that were not compared (error, or busy with others).",
+            (*labels, "reason"),
+            registry=registry,
+        )
+
+    def compared(
+        self, candidate: Loaded, rows: int, disagreements: int, difference: float
+    ) -> None:
+        """Count rows that both have answered."""
+        labels = candidate.name, str(candidate.version)
+        self.rows.labels(*labels).inc(rows)
+        self.disagreements.labels(*labels).inc(disagreements)
+        largest = self._largest.get(labels, 0.0)
+        if difference >= largest:
+            self._largest[labels] = difference
+            self.difference.labels(*labels).set(difference)
+
+    def ran(self, loaded: Loaded, seconds: float) -> None:
+        """Count a forward pass of which the client got nothing."""
+        self.seconds.labels(loaded.name, str(loaded.version)).observe(seconds)
+
+    def failed(self, loaded: Loaded, reason: str) -> None:
+        """Count a request whose trial failed, whichever version answered it."""
+        assert loaded.trial is not None
+        candidate = loaded.trial.candidate
+        self.failures.labels(candidate.name, str(candidate.version), reason).inc()
+
+
 class Metrics:
     """One object a metric; names are those of the documentation."""
 
@@ -131,6 +195,7 @@ class Metrics:
         )
         self.drift = Computed(*DRIFT)
         registry.register(self.drift)
+        self.comparison = Compared(registry)
         self.build_info = gauge(
             "build_info", "The version of glassnet that runs.", ("version",), "livemax"
         )
@@ -139,7 +204,8 @@ class Metrics:
     def collectors(self) -> list[MetricWrapperBase | Computed]:
         """Return every metric, for the documentation."""
         kinds = (MetricWrapperBase, Computed)
-        return [m for m in vars(self).values() if isinstance(m, kinds)]
+        ours = [*vars(self).values(), *vars(self.comparison).values()]
+        return [metric for metric in ours if isinstance(metric, kinds)]
 
     def answered(self, loaded: Loaded, rows: int, phases: Sequence[float]) -> None:
         """Count one request that was answered, and the seconds of its phases."""

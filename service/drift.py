@@ -14,7 +14,6 @@ Requests that are further apart than that are all counted.
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import random
 import threading
@@ -40,6 +39,7 @@ from models.reference import (
 )
 from models.table import TableInput
 from service.registry import Entry, Loaded
+from service.room import mapped
 
 #: Pieces of the window, whose length is off by one of them at most.
 SLOTS = 12
@@ -202,7 +202,7 @@ class Drift:
             path = self._directory / f"{_stem(loaded)}.{os.getpid()}"
             # Where there is no room left, others see nothing of what is counted here.
             with contextlib.suppress(OSError):
-                slots = np.ndarray(shape, np.int64, _mapped(path, slots.nbytes))
+                slots = np.ndarray(shape, np.int64, mapped(path, slots.nbytes))
         window = Window(loaded.artefact, bins, slots)
         self._windows[loaded.name, loaded.version] = window
         return window
@@ -226,15 +226,8 @@ def _stem(loaded: Loaded) -> str:
     return f"{loaded.name}@{loaded.version}-{loaded.artefact.sha256[:16]}"
 
 
-def _mapped(path: Path, size: int) -> mmap.mmap:
-    with path.open("w+b") as file:
-        # Without room for it, to write to the memory would be the end of the worker.
-        os.posix_fallocate(file.fileno(), 0, size)
-        return mmap.mmap(file.fileno(), size)
-
-
 def _read(path: Path) -> Slots:
-    """Return the slots in a file; none where it is being made, or is gone again."""
+    """Return the slots in a file; none where it is gone again, or was never whole."""
     try:
         slots = np.fromfile(path, np.int64)
     except FileNotFoundError:

@@ -42,6 +42,7 @@ class Engine:
     def __post_init__(self) -> None:
         drift, registry = self.inference.drift, self.registry
         self.metrics.drift.values = lambda: drift.indices(registry.catalogue)
+        self.metrics.unreadable.values = lambda: [((), bool(registry.unreadable))]
 
     @property
     def unready(self) -> str:

@@ -37,6 +37,11 @@ DRIFT = (
     "(under the target's name), over the window.",
     ("model", "version", "column"),
 )
+UNREADABLE = (
+    "store_unreadable",
+    "1 while the store cannot be read, and what is loaded goes on.",
+    (),
+)
 VERSION = version("glassnet")
 
 
@@ -193,8 +198,7 @@ class Metrics:
             ("model", "version", "sha256"),
             "livemax",
         )
-        self.drift = Computed(*DRIFT)
-        registry.register(self.drift)
+        self.drift, self.unreadable = Computed(*DRIFT), Computed(*UNREADABLE)
         self.comparison = Compared(registry)
         self.build_info = gauge(
             "build_info", "The version of glassnet that runs.", ("version",), "livemax"
@@ -255,9 +259,11 @@ class Metrics:
             yield from family.samples
 
     def _summed(self) -> CollectorRegistry:
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return self.registry
         summed = CollectorRegistry()
-        MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
         summed.register(self.drift)
+        summed.register(self.unreadable)
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+        else:
+            summed.register(self.registry)
         return summed

@@ -208,7 +208,8 @@ def until() -> Callable[..., None]:
 
 
 @contextmanager
-def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
+def serving(logs: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers that log to a directory; all are stopped in the end."""
     started: list[Server] = []
 
     def start(store: Path, ready: bool = True, **settings: object) -> Server:
@@ -259,14 +260,14 @@ def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start servers on a store; all are stopped when the test ends."""
-    with _servers(tmp_path) as start:
+    with serving(tmp_path) as start:
         yield start
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, served: Path) -> Iterator[Server]:
     """One server on the served store for all tests that only ask."""
-    with _servers(tmp_path_factory.mktemp("server")) as start:
+    with serving(tmp_path_factory.mktemp("server")) as start:
         yield start(served)
 
 

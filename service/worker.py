@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 from gunicorn import util
+from gunicorn.http import wsgi
+from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 #: Bytes of a head that are waited for without a thread; what is longer is rare.
@@ -46,6 +48,26 @@ class Connection(TConn):  # type: ignore[misc]
             super().close()
 
 
+class _Gathered(list[bytes]):
+    """A socket as far as an answer writes to it."""
+
+    sendall = list.append
+
+
+class Answer(Response):  # type: ignore[misc]
+    """An answer whose head leaves with its body: two writes are two packets."""
+
+    def write(self, content: bytes) -> None:
+        """Write a part of the body, with what goes before it."""
+        sock: socket.socket = self.sock
+        self.sock = gathered = _Gathered()
+        try:
+            super().write(content)
+            sock.sendall(b"".join(gathered))
+        finally:
+            self.sock = sock
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]
     """`worker_class`; `read_seconds` is set by `post_fork`."""
 
@@ -54,6 +76,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.lingering: deque[Connection] = deque()
+        wsgi.Response = Answer  # gunicorn has no setting for it
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection, and wait for its first request without a thread."""

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.config import Config
 
 from service.admission import SPARE
+from service.worker import Answer
 
 pytestmark = pytest.mark.e2e
 
@@ -149,3 +151,23 @@ def test_idle_connections_do_not_hold_up_the_end(
     with clients(server, 5) as idle:
         assert server.stop() == 0
         assert all(received(client) == b"" for client in idle)
+
+
+def test_an_answer_is_one_write() -> None:
+    written: list[bytes] = []
+
+    class Socket:
+        sendall = staticmethod(written.append)
+
+    class Request:
+        method, version = "GET", (1, 1)
+
+        def should_close(self) -> bool:
+            return False
+
+    answer = Answer(Request(), Socket(), Config())
+    answer.start_response("200 OK", [("Content-Length", "4")])
+    answer.write(b"body")
+    (whole,) = written
+    assert whole.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert whole.endswith(b"\r\n\r\nbody")

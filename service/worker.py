@@ -57,9 +57,11 @@ class _Gathered(list[bytes]):
 class Answer(Response):  # type: ignore[misc]
     """An answer whose head leaves with its body: two writes are two packets."""
 
+    sock: Any
+
     def write(self, content: bytes) -> None:
         """Write a part of the body, with what goes before it."""
-        sock: socket.socket = self.sock
+        sock = self.sock
         self.sock = gathered = _Gathered()
         try:
             super().write(content)

@@ -181,6 +181,40 @@ class DataConfig(_Section, frozen=True):
     ] = "warn"
 
 
+class GateConfig(_Section, frozen=True):
+    """What a candidate must be to take over; of the run, not of the model."""
+
+    minimum_gain: Annotated[
+        Fraction | None,
+        Meta(
+            description="Share of production's figure by which the candidate must be "
+            "better beyond doubt; without it, it must not be worse."
+        ),
+    ] = None
+    allowed_loss: Annotated[
+        Fraction,
+        Meta(
+            description="Share of production's figure by which the candidate may be "
+            "worse; beyond that, and beyond doubt, it is refused."
+        ),
+    ] = 0.01
+    calibration: Annotated[
+        Annotated[float, Meta(gt=0.0, le=1.0)] | None,
+        Meta(description="Largest expected calibration error of a classifier."),
+    ] = None
+    group: Annotated[
+        ColumnName | None,
+        Meta(
+            description="Column whose groups are compared one by one, each with the "
+            "same allowed loss."
+        ),
+    ] = None
+    group_limit: Annotated[
+        Positive | None,
+        Meta(description="Largest log loss or RMSE of any group."),
+    ] = None
+
+
 class EnsembleConfig(_Section, frozen=True):
     """Several networks that answer together."""
 
@@ -208,6 +242,7 @@ class Config(_Section, frozen=True):
     train: TrainConfig = TrainConfig()
     data: DataConfig = DataConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
+    gate: GateConfig = GateConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     preset: Annotated[
         Preset,
@@ -229,6 +264,10 @@ OPTIONAL = frozenset(
         "data.group",
         "data.time",
         "data.weight",
+        "gate.minimum_gain",
+        "gate.calibration",
+        "gate.group",
+        "gate.group_limit",
     }
 )
 

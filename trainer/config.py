@@ -27,6 +27,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
 Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
 Preset: TypeAlias = Literal["fast", "default", "best"]
+Guard: TypeAlias = Literal["schema", "rows", "balance", "psi", "targets", "stale"]
 Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
     Meta(min_length=0, max_length=64),
@@ -215,6 +216,39 @@ class GateConfig(_Section, frozen=True):
     ] = None
 
 
+class GuardsConfig(_Section, frozen=True):
+    """What is said of the data beside those of the version in production."""
+
+    stop: Annotated[
+        tuple[Guard, ...],
+        Meta(
+            description="Guards that end the run before training: `schema`, `rows`, "
+            "`balance`, `psi`, `targets`, `stale`; the others only say what they find."
+        ),
+    ] = ()
+    rows: Annotated[
+        Fraction, Meta(description="Fewest rows, as a share of production's.")
+    ] = 0.5
+    balance: Annotated[
+        Fraction, Meta(description="Largest change of a class's share of the rows.")
+    ] = 0.1
+    psi: Annotated[
+        Positive,
+        Meta(description="Largest stability index of a column or a numeric target."),
+    ] = 0.25
+    targets: Annotated[
+        Fraction,
+        Meta(
+            description="Largest share of the rows that production was measured on "
+            "whose target is another now."
+        ),
+    ] = 0.01
+    hours: Annotated[
+        Positive | None,
+        Meta(description="Oldest that the newest row may be, by its date."),
+    ] = None
+
+
 class EnsembleConfig(_Section, frozen=True):
     """Several networks that answer together."""
 
@@ -242,6 +276,7 @@ class Config(_Section, frozen=True):
     train: TrainConfig = TrainConfig()
     data: DataConfig = DataConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
+    guards: GuardsConfig = GuardsConfig()
     gate: GateConfig = GateConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     preset: Annotated[
@@ -264,6 +299,7 @@ OPTIONAL = frozenset(
         "data.group",
         "data.time",
         "data.weight",
+        "guards.hours",
         "gate.minimum_gain",
         "gate.calibration",
         "gate.group",
@@ -310,6 +346,8 @@ def _choices(kind: msgspec.inspect.Type) -> Iterator[str]:
         yield from map(str, kind.values)
     elif isinstance(kind, msgspec.inspect.Metadata):
         yield from _choices(kind.type)
+    elif isinstance(kind, msgspec.inspect.VarTupleType):
+        yield from _choices(kind.item_type)
     elif isinstance(kind, msgspec.inspect.UnionType):
         for each in kind.types:
             yield from _choices(each)
@@ -339,7 +377,7 @@ def load(
         return msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
-        key = path.strip("`").removeprefix("$.")
+        key = path.strip("`").removeprefix("$.").partition("[")[0]
         hint = _nearest_word(what, key)
         what = what[:1].lower() + what[1:]
         raise ConfigError(f"setting '{key}': {what}{hint}") from None

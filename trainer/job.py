@@ -1,4 +1,4 @@
-"""One run: read → prepare → fit → measure → gate → publish → promote."""
+"""One run: read → prepare → check → fit → measure → gate → publish → promote."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from trainer.config import Config
 from trainer.data import Source, read
 from trainer.diagnose import diagnose
 from trainer.gate import Comparison
+from trainer.guards import guard
 from trainer.learning import Member, learn_all, network_spec
 from trainer.preparation import Prepared, Say, joined, prepare
 from trainer.serving import serving
@@ -93,6 +94,8 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     )
     gate.check(prepared.config.gate, prepared)
     findings = diagnose(prepared, say)
+    before = serving(store, request.model, lambda said: None)
+    guarded = guard(prepared, before, say)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
@@ -121,7 +124,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     timing = _timing(prepared, members, train_s)
     timing |= {"load_s": round(load_s, 6)}
     timing |= {"total_s": round(time.perf_counter() - started, 6)}
-    run = _run(request, timing, verdict)
+    run = _run(request, timing, verdict, guarded)
     refused = CANDIDATE if request.promote == "auto" else None
     label = PRODUCTION if verdict.promoted else refused
     measured = marks.dump(marks.marks(rows, prepared.inputs, prepared.output))
@@ -234,7 +237,9 @@ def manifest(
             }
             for member in members
         ],
-        reference=Reference.fit(inputs, data.inputs, output, answer),
+        reference=Reference.fit(
+            inputs, data.inputs, output, answer, prepared.whole.target
+        ),
         golden=Golden(golden, model.answer_json(msgspec.json.encode(golden))),
     )
 
@@ -243,7 +248,7 @@ def _lasting(config: Config) -> dict[str, Any]:
     """Return the settings that the model depends on: not how fast it was made, nor
     what it is held against."""
     settings: dict[str, Any] = msgspec.to_builtins(config)
-    del settings["runtime"], settings["gate"]
+    del settings["runtime"], settings["gate"], settings["guards"]
     return settings
 
 
@@ -262,13 +267,19 @@ def _timing(
     }
 
 
-def _run(request: Request, timing: dict[str, float], verdict: gate.Verdict) -> bytes:
+def _run(
+    request: Request,
+    timing: dict[str, float],
+    verdict: gate.Verdict,
+    guarded: Sequence[Finding],
+) -> bytes:
     """Return run.json: what is true of this run and not of the model."""
     run = {
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": str(request.data),
         "query": request.data.query if isinstance(request.data, Source) else None,
         "timing": timing,
+        "guards": guarded,
         "promoted": verdict.promoted,
         "reason": verdict.reason,
         "gate": verdict.comparisons,

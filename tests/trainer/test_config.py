@@ -11,7 +11,7 @@ import pytest
 from models.architectures import Architecture
 from models.errors import ConfigError
 from models.layers.activations import Function
-from trainer.config import Config, Setting, load, settings
+from trainer.config import Config, Guard, Setting, load, settings
 from trainer.optimizers import Rule
 from trainer.schedules import Name
 
@@ -75,6 +75,7 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         "train.class_weights": {"balanced"},
         "data.split": {"random", "grouped", "time"},
         "data.findings": {"warn", "stop"},
+        "guards.stop": set(get_args(Guard)),
     }
 
 

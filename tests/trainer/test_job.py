@@ -73,7 +73,7 @@ def test_a_run_publishes_one_proven_version(fit: Fit, store: Store, data: Path) 
     artefact = store.load("m", 1)
     assert artefact.sha256 == result.sha256
     assert artefact.manifest.metrics == result.metrics
-    of_the_run = {"runtime", "gate"}
+    of_the_run = {"runtime", "gate", "guards"}
     lasting = {k: v for k, v in result.config.items() if k not in of_the_run}
     assert artefact.manifest.config == lasting
     assert isinstance(artefact.manifest.output, Classification)
@@ -246,7 +246,7 @@ def test_run_json_tells_when_and_how(fit: Fit, store: Store, data: Path) -> None
     run = store.run("m", 1)
     assert run["data"] == str(data)
     assert run["promoted"] is True and run["reason"] == result.reason
-    assert run["gate"] == []
+    assert run["gate"] == run["guards"] == []
     assert run["numpy"] == np.__version__
     assert str(run["trained_at"]).startswith("20")
 

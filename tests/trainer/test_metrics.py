@@ -280,7 +280,7 @@ def test_a_failure_and_a_refusal_are_posted_and_a_success_is_not(
             "model": "people",
             "text": f"glassnet: training of people refused: {reason}",
             "event": "refused",
-            "version": 1,
+            "version": 2,
             "reason": reason,
         },
         {

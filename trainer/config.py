@@ -21,25 +21,25 @@ from models.errors import ConfigError, nearest
 from models.layers.activations import Function
 from trainer.optimizers import Rule
 from trainer.schedules import Name
+from trainer.standards import (
+    ColumnName,
+    Fraction,
+    GateConfig,
+    GuardsConfig,
+    Positive,
+    Section,
+)
 
-Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
-Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
 Preset: TypeAlias = Literal["fast", "default", "best"]
-Guard: TypeAlias = Literal["schema", "rows", "balance", "psi", "targets", "stale"]
 Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
     Meta(min_length=0, max_length=64),
 ]
-ColumnName = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A group of settings; the help of each stands in its type."""
-
-
-class NetworkConfig(_Section, frozen=True):
+class NetworkConfig(Section, frozen=True):
     """The layers."""
 
     architecture: Annotated[
@@ -61,7 +61,7 @@ class NetworkConfig(_Section, frozen=True):
     ] = None
 
 
-class TrainConfig(_Section, frozen=True):
+class TrainConfig(Section, frozen=True):
     """The descent."""
 
     optimizer: Annotated[
@@ -141,7 +141,7 @@ class TrainConfig(_Section, frozen=True):
     ] = None
 
 
-class DataConfig(_Section, frozen=True):
+class DataConfig(Section, frozen=True):
     """The rows: how they are divided, what they weigh, what is wrong with them."""
 
     split: Annotated[
@@ -182,74 +182,7 @@ class DataConfig(_Section, frozen=True):
     ] = "warn"
 
 
-class GateConfig(_Section, frozen=True):
-    """What a candidate must be to take over; of the run, not of the model."""
-
-    minimum_gain: Annotated[
-        Fraction | None,
-        Meta(
-            description="Share of production's figure by which the candidate must be "
-            "better beyond doubt; without it, it must not be worse."
-        ),
-    ] = None
-    allowed_loss: Annotated[
-        Fraction,
-        Meta(
-            description="Share of production's figure by which the candidate may be "
-            "worse; beyond that, and beyond doubt, it is refused."
-        ),
-    ] = 0.01
-    calibration: Annotated[
-        Annotated[float, Meta(gt=0.0, le=1.0)] | None,
-        Meta(description="Largest expected calibration error of a classifier."),
-    ] = None
-    group: Annotated[
-        ColumnName | None,
-        Meta(
-            description="Column whose groups are compared one by one, each with the "
-            "same allowed loss."
-        ),
-    ] = None
-    group_limit: Annotated[
-        Positive | None,
-        Meta(description="Largest log loss or RMSE of any group."),
-    ] = None
-
-
-class GuardsConfig(_Section, frozen=True):
-    """What is said of the data beside those of the version in production."""
-
-    stop: Annotated[
-        tuple[Guard, ...],
-        Meta(
-            description="Guards that end the run before training: `schema`, `rows`, "
-            "`balance`, `psi`, `targets`, `stale`; the others only say what they find."
-        ),
-    ] = ()
-    rows: Annotated[
-        Fraction, Meta(description="Fewest rows, as a share of production's.")
-    ] = 0.5
-    balance: Annotated[
-        Fraction, Meta(description="Largest change of a class's share of the rows.")
-    ] = 0.1
-    psi: Annotated[
-        Positive,
-        Meta(description="Largest stability index of a column or a numeric target."),
-    ] = 0.25
-    targets: Annotated[
-        Fraction,
-        Meta(
-            description="Largest share of the rows that production was measured on "
-            "whose target is another now."
-        ),
-    ] = 0.01
-    hours: Annotated[
-        Positive | None,
-        Meta(description="Oldest that the newest row may be, by its date."),
-    ] = None
-
-
-class EnsembleConfig(_Section, frozen=True):
+class EnsembleConfig(Section, frozen=True):
     """Several networks that answer together."""
 
     members: Annotated[
@@ -258,7 +191,7 @@ class EnsembleConfig(_Section, frozen=True):
     ] = None
 
 
-class RuntimeConfig(_Section, frozen=True):
+class RuntimeConfig(Section, frozen=True):
     """The machine."""
 
     threads: Annotated[
@@ -269,7 +202,7 @@ class RuntimeConfig(_Section, frozen=True):
     ] = None
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """All settings; `None` means the recipe chooses."""
 
     network: NetworkConfig = NetworkConfig()

@@ -32,10 +32,10 @@ from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import evaluate, gate, marks
 from trainer.calibrate import calibrate
 from trainer.checkpoint import Checkpoints
+from trainer.comparison import Comparison
 from trainer.config import Config
 from trainer.data import Source, read
 from trainer.diagnose import diagnose
-from trainer.gate import Comparison
 from trainer.guards import guard
 from trainer.learning import Member, learn_all, network_spec
 from trainer.preparation import Prepared, Say, joined, prepare

@@ -26,7 +26,7 @@ from trainer.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
 from trainer.progress import say
 
 if TYPE_CHECKING:
-    from trainer.gate import Comparison
+    from trainer.comparison import Comparison
     from trainer.job import Result
 
 #: Seconds: one try, the pauses between tries, and all of them together.

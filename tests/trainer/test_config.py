@@ -11,9 +11,10 @@ import pytest
 from models.architectures import Architecture
 from models.errors import ConfigError
 from models.layers.activations import Function
-from trainer.config import Config, Guard, Setting, load, settings
+from trainer.config import Config, Setting, load, settings
 from trainer.optimizers import Rule
 from trainer.schedules import Name
+from trainer.standards import Guard
 
 KEYS = [setting.key for setting in settings()]
 

@@ -20,11 +20,11 @@ import msgspec
 from models.artefact import Artefact
 from models.errors import ConfigError, InvalidInput, nearest
 from models.table import TableInput
-from trainer.comparison import Comparison, Trial, columns_of
 from trainer.data.roles import spelled
 from trainer.preparation import Part, Prepared
 from trainer.serving import Serving
 from trainer.standards import GateConfig
+from trainer.trial import Comparison, Trial, columns_of
 
 Policy = Literal["auto", "always", "never"]
 #: A column of more values than this does not name groups to be looked at one by one.
@@ -32,11 +32,15 @@ MOST_GROUPS = 50
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether the candidate is promoted, the sentence that says why, and figures."""
+    """Whether the candidate is promoted, the sentence that says why, and figures.
+
+    `production` has all figures of what serves now, on the candidate's rows.
+    """
 
     promoted: bool
     reason: str
     comparisons: tuple[Comparison, ...] = ()
+    production: dict[str, float] | None = None
 
 
 def check(settings: GateConfig, prepared: Prepared) -> None:
@@ -85,10 +89,10 @@ def decide(
     refusals = [*_uncalibrated(settings, candidate)]
     refusals += [str(each) for each in found if each.refused]
     if refusals:
-        return Verdict(False, "; ".join(refusals), found)
+        return Verdict(False, "; ".join(refusals), found, trial.figures)
     if production is None:
         return Verdict(True, "there is none in production to compare with", found)
-    return Verdict(True, "; ".join(map(str, found[:2])), found)
+    return Verdict(True, "; ".join(map(str, found[:2])), found, trial.figures)
 
 
 def _uncalibrated(settings: GateConfig, candidate: Artefact) -> Iterator[str]:

@@ -27,12 +27,12 @@ from models.errors import ConfigError, DataError
 from models.output import Classification, spelled
 from models.reference import MOST_CATEGORIES, Histogram, Shares, columns_of, psi
 from models.table import TableInput
-from trainer.comparison import FEWEST
 from trainer.diagnose import at_most
 from trainer.marks import as_they_were, marks, with_other_targets
 from trainer.preparation import Prepared, Say
 from trainer.serving import Serving
 from trainer.standards import GuardsConfig
+from trainer.trial import FEWEST
 
 HOUR = 3600.0
 #: Standard errors beyond which a share has not changed by chance.

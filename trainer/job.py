@@ -32,7 +32,6 @@ from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import evaluate, gate, marks
 from trainer.calibrate import calibrate
 from trainer.checkpoint import Checkpoints
-from trainer.comparison import Comparison
 from trainer.config import Config
 from trainer.data import Source, read
 from trainer.diagnose import diagnose
@@ -41,6 +40,7 @@ from trainer.learning import Member, learn_all, network_spec
 from trainer.preparation import Prepared, Say, joined, prepare
 from trainer.serving import serving
 from trainer.standing import Watcher
+from trainer.trial import Comparison
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3
@@ -283,6 +283,7 @@ def _run(
         "promoted": verdict.promoted,
         "reason": verdict.reason,
         "gate": verdict.comparisons,
+        "production": verdict.production,
         "python": platform.python_version(),
         "numpy": np.__version__,
     }

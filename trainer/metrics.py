@@ -26,8 +26,8 @@ from trainer.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
 from trainer.progress import say
 
 if TYPE_CHECKING:
-    from trainer.comparison import Comparison
     from trainer.job import Result
+    from trainer.trial import Comparison
 
 #: Seconds: one try, the pauses between tries, and all of them together.
 TIMEOUT, PAUSES, LIMIT = 5.0, (1.0, 3.0), 20.0

@@ -13,7 +13,6 @@ import pytest
 from models.artefact import Artefact, dump, load
 from models.errors import ConfigError
 from models.network import Network
-from trainer.comparison import FEWEST
 from trainer.config import Config
 from trainer.data import Dataset, read
 from trainer.evaluate import classification, regression
@@ -24,6 +23,7 @@ from trainer.marks import marks
 from trainer.preparation import Part, prepare
 from trainer.serving import Serving
 from trainer.standards import GateConfig
+from trainer.trial import FEWEST
 
 X = np.linspace(-2, 2, 41)
 DEFAULTS = GateConfig()

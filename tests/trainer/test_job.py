@@ -246,7 +246,7 @@ def test_run_json_tells_when_and_how(fit: Fit, store: Store, data: Path) -> None
     run = store.run("m", 1)
     assert run["data"] == str(data)
     assert run["promoted"] is True and run["reason"] == result.reason
-    assert run["gate"] == run["guards"] == []
+    assert run["gate"] == run["guards"] == [] and run["production"] is None
     assert run["numpy"] == np.__version__
     assert str(run["trained_at"]).startswith("20")
 
@@ -332,6 +332,9 @@ def test_the_gate_keeps_a_worse_candidate_beside_production(
     assert run["gate"] == list(msgspec.to_builtins(bad.gate))
     (everywhere,) = bad.gate  # too few rows to look at those that were there alone
     assert everywhere.refused == "worse"
+    # Of the same data these are the same rows.
+    figures = {k: v for k, v in good.metrics.items() if isinstance(v, float)}
+    assert run["production"] == pytest.approx(figures)
 
 
 def test_a_candidate_of_shuffled_targets_is_refused(

@@ -25,7 +25,7 @@ from trainer.data import take
 from trainer.data.roles import spelled
 from trainer.data.splits import apart, places
 from trainer.division import divided_again
-from trainer.evaluate import PRIMARY, losses, mean_loss
+from trainer.evaluate import PRIMARY, losses, mean_loss, metrics
 from trainer.marks import as_they_were, marks
 from trainer.preparation import Part
 from trainer.serving import Serving
@@ -75,7 +75,10 @@ class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Trial:
-    """What both models lose on each row, what it counts, and to whom it belongs."""
+    """What both models lose on each row, what it counts, and to whom it belongs.
+
+    `figures` are all of production's on the same rows, if there is one.
+    """
 
     def __init__(
         self,
@@ -87,8 +90,13 @@ class Trial:
         manifest = candidate.manifest
         self.settings, self.rows, self.output = settings, rows, manifest.output
         self.figure = PRIMARY[manifest.task]
-        self.new = self._losses(candidate)
-        self.old = None if production is None else self._losses(production.artefact)
+        self.new = losses(self.output, self._answer(candidate), rows.target)
+        self.old: Floats | None = None
+        self.figures: dict[str, float] | None = None
+        if production is not None:
+            answer = self._answer(production.artefact)
+            self.old = losses(self.output, answer, rows.target)
+            self.figures = metrics(self.output, answer, rows.target, rows.weights)
         self.kin = _kin(rows, manifest.config["data"]["group"])
         self.there = np.zeros(len(rows), bool)
         if production is not None and production.measured is not None:
@@ -96,11 +104,10 @@ class Trial:
             now = marks(rows, theirs.inputs, self.output)
             self.there = as_they_were(now, production.measured)
 
-    def _losses(self, artefact: Artefact) -> Floats:
+    def _answer(self, artefact: Artefact) -> Answer:
         rows = self.rows
         answer = unseen(artefact, rows.raw, rows.aside, rows.turns)
-        answer = _aligned(answer, artefact.manifest.output, self.output)
-        return losses(self.output, answer, rows.target)
+        return _aligned(answer, artefact.manifest.output, self.output)
 
     def comparisons(self, measured_on: str) -> Iterator[Comparison]:
         """Yield what all rows say, what those say that were there, and each group."""

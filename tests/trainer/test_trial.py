@@ -12,10 +12,10 @@ import pytest
 from models.artefact import Artefact
 from models.model import Model
 from models.store import Store
-from trainer.comparison import unseen
 from trainer.data import Dataset, join, read, take
 from trainer.data.splits import apart, places, turns
 from trainer.evaluate import classification
+from trainer.trial import unseen
 
 QUICK = (
     "ensemble.members=5",

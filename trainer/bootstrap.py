@@ -20,7 +20,7 @@ LEVEL = 0.95
 DRAWS = 2000
 #: More kin than this are thrown together by chance before they are drawn: the spread
 #: of a mean is the same, and the time does not grow with the rows.
-MOST_KIN = 10_000
+MOST_KIN = 2_000
 
 
 def interval(

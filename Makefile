@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test conformance endurance docs check lint types fmt lock clean
+.PHONY: demo serve test conformance endurance nights docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
 	$(BIN)/python deploy/demo.py
@@ -17,8 +17,13 @@ test: $(VENV)/.dev  ## Every check and every test.
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
-endurance: $(VENV)/.dev  ## Kill training a hundred times and resume it.
+endurance: $(VENV)/.dev  ## Kill training, fill its disk, stop its database.
 	KILLS=100 $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
+	KILLS=200 $(BIN)/pytest -s tests/e2e/test_kill.py
+	MOMENTS=20 $(BIN)/pytest -s tests/e2e/test_full_disk.py tests/e2e/test_database.py
+
+nights: $(VENV)/.dev  ## Three nights of the Compose stack, a minute each.
+	$(BIN)/pytest -s tests/container/isolated
 
 clients := .conformance/kserve/.run .conformance/mlflow/.run
 

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test conformance endurance docs check lint types fmt lock clean
+.PHONY: demo serve test conformance endurance load docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
 	$(BIN)/python deploy/demo.py
@@ -19,6 +19,10 @@ test: $(VENV)/.dev  ## Every check and every test.
 
 endurance: $(VENV)/.dev  ## Kill training a hundred times and resume it.
 	KILLS=100 $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
+
+load: $(VENV)/.dev  ## 200,000 requests while versions and servers come and go.
+	LOAD_REQUESTS=200000 LOAD_PUBLISHES=20 LOAD_ROLLBACKS=5 LOAD_SIGHUPS=3 \
+	    $(BIN)/pytest -s tests/e2e/test_load.py
 
 clients := .conformance/kserve/.run .conformance/mlflow/.run
 

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test conformance endurance nights docs check lint types fmt lock clean
+.PHONY: demo serve test conformance endurance load nights docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
 	$(BIN)/python deploy/demo.py
@@ -24,6 +24,10 @@ endurance: $(VENV)/.dev  ## Kill training, fill its disk, stop its database.
 
 nights: $(VENV)/.dev  ## Three nights of the Compose stack, a minute each.
 	$(BIN)/pytest -s tests/container/isolated
+
+load: $(VENV)/.dev  ## 200,000 requests while versions and servers come and go.
+	LOAD_REQUESTS=200000 LOAD_PUBLISHES=20 LOAD_ROLLBACKS=5 LOAD_SIGHUPS=3 \
+	    $(BIN)/pytest -s tests/e2e/test_load.py
 
 clients := .conformance/kserve/.run .conformance/mlflow/.run
 

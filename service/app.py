@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 
 from models.store import Store
 from service import errors
+from service.console import pages
 from service.engine import Engine, tell
 from service.inference import Inference
 from service.metrics import METHODS, Metrics
@@ -28,13 +29,14 @@ from service.settings import Settings, from_environment
 access = logging.getLogger("glassnet.access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-#: Probes and scrapes are not traffic: counted, they would hide its errors.
+#: Probes, scrapes and looks are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset(
     {
         "operators.metrics",
         "openinference.live",
         "openinference.ready",
         "invocations.ping",
+        "console.state",
     }
 )
 
@@ -59,6 +61,8 @@ def build(settings: Settings | None = None) -> Flask:
     )
     # First, since Vertex AI may name any path.
     app.register_blueprint(invocations.routes(settings))
+    if settings.console:  # before what else answers `/`
+        app.register_blueprint(pages.routes)
     for dialect in (tfserving, explaining, openinference, operators):
         app.register_blueprint(dialect.routes)
     errors.install(app)

@@ -89,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_log: Annotated[bool, Meta(description="Log a line for every request.")] = (
         True
     )
+    console: Annotated[bool, Meta(description="Show the web page at `/`.")] = True
     aip_http_port: Annotated[
         int,
         Meta(ge=0, le=65535, description="Vertex AI: port to listen on, if not 0."),

@@ -6,8 +6,8 @@ GET /console/state                     every model and what was measured of it
 GET /console/models/M/versions/V       what a person needs to try a version
 GET /console/reports/M/V               the report its trainer wrote
 
-`page` and `file` may be open to all; the others tell of models, and a token that is
-asked for predictions is to be asked for them too: the page sends the one it is given.
+What is in OPEN tells of no model, and a door can let everybody have it; the rest is
+asked with the token that asks for predictions, which the page takes and sends.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def _read() -> dict[str, File]:
 
 
 FILES = _read()
+#: Paths of the page itself.
+OPEN = ("/", *(f"/console/{name}" for name in sorted(FILES)))
 
 
 @routes.get("/")

@@ -196,8 +196,8 @@ export function rasterize(strokes, height, width) {
   const points = strokes.flat();
   if (!points.length) return { ink: new Float64Array(height * width), scale: Math.min(height, width), shift: [0, 0] };
   const small = Math.min(height, width) < 16;
-  const pen = small ? 1.1 : 0.09 * Math.min(height, width);
-  const room = small ? [0.8 * width, height] : [(20 / 28) * width, (20 / 28) * height];
+  const pen = small ? 1 : 0.09 * Math.min(height, width);
+  const room = small ? [0.9 * width, height] : [(20 / 28) * width, (20 / 28) * height];
   const low = [0, 1].map((axis) => Math.min(...points.map((p) => p[axis])));
   const high = [0, 1].map((axis) => Math.max(...points.map((p) => p[axis])));
   const size = [0, 1].map((axis) => Math.max(high[axis] - low[axis], 0.05));

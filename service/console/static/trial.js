@@ -54,11 +54,13 @@ export class Trial {
     this.again = true;
     if (this.asking) return;
     this.asking = true;
+    this.element.setAttribute("aria-busy", true);
     while (this.again) {
       this.again = false;
       await this.once();
     }
     this.asking = false;
+    this.element.setAttribute("aria-busy", false);
   }
 
   async once() {
@@ -69,19 +71,16 @@ export class Trial {
     const ours = () => this.about === about;
     this.surface?.redraw();
     try {
-      await Promise.all([
-        ask(`${path}:predict`, body).then(({ predictions }) => {
-          if (ours()) answer.show(predictions[0]);
-          say(this.took, `answered in ${seconds((performance.now() - began) / 1000)}`);
-        }),
-        ask(`${path}:explain`, { ...body, target: this.target ?? undefined, activations: true }).then(({ explanations: [found] }) => {
-          if (!ours()) return;
-          input.explain(found.attributions, about.classes ? `“${found.target}”` : about.target, (part) => points(part, about.classes).replace(" points", ""));
-          layers.show(found.activations);
-          this.explained = found;
-        }),
-      ]);
-      if (ours()) answer.explain(this.explained);
+      const { predictions } = await ask(`${path}:predict`, body);
+      if (!ours()) return;
+      answer.show(predictions[0]);
+      say(this.took, `answered in ${seconds((performance.now() - began) / 1000)}`);
+      const asked = { ...body, target: this.target ?? undefined, activations: true };
+      const { explanations: [found] } = await ask(`${path}:explain`, asked);
+      if (!ours()) return;
+      input.explain(found.attributions, about.classes ? `“${found.target}”` : about.target, (part) => points(part, about.classes).replace(" points", ""));
+      layers.show(found.activations);
+      answer.explain(found);
     } catch (error) {
       if (ours()) answer.fault(error.message);
     }

@@ -31,7 +31,7 @@ export const id = () => `n${++last}`;
 
 // A line through what has been; the text beside it says the same.
 export function sparkline(values, width = 72, height = 18) {
-  if (values.length < 2) return "";
+  if (values.length < 2 || !values.some(Boolean)) return "";
   const most = Math.max(...values, 1e-9);
   const step = width / Math.max(values.length - 1, 1);
   const points = values.map((v, i) => `${(i * step).toFixed(1)},${(height - 1 - (v / most) * (height - 2)).toFixed(1)}`);

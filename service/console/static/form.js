@@ -13,7 +13,8 @@ export class Form {
     const isFine = columns.length === 2;
     this.fields = columns.map((column) => new Field({ ...column, integer: column.integer && !isFine }, about.reference[column.name], changed));
     this.key = h("p", { class: "key", "aria-hidden": "true" });
-    this.element = h("div", {}, this.key, h("div", { class: "form" }, ...this.fields.map((field) => field.element)));
+    this.list = h("div", { class: "form" }, ...this.fields.map((field) => field.element));
+    this.element = h("div", {}, this.key, this.list);
     this.changed = changed;
   }
 
@@ -46,6 +47,13 @@ export class Form {
     this.changed();
   }
 
+  // Once, as the parts are now: a field must not move while somebody holds it.
+  sort() {
+    const sorted = [...this.fields].sort((a, b) => Math.abs(b.share) - Math.abs(a.share));
+    this.list.replaceChildren(...sorted.map((field) => field.element));
+    this.list.scrollTop = 0;
+  }
+
   explain(attributions, what, format) {
     this.key.replaceChildren(h("b", { class: "against" }, "lowers"), ` ${what} `, h("b", { class: "for" }, "raises"));
     const parts = this.isTable ? this.fields.map((f) => attributions[f.column.name]) : attributions;
@@ -76,10 +84,11 @@ class Field {
   }
 
   explain(part, most, format) {
-    const share = most ? Math.abs(part) / most : 0;
+    this.share = most ? part / most : 0;
     this.bar.className = part < 0 ? "against" : "for";
-    this.bar.style.inlineSize = `${share * 50}%`;
-    say(this.part, part === 0 ? "0" : signed(part, format));
+    this.bar.style.inlineSize = `${Math.abs(this.share) * 50}%`;
+    const text = signed(part, format);
+    say(this.part, /[1-9]/.test(text) ? text : "0");
   }
 
   invent() {

@@ -82,12 +82,12 @@ export class Facts {
     const what = isImage ? "it" : target;
     const says = !classes ? `estimates ${target}`
       : classes.length === 2 ? `says whether ${what} is ${classes.map(spelled).join(" or ")}`
-        : `says which of ${classes.length} ${what} is: ${few(classes)}`;
+        : `says which of ${classes.length} ${isImage ? "" : `${what} `}it is${few(classes)}`;
     say(this.sentence, `Takes ${takes} and ${says}. Learnt from ${plural(rows, "row")}.`);
   }
 }
 
-const few = (classes) => (classes.length > 10 ? [...classes.slice(0, 8), "…"] : classes).map(spelled).join(", ");
+const few = (classes) => (classes.length > 10 ? "" : `: ${classes.map(spelled).join(", ")}`);
 const plural = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
 const span = (measured) => (measured.errors == null ? "" : measured.recent ? "in the last minute" : "since the start");
 

@@ -10,6 +10,9 @@ import { Layers } from "./layers.js";
 import { hasSurface, Surface } from "./surface.js";
 import { seconds } from "./words.js";
 
+// More fields than fit beside the answer.
+const MANY = 11;
+
 export class Trial {
   constructor() {
     this.element = h("div", { class: "trial" });
@@ -35,6 +38,7 @@ export class Trial {
     this.surface = this.input instanceof Form && hasSurface(about) ? new Surface(about, this.name, this.input) : null;
     const asTable = this.input instanceof Form;
     const tools = asTable && h("div", { class: "buttons" },
+      this.input.fields.length > MANY ? h("button", { type: "button", onclick: () => this.input.sort() }, "Largest first") : null,
       h("button", { type: "button", onclick: () => this.input.typical() }, "Typical row"),
       h("button", { type: "button", onclick: () => this.input.invent() }, "Another row"));
     const inside = this.input && h("div", { class: "under" }, this.surface?.element, this.layers.element);

@@ -36,73 +36,87 @@ class Metrics:
     """One object a metric; names are those of the documentation."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._of = cache(self._find)
+        self._at = cache(self._count)
 
-        def counter(name: str, help: str, labels: tuple[str, ...]) -> Counter:
-            return Counter(f"{PREFIX}_{name}", help, labels, registry=registry)
-
-        def gauge(name: str, help: str, labels: tuple[str, ...], mode: Mode) -> Gauge:
-            name = f"{PREFIX}_{name}"
-            return Gauge(name, help, labels, registry=registry, multiprocess_mode=mode)
-
-        def histogram(name: str, help: str, labels: tuple[str, ...]) -> Histogram:
-            return Histogram(
-                f"{PREFIX}_{name}", help, labels, registry=registry, buckets=SECONDS
-            )
-
-        self.requests = counter(
+        self.requests = self._counter(
             "http_requests_total",
             "Requests answered, but for probes and scrapes.",
             ("route", "method", "code"),
         )
-        self.request_seconds = histogram(
+        self.request_seconds = self._histogram(
             "http_request_duration_seconds",
             "Time from the parsed request to the reply.",
             ("route",),
         )
-        self.in_progress = gauge(
+        self.in_progress = self._gauge(
             "requests_in_progress", "Requests being answered now.", (), "livesum"
         )
-        self.inference_seconds = histogram(
+        self.refused = self._counter(
+            "requests_refused_total", "Requests turned away unread.", ("reason",)
+        )
+        self.build_info = self._gauge(
+            "build_info", "The version of glassnet that runs.", ("version",), "livemax"
+        )
+        self.build_info.labels(VERSION).set(1)
+        self._measure_models()
+
+    def _measure_models(self) -> None:
+        self.inference_seconds = self._histogram(
             "inference_duration_seconds",
             "Time of decoding rows, the forward pass and encoding the answer.",
             ("model", "version"),
         )
-        self.phases = counter(
+        self.phases = self._counter(
             "inference_phase_seconds_total",
             "Time by phase: input, infer, output; failed if there was no answer.",
             ("model", "version", "phase"),
         )
-        self.last = gauge(
+        self.last = self._gauge(
             "inference_last_timestamp_seconds",
             "When rows were last answered.",
             ("model", "version"),
             "max",
         )
-        self.rows = counter(
+        self.rows = self._counter(
             "inference_rows_total", "Rows answered.", ("model", "version")
         )
-        self.failures = counter(
+        self.failures = self._counter(
             "inference_failures_total",
             "Requests to a loaded model that got no answer.",
             ("model", "version", "reason"),
         )
-        self.reloads = counter(
+        self.reloads = self._counter(
             "reloads_total",
             "Versions loaded, refused or unloaded, in each worker.",
             ("model", "result"),
         )
-        self.model_info = gauge(
+        self.model_info = self._gauge(
             "model_info",
             "1 while the version is loaded, 0 afterwards.",
             ("model", "version", "sha256"),
             "livemax",
         )
-        self.build_info = gauge(
-            "build_info", "The version of glassnet that runs.", ("version",), "livemax"
+
+    def _counter(self, name: str, help: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(f"{PREFIX}_{name}", help, labels, registry=self.registry)
+
+    def _gauge(
+        self, name: str, help: str, labels: tuple[str, ...], mode: Mode
+    ) -> Gauge:
+        return Gauge(
+            f"{PREFIX}_{name}",
+            help,
+            labels,
+            registry=self.registry,
+            multiprocess_mode=mode,
         )
-        self.build_info.labels(VERSION).set(1)
+
+    def _histogram(self, name: str, help: str, labels: tuple[str, ...]) -> Histogram:
+        return Histogram(
+            f"{PREFIX}_{name}", help, labels, registry=self.registry, buckets=SECONDS
+        )
 
     def collectors(self) -> list[MetricWrapperBase]:
         """Return every metric, for the documentation."""
@@ -116,6 +130,16 @@ class Metrics:
             counter.inc(phase)
         last.set_to_current_time()
         answered.inc(rows)
+
+    def replied(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one request that is no probe, whatever was answered."""
+        count, time = self._at(route, method, status)
+        count.inc()
+        time.observe(seconds)
+
+    def _count(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        count = self.requests.labels(route, method, status)
+        return count, self.request_seconds.labels(route)
 
     def _find(
         self, name: str, version: str

@@ -16,10 +16,11 @@ import hashlib
 from importlib import resources
 from typing import NamedTuple
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, make_response, request
 
 from models.errors import NotFound
-from service.console import state as shown
+from service.console.state import report_path, standing, trial
+from service.errors import Reply
 from service.protocols import operators
 from service.protocols.http import answer, engine, find
 
@@ -72,7 +73,8 @@ OPEN = ("/", *(f"/console/{name}" for name in sorted(FILES)))
 def page() -> Response:
     """Show the console to a browser; tell a program what the service is."""
     wanted = request.accept_mimetypes.best_match(("application/json", "text/html"))
-    reply = file("index.html") if wanted == "text/html" else operators.index()
+    shown = wanted == "text/html"
+    reply = file("index.html") if shown else make_response(operators.index())
     reply.vary.add("Accept")
     return reply
 
@@ -91,15 +93,15 @@ def file(name: str) -> Response:
 
 
 @routes.get("/console/state")
-def state() -> Response:
+def state() -> Reply:
     """Say which models are live, and what all workers measured of them."""
-    return answer(shown.state(engine()), Cache_Control="no-store")
+    return answer(standing(engine()), Cache_Control="no-store")
 
 
 @routes.get("/console/models/<name>/versions/<version>")
-def about(name: str, version: str) -> Response:
+def about(name: str, version: str) -> Reply:
     """Say what a person needs to try a version: its form, and what is inside."""
-    return answer(shown.about(engine(), find(name, version)), Cache_Control="no-store")
+    return answer(trial(engine(), find(name, version)), Cache_Control="no-store")
 
 
 @routes.get("/console/reports/<name>/<version>")
@@ -107,7 +109,7 @@ def report(name: str, version: str) -> Response:
     """Return the report of a version, in which no script runs."""
     loaded = find(name, version)
     try:
-        content = shown.report(engine(), loaded).read_bytes()
+        content = report_path(engine(), loaded).read_bytes()
     except OSError:
         raise NotFound(
             f"model '{name}' version {loaded.version} has no report"

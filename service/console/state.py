@@ -71,7 +71,7 @@ class Measured:
         }
 
 
-def state(engine: Engine) -> dict[str, Any]:
+def standing(engine: Engine) -> dict[str, Any]:
     """Return every model, its versions and what was measured of them."""
     registry = engine.registry
     measured = _measured(engine.metrics)
@@ -97,7 +97,7 @@ def state(engine: Engine) -> dict[str, Any]:
     }
 
 
-def about(engine: Engine, loaded: Loaded) -> dict[str, Any]:
+def trial(engine: Engine, loaded: Loaded) -> dict[str, Any]:
     """Return what a person needs to try a version: its form, and what is inside."""
     manifest = loaded.artefact.manifest
     (typical,) = json_rows(manifest.inputs, loaded.explainer.baseline, slice(0, 1))
@@ -119,7 +119,7 @@ def about(engine: Engine, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def report(engine: Engine, loaded: Loaded) -> Path:
+def report_path(engine: Engine, loaded: Loaded) -> Path:
     """Return where the report of a version lies, if there is one."""
     place = engine.registry.store.path(loaded.name, loaded.version)
     return place.with_name(REPORT)
@@ -155,7 +155,7 @@ def _version(engine: Engine, loaded: Loaded, measured: Measured) -> dict[str, An
         "trained": (trained or {}).get("trained_at"),
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,
-        "report": report(engine, loaded).is_file(),
+        "report": report_path(engine, loaded).is_file(),
         **measured.reply(),
     }
 

@@ -319,3 +319,45 @@ def test_an_empty_store_says_what_to_do(
     expect(page.get_by_role("heading", name="No model yet")).to_be_visible()
     expect(page.locator("#status")).to_have_text("no model loaded")
     page.close()
+
+
+def test_where_a_token_is_asked_for_the_page_takes_it(
+    browser: Browser, start: Callable[..., Server], served: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(served, tmp_path / "store"))
+    (store / "xor" / "1" / "report.html").write_text("<h1>the report</h1>")
+    token = "a-token-of-enough-letters"
+    tokens = tmp_path / "tokens"
+    tokens.write_text(token)
+    server = start(store, token_file=tokens)
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/#/xor")
+    field = page.get_by_label("This service asks for a token")
+    expect(field).to_be_visible()
+    expect(page.locator("#page")).to_be_hidden()
+    field.fill("another-token-of-as-many")
+    field.press("Enter")
+    expect(page.locator("#refused")).to_contain_text("not accepted")
+    field.fill(token)
+    field.press("Enter")
+    expect(page.locator(".answer .note")).to_contain_text("add up to")
+    expect(page.locator("#door")).to_be_hidden()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Report").click()
+    assert download.value.path().read_text() == "<h1>the report</h1>"
+    assert page.evaluate("localStorage.length") == 0
+    assert page.context.cookies() == []
+    page.close()
+
+
+def test_a_report_opens_beside_the_page_and_runs_nothing(
+    browser: Browser, start: Callable[..., Server], served: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(served, tmp_path / "store"))
+    report = "<h1>the report</h1><script>document.body.textContent = 'run'</script>"
+    (store / "xor" / "1" / "report.html").write_text(report)
+    server = start(store)
+    with opened(browser, server, "xor") as page:
+        with page.expect_popup() as popup:
+            page.get_by_role("link", name="Report of version 1").click()
+        expect(popup.value.get_by_role("heading", name="the report")).to_be_visible()

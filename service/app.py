@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 
 from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
 
 from models.store import Store
 from service import errors
-from service.admission import REFUSAL, Admission, Application
+from service.admission import REFUSAL, Admission
+from service.admission import Application as Wsgi
 from service.auth import Access, Door
 from service.call import Call, current
+from service.comparison import Comparisons
 from service.console import pages
+from service.drift import Drift
 from service.engine import Engine, tell
 from service.errors import Reply
 from service.express import Express
@@ -44,13 +48,21 @@ UNCOUNTED = frozenset(
 )
 
 
+class Application(Flask):
+    """Answers with production what a candidate in its place does not answer."""
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        """Call the view of a request; again, for production, if a candidate failed."""
+        return current().answered(super().dispatch_request)
+
+
 def build(settings: Settings | None = None) -> Flask:
     """Make the application and load the store's models.
 
     Settings come from the environment when none are given.
     """
     settings = settings or from_environment(os.environ)
-    app = Flask("service", static_folder=None)
+    app = Application("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
     metrics = Metrics()
@@ -60,7 +72,12 @@ def build(settings: Settings | None = None) -> Flask:
     engine = Engine(
         registry,
         metrics,
-        Inference(metrics, settings.max_rows),
+        Inference(
+            metrics,
+            settings.max_rows,
+            Drift(settings.drift_seconds),
+            Comparisons(metrics.comparison),
+        ),
         settings.default_model,
         settings.max_body_bytes,
         _LOGGED_FROM[settings.access_log],
@@ -86,7 +103,7 @@ def _guard(app: Flask, engine: Engine, settings: Settings) -> None:
     flask = app.wsgi_app
     open = (*OPEN, settings.aip_health_route, *(pages.OPEN if settings.console else ()))
     express = Express(app, flask, engine)
-    guarded: Application = Admission(express, flask, settings.threads, open)
+    guarded: Wsgi = Admission(express, flask, settings.threads, open)
     if engine.access.ask is not None:
         guarded = Door(guarded, flask, engine.access, open)
     app.wsgi_app = guarded  # type: ignore[method-assign]

@@ -10,15 +10,18 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from service.engine import Engine
 from service.inference import Answered
 from service.metrics import METHODS
+from service.registry import Loaded
 from service.tracing import trace
 
 access = logging.getLogger("glassnet.access")
+T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -26,7 +29,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 class Call:
     """A request that is being answered by this thread."""
 
-    __slots__ = ("about", "engine", "environ", "names", "request_id", "started")
+    #: The body, once it is read.
+    body: bytes | None = None
+    #: What answers where no version is named, and what does after that has failed.
+    chosen: Loaded | None = None
+    instead: Loaded | None = None
 
     def __init__(self, engine: Engine, environ: dict[str, Any]) -> None:
         self.engine = engine
@@ -48,6 +55,22 @@ class Call:
         """Return a header of the request."""
         found: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
         return found
+
+    def answered(self, view: Callable[[], T]) -> T:
+        """Call a view; again, for production, where a candidate in its place failed."""
+        try:
+            return view()
+        except Exception:
+            chosen = self.chosen
+            if chosen is None or chosen.trial is None:
+                raise
+            self.instead = chosen.trial.fallback(chosen)
+            if self.instead is None:
+                raise
+            found = view()
+            # Else the request is at fault, and not the candidate.
+            self.engine.metrics.comparison.failed(chosen, "fallback")
+            return found
 
     def end(self, route: str | None, status: int) -> dict[str, str]:
         """Count, time and log it, unless it is no traffic and has no route.

@@ -46,6 +46,11 @@ class Engine:
     #: What the workers share; nothing where there is one process.
     directory: Path | None = None
 
+    def __post_init__(self) -> None:
+        drift, registry = self.inference.drift, self.registry
+        self.metrics.drift.values = lambda: drift.indices(registry.catalogue)
+        self.metrics.unreadable.values = lambda: [((), bool(registry.unreadable))]
+
     @property
     def unready(self) -> str:
         """Why not to send requests; nothing where there is no reason."""
@@ -58,6 +63,7 @@ class Engine:
         self.directory = directory
         ear = Ear(directory)  # before the first look, which no call is to miss
         self.registry.unloaded = Names(directory / "unloaded")
+        self.inference.drift.share(directory)
         for entry in self.registry.catalogue.values():
             for loaded in entry.versions.values():
                 self.metrics.show(loaded, True)
@@ -128,6 +134,8 @@ class Engine:
         """Log and count what a refresh did."""
         tell(event)
         self.metrics.observe(event)
+        if event.result == "unloaded" and event.loaded is not None:
+            self.inference.drift.forget(event.loaded)
 
 
 def tell(event: Event) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, TypeAlias, cast
 
@@ -48,7 +48,9 @@ class Express:
         route, function, names = found
         call = Call(self._engine, environ)
         try:
-            content, code, headers = compressed(function(**names))
+            content, code, headers = compressed(
+                call.answered(partial(function, **names))
+            )
         except Exception as error:
             content, code, headers = errors.explained(error)
         headers["Content-Length"] = str(len(content))

@@ -26,12 +26,13 @@ _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS, dir=_memory)
 
-from service import drain, peers  # noqa: E402
+from service import drain, peers, room  # noqa: E402
 from service.admission import SPARE  # noqa: E402
 from service.logging import configuration  # noqa: E402
 from service.settings import from_environment  # noqa: E402
 
 _settings = from_environment(os.environ)
+room.install()
 
 wsgi_app = "service:create_app()"
 bind = _settings.address

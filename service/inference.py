@@ -17,6 +17,8 @@ from models.errors import InvalidInput
 from models.model import Raw
 from models.output import Answer
 from models.rows.json import Json, opening
+from service.comparison import Comparisons
+from service.drift import Drift
 from service.metrics import Metrics
 from service.registry import Loaded
 
@@ -46,6 +48,8 @@ class Inference:
 
     metrics: Metrics
     max_rows: int
+    drift: Drift
+    comparisons: Comparisons
     _of_thread: threading.local = field(default_factory=threading.local)
 
     def last(self) -> Answered | None:
@@ -92,6 +96,9 @@ class Inference:
         self._of_thread.last = Answered(
             loaded, raw, answer, started, decoded, predicted
         )
+        self.drift.record(loaded, raw, answer)
+        if loaded.trial is not None:
+            self.comparisons.put(loaded, raw, answer, rows_of(answer))
         return reply
 
 

@@ -73,6 +73,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Newest versions of a model kept loaded, beside the labelled.",
         ),
     ] = 10
+    drift_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Window in which drift is measured; 0 measures none.",
+        ),
+    ] = 3600.0
     max_body_bytes: Annotated[
         int, Meta(ge=1, description="Largest request body; more is answered with 413.")
     ] = 16 << 20

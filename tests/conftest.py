@@ -222,7 +222,8 @@ def until() -> Callable[..., None]:
 
 
 @contextmanager
-def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
+def serving(logs: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers that log to a directory; all are stopped in the end."""
     started: list[Server] = []
 
     def start(store: Path, ready: bool = True, **settings: object) -> Server:
@@ -282,7 +283,7 @@ def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start servers on a store; all are stopped when the test ends."""
-    with _servers(tmp_path) as start:
+    with serving(tmp_path) as start:
         yield start
 
 
@@ -291,14 +292,14 @@ def start_shared(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Server]]:
     """The same for a server that the tests of a module share."""
-    with _servers(tmp_path_factory.mktemp("shared")) as start:
+    with serving(tmp_path_factory.mktemp("shared")) as start:
         yield start
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, served: Path) -> Iterator[Server]:
     """One server on the served store for all tests that only ask."""
-    with _servers(tmp_path_factory.mktemp("server")) as start:
+    with serving(tmp_path_factory.mktemp("server")) as start:
         yield start(served)
 
 

@@ -228,12 +228,28 @@ def verify(reference: str, store: Store) -> None:
 @click.argument("name")
 @click.argument("version", type=int)
 @click.option("--label", default=PRODUCTION, show_default=True)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Part of production's requests that a candidate answers.",
+)
+@click.option(
+    "--shadow", is_flag=True, help="A candidate answers too, only to be compared."
+)
 @store_option
-def promote(name: str, version: int, label: str, store: Store) -> None:
-    """Point a label at VERSION; a version that is damaged is refused."""
+def promote(
+    name: str, version: int, label: str, share: float, shadow: bool, store: Store
+) -> None:
+    """Point a label at VERSION; a version that is damaged is refused.
+
+    A --share or --shadow, for --label candidate, lasts until the label is set again.
+    """
     store.load(name, store.resolve(name, version))
-    store.promote(name, version, label)
-    click.echo(f"{name}: {label} is version {version}")
+    store.promote(name, version, label, share, shadow)
+    told = f", for {share:.3g} of the requests" if share else ""
+    told = ", in the shadow of production" if shadow else told
+    click.echo(f"{name}: {label} is version {version}{told}")
 
 
 @main.command()

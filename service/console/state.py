@@ -151,7 +151,7 @@ def _version(engine: Engine, loaded: Loaded, measured: Measured) -> dict[str, An
         trained = engine.registry.store.run(loaded.name, loaded.version)
     return {
         "version": loaded.version,
-        "task": manifest.task,
+        "target": manifest.target,
         "trained": (trained or {}).get("trained_at"),
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,

@@ -35,6 +35,13 @@ def body() -> bytes:
 
     The content type is not asked: real clients send JSON under any, or none.
     """
+    call = current()
+    if call.body is None:  # a second version may have to read it
+        call.body = _body()
+    return call.body
+
+
+def _body() -> bytes:
     encoding = (current().header("Content-Encoding") or "identity").lower()
     if encoding not in ("identity", *_WINDOWS):
         raise Unsupported(
@@ -124,15 +131,23 @@ def answer(content: Any, code: int = 200, **headers: str) -> Reply:
 
 
 def find(name: str, version: str | None = None, label: str | None = None) -> Loaded:
-    """Return the loaded version a path names, and note it for the log."""
+    """Return the loaded version a path names, and note it for the log.
+
+    Where it names none, a candidate may answer rows in production's place.
+    """
     number = None
     if version is not None:
         if not (version.isascii() and version.isdigit()):
             raise VersionNotFound("a version is a whole number, such as 3")
         # Longer than any version, and than what int() takes without a fight.
         number = int(version[:18])
-    loaded = engine().registry.find(name, number, label)
-    current().about = {"model": loaded.name, "version": loaded.version}
+    call, registry = current(), engine().registry
+    if call.environ["REQUEST_METHOD"] == "POST" and number is None and label is None:
+        loaded = call.instead or registry.choose(name, call.request_id)
+        call.chosen = loaded
+    else:
+        loaded = registry.find(name, number, label)
+    call.about = {"model": loaded.name, "version": loaded.version}
     return loaded
 
 

@@ -168,13 +168,14 @@ export class Drift {
   }
 
   show(model) {
-    const all = Object.entries(live(model).drift).sort(([, a], [, b]) => b - a).slice(0, SHOWN);
+    const { drift, target } = live(model);
+    const all = Object.entries(drift).sort(([, a], [, b]) => b - a).slice(0, SHOWN);
     this.element.hidden = !all.length;
     this.list.replaceChildren(...all.map(([column, psi]) => {
       const fill = h("i", { class: psi >= FAR ? "far" : psi >= MOVED ? "moved" : "" });
       fill.style.inlineSize = `${Math.min(psi / (2 * FAR), 1) * 100}%`;
       const word = psi >= FAR ? "moved far" : psi >= MOVED ? "moved" : "as in training";
-      return h("li", {}, h("span", { class: "name" }, column), h("span", { class: "rail", "aria-hidden": "true" }, fill),
+      return h("li", {}, h("span", { class: "name" }, column, column === target ? h("small", {}, " answers") : null), h("span", { class: "rail", "aria-hidden": "true" }, fill),
         h("span", { class: "value" }, psi.toFixed(2)), h("span", { class: "sub" }, word));
     }));
   }

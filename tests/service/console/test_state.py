@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from prometheus_client import Gauge
 
 from models.store import Store
 from service import create_app
@@ -73,17 +72,14 @@ def test_traffic_is_what_was_asked(fresh: FlaskClient) -> None:
 def test_drift_is_shown_where_it_is_measured(fresh: FlaskClient) -> None:
     (before,) = model(fresh, "people")["versions"]
     assert before["drift"] == {}
-    metrics = fresh.application.extensions["glassnet"].metrics
-    gauge = next((c for c in metrics.collectors() if "drift_psi" in c._name), None)
-    gauge = gauge or Gauge(
-        "glassnet_drift_psi",
-        "How far.",
-        ("model", "version", "column"),
-        registry=metrics.registry,
-    )
-    gauge.labels("people", "1", "income").set(0.3)
+    # Half of those it learnt from are members.
+    fresh.post("/v1/models/people:predict", json={"instances": [PERSON] * 400})
     (after,) = model(fresh, "people")["versions"]
-    assert after["drift"] == {"income": 0.3}
+    assert after["target"] == "Status"
+    assert set(after["drift"]) <= {*PERSON, "Status"}
+    assert after["drift"]["member"] > 0.25
+    (other,) = model(fresh, "xor")["versions"]
+    assert other["drift"] == {}
 
 
 def test_a_version_that_is_refused_is_told(served: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: demo serve test conformance endurance load nights docs check lint types fmt lock clean
 
-demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
+demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
 
 serve: $(VENV)/.run  ## The same, and leave the server running.

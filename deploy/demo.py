@@ -1,4 +1,4 @@
-"""The whole path in one go: train the digits model, serve it, ask it, stop.
+"""The whole path in one go: train digits and xor, serve them, ask, stop.
 
 `make demo` runs it; `make serve` adds --keep, which leaves the server running. It uses
 the two commands as anybody would, in processes of their own, and only the standard
@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080)
     arguments = parser.parse_args()
     environment = {**os.environ, "GLASSNET_STORE": str(STORE)}
-    trained = train(environment)
+    train("xor", environment)
+    trained = train("digits", environment)
     port = free_port(arguments.port)
     address = f"http://127.0.0.1:{port}"
     environment |= {"GLASSNET_BIND": f"127.0.0.1:{port}"}
@@ -47,7 +48,8 @@ def main() -> None:
         accuracy = trained["metrics"]["accuracy"]
         print(
             f"\ndigits version {trained['version']}: held-out accuracy {accuracy:.1%}, "
-            f"served at {address}/v1/models/digits:predict"
+            f"served at {address}/v1/models/digits:predict\n"
+            f"draw one, and look inside: {address}/"
         )
         if arguments.keep:
             print("Ctrl-C stops it.")
@@ -60,11 +62,11 @@ def main() -> None:
         server.wait(60)
 
 
-def train(environment: dict[str, str]) -> dict[str, Any]:
+def train(name: str, environment: dict[str, str]) -> dict[str, Any]:
     """Fit and publish with `trainer fit`, as a scheduled job would."""
-    print("training: trainer fit builtin:digits --model digits\n", flush=True)
+    print(f"training: trainer fit builtin:{name} --model {name}\n", flush=True)
     job = subprocess.run(
-        [COMMANDS / "trainer", "fit", "builtin:digits", "--model", "digits", "--json"],
+        [COMMANDS / "trainer", "fit", f"builtin:{name}", "--model", name, "--json"],
         env=environment,
         stdout=subprocess.PIPE,
         check=False,

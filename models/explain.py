@@ -116,8 +116,7 @@ class Explanation:
 class Explainer:
     """Explains the answers of one model; threads may share it.
 
-    Its networks are made over the numbers of the model's own, and share one vector for
-    the gradients of those numbers, which nobody reads.
+    Its networks are made over the numbers of the model's own.
     """
 
     def __init__(self, artefact: Artefact) -> None:
@@ -133,13 +132,11 @@ class Explainer:
             self._skipped = 1
         inner = NetworkSpec(len(sources), spec.layers[self._skipped :])
         n_parameters, _ = sizes(inner)
-        gradients = np.empty(n_parameters, np.float32)
         self._networks = [
             Network.from_arrays(
                 inner,
                 whole.parameters[whole.parameters.size - n_parameters :],
                 whole.state,
-                gradients,
             )
             for whole in self.model.networks
         ]

@@ -76,17 +76,11 @@ class Network:
         )
 
     @classmethod
-    def from_arrays(
-        cls,
-        spec: NetworkSpec,
-        parameters: Array,
-        state: Array,
-        gradients: Array | None = None,
-    ) -> Network:
+    def from_arrays(cls, spec: NetworkSpec, parameters: Array, state: Array) -> Network:
         """Make a network for answering over these vectors, without a copy.
 
-        It cannot be trained: writing to its numbers is an error. With `gradients` to
-        write to, it can be differentiated.
+        It cannot be trained: writing to its numbers is an error, and `backward` gives
+        the input's gradient alone.
         """
         network = cls.__new__(cls)
         network.spec = spec
@@ -94,10 +88,10 @@ class Network:
         network.layers = [build(layer) for layer in spec.layers]
         parameters, state = parameters.view(), state.view()
         parameters.flags.writeable = state.flags.writeable = False
-        # Else they need no memory of their own: nobody can write to them.
-        network._views(
-            parameters, parameters if gradients is None else gradients, state
-        )
+        for layer in network.layers:
+            layer.trained = False
+        # Its gradients need no memory of their own: nobody can write to them.
+        network._views(parameters, parameters, state)
         return network
 
     def _views(self, parameters: Array, gradients: Array, state: Array) -> None:

@@ -14,6 +14,7 @@ from service.admission import Application as Wsgi
 from service.auth import Access, Door
 from service.call import Call, current
 from service.comparison import Comparisons
+from service.console import pages
 from service.drift import Drift
 from service.engine import Engine, tell
 from service.errors import Reply
@@ -35,13 +36,14 @@ from service.settings import Settings, from_environment
 #: What answers whoever asks and however much there is to do; Vertex AI names another.
 OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 _LOGGED_FROM = {"all": 0, "errors": 400, "none": 1000}
-#: Probes and scrapes are not traffic: counted, they would hide its errors.
+#: Probes, scrapes and looks are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset(
     {
         "operators.metrics",
         "openinference.live",
         "openinference.ready",
         "invocations.ping",
+        "console.state",
     }
 )
 
@@ -85,6 +87,8 @@ def build(settings: Settings | None = None) -> Flask:
     app.extensions["glassnet"] = engine
     # First, since Vertex AI may name any path.
     app.register_blueprint(invocations.routes(settings))
+    if settings.console:  # before what else answers `/`
+        app.register_blueprint(pages.routes)
     for dialect in (tfserving, explaining, openinference, operators):
         app.register_blueprint(dialect.routes)
     errors.install(app)
@@ -97,7 +101,7 @@ def build(settings: Settings | None = None) -> Flask:
 def _guard(app: Flask, engine: Engine, settings: Settings) -> None:
     """Put before Flask what refuses a request unread, and what needs no Flask."""
     flask = app.wsgi_app
-    open = (*OPEN, settings.aip_health_route)
+    open = (*OPEN, settings.aip_health_route, *(pages.OPEN if settings.console else ()))
     express = Express(app, flask, engine)
     guarded: Wsgi = Admission(express, flask, settings.threads, open)
     if engine.access.ask is not None:

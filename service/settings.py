@@ -136,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     payload_redact: Annotated[
         str, Meta(description="Columns, with commas, whose values are left out there.")
     ] = ""
+    console: Annotated[bool, Meta(description="Show the web page at `/`.")] = True
     aip_http_port: Annotated[
         int,
         Meta(ge=0, le=65535, description="Vertex AI: port to listen on, if not 0."),

@@ -280,7 +280,8 @@ class Activation(Layer):
         if not self.parametric:
             self.function.backward(dY, self.Z, self.A, dZ)
             return dZ
-        np.einsum("bo,bo->o", dY, self.bend, out=self.dr)
+        if self.trained:
+            np.einsum("bo,bo->o", dY, self.bend, out=self.dr)
         taken = np.multiply(dY, self.r, out=self.bend)
         self.function.backward(taken, self.Z, self.A, dZ)
         taken -= dY

@@ -45,6 +45,9 @@ class Layer(ABC):
     kinds: tuple[Kind, ...] = ()
     #: Shapes of numbers that are measured, not trained (running statistics).
     state_shapes: tuple[Shape, ...] = ()
+    #: Whether `backward` writes parameter gradients: in a finished model nobody reads
+    #: them, and only the input's is asked for.
+    trained: bool = True
     #: Kept for reading by people: what this layer is called in reports.
     title: ClassVar[str] = "layer"
 

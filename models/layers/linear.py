@@ -59,10 +59,11 @@ class Linear(Layer):
         return Y
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:
-        np.dot(self.X.T, dY, out=self.dW)  # (I, B) @ (B, O)
-        if len(self.ones) < len(dY) or self.ones.dtype != dY.dtype:
-            self.ones = np.ones(len(dY), dY.dtype)
-        np.dot(self.ones[: len(dY)], dY, out=self.db)  # the sum, by BLAS
+        if self.trained:
+            np.dot(self.X.T, dY, out=self.dW)  # (I, B) @ (B, O)
+            if len(self.ones) < len(dY) or self.ones.dtype != dY.dtype:
+                self.ones = np.ones(len(dY), dY.dtype)
+            np.dot(self.ones[: len(dY)], dY, out=self.db)  # the sum, by BLAS
         if not input_gradient:
             return dY
         dX = self._reuse("dX", self.X.shape, dY.dtype)

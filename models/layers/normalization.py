@@ -79,8 +79,9 @@ class BatchNorm(Layer):
         self.running_variance += momentum * (unbiased_variance - self.running_variance)
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:
-        np.einsum("bi,bi->i", dY, self.Xhat, out=self.dgamma)
-        np.sum(dY, axis=0, out=self.dbeta)
+        if self.trained:
+            np.einsum("bi,bi->i", dY, self.Xhat, out=self.dgamma)
+            np.sum(dY, axis=0, out=self.dbeta)
         dX = self._reuse("dX", dY.shape, dY.dtype)
         if self.batch_statistics:
             # The batch's own mean and variance move with X: their share is taken out.

@@ -52,7 +52,8 @@ class Scaling(Layer):
         return np.multiply(X, self.s, out=Y)
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:
-        np.einsum("bi,bi->i", dY, self.X, out=self.ds)
+        if self.trained:
+            np.einsum("bi,bi->i", dY, self.X, out=self.ds)
         dX = self._reuse("dX", dY.shape, dY.dtype)
         return np.multiply(dY, self.s, out=dX)
 

@@ -76,6 +76,31 @@ def test_gradients_lie_as_parameters_do_and_apart_from_them() -> None:
     np.testing.assert_array_equal(linear.db, np.arange(12, 16))
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        mlp([3, 5, 2], "selu", batch_norm=True).layers,
+        (ScalingSpec(3), LinearSpec(3, 4), ActivationSpec("mish", 4)),
+    ],
+)
+def test_a_finished_network_gives_the_gradient_of_its_input_alone(
+    layers: tuple[AnyLayerSpec, ...],
+) -> None:
+    network = started(NetworkSpec(3, layers), np.float32)
+    finished = Network.from_arrays(network.spec, network.parameters, network.state)
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(7, 3)).astype(np.float32)
+    dZ = rng.normal(size=(7, network.n_out)).astype(np.float32)
+    np.testing.assert_array_equal(finished.forward(X), network.forward(X))
+    before = network.parameters.copy()
+    np.testing.assert_array_equal(
+        finished.backward(dZ, input_gradient=True),
+        network.backward(dZ, input_gradient=True),
+    )
+    np.testing.assert_array_equal(network.parameters, before)
+    assert not finished.gradients.flags.writeable
+
+
 def test_blocks_divide_the_vector_and_say_what_they_hold() -> None:
     network = Network(mlp([3, 4, 2], batch_norm=True))
     ends = [(b.slice.start, b.slice.stop) for b in network.blocks]
@@ -425,23 +450,5 @@ def test_a_network_over_read_only_vectors_cannot_be_trained() -> None:
         serving.forward(X, training=True)  # would move the running statistics
     Z = serving.forward(X)
     before = serving.parameters.copy()
-    with pytest.raises(ValueError, match=r"read-only|not acceptable"):
-        serving.backward(np.ones_like(Z))
+    serving.backward(np.ones_like(Z))
     np.testing.assert_array_equal(serving.parameters, before)
-
-
-def test_a_network_over_others_numbers_can_be_differentiated() -> None:
-    spec = mlp([3, 5, 2], "tanh", batch_norm=True)
-    whole = Network(spec)
-    whole.initialize(np.random.default_rng(0))
-    gradients = np.empty_like(whole.parameters)
-    other = Network.from_arrays(spec, whole.parameters, whole.state, gradients)
-    X = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
-    np.testing.assert_array_equal(other.forward(X), whole.forward(X))
-    dZ = np.ones((4, 2), np.float32)
-    np.testing.assert_array_equal(
-        other.backward(dZ, input_gradient=True), whole.backward(dZ, input_gradient=True)
-    )
-    np.testing.assert_array_equal(gradients, whole.gradients)
-    with pytest.raises(ValueError, match="read-only"):
-        other.parameters[0] = 1.0

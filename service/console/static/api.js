@@ -1,0 +1,37 @@
+// One way to ask the service. A token that somebody typed stays in this tab.
+
+const KEY = "glassnet-token";
+// Of a server that has as much to do as it takes at once.
+const TRIES = 4;
+
+export class Refused extends Error {
+  constructor(status, sentence) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+export const token = () => sessionStorage.getItem(KEY) ?? "";
+export const remember = (value) => sessionStorage.setItem(KEY, value);
+
+export async function ask(path, body) {
+  const reply = await send(path, body);
+  return reply.json();
+}
+
+export async function send(path, body) {
+  const headers = {};
+  if (token()) headers.Authorization = `Bearer ${token()}`;
+  if (body) headers["Content-Type"] = "application/json";
+  const request = { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), cache: "no-store", redirect: "error" };
+  let reply = await fetch(path, request);
+  for (let n = 1; reply.status === 503 && n < TRIES; n++) {
+    await new Promise((resolve) => setTimeout(resolve, 150 * n));
+    reply = await fetch(path, request);
+  }
+  if (reply.ok) return reply;
+  const content = await reply.json().catch(() => ({}));
+  throw new Refused(reply.status, content.error ?? `the service answered ${reply.status}`);
+}
+
+export const versionPath = (name, version) => `models/${encodeURIComponent(name)}/versions/${version}`;

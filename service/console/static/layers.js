@@ -1,0 +1,69 @@
+// Every layer, lit up: a cell for each unit, by how far from zero it is in its layer.
+
+import { h } from "./dom.js";
+import { css, mix, palette, sharpen } from "./ink.js";
+
+const ROWS = 16;
+// Pixels of a cell, and of all layers side by side where they are small.
+const [LEAST, MOST, WIDE] = [6, 11, 420];
+
+export class Layers {
+  constructor(about) {
+    this.about = about;
+    this.tiles = [];
+    this.flow = h("div", { class: "flow" });
+    const several = about.networks > 1 ? ` This is the first of ${about.networks} networks that answer together.` : "";
+    this.element = h("section", { class: "card inside", "aria-label": "Inside the network" },
+      h("h3", {}, "Inside"),
+      h("p", { class: "note" }, "Every unit of every layer, from the input on the left to the answer on the right: ",
+        h("b", { class: "for" }, "above zero"), ", ", h("b", { class: "against" }, "below"), `; the stronger, the further.${several}`),
+      this.flow);
+  }
+
+  show(activations) {
+    if (this.tiles.length !== activations.length) {
+      const columns = activations.reduce((sum, { values }) => sum + Math.ceil(values.length / ROWS), 0);
+      const cell = Math.min(Math.max(Math.floor(WIDE / columns), LEAST), MOST);
+      this.tiles = activations.map(({ layer, values }) => new Tile(this.named(layer), values.length, cell));
+      this.flow.replaceChildren(...this.tiles.map((tile) => tile.element));
+    }
+    this.last = activations;
+    this.redraw();
+  }
+
+  // "layer 3 (activation)" is the third of the network's layers.
+  named(layer) {
+    const place = Number(/^layer (\d+)/.exec(layer)?.[1]);
+    return this.about.layers[place - 1] ?? layer;
+  }
+
+  redraw() {
+    this.last?.forEach(({ values }, n) => this.tiles[n].show(values));
+  }
+}
+
+class Tile {
+  constructor(name, n, cell) {
+    this.name = name;
+    this.rows = Math.min(n, ROWS);
+    this.columns = Math.ceil(n / ROWS);
+    // A few units fill the height that many have.
+    this.cell = n <= ROWS ? cell * Math.min(2, ROWS / n) : cell;
+    this.canvas = h("canvas", { role: "img" });
+    this.canvas.style.inlineSize = `${this.columns * this.cell}px`;
+    this.element = h("figure", {}, this.canvas, h("figcaption", {}, name, h("span", {}, `${n}`)));
+  }
+
+  show(values) {
+    const { cell } = this;
+    const context = sharpen(this.canvas, this.columns * cell, this.rows * cell);
+    const { cell: off, for: above, against: below } = palette();
+    const most = Math.max(...values.map(Math.abs), 1e-12);
+    values.forEach((value, n) => {
+      context.fillStyle = css(mix(off, value < 0 ? below : above, Math.abs(value) / most));
+      context.fillRect(Math.floor(n / this.rows) * cell, (n % this.rows) * cell, cell - 1, cell - 1);
+    });
+    const lit = values.filter((value) => value > 0).length;
+    this.canvas.setAttribute("aria-label", `${this.name}: ${lit} of ${values.length} units above zero`);
+  }
+}

@@ -1,0 +1,119 @@
+// The page: it looks at the service every two seconds, and shows the model of its address.
+
+import { h, say } from "./dom.js";
+import { ask, remember, token } from "./api.js";
+import { Drift, Facts, Models, Versions } from "./standing.js";
+import { Traffic } from "./traffic.js";
+import { Trial } from "./trial.js";
+
+const EVERY = 2000;
+const place = (name) => document.getElementById(name);
+
+const traffic = new Traffic();
+const models = new Models(place("models"));
+const facts = new Facts();
+const versions = new Versions((version) => { chosen = version; show(); });
+const drift = new Drift();
+const trial = new Trial();
+const whole = h("div", { class: "whole" }, facts.element, trial.element, versions.element, drift.element);
+
+let state = null;
+// The version being tried; null follows the live one.
+let chosen = null;
+let shownName = null;
+let shownLive = null;
+
+function show() {
+  const main = place("main");
+  if (!state.models.length) {
+    main.replaceChildren(h("div", { class: "card empty" },
+      h("h2", {}, "No model yet"),
+      h("p", {}, "Train one, and it shows up here by itself:"),
+      h("pre", {}, "trainer fit builtin:digits --model digits")));
+    place("models").replaceChildren();
+    shownName = null;
+    return;
+  }
+  const model = current();
+  if (model.name !== shownName) {
+    main.replaceChildren(whole);
+    chosen = null;
+  } else if (model.live !== shownLive) {
+    announce(`${model.name}: version ${model.live} is live`);
+  }
+  if (!model.versions.some(({ version }) => version === chosen)) chosen = null;
+  [shownName, shownLive] = [model.name, model.live];
+  document.title = `${model.name} · glassnet`;
+  const tried = chosen ?? model.live;
+  models.show(state.models, traffic, model);
+  facts.show(model, traffic.of(model.name, model.live), state.now);
+  versions.show(model, traffic, state.now, tried);
+  drift.show(model);
+  trial.show(model.name, tried).then(() => facts.describe(trial.about), fault);
+}
+
+function current() {
+  const wanted = location.hash.startsWith("#/") ? decoded(location.hash.slice(2)) : "";
+  return state.models.find(({ name }) => name === wanted) ?? state.models[0];
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function announce(sentence) {
+  say(place("status"), sentence);
+  quietUntil = Date.now() + 6000;
+}
+
+let quietUntil = 0;
+
+function status(sentence, isFine) {
+  if (isFine && Date.now() < quietUntil) return;
+  say(place("status"), sentence);
+  place("status").className = isFine ? "fine" : "wrong";
+}
+
+function fault(error) {
+  if (error.status === 401 || error.status === 403) {
+    place("door").hidden = false;
+    place("page").hidden = true;
+    say(place("refused"), token() ? error.message : "");
+    status("Locked", false);
+  } else status(error.status ? error.message : "No answer from the service; asking again", false);
+}
+
+async function look() {
+  if (document.hidden) return;
+  try {
+    state = await ask("console/state");
+    traffic.add(state);
+    place("door").hidden = true;
+    place("page").hidden = false;
+    status(state.unready || `Answering · glassnet ${state.service}`, !state.unready);
+    show();
+  } catch (error) {
+    fault(error);
+  }
+}
+
+async function watch() {
+  for (;;) {
+    await look();
+    await new Promise((resolve) => setTimeout(resolve, EVERY));
+  }
+}
+
+place("door").addEventListener("submit", (event) => {
+  event.preventDefault();
+  remember(place("token").value.trim());
+  place("token").value = "";
+  look();
+});
+addEventListener("hashchange", () => { if (state) { show(); scrollTo(0, 0); } });
+document.addEventListener("visibilitychange", look);
+watch();

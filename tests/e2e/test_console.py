@@ -1,0 +1,363 @@
+"""The console as people see it: a real Chromium, a real server with two workers."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.conftest import Fit, Server, _servers, write_csv
+
+pytestmark = pytest.mark.e2e
+
+PHONE, DESKTOP = (390, 844), (1360, 900)
+Points = list[tuple[float, float]]
+#: A name, a category and a label that would like to be markup.
+HOSTILE = '<img src=x onerror="throw 1">&amp;"\''
+
+
+def arc(x: float, y: float, wide: float, high: float, *turn: int) -> Points:
+    """Return points on an ellipse between two angles in degrees, 0 at three o'clock."""
+    first, last = turn
+    angles = [math.radians(first + (last - first) * n / 16) for n in range(17)]
+    return [(x + wide * math.cos(a), y + high * math.sin(a)) for a in angles]
+
+
+#: As a person writes them, in shares of the sheet.
+DIGITS: dict[str, list[Points]] = {
+    "0": [arc(0.5, 0.5, 0.2, 0.32, -90, 270)],
+    "1": [[(0.4, 0.3), (0.52, 0.18), (0.52, 0.85)]],
+    "3": [arc(0.47, 0.33, 0.17, 0.16, 200, 450) + arc(0.47, 0.65, 0.2, 0.17, -90, 160)],
+    "4": [[(0.56, 0.15), (0.3, 0.6), (0.74, 0.6)], [(0.6, 0.38), (0.6, 0.88)]],
+    "7": [[(0.3, 0.18), (0.7, 0.18), (0.45, 0.85)]],
+}
+
+
+@pytest.fixture(scope="module")
+def browser(program: Callable[[str, str], str]) -> Iterator[Browser]:
+    path = program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=["--disable-gpu", "--disable-quic", "--disable-component-update"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def looked_into(
+    tmp_path_factory: pytest.TempPathFactory, fit: Fit, served: Path
+) -> Path:
+    """The served store with digits that were learnt to the end, and hostile names."""
+    store = tmp_path_factory.mktemp("console") / "store"
+    shutil.copytree(served, store)
+    settings = ("train.epochs=60", "ensemble.members=1")
+    fit(store, "builtin:digits", model="digits", promote="always", settings=settings)
+    table: dict[str, list[Any]] = {
+        HOSTILE: [HOSTILE, "plain"] * 40,
+        "__proto__": [n % 7 for n in range(80)],
+        "y": [f"{HOSTILE} yes", f"{HOSTILE} no"] * 40,
+    }
+    data = write_csv(store.parent / "hostile.csv", table)
+    fit(store, data, target="y", model="hostile", settings=("train.epochs=5",))
+    return store
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, looked_into: Path
+) -> Iterator[Server]:
+    with _servers(tmp_path_factory.mktemp("log")) as start:
+        yield start(looked_into)
+
+
+@contextmanager
+def opened(browser: Browser, server: Server, model: str, **how: Any) -> Iterator[Page]:
+    """Open the page of a model; end when it has said nothing wrong and asked nobody."""
+    width, height = how.pop("size", DESKTOP)
+    context = browser.new_context(viewport={"width": width, "height": height}, **how)
+    page, home, faults = context.new_page(), f"http://127.0.0.1:{server.port}/", []
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("requestfailed", lambda request: faults.append(request.url))
+    page.on("dialog", lambda dialog: faults.append(dialog.message))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{home}#/{model}")
+    expect(page.locator(".answer .note")).to_contain_text("add up to", timeout=30_000)
+    yield page
+    context.close()
+    assert not faults
+    assert asked
+    assert not [url for url in asked if not url.startswith(home)]
+
+
+def settle(page: Page) -> None:
+    """Wait until the last question is answered."""
+    expect(page.locator(".trial")).to_have_attribute("aria-busy", "false")
+
+
+def draw(page: Page, strokes: list[Points]) -> None:
+    page.get_by_role("button", name="Clear").click()
+    sheet = page.locator(".sheet")
+    sheet.scroll_into_view_if_needed()
+    box = sheet.bounding_box()
+    assert box is not None
+    for points in strokes:
+        places = [
+            (box["x"] + x * box["width"], box["y"] + y * box["height"])
+            for x, y in points
+        ]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place, steps=2)
+        page.mouse.up()
+
+
+def picture(canvas: Locator) -> str:
+    """Return what stands on a canvas."""
+    pixels: str = canvas.evaluate("canvas => canvas.toDataURL()")
+    return pixels
+
+
+@pytest.mark.parametrize("digit", sorted(DIGITS))
+def test_what_is_drawn_is_read(browser: Browser, server: Server, digit: str) -> None:
+    with opened(browser, server, "digits") as page:
+        layers = page.locator(".flow canvas")
+        before = [picture(layer) for layer in layers.all()]
+        draw(page, DIGITS[digit])
+        expect(page.locator(".said strong")).to_have_text(digit)
+        best = page.locator(".bar.best")
+        expect(best.locator(".name")).to_have_text(digit)
+        expect(page.locator(".answer .note")).to_contain_text(f"“{digit}”")
+        width = best.locator("i").evaluate("i => parseFloat(i.style.inlineSize)")
+        assert 50 < width <= 100
+        if digit != "3":  # the page begins with one
+            after = [picture(layer) for layer in layers.all()]
+            assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_another_class_is_explained_over_the_drawing(
+    browser: Browser, server: Server
+) -> None:
+    with opened(browser, server, "digits") as page:
+        sheet = page.locator(".sheet")
+        why = picture(sheet)
+        page.get_by_role("button", name=re.compile(r"^8\b")).click()
+        settle(page)
+        expect(page.locator(".answer .note")).to_contain_text("“8”")
+        expect(page.locator('.bar[aria-pressed="true"] .name')).to_have_text("8")
+        assert picture(sheet) != why
+        page.get_by_label("Show why").uncheck()
+        assert picture(sheet) != why
+
+
+def test_a_digit_is_drawn_from_the_keyboard(browser: Browser, server: Server) -> None:
+    with opened(browser, server, "digits") as page:
+        page.get_by_role("button", name="Clear").click()
+        blank = picture(page.locator(".seen"))
+        page.locator(".sheet").focus()
+        for key in ["ArrowUp"] * 8 + [" "] + ["ArrowDown"] * 16 + [" ", "ArrowLeft"]:
+            page.keyboard.press(key)
+        expect(page.locator(".said strong")).to_have_text("1")
+        assert picture(page.locator(".seen")) != blank
+        page.keyboard.press("Backspace")
+        assert picture(page.locator(".seen")) == blank
+
+
+def test_a_slider_moves_bars_parts_and_layers(browser: Browser, server: Server) -> None:
+    with opened(browser, server, "people") as page:
+        page.get_by_role("button", name="Typical row").click()
+        parts = page.locator(".part")
+        expect(parts).to_have_text(["0"] * 5)
+        bar = page.locator(".bar", has_text="good").locator("i")
+        before = bar.evaluate("i => i.style.inlineSize")
+        last_layer = page.locator(".flow canvas").first
+        unlit = picture(last_layer)
+        slider = page.get_by_label("income", exact=True)
+        assert slider.get_attribute("type") == "range"
+        slider.focus()
+        page.keyboard.press("End")
+        settle(page)
+        expect(parts.first).not_to_have_text("0")
+        expect(page.get_by_label("income, exactly")).not_to_have_value("")
+        assert bar.evaluate("i => i.style.inlineSize") != before
+        assert picture(last_layer) != unlit
+        shares = page.locator(".bar .value").all_text_contents()
+        assert len(shares) == 2
+        part = parts.first.text_content()
+        page.get_by_label("income, exactly").fill("")  # missing
+        expect(parts.first).not_to_have_text(str(part))
+        page.get_by_label("home").select_option("(missing)")
+        page.get_by_label("since").fill("2025-05-05")
+        expect(page.locator(".said strong")).to_have_text(re.compile("good|bad"))
+
+
+def test_parts_add_up_to_what_the_sentence_says(
+    browser: Browser, server: Server
+) -> None:
+    with opened(browser, server, "people") as page:
+        page.get_by_role("button", name="Another row").click()
+        settle(page)
+        note = page.locator(".answer .note")
+
+        def signed(text: str) -> float:
+            return float(text.replace("−", "-"))
+
+        change = re.search(r"([+−][\d.]+) points", str(note.text_content()))
+        assert change is not None
+        parts = [signed(text) for text in page.locator(".part").all_text_contents()]
+        assert sum(parts) == pytest.approx(signed(change[1]), abs=0.05 * 6)
+
+
+def test_two_columns_are_answered_everywhere(browser: Browser, server: Server) -> None:
+    with opened(browser, server, "xor") as page:
+        surface = page.locator(".map")
+        expect(surface).to_have_attribute("aria-label", re.compile("by x1 and x2"))
+        for x, y, answer in ((0.1, 0.1, "1"), (0.9, 0.9, "1"), (0.1, 0.9, "0")):
+            box = surface.bounding_box()
+            assert box is not None
+            surface.click(position={"x": x * box["width"], "y": y * box["height"]})
+            expect(page.locator(".said strong")).to_have_text(answer)
+            exact = page.get_by_label("x1, exactly").input_value()
+            assert float(exact) == pytest.approx(1.3 * x - 0.15, abs=0.03)
+
+
+def test_a_number_is_answered_in_its_own_units(
+    browser: Browser, server: Server
+) -> None:
+    with opened(browser, server, "half_plus_two") as page:
+        page.get_by_label("x, exactly").fill("4")
+        expect(page.locator(".said strong")).to_have_text(re.compile(r"^(4|3\.9|4\.0)"))
+        expect(page.locator(".bars")).to_have_count(0)
+
+
+def test_a_publish_is_seen_without_a_reload(
+    browser: Browser,
+    start: Callable[..., Server],
+    served: Path,
+    tmp_path: Path,
+    fit: Fit,
+) -> None:
+    store = Path(shutil.copytree(served, tmp_path / "store"))
+    server = start(store)
+    with opened(browser, server, "xor") as page:
+        facts = page.locator(".facts")
+        expect(facts).to_contain_text("version 1")
+        page.evaluate("window.stays = 1")
+        page.get_by_label("x1, exactly").fill("0.9")
+        fit(store, "builtin:xor", model="xor", promote="always", seed=7, settings=())
+        with page.expect_request("**/versions/2:explain", timeout=30_000):
+            expect(facts).to_contain_text("version 2", timeout=30_000)
+        expect(page.locator("#status")).to_have_text("xor: version 2 is live")
+        expect(page.locator("tr.live th")).to_contain_text("2")
+        expect(page.get_by_label("x1, exactly")).to_have_value("0.9")
+        page.get_by_role("button", name="Try version 1").click()
+        expect(page.get_by_role("button", name="Trying version 1")).to_be_visible()
+        assert page.evaluate("window.stays") == 1
+
+
+def test_traffic_is_that_of_all_workers(
+    browser: Browser, start: Callable[..., Server], served: Path
+) -> None:
+    server = start(served)
+    for _ in range(40):
+        server.predict("people", [[40, "rent", True, "2024-05-05", 1]])
+    server.request("POST", "/v1/models/people:predict", {"instances": [["x"] * 5]})
+    with opened(browser, server, "people") as page:
+        row = page.locator("tr.live td")
+        expect(row.nth(2)).to_have_text(re.compile(r"^4[1-9]$"))
+        expect(row.nth(3)).to_have_text(re.compile(r"^2\.[234] %$"))
+        expect(row.nth(4)).to_contain_text("ms")
+
+
+def test_names_are_text_whatever_they_are(browser: Browser, server: Server) -> None:
+    with opened(browser, server, "hostile") as page:
+        page.get_by_label(HOSTILE, exact=True).select_option(HOSTILE)
+        expect(page.locator(".said strong")).to_have_text(f"{HOSTILE} yes")
+        expect(page.get_by_label("__proto__", exact=True)).to_be_visible()
+        expect(page.locator("main img")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_everybody_can_use_it(
+    browser: Browser, server: Server, theme: str, size: tuple[int, int]
+) -> None:
+    """No serious finding of axe-core, and nothing wider than the screen."""
+    # axe-core comes as text into the page, which the page's own rules forbid.
+    how = {"size": size, "color_scheme": theme, "bypass_csp": True}
+    for model in ("digits", "xor", "people"):
+        with opened(browser, server, model, **how) as page:
+            found = Axe().run(page).response["violations"]
+            serious = [
+                (each["id"], each["nodes"][0]["html"])
+                for each in found
+                if each["impact"] in ("serious", "critical")
+            ]
+            assert not serious
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= size[0]
+
+
+def test_an_empty_store_says_what_to_do(
+    browser: Browser, start: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = start(tmp_path / "none", ready=False)
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    expect(page.get_by_role("heading", name="No model yet")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("no model loaded")
+    page.close()
+
+
+def test_where_a_token_is_asked_for_the_page_takes_it(
+    browser: Browser, start: Callable[..., Server], served: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(served, tmp_path / "store"))
+    (store / "xor" / "1" / "report.html").write_text("<h1>the report</h1>")
+    token = "a-token-of-enough-letters"
+    tokens = tmp_path / "tokens"
+    tokens.write_text(token)
+    server = start(store, token_file=tokens)
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/#/xor")
+    field = page.get_by_label("This service asks for a token")
+    expect(field).to_be_visible()
+    expect(page.locator("#page")).to_be_hidden()
+    field.fill("another-token-of-as-many")
+    field.press("Enter")
+    expect(page.locator("#refused")).to_contain_text("not accepted")
+    field.fill(token)
+    field.press("Enter")
+    expect(page.locator(".answer .note")).to_contain_text("add up to")
+    expect(page.locator("#door")).to_be_hidden()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Report").click()
+    assert download.value.path().read_text() == "<h1>the report</h1>"
+    assert page.evaluate("localStorage.length") == 0
+    assert page.context.cookies() == []
+    page.close()
+
+
+def test_a_report_opens_beside_the_page_and_runs_nothing(
+    browser: Browser, start: Callable[..., Server], served: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(served, tmp_path / "store"))
+    report = "<h1>the report</h1><script>document.body.textContent = 'run'</script>"
+    (store / "xor" / "1" / "report.html").write_text(report)
+    server = start(store)
+    with opened(browser, server, "xor") as page:
+        with page.expect_popup() as popup:
+            page.get_by_role("link", name="Report of version 1").click()
+        expect(popup.value.get_by_role("heading", name="the report")).to_be_visible()

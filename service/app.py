@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 from flask import Flask, Response, request
+from werkzeug.routing import BaseConverter
 
 from models.store import Store
-from service import errors
-from service.admission import REFUSAL, Admission, Application
+from service import errors, openapi
+from service.admission import OPEN, REFUSAL, Admission, Application
 from service.auth import Access, Door
 from service.call import Call, current
 from service.engine import Engine, tell
@@ -28,8 +29,6 @@ from service.protocols.http import compressed
 from service.registry import Registry
 from service.settings import Settings, from_environment
 
-#: What answers whoever asks and however much there is to do; Vertex AI names another.
-OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 _LOGGED_FROM = {"all": 0, "errors": 400, "none": 1000}
 #: Probes and scrapes are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset(
@@ -42,6 +41,18 @@ UNCOUNTED = frozenset(
 )
 
 
+class Name(BaseConverter):
+    """A <name> in a route: without a colon, after which there is a verb."""
+
+    regex = "[^/:]+"
+
+
+class Verb(BaseConverter):
+    """A name and a verb after it, where no other route has taken that."""
+
+    regex = "[^/:]+:[^/]*"
+
+
 def build(settings: Settings | None = None) -> Flask:
     """Make the application and load the store's models.
 
@@ -51,6 +62,7 @@ def build(settings: Settings | None = None) -> Flask:
     app = Flask("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
+    app.url_map.converters |= {"default": Name, "verb": Verb}
     metrics = Metrics()
     store = Store(settings.directory, settings.signing_key_file)
     registry = Registry(store, settings.keep_versions, observe=tell)
@@ -68,7 +80,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.extensions["glassnet"] = engine
     # First, since Vertex AI may name any path.
     app.register_blueprint(invocations.routes(settings))
-    for dialect in (tfserving, explaining, openinference, operators):
+    for dialect in (tfserving, explaining, openinference, operators, openapi):
         app.register_blueprint(dialect.routes)
     errors.install(app)
     _measure(app, engine)

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test conformance endurance docs check lint types fmt lock clean
+.PHONY: demo serve test conformance endurance fuzz docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train the digits model, serve it, ask it, stop.
 	$(BIN)/python deploy/demo.py
@@ -19,6 +19,10 @@ test: $(VENV)/.dev  ## Every check and every test.
 
 endurance: $(VENV)/.dev  ## Kill training a hundred times and resume it.
 	KILLS=100 $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
+
+fuzz: $(VENV)/.dev  ## 50,000 bad requests, 10,000 bad files, all of the contract.
+	REQUESTS=50000 EXAMPLES=25 $(BIN)/pytest -s tests/e2e/test_fuzz.py \
+	    tests/service/test_openapi.py -k "breaks_it or schemathesis"
 
 clients := .conformance/kserve/.run .conformance/mlflow/.run
 

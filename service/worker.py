@@ -140,8 +140,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def murder_pending(self) -> None:
         """End connections of which no request came, and those that have lingered."""
-        super().murder_pending()
         now = time.monotonic()
+        if self.pending_conns and self.pending_conns[0].timeout <= now:
+            # The loop may be late itself: a request that has come meanwhile counts.
+            self.wait_for_and_dispatch_events(timeout=0)
+        super().murder_pending()
         while self.lingering and self.lingering[0].timeout <= now:
             self._end(self.lingering[0])
 

@@ -20,8 +20,10 @@ test: $(VENV)/.dev  ## Every check and every test.
 endurance: $(VENV)/.dev  ## Kill training a hundred times and resume it.
 	KILLS=100 $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
 
+REQUESTS ?= 50000
+
 fuzz: $(VENV)/.dev  ## 50,000 bad requests, 10,000 bad files, all of the contract.
-	REQUESTS=50000 EXAMPLES=25 $(BIN)/pytest -s tests/e2e/test_fuzz.py \
+	REQUESTS=$(REQUESTS) EXAMPLES=25 $(BIN)/pytest -s tests/e2e/test_fuzz.py \
 	    tests/service/test_openapi.py -k "breaks_it or schemathesis"
 
 clients := .conformance/kserve/.run .conformance/mlflow/.run

@@ -68,6 +68,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         self._wait(Connection(self, self.cfg, client, address, listener.getsockname()))
 
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """End who has waited longest without a request: there is no room for a next."""
+        for waiting in (self.pending_conns, self.keepalived_conns):
+            if waiting:
+                oldest = waiting.popleft()
+                self.poller.unregister(oldest.sock)
+                self.nr_conns -= 1
+                oldest.close()
+                return
+
     def _wait(self, conn: Connection) -> None:
         conn.timeout = time.monotonic() + self.read_seconds
         conn.data_ready = True  # when a thread gets it

@@ -93,6 +93,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         self._wait(Connection(self, self.cfg, client, address, listener.getsockname()))
 
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """End who has waited longest without a request: there is no room for a next."""
+        for waiting in (self.pending_conns, self.keepalived_conns):
+            if waiting:
+                oldest = waiting.popleft()
+                self.poller.unregister(oldest.sock)
+                self.nr_conns -= 1
+                oldest.close()
+                return
+
     def _wait(self, conn: Connection) -> None:
         conn.timeout = time.monotonic() + self.read_seconds
         conn.data_ready = True  # when a thread gets it
@@ -165,8 +178,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def murder_pending(self) -> None:
         """End connections of which no request came, and those that have lingered."""
-        super().murder_pending()
         now = time.monotonic()
+        if self.pending_conns and self.pending_conns[0].timeout <= now:
+            # The loop may be late itself: a request that has come meanwhile counts.
+            self.wait_for_and_dispatch_events(timeout=0)
+        super().murder_pending()
         while self.lingering and self.lingering[0].timeout <= now:
             self._end(self.lingering[0])
 

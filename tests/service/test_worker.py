@@ -72,6 +72,11 @@ def test_a_head_that_does_not_come_keeps_nobody_waiting(patient: Any) -> None:
             assert received(slow[0]).startswith(b"HTTP/1.1 200")
 
 
+def test_nor_do_more_connections_than_there_is_room_for(patient: Any) -> None:
+    with clients(patient, 1100, b"G"):  # gunicorn's worker_connections and some
+        assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
+
+
 def test_nor_does_the_next_head_on_a_connection_that_was_kept(patient: Any) -> None:
     whole = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
     with clients(patient, MANY, whole) as slow:

@@ -211,6 +211,17 @@ def show(reference: str, store: Store, as_json: bool) -> None:
 @main.command()
 @click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
 @store_option
+def report(reference: str, store: Store) -> None:
+    """Draw a version's report again: report.html, beside its model."""
+    from trainer import inspection
+    from trainer.report import write
+
+    click.echo(write(store, *inspection.resolve(store, reference)))
+
+
+@main.command()
+@click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
+@store_option
 def verify(reference: str, store: Store) -> None:
     """Prove a version: seal, digests, shapes, and its golden answer once more.
 

@@ -199,6 +199,9 @@ class RuntimeConfig(_Section, frozen=True):
             description="Members fitted at once, or threads of a lone one's products."
         ),
     ] = None
+    report: Annotated[bool, Meta(description="Write report.html beside the model.")] = (
+        True
+    )
 
 
 class Config(_Section, frozen=True):

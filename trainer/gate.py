@@ -23,10 +23,14 @@ Policy = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the candidate is promoted, and the sentence that says why."""
+    """Whether the candidate is promoted, and the sentence that says why.
+
+    `production` are the figures it was compared with.
+    """
 
     promoted: bool
     reason: str
+    production: dict[str, float] | None = None
 
 
 def decide(
@@ -53,15 +57,16 @@ def decide(
     name = PRIMARY[candidate.manifest.task]
     new = candidate.manifest.metrics[name]
     try:
-        old = _figures(production, candidate.manifest.output, rows)[name]
+        theirs = _figures(production, candidate.manifest.output, rows)
     except InvalidInput as error:
         return Verdict(False, f"cannot be compared with production: {error}")
+    old = theirs[name]
     figures = (
         f"{name} {new:.6g} against {old:.6g} of production on the same {measured_on}"
     )
     if new <= old:
-        return Verdict(True, f"at least as good: {figures}")
-    return Verdict(False, f"worse: {figures}")
+        return Verdict(True, f"at least as good: {figures}", theirs)
+    return Verdict(False, f"worse: {figures}", theirs)
 
 
 def _incomparable(candidate: Artefact, production: Artefact) -> str | None:

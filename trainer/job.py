@@ -36,7 +36,7 @@ from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
-from trainer import evaluate, gate
+from trainer import evaluate, gate, report
 from trainer.calibrate import calibrate
 from trainer.checkpoint import Checkpoints
 from trainer.config import Config
@@ -123,11 +123,17 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     timing |= {"load_s": round(load_s, 6)}
     timing |= {"total_s": round(time.perf_counter() - started, 6)}
     run = _run(request, timing, verdict)
+    contents = {ARTEFACT: encoded, RUN: run}
+    if prepared.config.runtime.report:
+        rate, production = timing["rows_per_s"], verdict.production
+        contents |= report.keep(prepared, members, candidate, rate, production, say)
     refused = CANDIDATE if request.promote == "auto" else None
     label = PRODUCTION if verdict.promoted else refused
-    version = store.publish(request.model, {ARTEFACT: encoded, RUN: run}, label)
+    version = store.publish(request.model, contents, label)
     checkpoints.clear()
     say(f"published {request.model} version {version}")
+    if prepared.config.runtime.report:
+        report.try_to_write(store, request.model, version, say)
     return Result(
         model=request.model,
         version=version,

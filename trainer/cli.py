@@ -31,6 +31,7 @@ from trainer.options import (
 )
 from trainer.progress import progress, say
 from trainer.scheduler import SCHEDULE, OnStop, Scheduler, health
+from trainer.watching import watching
 
 if TYPE_CHECKING:
     from trainer.data import Source
@@ -93,6 +94,9 @@ for command in (evaluate, predict, explain):
     "--resume", is_flag=True, help="Go on where the same run was interrupted."
 )
 @click.option(
+    "--watch", is_flag=True, help="See loss, answers and weights move, unhurriedly."
+)
+@click.option(
     "--promote",
     type=click.Choice(get_args(Policy)),
     default="auto",
@@ -115,6 +119,7 @@ def fit(
     epochs: int | None,
     time_limit: float | None,
     resume: bool,
+    watch: bool,
     promote: Policy,
     store: Store,
     as_json: bool,
@@ -147,8 +152,8 @@ def fit(
         resume=resume,
         time_limit=time_limit or math.inf,
     )
-    with progress() as watch:
-        result = run(request, store, say, watch)
+    with (watching if watch else progress)() as watcher:
+        result = run(request, store, say, watcher)
     refused = promote == "auto" and not result.promoted
     if as_json:
         print_json(result)
@@ -217,6 +222,29 @@ def report(reference: str, store: Store) -> None:
     from trainer.report import write
 
     click.echo(write(store, *inspection.resolve(store, reference)))
+
+
+@main.command()
+@click.argument("first", metavar="NAME[@VERSION|:LABEL]")
+@click.argument("second", metavar="NAME[@VERSION|:LABEL]")
+@store_option
+@json_option
+def compare(first: str, second: str, store: Store, as_json: bool) -> None:
+    """Put two versions side by side: figures, and what differs of data and recipe."""
+    from rich.console import Console
+
+    from trainer import comparison, inspection
+
+    one, other = (inspection.resolve(store, reference) for reference in (first, second))
+    pair = store.load(*one), store.load(*other)
+    found = comparison.compare(*pair)
+    names = f"{one[0]}@{one[1]}", f"{other[0]}@{other[1]}"
+    if as_json:
+        print_json({"versions": names, **found})
+        return
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print(comparison.table(names, found))
+    say(comparison.caution(*pair))
 
 
 @main.command()

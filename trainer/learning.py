@@ -107,7 +107,7 @@ def learn_all(
             if ended.is_set():
                 raise CancelledError
 
-        history = train(run, lambda history: course.tell(number, history), keep)
+        history = train(run, lambda history: course.tell(number, history, run), keep)
         course.ended(number)
         return Member(run.network, history)
 

@@ -136,7 +136,7 @@ def cleaned(svg: str, alt: str) -> str:
         body = body.replace(stand_in, colour)
     used = set(_USED.findall(body))
     # One picture's names are no other's.
-    own = f"{zlib.crc32(body.encode()):08x}-"
+    own = f"{zlib.crc32(alt.encode()):08x}-"
     body = _ID.sub(lambda m: f' id="{own}{m[1]}"' if m[1] in used else "", body)
     body = re.sub(r'(href="|url\()#', rf"\g<1>#{own}", body)
     # The numbers of a picture of pixels: a hundredth is more than anyone sees.

@@ -10,6 +10,7 @@ A report that cannot be made costs nobody a version: it is said, and that is all
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from models.artefact import Artefact
@@ -47,6 +48,8 @@ def write(store: Store, name: str, version: int) -> str:
 
     Raises ArtefactCorrupt or OSError where model or record cannot be read.
     """
+    # That it has no home to keep its list of fonts in is nobody's worry.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from trainer.report import record
     from trainer.report.page import page
 

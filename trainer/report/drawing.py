@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import html
 import io
-import logging
 import re
-import unicodedata
 import warnings
 import zlib
 from collections.abc import Callable, Iterable
@@ -20,6 +18,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from trainer.report.markup import plain
 
 #: Stand-ins, and what the page makes of them.
 INK, FAINT, GRID = "#010203", "#010204", "#010205"
@@ -86,7 +86,6 @@ def picture(
     # A letter that the measuring font lacks is the reader's font to find.
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
         warnings.simplefilter("ignore")
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         figure = Figure(figsize=(width / 72, height / 72))
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)
@@ -143,15 +142,6 @@ def cleaned(svg: str, alt: str) -> str:
     body = _PLACES.sub(lambda m: re.sub(r"(\.\d{2})\d+", r"\1", m[0]), body)
     label = html.escape(plain(alt, 400), quote=True)
     return f'<svg viewBox="{box[1]}" role="img" aria-label="{label}">{body}</svg>'
-
-
-def plain(text: object, most: int = 60) -> str:
-    """Return text of one line without control characters, and not too long."""
-    shown = "".join(
-        " " if unicodedata.category(letter)[0] in "CZ" else letter
-        for letter in str(text)
-    )
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def chosen(layers: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from trainer.data import take
 from trainer.learning import Member
 from trainer.preparation import Part, Prepared, joined
 from trainer.report import curves, importance
+from trainer.report.markup import number
 from trainer.report.record import Mistake, Points, Production, Record
 from trainer.report.speed import speed
 
@@ -128,8 +129,8 @@ def _mistakes(
             said = spelled(answer["label"][place])
             loss = float(np.exp(-losses[place]))
         else:
-            truth = f"{rows.target[place]:.6g}"
-            said = f"{answer['value'][place]:.6g}"
+            truth = number(float(rows.target[place]), 5)
+            said = number(float(answer["value"][place]), 5)
             loss = float(answer["value"][place] - rows.target[place])
         found.append(Mistake(truth, said, loss, values, picture))
     return found

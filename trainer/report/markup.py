@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from trainer.report.drawing import plain
+
+def plain(text: object, most: int = 60) -> str:
+    """Return text of one line without control characters, and not too long."""
+    shown = "".join(
+        " " if unicodedata.category(letter)[0] in "CZ" else letter
+        for letter in str(text)
+    )
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def text(value: object, most: int = 200) -> str:
@@ -14,13 +22,17 @@ def text(value: object, most: int = 200) -> str:
     return html.escape(plain(value, most), quote=True)
 
 
-def number(value: object, digits: int = 4) -> str:
-    """Return a figure as people read it; other values as text."""
+def number(value: object, digits: int = 4, sign: str = "") -> str:
+    """Return a figure as people read it; other values as text.
+
+    Of large numbers all places before the point are shown; `sign` may be `+`.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return text("–" if value is None else value)
     if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.{digits}g}"
+        return f"{value:{sign},}"
+    large = 10**digits <= abs(value) < 1e12
+    return f"{value:{sign},.0f}" if large else f"{value:{sign}.{digits}g}"
 
 
 def section(anchor: str, title: str, *parts: str) -> str:

@@ -122,6 +122,7 @@ def _learning(manifest: Manifest) -> str:
     best = ", ".join(f"{int(each['best_epoch'][0])}" for each in history)
     of = ", ".join(f"{len(each['loss'])}" for each in history)
     several = len(history) > 1
+    who = "Each network is" if several else "The network is"
     kept = f"epochs {best} of {of}" if several else f"epoch {best} of {of}"
     others = (
         " Strong lines are the first network, faint ones the others." if several else ""
@@ -130,7 +131,7 @@ def _learning(manifest: Manifest) -> str:
         (
             plots.losses(history),
             "Loss",
-            f"Each network is kept as it was where the dot is: {kept}.{others}",
+            f"{who} kept as it was where the dot is: {kept}.{others}",
         ),
         (
             plots.rates(history),

@@ -23,13 +23,15 @@ from trainer.report.drawing import (
     chosen,
     legend,
     picture,
-    plain,
 )
+from trainer.report.markup import plain
 from trainer.report.record import Bin, Curve, Points
 
 Floats = NDArray[np.float64]
 #: From this ratio of the largest to the smallest on, powers of ten tell more.
 WIDE = 30.0
+#: With fewer rows than this a bin is a dot and no part of the line.
+FEW = 10
 
 
 def losses(history: Sequence[dict[str, list[float]]]) -> str:
@@ -169,7 +171,9 @@ def reliability(bins: Sequence[Bin]) -> str:
         axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (2, 3)))
         x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
         rows = np.array([b.rows for b in bins], float)
-        axes.plot(x, y, color=LINES[0], lw=1.2)
+        many = [b for b in bins if b.rows >= FEW]  # of a few rows it would be chance
+        line = [b.confidence for b in many], [b.accuracy for b in many]
+        axes.plot(*line, color=LINES[0], lw=1.2)
         axes.scatter(x, y, s=14 + 170 * rows / rows.sum(), color=LINES[0], zorder=4)
         _shares(axes)
         low = max(0.0, min(x) - 0.06)
@@ -258,7 +262,7 @@ def saliency(values: Sequence[Sequence[float]]) -> str:
     grid = np.array(values)
     rows, columns = grid.shape
     squares = "".join(
-        f'<rect x="{x}" y="{y}" width="1.03" height="1.03" opacity="{grid[y, x]:.2f}"/>'
+        f'<rect x="{x}" y="{y}" width="1" height="1" opacity="{grid[y, x]:.2f}"/>'
         for y in range(rows)
         for x in range(columns)
         if grid[y, x] >= 0.02
@@ -338,6 +342,6 @@ def _numbers(axes: Axes) -> None:
 def _short(value: float) -> str:
     """Return a number in few letters: 12.5k, 3M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= 10 * size or (abs(value) >= size and value % (size / 10) == 0):
+        if abs(value) >= 10 * size or (size > 1e3 and abs(value) >= size):
             return f"{value / size:.4g}{unit}"
     return f"{value:.4g}"

@@ -6,8 +6,7 @@ from typing import Any
 
 from models.artefact import Manifest
 from trainer.report import plots
-from trainer.report.drawing import plain
-from trainer.report.markup import bar, head, number, scrolled, text
+from trainer.report.markup import bar, head, number, plain, scrolled, text
 from trainer.report.record import Confusion, Mistake, Record, Weight
 
 #: Columns shown at once; the others are a click away.
@@ -89,7 +88,7 @@ def importance(record: Record, manifest: Manifest) -> str:
 
 def _weight(weight: Weight, largest: float, strongest: float) -> str:
     cost = weight.permutation
-    shuffled = "–" if cost is None else f"{cost:+.3g}"
+    shuffled = number(cost, 3, "+")
     return (
         f'<tr><th scope="row">{text(weight.name, 60)}</th>'
         f'<td class="bars">{shuffled}{bar((cost or 0.0) / largest)}</td>'
@@ -113,7 +112,10 @@ def mistakes(record: Record, manifest: Manifest) -> str:
 def _mistake(mistake: Mistake, manifest: Manifest) -> str:
     truth, answer = text(mistake.truth, 60), text(mistake.answer, 60)
     if manifest.task == "regression":
-        heading, off = f"{answer}, and it is {truth}", f"off by {mistake.loss:+.4g}"
+        heading, off = (
+            f"{answer}, and it is {truth}",
+            f"off by {number(mistake.loss, 4, '+')}",
+        )
     else:
         right = mistake.truth == mistake.answer
         heading = (

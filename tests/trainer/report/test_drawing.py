@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-import pytest
 from matplotlib.axes import Axes
 
-from trainer.report.drawing import COLOURS, INK, LINES, chosen, legend, picture, plain
+from trainer.report.drawing import COLOURS, INK, LINES, chosen, legend, picture
 
 HOSTILE = '<script>alert("1")</script> $\\frac{1}{0}$ \x07 & ]]> ' + "漢" * 5
 
@@ -52,19 +51,6 @@ def test_names_in_one_picture_are_no_others() -> None:
     first, second = picture(line, "a"), picture(line, "b", height=300)
     assert ids(first) and not ids(first) & ids(second)
     assert picture(line, "a") == first
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\nb\x00c", "a b c"),
-        ("x" * 70, "x" * 59 + "…"),
-        (1.5, "1.5"),
-        ("\u202eab", " ab"),
-    ],
-)
-def test_plain_text_is_one_short_line(text: object, shown: str) -> None:
-    assert plain(text) == shown
 
 
 def test_of_many_layers_some_are_shown_and_both_ends() -> None:

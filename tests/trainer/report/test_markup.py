@@ -5,10 +5,21 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.report.markup import bar, head, listed, number, pairs, plots, section, text
+from trainer.report.markup import (
+    bar,
+    head,
+    listed,
+    number,
+    pairs,
+    plain,
+    plots,
+    section,
+    text,
+)
 
 
 class Elements(HTMLParser):
@@ -36,6 +47,8 @@ def test_text_is_never_markup(value: str) -> None:
 def test_numbers_are_short() -> None:
     assert number(0.123456) == "0.1235"
     assert number(1234567) == "1,234,567"
+    assert number(23410.4) == "23,410" and number(1e30) == "1e+30"
+    assert number(0.5, 3, "+") == "+0.5" and number(-2e4, 3, "+") == "-20,000"
     assert number(None) == "–"
     assert number(True) == "True"
     assert number("<b>") == "&lt;b&gt;"
@@ -54,3 +67,16 @@ def test_pieces_hold_what_they_are_given() -> None:
     assert "&lt;i&gt;" in pairs({"<i>": "<b>"}, "x") and "<b>" not in pairs(
         {"": "<b>"}, ""
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\x00c", "a b c"),
+        ("x" * 70, "x" * 59 + "…"),
+        (1.5, "1.5"),
+        ("\u202eab", " ab"),
+    ],
+)
+def test_plain_text_is_one_short_line(text: object, shown: str) -> None:
+    assert plain(text) == shown

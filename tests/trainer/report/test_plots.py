@@ -100,6 +100,7 @@ def test_pixels_are_squares_with_a_name() -> None:
         (3e6, "3M"),
         (2e10, "20G"),
         (1234, "1234"),
+        (2000, "2000"),
         (0, "0"),
     ],
 )

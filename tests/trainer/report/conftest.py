@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from models.artefact import Artefact
 from models.store import RECORD, REPORT, Store
+from trainer.report.faults import faults
 from trainer.report.record import Record, decode
 
 #: Elements that have no end.
@@ -53,26 +55,34 @@ class Page(HTMLParser):
     def named(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
-    @property
-    def faults(self) -> set[str]:
-        return {a["data-fault"] for a in self.named("li") if "data-fault" in a}
-
 
 @dataclass
 class Published:
-    """A version, its record and its page."""
+    """A version, its record and what is wrong with it; its page, if it was drawn."""
 
     store: Store
-    artefact: Artefact
-    record: Record
-    page: Page
+    name: str
+    version: int
 
+    @cached_property
+    def artefact(self) -> Artefact:
+        return self.store.load(self.name, self.version)
 
-def published(store: Store, name: str = "m", version: int = 1) -> Published:
-    kept, page = (store.beside(name, version, file) for file in (RECORD, REPORT))
-    assert kept is not None and page is not None
-    artefact = store.load(name, version)
-    return Published(store, artefact, decode(kept), Page(page.decode()))
+    @cached_property
+    def record(self) -> Record:
+        return decode(self.store.beside(self.name, self.version, RECORD) or b"")
+
+    @cached_property
+    def page(self) -> Page:
+        return Page(
+            (self.store.beside(self.name, self.version, REPORT) or b"").decode()
+        )
+
+    @cached_property
+    def faults(self) -> dict[str, str]:
+        """Kind and sentences of each fault."""
+        found = faults(self.artefact.manifest, self.record)
+        return {fault.kind: f"{fault.sentence} {fault.advice}" for fault in found}
 
 
 @pytest.fixture
@@ -81,9 +91,18 @@ def reported(fit: Callable[..., Any], store: Store) -> Callable[..., Published]:
 
     def run(data: Path | str, *settings: str, **request: Any) -> Published:
         result = fit(store, data, settings=(*SMALL, *settings), **request)
-        return published(store, result.model, result.version)
+        return Published(store, result.model, result.version)
 
     return run
+
+
+@pytest.fixture
+def recorded(
+    reported: Callable[..., Published], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Published]:
+    """The same, without the second that it takes to draw the page."""
+    monkeypatch.setattr("trainer.report.write", lambda *where: "")
+    return reported
 
 
 @pytest.fixture(scope="session")
@@ -105,4 +124,4 @@ def runs(
     }
     for name, (data, target, settings) in asked.items():
         fit(store, data, target=target, model=name, settings=(*SMALL, *settings))
-    return {name: published(store, name) for name in asked}
+    return {name: Published(store, name, 1) for name in asked}

@@ -64,106 +64,107 @@ def rewritten(tmp_path: Path, people_csv: Path) -> Callable[..., Path]:
     ],
 )
 def test_of_an_honest_run_nothing_is_said(
-    reported: Callable[..., Any], people_csv: Path, data: str, settings: tuple[str, ...]
+    recorded: Callable[..., Any], people_csv: Path, data: str, settings: tuple[str, ...]
 ) -> None:
     source = people_csv if data == "people" else data
     target = "Status" if data == "people" else None
-    found = reported(source, *settings, target=target).page
-    assert found.faults == set() and "Nothing that this report looks for" in found.text
+    found = recorded(source, *settings, target=target)
+    assert found.faults == {}
 
 
 def test_a_layer_of_dead_relus(
-    reported: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
+    recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
     def kill(run: Run) -> None:
         run.network.layers[2].b[...] = -1e3  # type: ignore[attr-defined]
 
     spoilt(kill)
-    found = reported(people_csv, MLP, target="Status").page
-    assert "dead" in found.faults
-    assert "100% of the ReLU units of layer 4 (activation) are dead" in found.text
-    assert "of layer 2 (activation) are dead" not in found.text
+    found = recorded(people_csv, MLP, target="Status")
+    assert (
+        "100% of the ReLU units of layer 4 (activation) are dead"
+        in found.faults["dead"]
+    )
+    assert "of layer 2 (activation) are dead" not in found.faults["dead"]
 
 
 @pytest.mark.parametrize(
     ("settings", "rate"), [((MLP,), "0.2"), (("train.epochs=6",), "4")]
 )
 def test_a_learning_rate_a_hundred_times_too_high(
-    reported: Callable[..., Any], people_csv: Path, settings: tuple[str, ...], rate: str
+    recorded: Callable[..., Any], people_csv: Path, settings: tuple[str, ...], rate: str
 ) -> None:
-    own = reported(people_csv, *settings, target="Status")
+    own = recorded(people_csv, *settings, target="Status")
     given = own.artefact.manifest.config["train"]["learning_rate"]
-    assert given * 100 == pytest.approx(float(rate)) and own.page.faults == set()
-    high = reported(
+    assert given * 100 == pytest.approx(float(rate)) and own.faults == {}
+    high = recorded(
         people_csv, *settings, f"train.learning_rate={rate}", target="Status"
-    ).page
-    assert "learning_rate" in high.faults
-    assert f"The learning rate ({rate}) is too high" in high.text
-    assert f"Try train.learning_rate={given:.2g}" in high.text
+    )
+    assert f"The learning rate ({rate}) is too high" in high.faults["learning_rate"]
+    assert f"Try train.learning_rate={given:.2g}" in high.faults["learning_rate"]
 
 
 def test_saturated_sigmoids(
-    reported: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
+    recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
     def stretch(run: Run) -> None:
         run.network.layers[0].W[...] *= 300.0  # type: ignore[attr-defined]
 
     settings = (MLP, "network.activation=sigmoid")
-    honest = reported(people_csv, *settings, target="Status").page
+    honest = recorded(people_csv, *settings, target="Status")
     assert "saturated" not in honest.faults
     spoilt(stretch)
-    found = reported(people_csv, *settings, target="Status").page
-    assert "saturated" in found.faults
-    assert "Layer 2 (activation) is saturated" in found.text
+    found = recorded(people_csv, *settings, target="Status")
+    assert "Layer 2 (activation) is saturated" in found.faults["saturated"]
 
 
 def test_a_column_that_leaks(
-    reported: Callable[..., Any], rewritten: Callable[..., Path]
+    recorded: Callable[..., Any], rewritten: Callable[..., Path]
 ) -> None:
     data = rewritten("decided", lambda table: [s.upper() for s in table["Status"]])
-    found = reported(data, target="Status").page
-    assert found.faults == {"leak"}
-    assert "column 'decided' alone explains 100.0% of target 'Status'" in found.text
-    assert "so these figures flatter" in found.text
+    found = recorded(data, target="Status")
+    assert set(found.faults) == {"leak"}
+    assert (
+        "column 'decided' alone explains 100.0% of target 'Status'"
+        in found.faults["leak"]
+    )
+    assert "so these figures flatter" in found.faults["leak"]
 
 
 def test_a_shuffled_target(
-    reported: Callable[..., Any], rewritten: Callable[..., Path]
+    recorded: Callable[..., Any], rewritten: Callable[..., Path]
 ) -> None:
     def shuffle(table: dict[str, list[str]]) -> list[str]:
         order = np.random.default_rng(0).permutation(len(table["Status"]))
         return [table["Status"][i] for i in order]
 
     settings = ("train.epochs=20", MANY)
-    found = reported(rewritten("Status", shuffle), *settings, target="Status")
-    assert "no_signal" in found.page.faults
-    assert "the columns tell next to nothing of 'Status'" in found.page.text
-    assert "a join or a sort may have shuffled them" in found.page.text
+    found = recorded(rewritten("Status", shuffle), *settings, target="Status")
+    assert "the columns tell next to nothing of 'Status'" in found.faults["no_signal"]
+    assert "a join or a sort may have shuffled them" in found.faults["no_signal"]
 
 
 def test_a_shuffled_number(
-    reported: Callable[..., Any], rewritten: Callable[..., Path]
+    recorded: Callable[..., Any], rewritten: Callable[..., Path]
 ) -> None:
     def noise(table: dict[str, list[str]]) -> list[str]:
         values = np.random.default_rng(99).normal(size=len(table["Status"]))
         return [f"{value:.4f}" for value in values]
 
     settings = ("train.epochs=12", MANY)
-    found = reported(rewritten("noise", noise), *settings, target="noise")
-    assert "no_signal" in found.page.faults
-    assert "always answering the mean" in found.page.text
+    found = recorded(rewritten("noise", noise), *settings, target="noise")
+    assert "always answering the mean" in found.faults["no_signal"]
 
 
 def test_a_gradient_that_vanishes(
-    reported: Callable[..., Any], people_csv: Path
+    recorded: Callable[..., Any], people_csv: Path
 ) -> None:
     settings = (MLP, "network.activation=sigmoid", f"network.hidden={[16] * 12}")
-    found = reported(people_csv, *settings, target="Status").page
-    assert "vanished" in found.faults and "The gradient vanishes" in found.text
+    found = recorded(people_csv, *settings, target="Status")
+    assert "The gradient vanishes" in found.faults["vanished"]
 
 
 def test_learning_by_heart(
-    reported: Callable[..., Any], rewritten: Callable[..., Path]
+    recorded: Callable[..., Any], rewritten: Callable[..., Path]
 ) -> None:
     def coin(table: dict[str, list[str]]) -> list[str]:
         return (
@@ -171,17 +172,18 @@ def test_learning_by_heart(
         )
 
     settings = (MLP, "train.epochs=60", "train.patience=60", "train.learning_rate=0.01")
-    found = reported(rewritten("coin", coin), *settings, target="coin").page
-    assert "overfitted" in found.faults and "learns its rows by heart" in found.text
+    found = recorded(rewritten("coin", coin), *settings, target="coin")
+    assert "learns its rows by heart" in found.faults["overfitted"]
 
 
 def test_what_several_networks_share_is_said_once(
-    reported: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
+    recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
     def kill(run: Run) -> None:
         run.network.layers[2].b[...] = -1e3  # type: ignore[attr-defined]
 
     spoilt(kill)
     settings = (MLP, "ensemble.members=2")
-    found = reported(people_csv, *settings, target="Status").page
-    assert found.text.count("are dead") == 1 and "(2 of 2 networks)" in found.text
+    found = recorded(people_csv, *settings, target="Status")
+    assert found.faults["dead"].count("are dead") == 1
+    assert "(2 of 2 networks)" in found.faults["dead"]

@@ -62,10 +62,10 @@ def test_health_is_of_every_network(runs: dict[str, Any]) -> None:
 
 
 def test_many_rows_are_looked_at_in_part(
-    reported: Callable[..., Any], people_csv: Path, monkeypatch: pytest.MonkeyPatch
+    recorded: Callable[..., Any], people_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering, "MOST_ROWS", 20)
-    record = reported(people_csv, target="Status").record
+    record = recorded(people_csv, target="Status").record
     assert record.rows == 20 < record.measured
 
 

@@ -36,11 +36,11 @@ def linear(tmp_path: Path) -> Callable[[int], Path]:
 
 
 def test_the_order_is_that_of_what_is_true(
-    reported: Callable[..., Any], linear: Callable[[int], Path]
+    recorded: Callable[..., Any], linear: Callable[[int], Path]
 ) -> None:
     """Shuffled, a column of weight w costs √2 |w| of root mean squared error."""
     settings = ("train.epochs=60", "network.architecture=mlp")
-    found = reported(linear(0), *settings, target="y").record.weights
+    found = recorded(linear(0), *settings, target="y").record.weights
     assert [weight.name for weight in found] == ["a", "b", "c"]
     a, b, c = found
     assert a.permutation == pytest.approx(3 * 2**0.5, rel=0.25)
@@ -51,21 +51,21 @@ def test_the_order_is_that_of_what_is_true(
 
 
 def test_of_many_columns_the_strongest_are_shuffled(
-    reported: Callable[..., Any], linear: Callable[[int], Path]
+    recorded: Callable[..., Any], linear: Callable[[int], Path]
 ) -> None:
-    found = reported(linear(40), "network.architecture=mlp", target="y").record.weights
+    found = recorded(linear(40), "network.architecture=mlp", target="y").record.weights
     assert len(found) == 43 and found[0].name == "a"
     shuffled = [weight.permutation is not None for weight in found]
     assert shuffled == [True] * MOST_COLUMNS + [False] * 13
 
 
 def test_features_of_a_matrix_are_columns(
-    reported: Callable[..., Any], tmp_path: Path
+    recorded: Callable[..., Any], tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(200, 3)).astype(np.float32)
     np.savez(tmp_path / "m.npz", X=X, y=(X[:, 1] > 0).astype(int))
-    run = reported(tmp_path / "m.npz", "train.epochs=30")
+    run = recorded(tmp_path / "m.npz", "train.epochs=30")
     assert run.record.weights[0].name == "x[1]"
     assert sorted(names_of(run.artefact.model.inputs)) == ["x[0]", "x[1]", "x[2]"]
 

@@ -86,6 +86,20 @@ def test_each_task_has_its_pictures(runs: dict[str, Any]) -> None:
     assert "an image of" in labels["images"]
 
 
+def test_what_is_wrong_stands_first_with_what_to_try(
+    reported: Callable[..., Any], people_csv: Path, runs: dict[str, Any]
+) -> None:
+    spoilt = ("network.architecture=mlp", "train.learning_rate=0.2")
+    run = reported(people_csv, *spoilt, target="Status")
+    items = [a["data-fault"] for a in run.page.named("li") if "data-fault" in a]
+    assert items == list(run.faults) and "learning_rate" in items
+    for said in run.faults.values():
+        assert all(part in run.page.text for part in said.split(". "))
+    honest = runs["images"]
+    assert honest.faults == {}
+    assert "Nothing that this report looks for is wrong" in honest.page.text
+
+
 def test_nothing_in_the_data_becomes_markup(
     tmp_path: Path, reported: Callable[..., Any]
 ) -> None:

@@ -12,7 +12,7 @@ from trainer.health import Look, Reading
 from trainer.report.record import Record
 
 #: Share of a layer's units that are dead, or flat, before it is said.
-DEAD, SATURATED = 0.5, 0.5
+DEAD, SATURATED = 0.7, 0.5
 #: How far weights go in the first epoch, in their own lengths and roots of its steps.
 #: On the open sets the recipes' own rates stay below 0.1, those a hundred times as high
 #: come to 0.7 and more.

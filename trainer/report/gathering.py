@@ -137,14 +137,15 @@ def _mistakes(
 
 
 def _shown(row: Any, important: list[str]) -> tuple[dict[str, Any], list[Any] | None]:
-    """Return a row's most important values, or its picture."""
+    """Return a row's most important values, or its picture if it has one."""
     if isinstance(row, dict):
         return {n: _short(row[n]) for n in important[:MOST_VALUES]}, None
     values = np.asarray(row)
     if values.ndim == 1:
         named = dict(zip([f"x[{i}]" for i in range(len(values))], row, strict=True))
         return {n: named[n] for n in important[:MOST_VALUES]}, None
-    return {}, np.round(values, 3).tolist()
+    drawn = values.ndim in (2, 3)
+    return {}, np.round(values, 3).tolist() if drawn else None
 
 
 def _short(value: Any) -> Any:

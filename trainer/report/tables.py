@@ -9,8 +9,8 @@ from trainer.report import plots
 from trainer.report.markup import bar, head, number, plain, scrolled, text
 from trainer.report.record import Confusion, Mistake, Record, Weight
 
-#: Columns shown at once; the others are a click away.
-FIRST = 15
+#: Columns shown at once; others are a click away, but for those that hardly count.
+FIRST, MOST = 15, 100
 NAMES = {
     "log_loss": "log loss",
     "brier": "Brier score",
@@ -78,9 +78,10 @@ def importance(record: Record, manifest: Manifest) -> str:
         "(integrated gradients).</p>"
     )
     table = f'<table class="wide">{columns}{"".join(rows[:FIRST])}</table>'
-    if rest := rows[FIRST:]:
+    if rest := rows[FIRST:MOST]:
+        more = f"{len(rest)} more of {len(rows)} columns"
         table += (
-            f"<details><summary>{len(rest)} more columns</summary>"
+            f"<details><summary>{more}</summary>"
             f'<table class="wide">{columns}{"".join(rest)}</table></details>'
         )
     return note + scrolled("importance of columns", table)

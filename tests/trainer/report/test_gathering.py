@@ -72,3 +72,13 @@ def test_many_rows_are_looked_at_in_part(
 def test_long_texts_are_cut() -> None:
     row, picture = gathering._shown({"a": "x" * 500, "b": 1}, ["b", "a"])
     assert list(row) == ["b", "a"] and len(row["a"]) == 81 and picture is None
+
+
+def test_what_has_no_picture_is_a_mistake_all_the_same(
+    recorded: Callable[..., Any], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "v.npz", X=rng.random((60, 3, 3, 3, 3)), y=rng.random(60))
+    record = recorded(tmp_path / "v.npz").record
+    assert record.saliency is None and record.weights == []
+    assert record.mistakes and record.mistakes[0].picture is None

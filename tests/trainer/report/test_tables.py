@@ -35,7 +35,7 @@ def test_columns_beyond_the_first_are_a_click_away(runs: dict[str, Any]) -> None
         }
     )
     shown = tables.importance(many, manifest)
-    assert "5 more columns" in shown and shown.count('scope="row"') == 20
+    assert "5 more of 20 columns" in shown and shown.count('scope="row"') == 20
     assert "-0.1" in shown and "–" in shown
     assert tables.importance(runs["images"].record, manifest) == ""
 

@@ -13,14 +13,21 @@ from typing import Annotated
 import msgspec
 
 Version = Annotated[int, msgspec.Meta(ge=1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Label(msgspec.Struct, forbid_unknown_fields=True):
-    """The version a label stands on, and those it stood on, the latest last."""
+    """The version a label stands on, and those it stood on, the latest last.
+
+    A candidate may have a share of the requests that name no version, or answer them
+    in the shadow of production.
+    """
 
     version: Version
     since: str
     previous: list[Version] = []
+    share: Share = 0.0
+    shadow: bool = False
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,15 +45,18 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
     labels: dict[str, Label] = {}
     history: list[Change] = []
 
-    def promote(self, name: str, version: int) -> None:
+    def promote(
+        self, name: str, version: int, share: float = 0.0, shadow: bool = False
+    ) -> None:
         """Point a label at a version, and remember the one before."""
         label = self.labels.get(name)
         if label is None:
-            self.labels[name] = Label(version, _now())
+            label = Label(version, _now())
         elif label.version != version:
-            previous = [*label.previous, label.version]
-            self.labels[name] = Label(version, _now(), previous)
-        self.history.append(Change(_now(), name, version, "promote"))
+            label = Label(version, _now(), [*label.previous, label.version])
+        self.labels[name] = msgspec.structs.replace(label, share=share, shadow=shadow)
+        action = f"share {share:g}" if share else "shadow" if shadow else "promote"
+        self.history.append(Change(_now(), name, version, action))
 
     def rollback(self, name: str, standing: Collection[int]) -> int | None:
         """Point a label at the last version it stood on that still stands, if any."""

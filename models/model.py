@@ -46,6 +46,8 @@ class Model:
     def logits(self, raw: Raw) -> Array:
         """Return the outputs (E, n, O) of every network for raw rows."""
         X = self.inputs.encode(raw)  # type: ignore[arg-type]
+        if len(self.networks) == 1:
+            return self.networks[0].predict(X)[None]
         return np.stack([network.predict(X) for network in self.networks])
 
     def predict(self, raw: Raw) -> Answer:

@@ -19,6 +19,8 @@ INT64 = range(-(1 << 63), 1 << 63)
 #: Output name -> one value (or one list of values) a row.
 Answer: TypeAlias = dict[str, NDArray[Any]]
 
+#: The logit of the first of two classes, and of the second.
+_SIDES = np.array([1.0, -1.0])
 DATATYPES: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
 
 
@@ -77,11 +79,11 @@ class Classification(
         P = Z.astype(np.float64)
         if self.width == 1:
             # Each side by itself: 1 - p would lose a small probability.
-            both = P * [1.0, -1.0]
+            both = P * _SIDES
             return np.asarray(np.exp(-np.logaddexp(0.0, both)))
-        P -= P.max(axis=1, keepdims=True)
+        P -= np.maximum.reduce(P, axis=1, keepdims=True)
         np.exp(P, out=P)
-        P /= P.sum(axis=1, keepdims=True)
+        P /= np.add.reduce(P, axis=1, keepdims=True)
         return P
 
     def calibrate(self, P: Floats) -> Floats:
@@ -92,14 +94,23 @@ class Classification(
         """
         if self.temperature != 1.0:
             P = self.probabilities(_logits(P) / self.temperature)
+        return self._smoothed(P)
+
+    def _smoothed(self, P: Floats) -> Floats:
         if self.smoothing:
             P = P * (1.0 - self.smoothing) + self.smoothing / len(self.classes)
         return P
 
     def decode(self, Z: Array) -> Answer:
         """Answer from the logits (E, n, width) of E networks."""
-        P = np.mean([self.probabilities(each) for each in Z], axis=0)
-        P = self.calibrate(P)
+        if len(Z) == 1:
+            # What `calibrate` comes to for one network, without a logarithm.
+            Z64 = Z[0].astype(np.float64)
+            P = self._smoothed(self.probabilities(Z64 / self.temperature))
+        else:
+            P = self.calibrate(
+                np.mean([self.probabilities(each) for each in Z], axis=0)
+            )
         return {"label": self._labels[P.argmax(axis=1)], "probabilities": P}
 
     def gradient(self, Z: Array, classes: NDArray[np.intp]) -> Floats:

@@ -7,19 +7,28 @@ is here once, for the trainer that writes the reference and the service that com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from models.columns import CategoricalColumn, Floats, Texts
+from models.columns import CategoricalColumn, Floats, Texts, Values
 from models.model import Inputs, Raw
 from models.output import Answer, Classification, Output
 from models.table import Columns, TableInput
 
 BINS = 10
+#: Categories told apart in an index; all others are one.
+MOST_CATEGORIES = 20
+#: What chance may make of a PSI that is worth a word.
+CHANCE = 0.05
+
+#: Rows in each bin, those whose value is missing last.
+Counts: TypeAlias = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 
 
 class Histogram(
@@ -28,6 +37,7 @@ class Histogram(
     tag="bins",
     tag_field="kind",
     forbid_unknown_fields=True,
+    dict=True,
 ):
     """Shares of `len(edges) + 1` bins, split at `edges`, and of missing values."""
 
@@ -48,16 +58,30 @@ class Histogram(
             inner = np.quantile(present, inner, method="higher")
         edges = np.unique(inner)
         empty = cls(tuple(edges.tolist()), (0.0,) * (len(edges) + 1), 0.0)
-        counts, missing = empty.count(values)
-        total = max(len(values), 1)
-        return cls(empty.edges, tuple((counts / total).tolist()), missing / total)
+        *shares, missing = (empty.count(values) / max(len(values), 1)).tolist()
+        return cls(empty.edges, tuple(shares), missing)
 
-    def count(self, values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int64], int]:
-        """Return how many values fall in each bin, and how many are missing."""
-        present = values[~np.isnan(values)]
-        bins = np.searchsorted(np.array(self.edges), present, side="right")
-        counts = np.bincount(bins, minlength=len(self.shares)).astype(np.int64)
-        return counts, len(values) - len(present)
+    @property
+    def size(self) -> int:
+        """Bins, that of missing values included."""
+        return len(self.shares) + 1
+
+    @cached_property
+    def _ends(self) -> NDArray[np.float64]:
+        # NaN comes after every number, so a missing value after the last bin.
+        return np.append(self.edges, np.nan)
+
+    def place(self, values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
+        """Return the bin (n,) of each value; the last one is for missing values."""
+        return self._ends.searchsorted(values, side="right")
+
+    def count(self, values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
+        """Return how many values fall in each bin, missing ones last."""
+        return np.bincount(self.place(values), minlength=self.size)
+
+    def counts(self, rows: int) -> Counts:
+        """Return what `count` gave for the rows it was learnt from."""
+        return np.append(self.shares, self.missing) * rows
 
 
 class Shares(
@@ -66,6 +90,7 @@ class Shares(
     tag="categories",
     tag_field="kind",
     forbid_unknown_fields=True,
+    dict=True,
 ):
     """Shares of named categories, of all others, and of missing values."""
 
@@ -86,38 +111,110 @@ class Shares(
         shares = tuple(counts.pop(name, 0) / total for name in categories)
         return cls(tuple(categories), shares, counts.total() / total, missing / total)
 
+    @property
+    def size(self) -> int:
+        """Bins, those of others and of missing values included."""
+        return len(self.shares) + 2
+
+    @cached_property
+    def _places(self) -> dict[str | None, int]:
+        places: dict[str | None, int] = {c: i for i, c in enumerate(self.categories)}
+        return {**places, None: len(places) + 1}
+
+    def place(self, values: Sequence[str | None]) -> NDArray[np.intp]:
+        """Return the bin (n,) of each value; others, and missing ones, come last."""
+        places, other = self._places, len(self.categories)
+        found = (places.get(value, other) for value in values)
+        return np.fromiter(found, np.intp, len(values))
+
+    def count(self, values: Sequence[str | None]) -> NDArray[np.intp]:
+        """Return how many values fall in each bin, others and missing ones last."""
+        return np.bincount(self.place(values), minlength=self.size)
+
+    def counts(self, rows: int) -> Counts:
+        """Return what `count` gave for the rows it was learnt from."""
+        return np.array([*self.shares, self.other, self.missing]) * rows
+
+    def folded(self, most: int) -> Shares:
+        """Return only the most frequent categories; what the rest had others have."""
+        places = range(len(self.categories))
+        ranked = sorted(places, key=lambda i: self.shares[i], reverse=True)
+        kept, rest = sorted(ranked[:most]), ranked[most:]
+        return Shares(
+            tuple(self.categories[i] for i in kept),
+            tuple(self.shares[i] for i in kept),
+            self.other + sum(self.shares[i] for i in rest),
+            self.missing,
+        )
+
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Training rows by input, held-out answers by output."""
+    """Training rows by input, held-out answers by output, and how many of each."""
 
     inputs: dict[str, Histogram | Shares]
     outputs: dict[str, Histogram | Shares]
+    rows: Annotated[int, Meta(ge=0)]
+    answered: Annotated[int, Meta(ge=0)]
 
     @classmethod
     def fit(cls, inputs: Inputs, raw: Raw, output: Output, answer: Answer) -> Reference:
         """Count raw training rows and answered rows."""
-        return cls(_inputs(inputs, raw), _outputs(output, answer))
+        answered = len(next(iter(answer.values())))
+        columns = columns_of(inputs, raw)
+        rows = len(next(iter(columns.values())))
+        found = _inputs(inputs, columns), _outputs(output, answer)
+        return cls(*found, rows, answered)
 
 
-def _inputs(inputs: Inputs, raw: Raw) -> dict[str, Histogram | Shares]:
-    if not isinstance(inputs, TableInput):
-        # Of an image the mean says what a person would: lighter, darker, inverted.
-        return {
-            "x": Histogram.fit(np.asarray(raw, float).reshape(len(raw), -1).mean(1))
-        }
+def psi(ours: Counts, theirs: Counts) -> float | None:
+    """Return the population stability index, Σ (p − q) ln(p / q), or None.
+
+    Of rows counted in the same bins; half a row in each keeps it finite. Of B bins
+    chance alone makes about (B − 1)(1/n + 1/m): where that is not small there are too
+    few rows to tell.
+    """
+    found = np.array([ours, theirs])
+    found = found[:, found.sum(axis=0) > 0]
+    n, m = found.sum(axis=1)
+    bins = found.shape[1]
+    if not n or not m or (bins - 1) * (1 / n + 1 / m) > CHANCE:
+        return None
+    p, q = (found + 0.5) / (found.sum(axis=1, keepdims=True) + 0.5 * bins)
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def columns_of(inputs: Inputs, raw: Raw) -> Mapping[str, Values]:
+    """Return raw rows by column, the rows of a tensor as their means."""
+    if isinstance(inputs, TableInput):
+        return cast(Columns, raw)
+    # Of an image the mean says what a person would: lighter, darker, inverted.
+    return {inputs.name: np.asarray(raw, float).reshape(len(raw), -1).mean(1)}
+
+
+def _inputs(
+    inputs: Inputs, columns: Mapping[str, Values]
+) -> dict[str, Histogram | Shares]:
     counted: dict[str, Histogram | Shares] = {}
-    for column in inputs.columns:
-        values = cast(Columns, raw)[column.name]
+    by_name = inputs.by_name if isinstance(inputs, TableInput) else {}
+    for name, values in columns.items():
+        column = by_name.get(name)
         if isinstance(column, CategoricalColumn):
-            texts = cast(Texts, values)
-            counted[column.name] = Shares.fit(column.categories, texts)
+            counted[name] = Shares.fit(column.categories, cast(Texts, values))
         else:
-            counted[column.name] = Histogram.fit(cast(Floats, values))
+            counted[name] = Histogram.fit(cast(Floats, values))
     return counted
 
 
+def answers_of(output: Output, answer: Answer) -> Values:
+    """Return what answers are counted by: the value, or the label as it is spelled."""
+    if isinstance(output, Classification):
+        return [str(label) for label in answer["label"].tolist()]
+    return cast(Floats, answer["value"])
+
+
 def _outputs(output: Output, answer: Answer) -> dict[str, Histogram | Shares]:
+    values = answers_of(output, answer)
     if isinstance(output, Classification):
         names = [str(label) for label in output.classes]
-        return {"label": Shares.fit(names, [str(x) for x in answer["label"].tolist()])}
-    return {"value": Histogram.fit(answer["value"])}
+        return {"label": Shares.fit(names, cast(Texts, values))}
+    return {"value": Histogram.fit(cast(Floats, values))}

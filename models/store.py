@@ -272,13 +272,29 @@ class Store:
                 if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
 
-    def promote(self, name: str, version: int, label: str = PRODUCTION) -> None:
-        """Point a label at a version; raises VersionNotFound."""
+    def promote(
+        self,
+        name: str,
+        version: int,
+        label: str = PRODUCTION,
+        share: float = 0.0,
+        shadow: bool = False,
+    ) -> None:
+        """Point a label at a version; raises VersionNotFound.
+
+        A candidate may be given a share of production's requests, or its shadow.
+        """
         self.check_label(label)
+        if (share or shadow) and label != CANDIDATE:
+            raise ConfigError(
+                f"a share or shadow is for the label '{CANDIDATE}', not for '{label}'"
+            )
+        if share and shadow:
+            raise ConfigError("a candidate has a share or is a shadow, not both")
         self.require(name)
         with self._changing(name) as content:
             self.resolve(name, version)
-            content.promote(label, version)
+            content.promote(label, version, share, shadow)
 
     def rollback(self, name: str, label: str = PRODUCTION) -> int:
         """Point a label at the version it stood on before; return that version."""

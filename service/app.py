@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import time
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
 
 from models.store import Store
 from service import errors
+from service.admission import REFUSAL, Admission
+from service.admission import Application as Wsgi
+from service.auth import Access, Door
+from service.call import Call, current
+from service.comparison import Comparisons
+from service.drift import Drift
 from service.engine import Engine, tell
+from service.errors import Reply
+from service.express import Express
 from service.inference import Inference
-from service.metrics import METHODS, Metrics
+from service.metrics import Metrics
+from service.payloads import PayloadLog, columns
 from service.protocols import (
     explaining,
     invocations,
@@ -21,13 +28,13 @@ from service.protocols import (
     operators,
     tfserving,
 )
-from service.protocols.http import compress
+from service.protocols.http import compressed
 from service.registry import Registry
 from service.settings import Settings, from_environment
 
-access = logging.getLogger("glassnet.access")
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+#: What answers whoever asks and however much there is to do; Vertex AI names another.
+OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
+_LOGGED_FROM = {"all": 0, "errors": 400, "none": 1000}
 #: Probes and scrapes are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset(
     {
@@ -39,70 +46,88 @@ UNCOUNTED = frozenset(
 )
 
 
+class Application(Flask):
+    """Answers with production what a candidate in its place does not answer."""
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        """Call the view of a request; again, for production, if a candidate failed."""
+        return current().answered(super().dispatch_request)
+
+
 def build(settings: Settings | None = None) -> Flask:
     """Make the application and load the store's models.
 
     Settings come from the environment when none are given.
     """
     settings = settings or from_environment(os.environ)
-    app = Flask("service", static_folder=None)
+    app = Application("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
     metrics = Metrics()
     store = Store(settings.directory, settings.signing_key_file)
     registry = Registry(store, settings.keep_versions, observe=tell)
-    app.extensions["glassnet"] = Engine(
+    access = Access(settings.token_file, settings.admin_token_file)
+    engine = Engine(
         registry,
         metrics,
-        Inference(metrics, settings.max_rows),
+        Inference(
+            metrics,
+            settings.max_rows,
+            Drift(settings.drift_seconds),
+            Comparisons(metrics.comparison),
+        ),
         settings.default_model,
+        settings.max_body_bytes,
+        _LOGGED_FROM[settings.access_log],
+        access,
+        PayloadLog(settings.payload_share, columns(settings.payload_redact)),
     )
+    app.extensions["glassnet"] = engine
     # First, since Vertex AI may name any path.
     app.register_blueprint(invocations.routes(settings))
     for dialect in (tfserving, explaining, openinference, operators):
         app.register_blueprint(dialect.routes)
     errors.install(app)
-    _measure(app, metrics, settings.access_log)
-    app.after_request(compress)
+    _measure(app, engine)
+    _guard(app, engine, settings)
     registry.refresh()
     return app
 
 
-def _measure(app: Flask, metrics: Metrics, access_log: bool) -> None:
-    """Give every request an id, and count, time and log it."""
+def _guard(app: Flask, engine: Engine, settings: Settings) -> None:
+    """Put before Flask what refuses a request unread, and what needs no Flask."""
+    flask = app.wsgi_app
+    open = (*OPEN, settings.aip_health_route)
+    express = Express(app, flask, engine)
+    guarded: Wsgi = Admission(express, flask, settings.threads, open)
+    if engine.access.ask is not None:
+        guarded = Door(guarded, flask, engine.access, open)
+    app.wsgi_app = guarded  # type: ignore[method-assign]
+
+
+def _measure(app: Flask, engine: Engine) -> None:
+    """Give every request that Flask brings an id, and count, time and log it."""
 
     @app.before_request
     def begin() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
-        g.started = time.perf_counter()
-        metrics.in_progress.inc()
+        Call(engine, request.environ)
+        if refusal := request.environ.get(REFUSAL):
+            engine.metrics.refused.labels(refusal.reason).inc()
+            raise refusal
 
     @app.after_request
     def end(response: Response) -> Response:
-        seconds = time.perf_counter() - g.started
-        metrics.in_progress.dec()
-        response.headers["X-Request-Id"] = g.request_id
+        if not response.direct_passthrough:
+            _compress(response)
         route = request.url_rule.rule if request.url_rule else "unmatched"
-        if request.endpoint in UNCOUNTED:
-            return response
-        method = request.method if request.method in METHODS else "other"
-        metrics.requests.labels(route, method, response.status_code).inc()
-        metrics.request_seconds.labels(route).observe(seconds)
-        if access_log:
-            access.info(
-                "%s %s %s",
-                method,
-                route,
-                response.status_code,
-                extra={
-                    "request_id": g.request_id,
-                    "method": method,
-                    "route": route,
-                    "status": response.status_code,
-                    "milliseconds": round(seconds * 1e3, 3),
-                    "client": request.remote_addr,
-                    **g.get("about", {}),
-                },
-            )
+        counted = request.endpoint not in UNCOUNTED
+        headers = current().end(route if counted else None, response.status_code)
+        response.headers.extend(headers)
         return response
+
+
+def _compress(response: Response) -> None:
+    given: Reply = response.get_data(), response.status_code, {}
+    content, _, headers = compressed(given)
+    response.set_data(content)
+    response.headers.extend(headers)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -67,10 +69,14 @@ def _start() -> NoReturn:
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
 def probe(timeout: float) -> None:
     """Exit with 0 if the server on this machine is ready, else with 1."""
-    port = _settings().address.rpartition(":")[2]
-    url = f"http://127.0.0.1:{port}/v2/health/ready"
+    now = _settings()
+    port = now.address.rpartition(":")[2]
+    scheme = "https" if now.tls_certificate_file else "http"
+    url = f"{scheme}://127.0.0.1:{port}/v2/health/ready"
+    # Its certificate is for the name that others know it by.
+    unverified = ssl._create_unverified_context()
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as reply:
+        with urllib.request.urlopen(url, timeout=timeout, context=unverified) as reply:
             click.echo(reply.read().decode())
     except (urllib.error.URLError, OSError) as error:
         raise click.ClickException(f"{url}: {error}") from None
@@ -86,16 +92,43 @@ def settings() -> None:
 
 
 def _check(now: Settings) -> None:
-    """Say of a key file that cannot be used, before a server starts without it."""
+    """Say of a secret file that cannot be used, before a server starts without it."""
     from models.store import Store  # NumPy with it, which the probe does without
+    from service.auth import Access
 
+    uses: dict[str, Callable[[], object]] = {
+        "SIGNING_KEY_FILE": lambda: Store(now.directory, now.signing_key_file).keys(),
+        "TOKEN_FILE": lambda: Access(now.token_file),
+        "ADMIN_TOKEN_FILE": lambda: Access(None, now.admin_token_file),
+        "TLS_CERTIFICATE_FILE": lambda: _certificate(now),
+    }
+    for name, use in uses.items():
+        try:
+            use()
+        except ConfigError as error:
+            raise click.UsageError(f"{PREFIX}{name}: {error}") from None
+        except OSError as error:
+            where = f"{PREFIX}{name}: {error.filename}"
+            raise click.UsageError(f"{where}: {error.strerror}") from None
+
+
+def _certificate(now: Settings) -> None:
+    if now.tls_certificate_file is None:
+        if now.tls_key_file is not None:
+            raise ConfigError("there is a GLASSNET_TLS_KEY_FILE, but no certificate")
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    files = [file for file in (now.tls_certificate_file, now.tls_key_file) if file]
+    for file in files:
+        Path(file).read_bytes()  # which OpenSSL's own error would not name
     try:
-        Store(now.directory, now.signing_key_file).keys()
-    except ConfigError as error:
-        raise click.UsageError(f"{PREFIX}SIGNING_KEY_FILE: {error}") from None
-    except OSError as error:
-        where = f"{PREFIX}SIGNING_KEY_FILE: {error.filename}"
-        raise click.UsageError(f"{where}: {error.strerror}") from None
+        context.load_cert_chain(*files)
+    except ssl.SSLError as error:
+        reason = (error.reason or "").replace("_", " ").lower()
+        found = " and ".join(files)
+        raise ConfigError(
+            f"{found}: not a certificate and its key in PEM ({reason})"
+        ) from None
 
 
 def _settings() -> Settings:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import GlassnetError, ModelNotFound
 from models.store import PRODUCTION
 from service import drain
+from service.auth import Access
 from service.inference import Inference
 from service.metrics import Metrics
+from service.payloads import PayloadLog
 from service.peers import Ear, Names, call
 from service.registry import Event, Registry
 
@@ -36,8 +38,18 @@ class Engine:
     metrics: Metrics
     inference: Inference
     default_model: str = ""
+    max_body_bytes: int = 16 << 20
+    #: The lowest status that gets a line in the log.
+    logged_from: int = 400
+    access: Access = field(default_factory=Access)
+    log_payload: PayloadLog = field(default_factory=PayloadLog)
     #: What the workers share; nothing where there is one process.
     directory: Path | None = None
+
+    def __post_init__(self) -> None:
+        drift, registry = self.inference.drift, self.registry
+        self.metrics.drift.values = lambda: drift.indices(registry.catalogue)
+        self.metrics.unreadable.values = lambda: [((), bool(registry.unreadable))]
 
     @property
     def unready(self) -> str:
@@ -51,12 +63,19 @@ class Engine:
         self.directory = directory
         ear = Ear(directory)  # before the first look, which no call is to miss
         self.registry.unloaded = Names(directory / "unloaded")
+        self.inference.drift.share(directory)
         for entry in self.registry.catalogue.values():
             for loaded in entry.versions.values():
                 self.metrics.show(loaded, True)
         self.registry.observe = self.observe
         self.registry.refresh()
-        self.registry.watch(poll_seconds, ear.wait)
+        self.access.refresh()
+
+        def wait(seconds: float) -> None:
+            ear.wait(seconds)
+            self.access.refresh()
+
+        self.registry.watch(poll_seconds, wait)
 
     def load(self, name: str) -> None:
         """Have every worker serve a model as the store has it now.
@@ -115,6 +134,8 @@ class Engine:
         """Log and count what a refresh did."""
         tell(event)
         self.metrics.observe(event)
+        if event.result == "unloaded" and event.loaded is not None:
+            self.inference.drift.forget(event.loaded)
 
 
 def tell(event: Event) -> None:

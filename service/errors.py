@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+from typing import TypeAlias
 
 import msgspec
-from flask import Flask, Response, current_app, g, request
+from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from models.errors import GlassnetError, InvalidInput, NotFound
+from service.admission import Refused
+from service.call import current
 from service.engine import LoadFailed, Unavailable
 
 log = logging.getLogger("glassnet.service")
+
+JSON = "application/json"
+#: Body, status and headers: what Flask takes from a view, and WSGI from the express.
+Reply: TypeAlias = tuple[bytes, int, dict[str, str]]
 
 
 class Unsupported(GlassnetError):
@@ -27,43 +34,43 @@ _CODES: dict[type[GlassnetError], int] = {
 }
 
 
-def reply(code: int, sentence: str) -> Response:
+def reply(code: int, sentence: str, **headers: str) -> Reply:
     """Return the one error shape."""
     body = msgspec.json.encode({"error": sentence})
-    return Response(body, code, mimetype="application/json")
+    return body, code, {"Content-Type": JSON, **headers}
 
 
 def install(app: Flask) -> None:
     """Answer every exception of an app in that shape."""
-    app.register_error_handler(GlassnetError, _ours)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Exception, explained)
 
 
-def _ours(error: GlassnetError) -> Response:
+def explained(error: Exception) -> Reply:
+    """Return what to answer for an exception of any kind; ours are logged."""
+    if isinstance(error, Refused):
+        return reply(error.code, str(error), **error.headers)
+    if isinstance(error, HTTPException):
+        return _http(error)
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return reply(code, str(error))
-    return _unexpected(error)
+    about = current().names
+    log.error("request failed", exc_info=error, extra=about)
+    request_id = about["request_id"]
+    return reply(500, f"internal error; the log has it as request {request_id}")
 
 
-def _http(error: HTTPException) -> Response:
+def _http(error: HTTPException) -> Reply:
     code = error.code or 500
     if code == 404:
         return reply(404, "there is no such route")
     if code == 405:
         allowed = ", ".join(sorted(error.valid_methods or ()))  # type: ignore[attr-defined]
-        answer = reply(405, f"this route takes {allowed}, not {request.method[:20]}")
-        answer.headers["Allow"] = allowed
-        return answer
+        method = current().environ["REQUEST_METHOD"][:20]
+        return reply(405, f"this route takes {allowed}, not {method}", Allow=allowed)
     if code == 413:
-        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        limit = current().engine.max_body_bytes
         return reply(
             413, f"the body is larger than {limit} bytes (GLASSNET_MAX_BODY_BYTES)"
         )
     return reply(code, (error.description or error.name).rstrip("."))
-
-
-def _unexpected(error: Exception) -> Response:
-    log.error("request failed", exc_info=error, extra={"request_id": g.request_id})
-    return reply(500, f"internal error; the log has it as request {g.request_id}")

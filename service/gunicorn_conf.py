@@ -26,19 +26,23 @@ _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS, dir=_memory)
 
-from service import drain, peers  # noqa: E402
+from service import drain, peers, room  # noqa: E402
+from service.admission import SPARE  # noqa: E402
 from service.logging import configuration  # noqa: E402
 from service.settings import from_environment  # noqa: E402
 
 _settings = from_environment(os.environ)
+room.install()
 
 wsgi_app = "service:create_app()"
 bind = _settings.address
-worker_class = "gthread"
+worker_class = "service.worker.Worker"
 workers = _settings.workers
-threads = _settings.threads
+threads = _settings.threads + SPARE
 preload_app = True
 worker_tmp_dir = _memory
+certfile = _settings.tls_certificate_file
+keyfile = _settings.tls_key_file
 graceful_timeout = _settings.graceful_seconds
 keepalive = 75  # longer than a load balancer keeps an idle connection
 control_socket_disable = True
@@ -53,6 +57,11 @@ def when_ready(server: Any) -> None:
     gc.freeze()
     drain.install(server, _settings.drain_seconds)
     peers.directory(_memory)  # one for all its workers
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """A worker is made."""
+    worker.read_seconds = _settings.read_seconds
 
 
 def post_worker_init(worker: Any) -> None:

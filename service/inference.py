@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar, overload
+
+import msgspec
 
 from models.errors import InvalidInput
 from models.model import Raw
 from models.output import Answer
+from models.rows.json import Json, opening
+from service.comparison import Comparisons
+from service.drift import Drift
 from service.metrics import Metrics
 from service.registry import Loaded
 
 T = TypeVar("T")
+
+#: What a list of rows begins with, and what each of them ends with.
+_ENDS = {"[[": b"]", "[{": b"}"}
+#: Bytes of which rows are counted before they are decoded.
+LARGE = 1 << 20
+_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Answered(NamedTuple):
+    """What was answered, and when: of `time.perf_counter`."""
+
+    loaded: Loaded
+    raw: Raw
+    answer: Answer
+    started: float
+    decoded: float
+    predicted: float
 
 
 @dataclass(frozen=True)
@@ -22,6 +48,14 @@ class Inference:
 
     metrics: Metrics
     max_rows: int
+    drift: Drift
+    comparisons: Comparisons
+    _of_thread: threading.local = field(default_factory=threading.local)
+
+    def last(self) -> Answered | None:
+        """Return, once, what this thread answered last."""
+        done: Answered | None = self._of_thread.__dict__.pop("last", None)
+        return done
 
     @overload
     def answer(self, loaded: Loaded, decode: Callable[[Any], Raw]) -> Answer: ...
@@ -59,6 +93,12 @@ class Inference:
         ended = time.perf_counter()
         phases = decoded - started, predicted - decoded, ended - predicted
         self.metrics.answered(loaded, rows_of(answer), phases)
+        self._of_thread.last = Answered(
+            loaded, raw, answer, started, decoded, predicted
+        )
+        self.drift.record(loaded, raw, answer)
+        if loaded.trial is not None:
+            self.comparisons.put(loaded, raw, answer, rows_of(answer))
         return reply
 
 
@@ -76,6 +116,27 @@ def require_rows(n: int, max_rows: int) -> None:
             f"{n} rows in one request, at most {max_rows} are allowed "
             "(GLASSNET_MAX_ROWS)"
         )
+
+
+def rows_within(decoder: Any, raw: Json, most: int) -> Raw:
+    """Decode a list of rows, but not too many: to make millions takes seconds."""
+    if len(raw) > LARGE and (end := _ENDS.get(opening(raw)[:2])):
+        _skim(bytes(raw), end, most)
+    rows: Raw = decoder.rows(raw)
+    return rows
+
+
+def _skim(text: bytes, end: bytes, most: int) -> None:
+    """Refuse more rows than allowed by their brackets, of which they may have more."""
+    beyond = next(itertools.islice(re.finditer(re.escape(end), text), most, None), None)
+    if beyond is None:
+        return
+    for part in (text[: beyond.end()] + b"]", text):  # enough, where rows are flat
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):  # the decoder tells
+            if len(_ROWS.decode(part)) > most:
+                raise InvalidInput(
+                    f"more than {most} rows in one request (GLASSNET_MAX_ROWS)"
+                )
 
 
 def rows_of(raw: Raw | Answer) -> int:

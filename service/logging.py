@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +39,12 @@ class GunicornLogger(Logger):  # type: ignore[misc]
 
     def access(self, *_: Any) -> None:
         """Write nothing."""
+
+    def exception(self, message: str, *args: Any, **options: Any) -> None:
+        """Log a fault; that a client took too long (`service.worker`) is none."""
+        stalled = isinstance(sys.exc_info()[1], BlockingIOError)
+        log = self.debug if stalled else super().exception
+        log(message, *args, **options)
 
 
 def configuration(level: str) -> dict[str, Any]:

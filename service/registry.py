@@ -25,7 +25,9 @@ from models.errors import (
     nearest,
 )
 from models.explain import Explainer
-from models.store import PRODUCTION, Store
+from models.labels import Label
+from models.store import CANDIDATE, PRODUCTION, Store
+from service.canary import Trial
 
 Result: TypeAlias = Literal["loaded", "refused", "unloaded", "unreadable"]
 
@@ -38,6 +40,8 @@ class Loaded:
     version: int
     artefact: Artefact
     since: datetime
+    #: Set where what it answers is part of a trial.
+    trial: Trial | None = None
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -53,6 +57,7 @@ class Entry:
     labels: Mapping[str, int]
     default: int
     refused: Mapping[int, str]
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,11 @@ class Registry:
             )
         return loaded
 
+    def choose(self, name: str, request_id: str) -> Loaded:
+        """Return what answers a request that names no version; raises ModelNotFound."""
+        trial = self.entry(name).trial
+        return self.find(name) if trial is None else trial.choose(request_id)
+
     def entry(self, name: str) -> Entry:
         """Return a model's entry, or raise ModelNotFound."""
         entry = self.catalogue.get(name)
@@ -181,7 +191,8 @@ class Registry:
         """Return a model's next entry; None while not one version can be loaded."""
         held = self.catalogue.get(name)
         standing = self.store.versions(name)
-        labels = {k: label.version for k, label in self.store.labels(name).items()}
+        stood = self.store.labels(name)
+        labels = {k: label.version for k, label in stood.items()}
         wanted = {*standing[-self.keep_versions :], *labels.values()} & {*standing}
         versions: dict[int, Loaded] = {}
         refused: dict[int, str] = {}
@@ -201,7 +212,8 @@ class Registry:
             if not versions:
                 return None
             default = max(versions)
-        return Entry(versions, labels, default, refused)
+        trial = _trial(versions, default, stood.get(CANDIDATE))
+        return Entry(versions, labels, default, refused, trial)
 
     def _reasons(self, name: str) -> dict[int, str]:
         standing = self.store.versions(name)
@@ -253,3 +265,15 @@ class Registry:
 
         threading.Thread(target=loop, name="store-watcher", daemon=True).start()
         return stop
+
+
+def _trial(
+    versions: Mapping[int, Loaded], default: int, label: Label | None
+) -> Trial | None:
+    """Return what a candidate does, if it is to do anything and is loaded."""
+    if label is None or not (label.share or label.shadow):
+        return None
+    candidate = versions.get(label.version)
+    if candidate is None or label.version == default:
+        return None
+    return Trial(versions[default], candidate, label.share, label.shadow)

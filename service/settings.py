@@ -48,8 +48,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(ge=1, le=256, description="Processes; by default one a processor."),
     ] = msgspec.field(default_factory=_processors)
     threads: Annotated[
-        int, Meta(ge=1, le=256, description="Requests a process answers at once.")
-    ] = 2
+        int,
+        Meta(
+            ge=1,
+            le=256,
+            description="Requests a process answers at once; one more gets 503.",
+        ),
+    ] = 32
+    read_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="Longest pause of a client within a request; then 408.",
+        ),
+    ] = 10.0
     poll_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="Time between looks at the store.")
     ] = 1.0
@@ -60,6 +73,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Newest versions of a model kept loaded, beside the labelled.",
         ),
     ] = 10
+    drift_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Window in which drift is measured; 0 measures none.",
+        ),
+    ] = 3600.0
     max_body_bytes: Annotated[
         int, Meta(ge=1, description="Largest request body; more is answered with 413.")
     ] = 16 << 20
@@ -82,13 +102,40 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="Keys, one a line: a model that none has signed is refused."),
     ] = None
+    token_file: Annotated[
+        str | None,
+        Meta(description="Bearer tokens, one a line: who has none gets 401."),
+    ] = None
+    admin_token_file: Annotated[
+        str | None,
+        Meta(description="Those that may load and unload models: else nobody may."),
+    ] = None
+    tls_certificate_file: Annotated[
+        str | None,
+        Meta(description="Certificate and its chain (PEM): with it, HTTPS alone."),
+    ] = None
+    tls_key_file: Annotated[
+        str | None,
+        Meta(description="Its key, where that is not in the same file."),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="Least important lines that are logged."),
     ] = "info"
-    access_log: Annotated[bool, Meta(description="Log a line for every request.")] = (
-        True
-    )
+    access_log: Annotated[
+        Literal["all", "errors", "none"],
+        Meta(
+            description="Requests that get a line in the log: `errors` are those "
+            "answered by 4xx or 5xx. A line costs half as much as a small answer."
+        ),
+    ] = "errors"
+    payload_share: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Share of the answers logged with their rows."),
+    ] = 0.0
+    payload_redact: Annotated[
+        str, Meta(description="Columns, with commas, whose values are left out there.")
+    ] = ""
     aip_http_port: Annotated[
         int,
         Meta(ge=0, le=65535, description="Vertex AI: port to listen on, if not 0."),

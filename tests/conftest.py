@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import pytest
@@ -35,6 +36,8 @@ from trainer.job import fit as run_fit
 Fit = Callable[..., Result]
 #: Most tests fit a model for its own sake, and a report takes a second to draw.
 WITHOUT_REPORT = "runtime.report=false"
+#: What lets a test load and unload models of any server it starts.
+ADMIN = "may-load-and-unload"
 #: Of the PostgreSQL made here: a password with every character that means something.
 USER = "reader"
 PASSWORD = "p w:@/?#%'\\"
@@ -141,12 +144,23 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log_file: Path
+    certificate: Path | None = None
+    admin: ClassVar[dict[str, str]] = {"Authorization": f"Bearer {ADMIN}"}
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Return a connection, by TLS where it has a certificate."""
+        if self.certificate is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        trusted = ssl.create_default_context(cafile=self.certificate)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=30, context=trusted
+        )
 
     def request(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, Any]:
         """Send one request on a connection of its own; return status and JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = self.connect()
         try:
             raw = body if isinstance(body, (bytes, type(None))) else json.dumps(body)
             connection.request(method, path, raw, headers)
@@ -210,14 +224,22 @@ def until() -> Callable[..., None]:
 
 
 @contextmanager
-def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
+def serving(logs: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers that log to a directory; all are stopped in the end."""
     started: list[Server] = []
 
     def start(store: Path, ready: bool = True, **settings: object) -> Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        defaults = {"workers": 2, "poll_seconds": 0.2, "drain_seconds": 0}
+        admin = logs / "admin-tokens"
+        admin.write_text(ADMIN)
+        defaults: dict[str, object] = {
+            "workers": 2,
+            "poll_seconds": 0.2,
+            "drain_seconds": 0,
+            "admin_token_file": admin,
+        }
         chosen = {**defaults, **settings}
         environment = {
             f"GLASSNET_{name.upper()}": str(value) for name, value in chosen.items()
@@ -232,7 +254,9 @@ def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
                 stdout=log,
                 stderr=log,
             )
-        server = Server(process, port, log_file)
+        certificate = settings.get("tls_certificate_file")
+        assert certificate is None or isinstance(certificate, Path)
+        server = Server(process, port, log_file, certificate)
         started.append(server)
 
         def answers() -> bool:
@@ -261,14 +285,23 @@ def _servers(logs: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start servers on a store; all are stopped when the test ends."""
-    with _servers(tmp_path) as start:
+    with serving(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Server]]:
+    """The same for a server that the tests of a module share."""
+    with serving(tmp_path_factory.mktemp("shared")) as start:
         yield start
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, served: Path) -> Iterator[Server]:
     """One server on the served store for all tests that only ask."""
-    with _servers(tmp_path_factory.mktemp("server")) as start:
+    with serving(tmp_path_factory.mktemp("server")) as start:
         yield start(served)
 
 

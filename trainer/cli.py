@@ -17,7 +17,7 @@ from models.errors import ConfigError
 from models.output import Task
 from models.store import PRODUCTION, Store
 from trainer import config as settings
-from trainer.asking import evaluate, explain, predict
+from trainer.asking import compare, evaluate, explain, predict, report
 from trainer.clock import Clock
 from trainer.gate import Policy
 from trainer.options import (
@@ -45,7 +45,7 @@ def main() -> None:
     """Fit a small neural network and publish it as a versioned artefact."""
 
 
-for command in (evaluate, predict, explain):
+for command in (evaluate, predict, explain, compare, report):
     main.add_command(command)
 
 
@@ -216,40 +216,6 @@ def show(reference: str, store: Store, as_json: bool) -> None:
 @main.command()
 @click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
 @store_option
-def report(reference: str, store: Store) -> None:
-    """Draw a version's report again: report.html, beside its model."""
-    from trainer import inspection
-    from trainer.report import write
-
-    click.echo(write(store, *inspection.resolve(store, reference)))
-
-
-@main.command()
-@click.argument("first", metavar="NAME[@VERSION|:LABEL]")
-@click.argument("second", metavar="NAME[@VERSION|:LABEL]")
-@store_option
-@json_option
-def compare(first: str, second: str, store: Store, as_json: bool) -> None:
-    """Put two versions side by side: figures, and what differs of data and recipe."""
-    from rich.console import Console
-
-    from trainer import comparison, inspection
-
-    one, other = (inspection.resolve(store, reference) for reference in (first, second))
-    pair = store.load(*one), store.load(*other)
-    found = comparison.compare(*pair)
-    names = f"{one[0]}@{one[1]}", f"{other[0]}@{other[1]}"
-    if as_json:
-        print_json({"versions": names, **found})
-        return
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width).print(comparison.table(names, found))
-    say(comparison.caution(*pair))
-
-
-@main.command()
-@click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
-@store_option
 def verify(reference: str, store: Store) -> None:
     """Prove a version: seal, digests, shapes, and its golden answer once more.
 
@@ -267,12 +233,28 @@ def verify(reference: str, store: Store) -> None:
 @click.argument("name")
 @click.argument("version", type=int)
 @click.option("--label", default=PRODUCTION, show_default=True)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Part of production's requests that a candidate answers.",
+)
+@click.option(
+    "--shadow", is_flag=True, help="A candidate answers too, only to be compared."
+)
 @store_option
-def promote(name: str, version: int, label: str, store: Store) -> None:
-    """Point a label at VERSION; a version that is damaged is refused."""
+def promote(
+    name: str, version: int, label: str, share: float, shadow: bool, store: Store
+) -> None:
+    """Point a label at VERSION; a version that is damaged is refused.
+
+    A --share or --shadow, for --label candidate, lasts until the label is set again.
+    """
     store.load(name, store.resolve(name, version))
-    store.promote(name, version, label)
-    click.echo(f"{name}: {label} is version {version}")
+    store.promote(name, version, label, share, shadow)
+    told = f", for {share:.3g} of the requests" if share else ""
+    told = ", in the shadow of production" if shadow else told
+    click.echo(f"{name}: {label} is version {version}{told}")
 
 
 @main.command()

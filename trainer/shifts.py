@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import Texts, Values
-from models.reference import Histogram
+from models import reference
+from models.columns import Values
 from trainer.preparation import Part, Prepared
 from trainer.profiles import chosen, columns, sample
-
-#: Categories told apart; all others are one.
-MOST_CATEGORIES = 20
-#: What chance may make of a PSI that is worth a word.
-CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -83,37 +78,16 @@ def _means(X: Any) -> NDArray[np.float64]:
 
 
 def psi(ours: Values, theirs: Values) -> float | None:
-    """Return the population stability index, Σ (p − q) ln(p / q), or None.
-
-    Over ten bins of equal share or the most frequent categories, and missing values;
-    half a row in each keeps it finite. Of B bins chance alone makes about
-    (B − 1)(1/n + 1/m): where that is not small there are too few rows to tell.
-    """
-    found = _binned(ours, theirs)
-    found = found[:, found.sum(axis=0) > 0]
-    n, m = found.sum(axis=1)
-    bins = found.shape[1]
-    if not n or not m or (bins - 1) * (1 / n + 1 / m) > CHANCE:
-        return None
-    p, q = (found + 0.5) / (found.sum(axis=1, keepdims=True) + 0.5 * bins)
-    return float(((p - q) * np.log(p / q)).sum())
-
-
-def _binned(ours: Values, theirs: Values) -> NDArray[np.int64]:
-    """Count rows (2, bins), missing values in a bin of their own."""
+    """Return the index over ten bins of equal share, or the most frequent categories;
+    None where chance alone may make as much."""
+    seen: Any
     if isinstance(ours, np.ndarray):
-        histogram = Histogram.fit(ours)
-        return np.array(
-            [
-                np.append(*histogram.count(cast(NDArray[Any], values)))
-                for values in (ours, theirs)
-            ]
-        )
-    counted = [Counter(cast(Texts, values)) for values in (ours, theirs)]
-    names = [name for name, _ in counted[0].most_common(MOST_CATEGORIES)]
-    rows = [[counts[name] for name in names] for counts in counted]
-    others = [c.total() - sum(row) for c, row in zip(counted, rows, strict=True)]
-    return np.column_stack([rows, others])
+        seen = reference.Histogram.fit(ours)
+    else:
+        names = Counter(text for text in ours if text is not None)
+        common = [name for name, _ in names.most_common(reference.MOST_CATEGORIES)]
+        seen = reference.Shares.fit(common, ours)
+    return reference.psi(seen.count(ours), seen.count(theirs))
 
 
 def shared_groups(prepared: Prepared, other: Other) -> tuple[int, int]:

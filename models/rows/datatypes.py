@@ -7,7 +7,9 @@ A BF16 is the upper half of an FP32; JSON has no form of it.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -83,7 +85,7 @@ def as_array(values: Sequence[Any], datatype: str) -> NDArray[Any]:
     """
     dtype = DATATYPES[datatype].dtype
     if dtype.kind == "f":
-        wide: NDArray[Any] = np.array(values, np.float64)
+        wide: NDArray[Any] = _doubles(values)
         if dtype == wide.dtype:
             return wide
         with np.errstate(over="ignore"):
@@ -100,6 +102,36 @@ def as_array(values: Sequence[Any], datatype: str) -> NDArray[Any]:
         beyond = np.array(values, object).ravel() > most
         _refuse(beyond, f"expected a whole number <= {most}")
         raise  # pragma: no cover - one is
+
+
+def _doubles(values: Sequence[Any]) -> NDArray[np.float64]:
+    """Return lists of floats, nested or flat, as one array; None is NaN.
+
+    Raises ValueError for lists of different lengths.
+    """
+    try:
+        return _packed(values)
+    except struct.error:  # a value is None, or a list not as long as another
+        return np.array(values, np.float64)
+
+
+def _packed(values: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the same by `struct`, or raise struct.error.
+
+    It takes a third of the time: NumPy looks at each value to find out what it is,
+    which the decoder already knows.
+    """
+    shape, first = [len(values)], values
+    while first and isinstance(first[0], list):
+        first = first[0]
+        shape.append(len(first))
+    lists: list[Any] = [values]
+    for size in shape[1:]:
+        lists = list(chain.from_iterable(lists))
+        if any(len(each) != size for each in lists):
+            raise struct.error
+    pack = struct.Struct(f"{shape[-1]}d").pack
+    return np.frombuffer(b"".join([pack(*each) for each in lists])).reshape(shape)
 
 
 def from_bytes(raw: memoryview, datatype: str, count: int) -> Elements:

@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from models.errors import InvalidInput
 from models.output import Label
-from service.inference import decode_within, rows_of
+from service.errors import Reply
+from service.inference import decode_within, rows_of, rows_within
 from service.protocols.http import answer, body, decode, engine, find
 
 routes = Blueprint("explaining", __name__, url_prefix="/v1/models")
@@ -40,9 +41,7 @@ _explain_request = msgspec.json.Decoder(ExplainRequest)
 @routes.post("/<name>:explain")
 @routes.post("/<name>/versions/<version>:explain")
 @routes.post("/<name>/labels/<label>:explain")
-def explain(
-    name: str, version: str | None = None, label: str | None = None
-) -> Response:
+def explain(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Say what each input contributed to each answer, and against which baseline."""
     loaded = find(name, version, label)
     asked: ExplainRequest = decode(_explain_request, body())
@@ -51,7 +50,7 @@ def explain(
 
     def rows(decoder: Any) -> Any:
         if asked.instances:
-            return decoder.rows(asked.instances)
+            return rows_within(decoder, asked.instances, engine().inference.max_rows)
         return decoder.by_column(asked.inputs)
 
     decoder = loaded.artefact.model.decoder

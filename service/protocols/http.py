@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Any, cast
+from ssl import SSLWantReadError
+from typing import Any
 
 import msgspec
-from flask import Response, current_app, g, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.datastructures import Accept
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+from werkzeug.http import parse_accept_header
 
 from models.errors import InvalidInput, VersionNotFound, nearest
 from models.rows.json import parse, plain
+from service.call import current
 from service.engine import Engine
-from service.errors import Unsupported
+from service.errors import JSON, Reply, Unsupported
 from service.registry import Loaded
 
 #: Encodings of a body, and what zlib calls them: with gzip's header, with its own.
@@ -24,7 +27,7 @@ WORTH_COMPRESSING = 1400
 
 def engine() -> Engine:
     """Return what this application's routes share."""
-    return cast(Engine, current_app.extensions["glassnet"])
+    return current().engine
 
 
 def body() -> bytes:
@@ -32,27 +35,44 @@ def body() -> bytes:
 
     The content type is not asked: real clients send JSON under any, or none.
     """
-    encoding = (request.headers.get("Content-Encoding") or "identity").lower()
+    call = current()
+    if call.body is None:  # a second version may have to read it
+        call.body = _body()
+    return call.body
+
+
+def _body() -> bytes:
+    encoding = (current().header("Content-Encoding") or "identity").lower()
     if encoding not in ("identity", *_WINDOWS):
         raise Unsupported(
             f"the body is compressed by '{encoding[:20]}', expected gzip or deflate"
         )
-    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
-    raw = _raw(limit)
+    limit = engine().max_body_bytes
+    raw = _raw(current().environ, limit)
     return raw if encoding == "identity" else _decompressed(raw, encoding, limit)
 
 
-def _raw(limit: int) -> bytes:
-    length = request.content_length
+def _raw(environ: dict[str, Any], limit: int) -> bytes:
+    stated = environ.get("CONTENT_LENGTH", "")
+    length = int(stated) if stated.isascii() and stated.isdigit() else None
     if length is not None and length > limit:
         raise RequestEntityTooLarge
-    if length is None and "wsgi.input_terminated" not in request.environ:
+    if length is None and "wsgi.input_terminated" not in environ:
         return b""
     # Werkzeug's own stream would cut a chunked body at the limit without a word.
     read = limit + 1 if length is None else length
-    raw: bytes = request.environ["wsgi.input"].read(read)
+    try:
+        raw: bytes = environ["wsgi.input"].read(read)
+    except (BlockingIOError, SSLWantReadError):  # the time limit of service/worker.py
+        raise RequestTimeout(
+            "the body did not go on within GLASSNET_READ_SECONDS"
+        ) from None
+    except Exception:  # the client has gone, or gunicorn does not understand its chunks
+        raise InvalidInput("the body is not whole") from None
     if len(raw) > limit:
         raise RequestEntityTooLarge
+    if length is not None and len(raw) < length:
+        raise InvalidInput(f"the body ends after {len(raw)} of {length} bytes")
     return raw
 
 
@@ -72,18 +92,18 @@ def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
     return content
 
 
-def compress(response: Response) -> Response:
+def compressed(reply: Reply) -> Reply:
     """Compress an answer that is worth it for a client that takes it."""
-    length = response.content_length or 0
-    if response.status_code != 200 or length < WORTH_COMPRESSING:
-        return response
-    response.vary.add("Accept-Encoding")
-    encoding = request.accept_encodings.best_match((*_WINDOWS, "identity"))
+    content, code, headers = reply
+    if code != 200 or len(content) < WORTH_COMPRESSING:
+        return reply
+    accepted = parse_accept_header(current().header("Accept-Encoding"), Accept)
+    encoding = accepted.best_match((*_WINDOWS, "identity"))
+    headers = {**headers, "Vary": "Accept-Encoding"}
     if encoding in _WINDOWS:
-        content = zlib.compress(response.get_data(), 1, _WINDOWS[encoding])
-        response.set_data(content)
-        response.headers["Content-Encoding"] = encoding
-    return response
+        content = zlib.compress(content, 1, _WINDOWS[encoding])
+        headers["Content-Encoding"] = encoding
+    return content, code, headers
 
 
 def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
@@ -104,24 +124,30 @@ def misnamed(raw: bytes, expected: Iterable[str]) -> str:
     return next(filter(None, (nearest(key[:80], expected) for key in given)), "")
 
 
-def answer(content: Any, code: int = 200, **headers: str) -> Response:
+def answer(content: Any, code: int = 200, **headers: str) -> Reply:
     """Return JSON; a number that is not finite cannot get here (`Model.predict`)."""
-    response = Response(msgspec.json.encode(content), code, mimetype="application/json")
-    for name, value in headers.items():
-        response.headers[name.replace("_", "-")] = value
-    return response
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return msgspec.json.encode(content), code, {"Content-Type": JSON, **named}
 
 
 def find(name: str, version: str | None = None, label: str | None = None) -> Loaded:
-    """Return the loaded version a path names, and note it for the log."""
+    """Return the loaded version a path names, and note it for the log.
+
+    Where it names none, a candidate may answer rows in production's place.
+    """
     number = None
     if version is not None:
         if not (version.isascii() and version.isdigit()):
             raise VersionNotFound("a version is a whole number, such as 3")
         # Longer than any version, and than what int() takes without a fight.
         number = int(version[:18])
-    loaded = engine().registry.find(name, number, label)
-    g.about = {"model": loaded.name, "version": loaded.version}
+    call, registry = current(), engine().registry
+    if call.environ["REQUEST_METHOD"] == "POST" and number is None and label is None:
+        loaded = call.instead or registry.choose(name, call.request_id)
+        call.chosen = loaded
+    else:
+        loaded = registry.find(name, number, label)
+    call.about = {"model": loaded.name, "version": loaded.version}
     return loaded
 
 

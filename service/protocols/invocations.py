@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 from werkzeug.exceptions import NotAcceptable
 
 from models.errors import InvalidInput, ModelNotFound
@@ -28,13 +28,14 @@ from models.rows import TableDecoder, TensorDecoder
 from models.rows.csv import check_widths, csv_rows
 from models.rows.json import opening, plain
 from service import errors
-from service.inference import require_rows
+from service.inference import require_rows, rows_within
 from service.metrics import VERSION
-from service.protocols.http import answer, body, decode, engine, find, misnamed
+from service.protocols.http import body, decode, engine, find, misnamed
 from service.registry import Loaded
 from service.settings import Settings
 
 JSON, CSV = "application/json", "text/csv"
+TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 #: What says nothing of the body, or wrongly: `curl -d` sends the last unasked.
 _UNTYPED = ("", "application/x-www-form-urlencoded")
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -75,7 +76,7 @@ def routes(settings: Settings) -> Blueprint:
     return found
 
 
-def invocations() -> Response:
+def invocations() -> errors.Reply:
     """Answer rows in JSON or CSV with `predictions`, or with CSV where it is asked."""
     as_csv = _wants_csv()
     given_csv = _is_csv()
@@ -90,23 +91,22 @@ def invocations() -> Response:
     else:
         asked = _asked(raw)
         found = engine().inference.answer(loaded, lambda decoder: _rows(decoder, asked))
+    named = {"X-Model-Version": str(loaded.version)}
     if as_csv:
-        reply = Response(csv_lines(found), mimetype=CSV)
-    else:
-        reply = answer({"predictions": by_row(found)})
-    reply.headers["X-Model-Version"] = str(loaded.version)
-    return reply
+        return csv_lines(found).encode(), 200, {"Content-Type": CSV, **named}
+    content = msgspec.json.encode({"predictions": by_row(found)})
+    return content, 200, {"Content-Type": JSON, **named}
 
 
-def ping() -> Response:
+def ping() -> errors.Reply:
     """Say whether to send requests, by the status alone."""
     reason = engine().unready
-    return errors.reply(503, reason) if reason else Response("", mimetype="text/plain")
+    return errors.reply(503, reason) if reason else (b"", 200, TEXT)
 
 
-def version() -> Response:
+def version() -> errors.Reply:
     """Return the version of glassnet, as text."""
-    return Response(VERSION, mimetype="text/plain")
+    return VERSION.encode(), 200, TEXT
 
 
 def _model() -> Loaded:
@@ -171,7 +171,8 @@ def _rows(decoder: TableDecoder | TensorDecoder, asked: Invocation) -> Raw:
         return _rows_of_frame(decoder, asked.dataframe_split)
     if opening(asked.inputs)[:1] == "{":
         return decoder.by_column(asked.inputs)
-    return decoder.rows(asked.inputs or asked.instances or asked.dataframe_records)
+    rows = asked.inputs or asked.instances or asked.dataframe_records
+    return rows_within(decoder, rows, engine().inference.max_rows)
 
 
 def _rows_of_frame(decoder: TableDecoder | TensorDecoder, frame: Frame) -> Raw:

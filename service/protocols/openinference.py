@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
 from models.output import Answer
 from models.table import TableInput
+from service.call import current
+from service.errors import Reply
 from service.metrics import VERSION
 from service.protocols import repository, statistics, tensors
 from service.protocols.http import answer, body, decode, description, engine, find
@@ -40,19 +42,19 @@ _infer_request = msgspec.json.Decoder(tensors.InferRequest)
 
 
 @routes.get("")
-def server() -> Response:
+def server() -> Reply:
     """Say what this server is."""
     return answer({"name": "glassnet", "version": VERSION, "extensions": EXTENSIONS})
 
 
 @routes.get("/health/live")
-def live() -> Response:
+def live() -> Reply:
     """Say that the process answers."""
     return answer({"live": True})
 
 
 @routes.get("/health/ready")
-def ready() -> Response:
+def ready() -> Reply:
     """Say whether to send requests: a model is loaded, and nobody said to stop."""
     if reason := engine().unready:
         return answer({"ready": False, "live": True, "error": reason}, 503)
@@ -61,7 +63,7 @@ def ready() -> Response:
 
 @routes.get("/models/<name>")
 @routes.get("/models/<name>/versions/<version>")
-def metadata(name: str, version: str | None = None) -> Response:
+def metadata(name: str, version: str | None = None) -> Reply:
     """Describe a version's inputs and outputs."""
     loaded = find(name, version)
     return answer(
@@ -78,7 +80,7 @@ def metadata(name: str, version: str | None = None) -> Response:
 
 @routes.get("/models/<name>/config")
 @routes.get("/models/<name>/versions/<version>/config")
-def config(name: str, version: str | None = None) -> Response:
+def config(name: str, version: str | None = None) -> Reply:
     """Describe a version as Triton's tools want to read it."""
     loaded = find(name, version)
     return answer(
@@ -95,7 +97,7 @@ def config(name: str, version: str | None = None) -> Response:
 
 @routes.get("/models/<name>/ready")
 @routes.get("/models/<name>/versions/<version>/ready")
-def model_ready(name: str, version: str | None = None) -> Response:
+def model_ready(name: str, version: str | None = None) -> Reply:
     """Say that a version is loaded; an unknown one is 404."""
     find(name, version)
     return answer({"name": name, "ready": True})
@@ -103,11 +105,11 @@ def model_ready(name: str, version: str | None = None) -> Response:
 
 @routes.post("/models/<name>/infer")
 @routes.post("/models/<name>/versions/<version>/infer")
-def infer(name: str, version: str | None = None) -> Response:
+def infer(name: str, version: str | None = None) -> Reply:
     """Answer tensors with tensors."""
     loaded = find(name, version)
     model = loaded.artefact.model
-    length = request.headers.get(tensors.HEAD)
+    length = current().header(tensors.HEAD)
     head, binary = tensors.divide(body(), length)
     if length is not None and not head:
         asked, binary = tensors.deduced(model.inputs, binary)
@@ -115,7 +117,7 @@ def infer(name: str, version: str | None = None) -> Response:
         asked = decode(_infer_request, head)
     chosen = tensors.wanted(model.output, asked)
 
-    def reply(found: Answer) -> Response:
+    def reply(found: Answer) -> Reply:
         outputs, chunks = tensors.encoded(model.output, chosen, found)
         about = {"model_name": name, "model_version": str(loaded.version)}
         given = {} if asked.id is None else {"id": asked.id}
@@ -126,14 +128,15 @@ def infer(name: str, version: str | None = None) -> Response:
     )
 
 
-def _reply(content: dict[str, Any], chunks: list[bytes]) -> Response:
+def _reply(content: dict[str, Any], chunks: list[bytes]) -> Reply:
     if not chunks:
         return answer(content)
     head = msgspec.json.encode(content)
-    binary = "application/octet-stream"
-    response = Response(b"".join((head, *chunks)), mimetype=binary)
-    response.headers[tensors.HEAD] = str(len(head))
-    return response
+    headers = {
+        "Content-Type": "application/octet-stream",
+        tensors.HEAD: str(len(head)),
+    }
+    return b"".join((head, *chunks)), 200, headers
 
 
 def _inputs(loaded: Loaded) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.errors import Reply
 from service.metrics import VERSION
 from service.protocols.http import answer, engine
 
@@ -19,7 +20,7 @@ def metrics() -> Response:
 
 
 @routes.get("/")
-def index() -> Response:
+def index() -> Reply:
     """Say that it lives, and where its models are."""
     models = {name: f"/v1/models/{name}" for name in engine().registry.catalogue}
     return answer(

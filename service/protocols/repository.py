@@ -4,7 +4,7 @@ POST /v2/repository/index
 POST /v2/repository/models/M/load      as the store has it now, by every worker
 POST /v2/repository/models/M/unload    by no worker, until it is loaded again
 
-Their one blueprint is the place for a guard: the other routes only read.
+The last two take a token of GLASSNET_ADMIN_TOKEN_FILE.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from models.errors import InvalidInput
+from service.call import current
+from service.errors import Reply
 from service.protocols.http import answer, body, decode, engine
 from service.registry import Registry
 
@@ -39,7 +41,7 @@ _change_request = msgspec.json.Decoder(ChangeRequest)
 
 
 @routes.post("/index")
-def index() -> Response:
+def index() -> Reply:
     """List the models and versions, and which of them are ready."""
     asked: IndexRequest = decode(_index_request, body() or b"{}")
     states = list(_states(engine().registry))
@@ -49,8 +51,9 @@ def index() -> Response:
 
 
 @routes.post("/models/<name>/load")
-def load(name: str) -> Response:
+def load(name: str) -> Reply:
     """Serve a model as the store has it now; done when every worker does."""
+    _require_administer()
     asked: ChangeRequest = decode(_change_request, body() or b"{}")
     for key in asked.parameters or {}:
         if key == "config" or key.startswith("file:"):
@@ -63,11 +66,16 @@ def load(name: str) -> Response:
 
 
 @routes.post("/models/<name>/unload")
-def unload(name: str) -> Response:
+def unload(name: str) -> Reply:
     """Serve a model no more; done when no worker does."""
+    _require_administer()
     decode(_change_request, body() or b"{}")
     engine().unload(name)
     return answer({"name": name, "unload": True})
+
+
+def _require_administer() -> None:
+    engine().access.require_administer(current().header("Authorization"))
 
 
 def _states(registry: Registry) -> Iterator[dict[str, Any]]:

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
+from service.errors import Reply
 from service.metrics import PREFIX, Metrics
 from service.protocols.http import answer, engine, find
 from service.registry import Loaded
@@ -25,7 +26,7 @@ routes = Blueprint("statistics", __name__, url_prefix="/models")
 @routes.get("/stats")
 @routes.get("/<name>/stats")
 @routes.get("/<name>/versions/<version>/stats")
-def statistics(name: str | None = None, version: str | None = None) -> Response:
+def statistics(name: str | None = None, version: str | None = None) -> Reply:
     """Say how many requests and rows each version answered, and where time went."""
     registry = engine().registry
     if name is None:

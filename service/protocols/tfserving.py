@@ -17,7 +17,7 @@ import re
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint
 
 from models.errors import InvalidInput, NotFound, nearest
 from models.model import Raw, by_row
@@ -25,7 +25,9 @@ from models.output import Answer, Classification, Regression, spelled
 from models.rows import TableDecoder, TensorDecoder
 from models.rows.json import opening, plain
 from models.table import TableInput
-from service.inference import require_rows
+from service.call import current
+from service.errors import Reply
+from service.inference import require_rows, rows_within
 from service.protocols.http import (
     answer,
     body,
@@ -77,9 +79,7 @@ _BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
 @routes.post("/<name>:predict")
 @routes.post("/<name>/versions/<version>:predict")
 @routes.post("/<name>/labels/<label>:predict")
-def predict(
-    name: str, version: str | None = None, label: str | None = None
-) -> Response:
+def predict(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer rows with `predictions`, columns with `outputs`."""
     loaded = find(name, version, label)
     raw = _texts_of_base64(body())
@@ -92,7 +92,8 @@ def predict(
     _require_signature(asked.signature_name)
     infer = engine().inference.answer
     if asked.instances:
-        found = infer(loaded, lambda decoder: decoder.rows(asked.instances))
+        most = engine().inference.max_rows
+        found = infer(loaded, lambda d: rows_within(d, asked.instances, most))
         reply: dict[str, Any] = {"predictions": by_row(found)}
     else:
         found = infer(loaded, lambda decoder: decoder.by_column(asked.inputs))
@@ -104,9 +105,7 @@ def predict(
 @routes.post("/<name>:classify")
 @routes.post("/<name>/versions/<version>:classify")
 @routes.post("/<name>/labels/<label>:classify")
-def classify(
-    name: str, version: str | None = None, label: str | None = None
-) -> Response:
+def classify(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer each example with a list of `[class, probability]`."""
     loaded = find(name, version, label)
     output = loaded.artefact.model.output
@@ -124,9 +123,7 @@ def classify(
 @routes.post("/<name>:regress")
 @routes.post("/<name>/versions/<version>:regress")
 @routes.post("/<name>/labels/<label>:regress")
-def regress(
-    name: str, version: str | None = None, label: str | None = None
-) -> Response:
+def regress(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer each example with a number."""
     loaded = find(name, version, label)
     if not isinstance(loaded.artefact.model.output, Regression):
@@ -140,15 +137,16 @@ def regress(
 @routes.post("/<name>")
 @routes.post("/<name>/versions/<version>")
 @routes.post("/<name>/labels/<label>")
-def unknown_verb(**names: str) -> Response:
+def unknown_verb(**names: str) -> Reply:
     """Say which verbs there are, to one who asked for another."""
-    verb = request.path.rpartition(":")[2][:20] if ":" in request.path else ""
+    path = current().environ["PATH_INFO"]
+    verb = path.rpartition(":")[2][:20] if ":" in path else ""
     hint = nearest(verb, VERBS) or f"; there are {', '.join(f':{v}' for v in VERBS)}"
     raise NotFound(f"there is no verb ':{verb}'{hint}")
 
 
 @routes.get("")
-def models() -> Response:
+def models() -> Reply:
     """List the names of the loaded models."""
     return answer({"models": sorted(engine().registry.catalogue)})
 
@@ -156,7 +154,7 @@ def models() -> Response:
 @routes.get("/<name>")
 @routes.get("/<name>/versions/<version>")
 @routes.get("/<name>/labels/<label>")
-def status(name: str, version: str | None = None, label: str | None = None) -> Response:
+def status(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Say which versions are available, and why one is not."""
     entry = engine().registry.entry(name)
     refused = {str(v): _refused(v) for v in sorted(entry.refused, reverse=True)}
@@ -174,9 +172,7 @@ def status(name: str, version: str | None = None, label: str | None = None) -> R
 @routes.get("/<name>/metadata")
 @routes.get("/<name>/versions/<version>/metadata")
 @routes.get("/<name>/labels/<label>/metadata")
-def metadata(
-    name: str, version: str | None = None, label: str | None = None
-) -> Response:
+def metadata(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Describe a version's signature, as TensorFlow does and in plain words."""
     loaded = find(name, version, label)
     signature = {
@@ -218,7 +214,7 @@ def _texts_of_base64(raw: bytes) -> bytes:
         except ValueError:
             raise InvalidInput("a 'b64' value is not base64") from None
 
-    return _BASE64.sub(text, raw)
+    return _BASE64.sub(text, raw) if b'"b64"' in raw else raw
 
 
 def _require_signature(given: str | None) -> None:
@@ -248,7 +244,7 @@ def _require_size(n: int, context: dict[str, msgspec.Raw], max_rows: int) -> Non
     """Refuse what would only be large once every example has the context."""
     require_rows(n, max_rows)
     size = len(msgspec.json.encode(context))
-    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    limit = engine().max_body_bytes
     if n * size > limit:
         raise InvalidInput(
             f"a context of {size} bytes for each of {n} examples is more than "

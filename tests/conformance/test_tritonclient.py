@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tritonclient import http as triton
+from tritonclient._plugin import InferenceServerClientPlugin
 from tritonclient.http import aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -37,9 +38,20 @@ PEOPLE = {
 }
 
 
+class Administrator(InferenceServerClientPlugin):  # type: ignore[misc]
+    """Sends the token that loading and unloading take."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+
+    def __call__(self, request: Any) -> None:
+        request.headers.update(self.server.admin)
+
+
 @contextmanager
 def client(server: Any, kind: Any = triton) -> Iterator[Any]:
     with kind.InferenceServerClient(f"127.0.0.1:{server.port}") as found:
+        found.register_plugin(Administrator(server))
         yield found
 
 
@@ -344,6 +356,15 @@ def test_what_one_worker_is_told_all_do(start: Any, store: Path) -> None:
             tensors = [given(name, np.array([1.0])) for name in ("x1", "x2")]
             answered = found.infer("xor", tensors).get_response()
             assert answered["model_version"] == "2"
+
+
+def test_without_a_token_nobody_loads_or_unloads(server: Any) -> None:
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as found:
+        for change in (found.load_model, found.unload_model):
+            with pytest.raises(InferenceServerException, match="expected a bearer"):
+                change("xor")
+        assert found.is_model_ready("xor")
+        found.load_model("xor", headers=server.admin)
 
 
 def test_a_worker_that_starts_later_knows_what_is_unloaded(

@@ -13,8 +13,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
 
-#: The gauges that the trainer leaves and the drift of the service, by their labels:
-#: what both are called is fixed, whichever of them this tree has already.
+#: The gauges that the trainer leaves, by their labels.
 TRAINING = {
     "glassnet_training_last_success_timestamp_seconds": ("model",),
     "glassnet_training_duration_seconds": ("model",),
@@ -26,7 +25,6 @@ TRAINING = {
     "glassnet_training_last_run_timestamp_seconds": ("model",),
     "glassnet_training_last_run_failed": ("model",),
 }
-DRIFT = {"glassnet_drift_psi": ("model", "version", "column")}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -59,4 +57,4 @@ def series() -> set[str]:
                 "histogram": ["_bucket", "_count", "_sum"],
             }.get(family.type, [""])
             exposed |= {family.name + suffix for suffix in suffixes}
-    return exposed | {*TRAINING, *DRIFT, *rules("record"), "up"}
+    return exposed | {*TRAINING, *rules("record"), "up"}

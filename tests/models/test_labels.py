@@ -41,3 +41,20 @@ def test_a_label_is_a_stack_of_versions(moves: list[tuple[str, object]]) -> None
             assert [*label.previous, label.version] == stack
     assert len(labels.history) == count + 1
     assert labels.labels["other"].version == 1
+
+
+def test_a_share_lasts_until_the_label_is_set_again() -> None:
+    labels = Labels()
+    labels.promote("candidate", 2, share=0.1)
+    labels.promote("candidate", 2, share=0.5)
+    label = labels.labels["candidate"]
+    assert (label.version, label.previous, label.share) == (2, [], 0.5)
+    labels.promote("candidate", 3, shadow=True)
+    label = labels.labels["candidate"]
+    assert (label.previous, label.share, label.shadow) == ([2], 0.0, True)
+    assert labels.rollback("candidate", {2, 3}) == 2
+    label = labels.labels["candidate"]
+    assert (label.share, label.shadow) == (0.0, False)
+    assert [change.action for change in labels.history] == [
+        *("share 0.1", "share 0.5", "shadow", "rollback")
+    ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from models.output import Classification, Regression
-from models.reference import BINS, Histogram, Reference, Shares
+from models.reference import BINS, Histogram, Reference, Shares, psi
 from models.types import Array
 
 bounded = settings(deadline=None, max_examples=100)
@@ -44,12 +44,10 @@ def test_shares_and_missing_are_the_whole(values: Array) -> None:
 @given(values, values)
 def test_counting_is_numpys_digitize(learnt: Array, given: Array) -> None:
     histogram = Histogram.fit(learnt)
-    counts, missing = histogram.count(given)
+    *counts, missing = histogram.count(given).tolist()
     present = given[~np.isnan(given)]
     bins = np.digitize(present, np.array(histogram.edges))
-    assert counts.tolist() == [
-        int((bins == i).sum()) for i in range(len(histogram.shares))
-    ]
+    assert counts == [int((bins == i).sum()) for i in range(len(histogram.shares))]
     assert missing == len(given) - len(present)
 
 
@@ -57,10 +55,11 @@ def test_counting_is_numpys_digitize(learnt: Array, given: Array) -> None:
 @given(values)
 def test_the_shares_are_what_counting_the_same_rows_gives(values: Array) -> None:
     histogram = Histogram.fit(values)
-    counts, missing = histogram.count(values)
+    counts = histogram.count(values)
     n = max(len(values), 1)
-    np.testing.assert_allclose(histogram.shares, counts / n, rtol=1e-15)
-    assert histogram.missing == missing / n
+    np.testing.assert_allclose(histogram.shares, counts[:-1] / n, rtol=1e-15)
+    assert histogram.missing == counts[-1] / n
+    np.testing.assert_allclose(histogram.counts(len(values)), counts, rtol=1e-14)
 
 
 def test_numbers_that_differ_fall_into_ten_equal_bins() -> None:
@@ -111,6 +110,63 @@ def test_a_share_belongs_to_each_bin_and_category() -> None:
         Shares(("a", "b"), (1.0,), 0.0, 0.0)
 
 
+# Comparing
+
+
+@bounded
+@given(
+    st.lists(st.sampled_from("abcdefgh"), min_size=1, unique=True),
+    st.lists(st.none() | st.sampled_from("abcdefghxyz"), max_size=40),
+    st.integers(0, 9),
+)
+def test_folded_shares_count_as_shares_of_fewer_categories(
+    categories: list[str], values: list[str | None], most: int
+) -> None:
+    shares = Shares.fit(categories, values)
+    counts = shares.count(values)
+    np.testing.assert_allclose(shares.counts(len(values)), counts)
+    folded = shares.folded(most)
+    assert len(folded.categories) == min(most, len(categories))
+    again = Shares.fit(folded.categories, values)
+    np.testing.assert_allclose(
+        folded.counts(len(values)), again.count(values), atol=1e-9
+    )
+    left = [c for c in categories if c not in folded.categories]
+    frequent = [values.count(c) for c in folded.categories]
+    assert min(frequent, default=99) >= max(map(values.count, left), default=0)
+
+
+counted = hnp.arrays(np.int64, 6, elements=st.integers(0, 1000))
+
+
+@bounded
+@given(counted, counted, st.permutations(range(6)))
+def test_an_index_is_symmetric_and_knows_no_order(
+    ours: Array, theirs: Array, order: list[int]
+) -> None:
+    index = psi(ours, theirs)
+    assert psi(ours, ours) in (0.0, None)
+    assert index == pytest.approx(psi(theirs, ours))
+    assert index == pytest.approx(psi(ours[order], theirs[order]))
+    assert index is None or index >= 0
+
+
+def test_an_index_is_its_formula() -> None:
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+    expected = float(((p - q) * np.log(p / q)).sum())
+    # A bin of neither is none; half a row in each is nothing to a million.
+    ours, theirs = np.append(p, 0) * 1e6, np.append(q, 0) * 1e6
+    assert psi(ours, theirs) == pytest.approx(expected, rel=1e-4)
+
+
+def test_too_few_rows_have_no_index() -> None:
+    ten = np.full(10, 100)
+    assert psi(ten, ten // 10) is None
+    assert psi(ten * 100, ten // 5) is not None
+    assert psi(ten, ten * 0) is None
+    assert psi(ten * 0, ten) is None
+
+
 # A whole model
 
 
@@ -125,6 +181,7 @@ def test_every_column_and_output_of_a_table_is_counted(classifier: Any) -> None:
     city = Shares(("Basel", "Bern", "Chur"), (2 / 6, 2 / 6, 1 / 6), 0.0, 1 / 6)
     assert reference.inputs["city"] == city
     assert reference.outputs == {"label": Shares(("no", "yes"), (0.25, 0.75), 0.0, 0.0)}
+    assert (reference.rows, reference.answered) == (6, 4)
 
 
 def test_labels_that_are_no_texts_are_counted_as_they_are_spelled(imager: Any) -> None:

@@ -15,7 +15,8 @@ from service.settings import Settings
 @pytest.fixture(scope="session")
 def app(served: Path) -> Flask:
     """One application for all tests that only ask."""
-    return create_app(Settings(store=str(served), max_body_bytes=200_000, max_rows=500))
+    limits = {"max_body_bytes": 200_000, "max_rows": 500}
+    return create_app(Settings(store=str(served), access_log="all", **limits))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from flask import Flask
@@ -53,6 +53,60 @@ def test_every_request_is_logged_with_its_id_and_version(
     assert seen["request_id"] == "r1"
     assert (seen["model"], seen["version"], seen["status"]) == ("xor", 1, 200)
     assert seen["route"] == "/v1/models/<name>:predict"
+
+
+@pytest.mark.parametrize(
+    ("requests", "statuses"), [("all", [200, 404]), ("errors", [404]), ("none", [])]
+)
+def test_a_setting_says_which_requests_are_logged(
+    served: Path,
+    caplog: pytest.LogCaptureFixture,
+    requests: Literal["all", "errors", "none"],
+    statuses: list[int],
+) -> None:
+    client = create_app(Settings(store=str(served), access_log=requests)).test_client()
+    with caplog.at_level(logging.INFO, "glassnet.access"):
+        client.post("/v1/models/xor:predict", json={"instances": [[0, 1]]})
+        client.post("/v1/models/no:predict", json={"instances": [[0, 1]]})
+    logged = [r for r in caplog.records if r.name == "glassnet.access"]
+    assert [vars(record)["status"] for record in logged] == statuses
+
+
+def test_the_trace_of_a_request_is_in_its_lines(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    with caplog.at_level(logging.INFO, "glassnet.access"):
+        client.get("/v2", headers=trace)
+        client.get("/v2", headers={"traceparent": "00-secret"})
+    traced, other = map(vars, caplog.records)
+    assert (traced["trace_id"], traced["span_id"]) == ("a" * 32, "b" * 16)
+    assert "trace_id" not in other and "secret" not in str(other)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/models/xor:predict", {"instances": [[0, 1]]}),
+        ("/v1/models/xor:classify", {"examples": [{"x1": 0, "x2": 1}]}),
+        (
+            "/v2/models/half_plus_two/infer",
+            {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]},
+        ),
+    ],
+)
+def test_an_answer_tells_where_its_time_went(
+    client: FlaskClient, path: str, body: dict[str, Any]
+) -> None:
+    reply = client.post(path, json=body)
+    assert reply.status_code == 200
+    parts = dict(
+        part.split(";dur=") for part in reply.headers["Server-Timing"].split(", ")
+    )
+    assert list(parts) == ["decode", "infer", "encode"]
+    assert all(float(milliseconds) >= 0 for milliseconds in parts.values())
+    for other in (client.get("/v2"), client.post(path, data="no")):
+        assert "Server-Timing" not in other.headers
 
 
 def test_requests_are_counted_by_route_template(fresh: FlaskClient) -> None:

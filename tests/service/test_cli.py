@@ -35,16 +35,26 @@ def test_a_bad_setting_is_a_usage_error() -> None:
         assert "GLASSNET_WORKERS" in result.output
 
 
-def test_a_bad_key_file_is_told_before_the_server_starts(tmp_path: Path) -> None:
-    file = tmp_path / "keys"
+@pytest.mark.parametrize(
+    "name", ["SIGNING_KEY", "TOKEN", "ADMIN_TOKEN", "TLS_CERTIFICATE"]
+)
+def test_a_bad_secret_is_told_before_the_server_starts(
+    tmp_path: Path, name: str
+) -> None:
+    file, variable = tmp_path / "secrets", f"GLASSNET_{name}_FILE"
     for content in (None, "", "short"):
         if content is not None:
             file.write_text(content)
-        result = CliRunner().invoke(
-            main, ["run"], env={"GLASSNET_SIGNING_KEY_FILE": str(file)}
-        )
+        result = CliRunner().invoke(main, ["run"], env={variable: str(file)})
         assert result.exit_code == 2
-        assert f"Error: GLASSNET_SIGNING_KEY_FILE: {file}" in result.output
+        assert f"Error: {variable}: {file}" in result.output
+
+
+def test_a_key_without_a_certificate_is_a_mistake(tmp_path: Path) -> None:
+    variable = {"GLASSNET_TLS_KEY_FILE": str(tmp_path / "key")}
+    result = CliRunner().invoke(main, ["run"], env=variable)
+    assert result.exit_code == 2
+    assert "no certificate" in result.output
 
 
 def test_a_probe_of_nothing_fails(unused_port: int) -> None:

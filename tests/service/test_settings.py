@@ -17,13 +17,13 @@ def test_the_environment_is_read_as_text() -> None:
             "GLASSNET_STORE": "/models",
             "GLASSNET_WORKERS": "3",
             "GLASSNET_POLL_SECONDS": "0.5",
-            "GLASSNET_ACCESS_LOG": "false",
+            "GLASSNET_ACCESS_LOG": "none",
             "GLASSNET_LOG_LEVEL": "warning",
         }
     )
     assert found.store == "/models"
     assert (found.workers, found.poll_seconds) == (3, 0.5)
-    assert (found.access_log, found.log_level) == (False, "warning")
+    assert (found.access_log, found.log_level) == ("none", "warning")
 
 
 @pytest.mark.parametrize(

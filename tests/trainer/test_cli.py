@@ -933,12 +933,46 @@ def test_labels_are_moved_and_moved_back(
 
 
 @pytest.mark.parametrize(
+    ("how", "share", "shadow", "said"),
+    [
+        (("--share", 0.25), 0.25, False, ", for 0.25 of the requests"),
+        (("--shadow",), 0.0, True, ", in the shadow of production"),
+        ((), 0.0, False, ""),
+    ],
+)
+def test_a_candidate_has_a_share_or_is_a_shadow(
+    how: tuple[Any, ...],
+    share: float,
+    shadow: bool,
+    said: str,
+    command: Command,
+    published: Path,
+    store: Store,
+) -> None:
+    done = command("promote", "churn", 1, "--label", "candidate", *how)
+    assert done.stdout == f"churn: candidate is version 1{said}\n"
+    label = store.labels("churn")["candidate"]
+    assert (label.share, label.shadow) == (share, shadow)
+
+
+CANDIDATE = ("--label", "candidate")
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
         (("promote", "churn", "9"), 1, "has no version 9"),
         (("promote", "churn", "x"), 2, "'VERSION'"),
         (("promote", "nope", "1"), 1, "no model 'nope'"),
         (("promote", "churn", "1", "--label", "a-b"), 2, "a label is letters"),
+        (("promote", "churn", "1", "--share", "0.1"), 2, "not for 'production'"),
+        (("promote", "churn", "1", "--shadow"), 2, "for the label 'candidate'"),
+        (("promote", "churn", "1", "--share", "10"), 2, "'--share'"),
+        (
+            ("promote", "churn", "1", *CANDIDATE, "--share", "0.1", "--shadow"),
+            2,
+            "has a share or is a shadow",
+        ),
         (("rollback", "churn"), 1, "has stood on no version before 1"),
         (("rollback", "churn", "--label", "canary"), 1, "has no label 'canary'"),
         (("rollback", "nope"), 1, "no model 'nope'"),

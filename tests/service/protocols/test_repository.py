@@ -24,13 +24,20 @@ def store(served: Path, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def own(store: Store) -> FlaskClient:
+def own(store: Store, tmp_path: Path) -> FlaskClient:
     """A client of an application of its own."""
-    return create_app(Settings(store=str(store.root))).test_client()
+    tokens = tmp_path / "tokens"
+    tokens.write_text("admin-0123456789")
+    settings = Settings(store=str(store.root), admin_token_file=str(tokens))
+    return create_app(settings).test_client()
 
 
 def post(client: FlaskClient, path: str, body: Any = None) -> tuple[int, Any]:
-    reply = client.post(f"/v2/repository/{path}", json=body if body else None)
+    reply = client.post(
+        f"/v2/repository/{path}",
+        json=body if body else None,
+        headers={"Authorization": "Bearer admin-0123456789"},
+    )
     return reply.status_code, reply.get_json()
 
 

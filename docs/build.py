@@ -1,9 +1,10 @@
 """Keeps the documents true: `make docs` rewrites them, a test runs it with --check.
 
-Two things follow from the code. The reference (commands, settings, metrics, routes) is
-written whole from what the code declares. A pointer, a link such as
+Three things follow from the code. The reference (commands, settings, metrics, routes)
+is written whole from what the code declares. A pointer, a link such as
 [`np.dot(X, self.W, out=Y)`](../models/layers/linear.py#L56), is moved to the line
-that holds its text; a text that no line holds, or two, is an error.
+that holds its text; a text that no line holds, or two, is an error. A figure is drawn
+from a run (`docs/figures.py`) and left alone where it would look the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from figures import alike, figures
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -25,12 +27,17 @@ def main() -> None:
     stale = []
     for path, content in documents():
         old = path.read_text("utf-8") if path.exists() else ""
-        if old != content:
+        if not same(path, old, content):
             stale.append(path.relative_to(ROOT).as_posix())
             if not check:
                 path.write_text(content, "utf-8")
     if check and stale:
         sys.exit(f"not what the code says: {', '.join(stale)}; run `make docs`")
+
+
+def same(path: Path, old: str, new: str) -> bool:
+    """Tell whether a document is as it would be written; a figure need but look so."""
+    return alike(old, new) if path.suffix == ".svg" else old == new
 
 
 def documents() -> Iterator[tuple[Path, str]]:
@@ -39,6 +46,7 @@ def documents() -> Iterator[tuple[Path, str]]:
     for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]:
         if path.name != "reference.md":
             yield path, pointed(path)
+    yield from ((DOCS / "figures" / name, svg) for name, svg in figures())
 
 
 def pointed(path: Path) -> str:

@@ -2,6 +2,8 @@
 
     STORE/NAME/VERSION/model.npz      VERSION is 1, 2, 3 …, never written twice
     STORE/NAME/VERSION/run.json       when and how it was trained, beside the bytes
+    STORE/NAME/VERSION/record.json    what its report is drawn from
+    STORE/NAME/VERSION/report.html    the report, which is drawn afterwards
     STORE/NAME/VERSION/model.sig      who made it, where there are keys (models.signing)
     STORE/NAME/labels.json            production, candidate, …, with their history
 
@@ -44,6 +46,7 @@ PRODUCTION = "production"
 CANDIDATE = "candidate"
 ARTEFACT = "model.npz"
 RUN = "run.json"
+RECORD, REPORT = "record.json", "report.html"
 LABELS = "labels.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LABEL = re.compile(r"[a-zA-Z0-9_]{1,64}")
@@ -101,6 +104,23 @@ class Store:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             where = self.root / name / str(version) / RUN
             raise ArtefactCorrupt(f"{where}: {error}") from None
+
+    def beside(self, name: str, version: int, file: str) -> bytes | None:
+        """Return a file that lies beside a version's model, or None."""
+        try:
+            return self.path(name, version).with_name(file).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def attach(self, name: str, version: int, file: str, content: bytes) -> Path:
+        """Put a file beside a version's model, in the place of an older one.
+
+        Raises OSError where the version is gone, or cannot be written to.
+        """
+        path = self.path(name, version).with_name(file)
+        files.sweep(path)
+        files.replace(path, content)
+        return path
 
     def labels(self, name: str) -> dict[str, Label]:
         """Return the labels of a model."""

@@ -34,6 +34,8 @@ from trainer.job import Request, Result
 from trainer.job import fit as run_fit
 
 Fit = Callable[..., Result]
+#: Most tests fit a model for its own sake, and a report takes a second to draw.
+WITHOUT_REPORT = "runtime.report=false"
 #: What lets a test load and unload models of any server it starts.
 ADMIN = "may-load-and-unload"
 #: Of the PostgreSQL made here: a password with every character that means something.
@@ -98,7 +100,7 @@ def fit() -> Fit:
             model=model,
             task=request.get("task"),
             validation=request.get("validation"),
-            config=config.load(None, settings, {"seed": seed}),
+            config=config.load(None, (WITHOUT_REPORT, *settings), {"seed": seed}),
             promote=promote,  # type: ignore[arg-type]
             resume=request.get("resume", False),
             time_limit=request.get("time_limit", math.inf),

@@ -26,6 +26,7 @@ ALLOWED = {
         "msgspec",
         "click",
         "cronsim",
+        "matplotlib",
         "polars",
         "prometheus_client",
         "rich",
@@ -46,6 +47,7 @@ ALLOWED = {
 ONLY_IN = {
     "adbc_driver_postgresql": {"trainer/data/sql.py"},
     "cronsim": {"trainer/clock.py"},
+    "matplotlib": {"trainer/report/drawing.py", "trainer/report/plots.py"},
     "click": {
         "trainer/asking.py",
         "trainer/cli.py",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shlex
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -62,3 +66,60 @@ def test_every_make_target_named_exists() -> None:
         text = path.read_text("utf-8")
         for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE):
             assert target in rules, f"{path.name} names make {target}"
+
+
+def blocks(path: Path) -> list[str]:
+    """Return the commands of a document, each on one line."""
+    text = path.read_text("utf-8")
+    shell = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    return re.findall(r"^trainer .*", shell.replace("\\\n", " "), re.MULTILINE)
+
+
+def test_every_experiment_of_the_course_can_be_run() -> None:
+    """Its command, options and settings exist; the run itself is the reader's."""
+    from trainer import config
+    from trainer.cli import main
+
+    commands = blocks(ROOT / "docs" / "how-it-works.md")
+    assert len(commands) >= 12
+    for line in commands:
+        _, name, *arguments = shlex.split(line, comments=True)
+        given = main.commands[name].make_context(name, arguments).params  # type: ignore[attr-defined]
+        config.load(None, given.get("assignments", ()), {})
+
+
+@pytest.fixture(scope="module")
+def drawn() -> ModuleType:
+    """The module that draws the figures of the course."""
+    place = ROOT / "docs" / "figures.py"
+    spec = importlib.util.spec_from_file_location("figures", place)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_figures_are_compared_as_an_eye_does(drawn: ModuleType) -> None:
+    figure = (ROOT / "docs" / "figures" / "ravine.svg").read_text()
+    place = re.search(r"\d+\.\d\d ", figure)
+    assert place is not None
+    start, end = place.span()
+    near, far = (f"{float(place[0]) + by:.2f} " for by in (0.3, 3.0))
+    assert drawn.alike(figure, figure)
+    assert drawn.alike(figure, figure[:start] + near + figure[end:])
+    assert not drawn.alike(figure, figure[:start] + far + figure[end:])
+    assert not drawn.alike(figure, figure.replace("momentum", "Momentum"))
+
+
+def test_figures_are_small_and_stand_alone() -> None:
+    for path in (ROOT / "docs" / "figures").glob("*.svg"):
+        text = path.read_text("utf-8")
+        assert ET.fromstring(text).get("aria-label")
+        assert len(text) < 60_000 and "prefers-color-scheme:dark" in text
+        assert not re.search(r"(?:href|src)=\"(?!#)", text)
+
+
+def test_gradients_vanish_as_the_figure_says(drawn: ModuleType) -> None:
+    sigmoid, relu = drawn.gradients("sigmoid"), drawn.gradients("relu")
+    assert sigmoid[0] < 1e-5 * sigmoid[-1]
+    assert 0.2 < relu[0] / relu[-1] < 5

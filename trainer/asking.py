@@ -1,7 +1,8 @@
-"""The commands that ask a model about rows: evaluate, predict, explain."""
+"""The commands that ask a model about rows, about another and about itself."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,3 +105,37 @@ def explain(
             f"{name} version {version} on {data}: mean size of contributions",
             explanation.importance(found),
         )
+
+
+@click.command()
+@click.argument("first", metavar="NAME[@VERSION|:LABEL]")
+@click.argument("second", metavar="NAME[@VERSION|:LABEL]")
+@store_option
+@json_option
+def compare(first: str, second: str, store: Store, as_json: bool) -> None:
+    """Put two versions side by side: figures, and what differs of data and recipe."""
+    from rich.console import Console
+
+    from trainer import comparison, inspection
+
+    one, other = (inspection.resolve(store, reference) for reference in (first, second))
+    pair = store.load(*one), store.load(*other)
+    found = comparison.compare(*pair)
+    names = f"{one[0]}@{one[1]}", f"{other[0]}@{other[1]}"
+    if as_json:
+        print_json({"versions": names, **found})
+        return
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print(comparison.table(names, found))
+    say(comparison.caution(*pair))
+
+
+@click.command()
+@click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
+@store_option
+def report(reference: str, store: Store) -> None:
+    """Draw a version's report again: report.html, beside its model."""
+    from trainer import inspection
+    from trainer.report import write
+
+    click.echo(write(store, *inspection.resolve(store, reference)))

@@ -17,7 +17,7 @@ from models.errors import ConfigError
 from models.output import Task
 from models.store import PRODUCTION, Store
 from trainer import config as settings
-from trainer.asking import evaluate, explain, predict
+from trainer.asking import compare, evaluate, explain, predict, report
 from trainer.clock import Clock
 from trainer.gate import Policy
 from trainer.options import (
@@ -31,6 +31,7 @@ from trainer.options import (
 )
 from trainer.progress import progress, say
 from trainer.scheduler import SCHEDULE, OnStop, Scheduler, health
+from trainer.watching import watching
 
 if TYPE_CHECKING:
     from trainer.data import Source
@@ -44,7 +45,7 @@ def main() -> None:
     """Fit a small neural network and publish it as a versioned artefact."""
 
 
-for command in (evaluate, predict, explain):
+for command in (evaluate, predict, explain, compare, report):
     main.add_command(command)
 
 
@@ -93,6 +94,9 @@ for command in (evaluate, predict, explain):
     "--resume", is_flag=True, help="Go on where the same run was interrupted."
 )
 @click.option(
+    "--watch", is_flag=True, help="See loss, answers and weights move, unhurriedly."
+)
+@click.option(
     "--promote",
     type=click.Choice(get_args(Policy)),
     default="auto",
@@ -115,6 +119,7 @@ def fit(
     epochs: int | None,
     time_limit: float | None,
     resume: bool,
+    watch: bool,
     promote: Policy,
     store: Store,
     as_json: bool,
@@ -147,8 +152,8 @@ def fit(
         resume=resume,
         time_limit=time_limit or math.inf,
     )
-    with progress() as watch:
-        result = run(request, store, say, watch)
+    with (watching if watch else progress)() as watcher:
+        result = run(request, store, say, watcher)
     refused = promote == "auto" and not result.promoted
     if as_json:
         print_json(result)

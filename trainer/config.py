@@ -200,6 +200,9 @@ class RuntimeConfig(Section, frozen=True):
             description="Members fitted at once, or threads of a lone one's products."
         ),
     ] = None
+    report: Annotated[bool, Meta(description="Write report.html beside the model.")] = (
+        True
+    )
 
 
 class Config(Section, frozen=True):

@@ -29,7 +29,7 @@ from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
-from trainer import evaluate, gate, marks
+from trainer import evaluate, gate, marks, report
 from trainer.calibrate import calibrate
 from trainer.checkpoint import Checkpoints
 from trainer.config import Config
@@ -129,9 +129,14 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     label = PRODUCTION if verdict.promoted else refused
     measured = marks.dump(marks.marks(rows, prepared.inputs, prepared.output))
     contents = {ARTEFACT: encoded, RUN: run, marks.ROWS: measured}
+    if prepared.config.runtime.report:
+        rate, production = timing["rows_per_s"], verdict.production
+        contents |= report.keep(prepared, members, candidate, rate, production, say)
     version = store.publish(request.model, contents, label)
     checkpoints.clear()
     say(f"published {request.model} version {version}")
+    if prepared.config.runtime.report:
+        report.try_to_write(store, request.model, version, say)
     return Result(
         model=request.model,
         version=version,

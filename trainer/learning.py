@@ -25,6 +25,7 @@ from models.errors import ConfigError
 from models.network import Network, NetworkSpec, sizes
 from trainer.checkpoint import Checkpoints
 from trainer.groups import is_realmlp
+from trainer.health import Watch
 from trainer.initialization import initialize_from_data
 from trainer.loop import History, Run, train
 from trainer.preparation import Prepared, layout_of
@@ -98,13 +99,15 @@ def learn_all(
         checkpoint = checkpoints.of(number)
         if checkpoint.restore(run):
             spent[number] = run.history.seconds
+        health = Watch(run)
 
         def keep(run: Run) -> None:
+            health.look(run)
             checkpoint.save(run)
             if ended.is_set():
                 raise CancelledError
 
-        history = train(run, lambda history: course.tell(number, history), keep)
+        history = train(run, lambda history: course.tell(number, history, run), keep)
         course.ended(number)
         return Member(run.network, history)
 

@@ -24,6 +24,7 @@ from trainer.averaging import Average
 from trainer.config import TrainConfig
 from trainer.constraints import limit_norms
 from trainer.divergence import diverged
+from trainer.health import Look
 from trainer.losses import Loss, Targets, Weights, error_rate
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.schedules import SCHEDULES, warm_up
@@ -50,6 +51,8 @@ class History:
     best_epoch: int = 0
     seconds: float = 0.0
     out_of_time: bool = False
+    #: For the report alone; no part of the model.
+    health: list[Look] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TypeAlias
 
-from trainer.loop import History
+from trainer.loop import History, Run
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Standing:
     """The latest epoch of network `number` (from 1) of `count`.
 
     `rows_per_s` counts the training rows of all networks; `left` is in seconds, by the
-    epochs that are still planned or by the time limit.
+    epochs that are still planned or by the time limit. `run` is for looking at alone.
     """
 
     history: History
@@ -26,6 +26,7 @@ class Standing:
     seconds: float
     rows_per_s: float
     left: float
+    run: Run | None = None
 
 
 #: Called after each epoch of each network, one call at a time.
@@ -45,7 +46,7 @@ class Course:
         self._rows = 0
         self._lock = Lock()
 
-    def tell(self, number: int, history: History) -> None:
+    def tell(self, number: int, history: History, run: Run | None = None) -> None:
         """Take the latest epoch of a network, counted from 0."""
         with self._lock:
             self._done[number] = history.epochs / history.planned
@@ -55,7 +56,8 @@ class Course:
             ahead = self.count - sum(self._done)
             left = min(seconds * ahead / self._taken, max(self.limit - seconds, 0.0))
             rate = self._rows / seconds
-            self.watch(Standing(history, number + 1, self.count, seconds, rate, left))
+            place = number + 1, self.count
+            self.watch(Standing(history, *place, seconds, rate, left, run))
 
     def ended(self, number: int) -> None:
         """Count a network as done, however early it stopped."""

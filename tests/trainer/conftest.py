@@ -42,9 +42,14 @@ def configured() -> Callable[..., Config]:
 
 @pytest.fixture
 def command(store: Store) -> Callable[..., Result]:
-    """Run `trainer` in this process; a traceback fails the test."""
+    """Run `trainer` in this process; a traceback fails the test.
+
+    `fit` draws no report, which takes a second, unless it is told to.
+    """
 
     def run(*arguments: object, code: int = 0) -> Result:
+        if arguments[:1] == ("fit",):
+            arguments = ("fit", "--set", "runtime.report=false", *arguments[1:])
         result = CliRunner().invoke(
             main, [str(a) for a in arguments], env={"GLASSNET_STORE": str(store.root)}
         )
@@ -112,6 +117,7 @@ def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data = to_csv(home / f"{target}.csv", {**inputs, target: full[target]})
         arguments = ["fit", data, "--target", target, "--model", target]
         arguments += ["--store", home / "store", "--epochs", "40"]
+        arguments += ["--set", "runtime.report=false"]
         result = CliRunner().invoke(main, [str(a) for a in arguments])
         assert result.exit_code == 0, result.output
     return home

@@ -1,0 +1,275 @@
+"""The figures of the course, each drawn from a run of the code that it is about.
+
+`make docs` draws them; the same numbers come out on every machine but for what
+processors round otherwise, so the check asks whether two figures look alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+
+from models.architectures import mlp
+from models.layers import Linear
+from models.layers.activations import Function
+from models.network import Network, NetworkSpec
+from trainer import config as settings
+from trainer.data import read
+from trainer.loop import Rows, Run, train
+from trainer.losses import binary_cross_entropy, softmax_cross_entropy
+from trainer.optimizers import GradientDescent, Momentum, Optimizer
+from trainer.report.drawing import GRID, INK, LINES, legend, picture
+
+WIDE = 640
+#: How far apart, in pixels, what is drawn may lie and still look alike.
+ALIKE = 1.0
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def figures() -> Iterator[tuple[str, str]]:
+    """Yield every figure's name and what it looks like."""
+    yield "xor.svg", standalone(xor())
+    yield "vanishing.svg", standalone(vanishing())
+    yield "ravine.svg", standalone(ravine())
+    yield "batch-norm.svg", standalone(batch_norm())
+    yield "dropout.svg", standalone(dropout())
+
+
+def standalone(svg: str) -> str:
+    """Return a picture as a file of its own, with the report's colours in it."""
+    style = files("trainer.report").joinpath("style.css").read_text("utf-8")
+    light, dark = re.findall(r":root \{([^}]*)\}", style)
+    looks = (
+        f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+        "svg{color:var(--ink);background:var(--paper);font-family:system-ui,sans-serif}"
+        "*{stroke-linejoin:round}"
+    )
+    looks = re.sub(r"\s+", " ", looks)
+    head, _, body = svg.partition(">")
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{looks}</style>{body}\n'
+
+
+def alike(one: str, other: str) -> bool:
+    """Tell whether two figures are the same to the eye."""
+    if _NUMBER.sub("#", one) != _NUMBER.sub("#", other):
+        return False
+    pairs = zip(_NUMBER.findall(one), _NUMBER.findall(other), strict=True)
+    return all(a == b or abs(float(a) - float(b)) <= ALIKE for a, b in pairs)
+
+
+def xor() -> str:
+    """Four moments of a textbook network that learns XOR."""
+    X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)
+    T = np.array([0, 1, 1, 0])
+    network = Network(mlp([2, 4, 1], "tanh"), np.float64)
+    network.initialize(np.random.default_rng(42))
+    rule = descent(GradientDescent, network.parameters.size)
+    shown = {0: None, 50: None, 150: None, 5000: None}
+    axis = np.linspace(-0.3, 1.3, 33)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    for epoch in range(5001):
+        if epoch in shown:
+            P = 1 / (1 + np.exp(-network.predict(grid)))
+            shown[epoch] = P.reshape(33, 33)
+        _, dZ = binary_cross_entropy(network.forward(X, training=True), T, None)
+        network.backward(dZ)
+        rule.step(network.parameters, network.gradients, 0.5)
+
+    def draw(axes: Axes) -> None:
+        for place, (epoch, P) in enumerate(shown.items()):
+            left = 1.85 * place
+            surface(axes, axis + left, axis, P)
+            for (x, y), t in zip(X, T, strict=True):
+                face = LINES[0] if t else LINES[1]
+                axes.plot(x + left, y, "o", ms=8, mfc=face, mec=INK, mew=1)
+            axes.text(left + 0.5, 1.42, f"epoch {epoch:,}", ha="center")
+        axes.set_xlim(-0.32, 1.85 * 3 + 1.32)
+        axes.set_ylim(-0.32, 1.6)
+        axes.axis("off")
+
+    alt = (
+        "The answer to XOR over the plane of its two inputs, before training and after "
+        "50, 150 and 5,000 epochs: from a tilted plane to a band that holds the two "
+        "ones and leaves out the two zeros."
+    )
+    return picture(draw, alt, width=WIDE, height=210)
+
+
+def surface(axes: Axes, x: Any, y: Any, P: Any) -> None:
+    """Colour the plane by a probability: the surer, the stronger."""
+    for low, high, strength in ((0.5, 0.7, 0.18), (0.7, 0.9, 0.4), (0.9, 1.0, 0.7)):
+        axes.contourf(x, y, P, [low, high], colors=[LINES[0]], alpha=strength)
+        axes.contourf(x, y, P, [1 - high, 1 - low], colors=[LINES[1]], alpha=strength)
+
+
+def vanishing() -> str:
+    """How much of the gradient is left at each of ten layers, before any training."""
+    functions: tuple[Function, ...] = ("sigmoid", "tanh", "relu")
+    lengths = {name: gradients(name) for name in functions}
+
+    def draw(axes: Axes) -> None:
+        for colour, (name, values) in zip(LINES[1:], lengths.items(), strict=False):
+            axes.plot(range(1, 11), values, "o-", ms=4, color=colour, label=name)
+        powers(axes)
+        legend(axes)
+
+    alt = (
+        "Size of the gradient at each of ten layers: with ReLU and tanh about the same "
+        "at all of them; with sigmoid the first layer gets a millionth of the last "
+        "one's."
+    )
+    return picture(draw, alt, x="layer, from the front", y="gradient", width=WIDE)
+
+
+def gradients(activation: Function) -> list[float]:
+    """Return the root mean square of the gradient of each layer's weights."""
+    rng = np.random.default_rng(42)
+    network = Network(mlp([32] * 11 + [1], activation), np.float64)
+    network.initialize(rng)
+    X, T = rng.standard_normal((256, 32)), rng.integers(0, 2, 256)
+    _, dZ = binary_cross_entropy(network.forward(X, training=True), T, None)
+    network.backward(dZ)
+    layers = [x for x in network.layers if isinstance(x, Linear)][:10]
+    return [float(np.sqrt((x.dW**2).mean())) for x in layers]
+
+
+def ravine() -> str:
+    """Forty steps of two rules down the same ravine."""
+    steep = np.array([1.0, 24.0])
+
+    def path(kind: type[Optimizer], rate: float) -> Any:
+        p, rule = np.array([-9.0, 1.4]), descent(kind, 2)
+        found = [p.copy()]
+        for _ in range(40):
+            rule.step(p, steep * p, rate)
+            found.append(p.copy())
+        return np.array(found).T
+
+    paths = {
+        "plain descent": path(GradientDescent, 0.075),
+        "momentum": path(Momentum, 0.02),
+    }
+
+    def draw(axes: Axes) -> None:
+        x, y = np.linspace(-10, 4, 80), np.linspace(-2, 2, 60)
+        height = (x**2 + 24.0 * y[:, None] ** 2) / 2
+        levels = [0.5, 3, 10, 25, 50]
+        axes.contour(x, y, height, levels, colors=[GRID], linewidths=1)
+        for colour, (name, way) in zip(LINES[1::-1], paths.items(), strict=True):
+            axes.plot(*way, "o-", ms=2.5, lw=1.2, color=colour, label=name)
+        axes.plot(0, 0, "+", ms=10, mew=1.5, color=INK)
+        axes.grid(visible=False)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        legend(axes)
+
+    alt = (
+        "Two ways down a long ravine in forty steps: plain descent jumps from wall to "
+        "wall and creeps along, momentum gathers speed, overshoots once and arrives."
+    )
+    return picture(draw, alt, width=WIDE)
+
+
+def batch_norm() -> str:
+    """The training loss of a deep network, with and without batch normalisation."""
+    rows, _ = digits(1000)
+    deep = mlp_of([32] * 6, "sigmoid")
+    normed = mlp_of([32] * 6, "sigmoid", batch_norm=True)
+    runs = {
+        name: learn(rows, None, spec, 12).history.loss
+        for name, spec in (("plain", deep), ("batch norm", normed))
+    }
+    alt = (
+        "Training loss of six hidden layers of sigmoids over twelve epochs of plain "
+        "descent: with batch normalisation it falls, without it stays where it was."
+    )
+    return curves(runs, alt, "training loss")
+
+
+def dropout() -> str:
+    """The validation loss of a wide network on few rows, with and without dropout."""
+    rows, others = digits(300)
+    rows.T[::5] = np.random.default_rng(0).integers(0, 10, 60)  # wrong labels
+    runs = {
+        name: learn(rows, others, mlp_of([128], dropout=rate), 50).history
+        for name, rate in (("plain", 0.0), ("dropout", 0.5))
+    }
+    losses = {name: history.validation_loss for name, history in runs.items()}
+    alt = (
+        "Validation loss over fifty epochs of 300 digits, a fifth of them with a wrong "
+        "label: without dropout it rises again when the wrong ones are learnt by heart."
+    )
+    return curves(losses, alt, "validation loss")
+
+
+def curves(runs: dict[str, list[float]], alt: str, y: str) -> str:
+    """Return losses over epochs, one line a run."""
+
+    def draw(axes: Axes) -> None:
+        for colour, (name, loss) in zip(LINES[1::-1], runs.items(), strict=True):
+            axes.plot(range(1, len(loss) + 1), loss, color=colour, label=name)
+        axes.grid(axis="x", visible=False)
+        axes.set_ylim(bottom=0)
+        legend(axes)
+
+    return picture(draw, alt, x="epoch", y=y, width=WIDE)
+
+
+def digits(n: int) -> tuple[Rows, Rows]:
+    """Return n of the built-in digits, and 500 others."""
+    data = read("builtin:digits", None)
+    assert isinstance(data.inputs, np.ndarray) and data.target is not None
+    X = data.inputs.reshape(len(data), -1).astype(np.float64) / 8.0 - 1.0
+    T = np.array(data.target, int)
+    return Rows(X[:n], T[:n]), Rows(X[-500:], T[-500:])
+
+
+def mlp_of(
+    hidden: list[int], activation: Function = "relu", **others: Any
+) -> NetworkSpec:
+    """Describe a network from the pixels of a digit to its ten classes."""
+    return mlp([64, *hidden, 10], activation, **others)
+
+
+def learn(rows: Rows, validation: Rows | None, spec: NetworkSpec, epochs: int) -> Run:
+    """Fit a network by plain descent with the trainer's own loop."""
+    network = Network(spec, np.float64)
+    rng = np.random.default_rng(42)
+    network.initialize(rng)
+    chosen = {
+        "optimizer": "gradient_descent",
+        "learning_rate": 0.2,
+        "epochs": epochs,
+        "batch_size": 50,
+        "schedule": "constant",
+        "regularization": "constant",
+        "weight_decay": 0,
+        "averaging": 0,
+        "beta2": 0.999,
+        "patience": epochs,
+    }
+    given = [f"train.{key}={value}" for key, value in chosen.items()]
+    train_config = settings.load(None, given, {}).train
+    run = Run(network, softmax_cross_entropy, rows, validation, train_config, rng)
+    train(run)
+    return run
+
+
+def descent(kind: type[Optimizer], n: int) -> Optimizer:
+    """Return a rule over n parameters without decay."""
+    return kind(n, np.zeros(n))
+
+
+def powers(axes: Axes) -> None:
+    """Count in powers of ten, written as numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(range(1, 11))
+    axes.grid(axis="x", visible=False)

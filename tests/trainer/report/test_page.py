@@ -1,0 +1,147 @@
+"""The page: whole, for every kind of model and reader, and proof against its data."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.report.page import SECTIONS, page
+
+EVERY = ("two", "several", "number", "images")
+HOSTILE = [
+    '<script>alert("x")</script>',
+    '"><img src=x onerror=alert(1)>',
+    "a' onmouseover='b",
+    "$\\frac{1}{0}$ &amp; %s {0}",
+    "\u202eevil\x07",
+    "]]></style><svg/onload=alert(1)>",
+]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_part_is_there(runs: dict[str, Any], name: str) -> None:
+    shown = runs[name].page
+    anchors = [a["id"] for a in shown.named("section")]
+    assert anchors == list(SECTIONS)
+    assert [a["href"] for a in shown.named("a")] == [f"#{s}" for s in SECTIONS]
+    assert len(shown.named("h1")) == 1 and f"{name} version 1" in shown.text
+    for reason in runs[name].artefact.manifest.recipe.reasons:
+        assert reason in shown.text
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_it_asks_for_nothing_and_runs_nothing(runs: dict[str, Any], name: str) -> None:
+    shown = runs[name].page
+    tags = {tag for tag, _ in shown.elements}
+    assert not tags & {"script", "img", "link", "iframe", "object", "image"}
+    for tag, attributes in shown.elements:
+        for key, value in attributes.items():
+            assert not key.startswith("on") and key != "src", (tag, key)
+            assert key != "href" or value.startswith("#"), (tag, value)
+    assert not re.search(r"https?:|@import|url\((?!#)", shown.source)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_pictures_have_names_and_names_are_single(
+    runs: dict[str, Any], name: str
+) -> None:
+    shown = runs[name].page
+    pictures = shown.named("svg")
+    assert len(pictures) >= 4
+    for picture in pictures:
+        assert picture["role"] == "img" and len(picture["aria-label"]) > 10
+    ids = [a["id"] for _, a in shown.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert "nan" not in shown.text.lower().split()
+
+
+def test_the_page_suits_both_themes_and_a_phone(runs: dict[str, Any]) -> None:
+    source = runs["two"].page.source
+    assert "prefers-color-scheme: dark" in source
+    assert 'name="viewport" content="width=device-width' in source
+    used = set(re.findall(r"var\((--[\w]+)\)", source)) - {"--share"}
+    light, dark = (
+        set(re.findall(r"(--\w+):", part)) for part in source.split("@media")[:2]
+    )
+    assert used <= light and used <= dark
+
+
+def test_each_task_has_its_pictures(runs: dict[str, Any]) -> None:
+    labels = {
+        name: " | ".join(a["aria-label"] for a in runs[name].page.named("svg"))
+        for name in EVERY
+    }
+    for name in ("two", "several", "images"):
+        assert "ROC curves" in labels[name] and "Reliability" in labels[name]
+    assert "Answers against true values" in labels["number"]
+    assert "Histogram of answer minus truth" in labels["number"]
+    assert "Learned curves of column income" in labels["two"]
+    assert "Which of 8 by 8 pixels count" in labels["images"]
+    assert "an image of" in labels["images"]
+
+
+def test_what_is_wrong_stands_first_with_what_to_try(
+    reported: Callable[..., Any], people_csv: Path, runs: dict[str, Any]
+) -> None:
+    spoilt = ("network.architecture=mlp", "train.learning_rate=0.2")
+    run = reported(people_csv, *spoilt, target="Status")
+    items = [a["data-fault"] for a in run.page.named("li") if "data-fault" in a]
+    assert items == list(run.faults) and "learning_rate" in items
+    for said in run.faults.values():
+        assert all(part in run.page.text for part in said.split(". "))
+    honest = runs["images"]
+    assert honest.faults == {}
+    assert "Nothing that this report looks for is wrong" in honest.page.text
+
+
+def test_nothing_in_the_data_becomes_markup(
+    tmp_path: Path, reported: Callable[..., Any]
+) -> None:
+    """Names of columns, categories, classes and the target are anybody's."""
+    rng = np.random.default_rng(0)
+    n = 330
+    x = rng.normal(size=n)
+    table = {
+        HOSTILE[0]: x.tolist(),
+        HOSTILE[1]: [HOSTILE[i % 6] for i in range(n)],
+        HOSTILE[4]: rng.normal(size=n).tolist(),
+        HOSTILE[5]: [HOSTILE[2 + (v > 0)] for v in x],
+    }
+    data = tmp_path / "hostile.csv"
+    with data.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+    shown = reported(data, target=HOSTILE[5]).page
+    tags = {tag for tag, _ in shown.elements}
+    assert not tags & {"script", "img"} and "]]></style>" in shown.text
+    assert '<script>alert("x")</script>' in shown.text
+    for tag, attributes in shown.elements:
+        assert not [key for key in attributes if key.startswith("on")], tag
+    assert "\u202e" not in shown.source and "\x07" not in shown.source
+
+
+def test_without_its_record_a_version_still_has_a_page(runs: dict[str, Any]) -> None:
+    run = runs["two"]
+    shown = page("two", 1, run.artefact, None, {})
+    assert "published without its record" in shown and "Log" not in shown
+    assert 'id="learning"' in shown and 'id="recipe"' in shown
+    assert 'id="mistakes"' not in shown
+
+
+def test_production_stands_beside_its_successor(
+    reported: Callable[..., Any], people_csv: Path
+) -> None:
+    reported(people_csv, target="Status")
+    shown = reported(people_csv, target="Status", seed=7)
+    assert "in production" in shown.page.text
+    reason = shown.store.run("m", 2)["reason"]
+    assert str(reason) in shown.page.text
+    figures = shown.record.production.figures
+    assert f"{figures['log_loss']:.4g} in production" in shown.page.text

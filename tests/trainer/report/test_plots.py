@@ -1,0 +1,108 @@
+"""Each picture says in words what it shows, and stands what runs can come to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.baseline import baseline
+from trainer.health import Look, Reading
+from trainer.report import plots
+from trainer.report.record import Bin, Curve, Points
+
+HISTORY: dict[str, list[float]] = {
+    "loss": [1.0, 0.5, 0.25],
+    "validation_loss": [1.1, 0.6, 0.7],
+    "learning_rate": [0.1, 0.05, 0.0],
+    "best_epoch": [2.0],
+}
+
+
+def test_losses_name_their_ends_and_the_epoch_kept() -> None:
+    svg = plots.losses([HISTORY, HISTORY])
+    assert "training from 1 to 0.25, kept 0.6 in epoch 2" in svg
+    assert svg.count(">training<") == svg.count(">validation<") == 1
+    alone = {k: v for k, v in HISTORY.items() if k != "validation_loss"}
+    assert ">validation<" not in plots.losses([alone])
+
+
+@pytest.mark.parametrize(
+    "loss", [[1e38, 5.0, 1e-9], [0.0, 0.0, 0.0], [np.inf, 1.0, 2.0]]
+)
+def test_losses_of_any_size_are_drawn(loss: list[float]) -> None:
+    assert "<svg" in plots.losses([{**HISTORY, "loss": loss}])
+
+
+def test_one_epoch_is_enough() -> None:
+    one = {name: values[:1] for name, values in HISTORY.items()} | {"best_epoch": [1.0]}
+    assert "epoch 1" in plots.losses([one])
+    assert "Learning rate from 0.1" in plots.rates([one])
+
+
+def test_layers_are_told_by_number() -> None:
+    looks = [
+        Look(
+            e, [Reading(f"layer {n} (linear)", 0, 1, gradient=10.0**-n) for n in (1, 2)]
+        )
+        for e in (1, 2)
+    ]
+    svg = plots.layers(looks, "(linear)", lambda x: x.gradient, "gradient", log=True)
+    assert "layer 1 (linear): 0.1; layer 2 (linear): 0.01" in svg
+    assert ">1<" in svg and ">2<" in svg
+    assert plots.layers(looks, "(linear)", lambda x: x.dead, "dead") == ""
+    assert plots.layers(looks, "(activation)", lambda x: x.mean, "mean") == ""
+
+
+def test_curves_say_their_areas() -> None:
+    curve = Curve("yes & no", [0, 0.5, 1], [0, 0.9, 1], 0.7)
+    assert "yes &amp; no 0.700" in plots.roc([curve])
+    assert "AP" in plots.precision_recall([curve])
+
+
+def test_reliability_tells_the_bin_that_is_off_most() -> None:
+    svg = plots.reliability(
+        [Bin(0.55, 0.56, 100), Bin(0.9, 0.7, 50), Bin(0.95, 0.1, 1)]
+    )
+    assert "confidence 90%, the bin that is off most, are right in 70% of 50" in svg
+
+
+def test_numbers_are_compared_with_their_truth() -> None:
+    points = Points([1.0, 2.0, 3.0], [1.0, 2.0, 3.5])
+    assert "correlation 0.9" in plots.against_truth(points)
+    assert "half below 0" in plots.residuals(points)
+    assert "correlation 0.000" in plots.against_truth(Points([1.0, 2.0], [1.0, 1.0]))
+
+
+def test_only_numbers_with_curves_have_some(runs: dict[str, Any]) -> None:
+    model = runs["two"].artefact.model
+    typical = baseline(model.inputs, runs["two"].artefact.manifest.reference)
+    network = model.networks[0]
+    assert "income" in plots.embedding(network, model.inputs, "income", typical)
+    assert plots.embedding(network, model.inputs, "home", typical) == ""
+
+
+def test_pixels_are_squares_with_a_name() -> None:
+    svg = plots.saliency([[0.0, 1.0], [0.01, 0.5]])
+    assert svg.count("<rect") == 2 and "row 0, column 1" in svg
+    drawn = plots.image([[0, 255], [128, 0]], 'a "7"')
+    assert drawn.count("<path") == 2 and "a &quot;7&quot;" in drawn
+    assert plots.image(np.zeros((3, 4, 4)), "flat").count("<path") == 0
+    assert 'viewBox="0 0 4 5"' in plots.image(np.zeros((5, 4, 3)), "colour")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.25, "0.25"),
+        (12_500, "12.5k"),
+        (3e6, "3M"),
+        (2e10, "20G"),
+        (1234, "1234"),
+        (2000, "2000"),
+        (0, "0"),
+    ],
+)
+def test_axes_have_short_numbers(value: float, shown: str) -> None:
+    assert plots._short(value) == shown

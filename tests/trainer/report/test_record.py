@@ -1,0 +1,30 @@
+"""What is kept of a run comes back as it was, or as one error."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.errors import ArtefactCorrupt
+from trainer.health import Look, Reading
+from trainer.report.record import Curve, Record, Speed, Weight, decode, encode
+
+
+def test_a_record_comes_back() -> None:
+    record = Record(
+        rows=10,
+        measured=12,
+        where="held-out rows",
+        constant=0.69,
+        steps_an_epoch=3,
+        health=[[Look(1, [Reading("layer 1 (linear)", 0.1, 1.0, gradient=1e38)])]],
+        speed=Speed(1.0, 2.0, 2),
+        roc=[Curve("yes", [0.0, 1.0], [0.0, 1.0], 0.5)],
+        weights=[Weight("a", 0.5), Weight("b", 0.1, -0.2)],
+    )
+    assert decode(encode(record)) == record
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'{"rows": 1}', b"[" * 100_000])
+def test_a_damaged_record_is_told(raw: bytes) -> None:
+    with pytest.raises(ArtefactCorrupt, match=r"record\.json"):
+        decode(raw)

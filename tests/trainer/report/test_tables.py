@@ -1,0 +1,59 @@
+"""The tables hold the record's numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainer.report import tables
+from trainer.report.record import Confusion, Weight
+
+
+def test_figures_are_the_manifests(runs: dict[str, Any]) -> None:
+    for name in ("two", "number"):
+        run = runs[name]
+        shown = tables.figures(run.artefact.manifest, run.record)
+        for key, value in run.artefact.manifest.metrics.items():
+            if key in tables.NAMES:
+                assert f"<dt>{tables.NAMES[key]}</dt><dd>{value:.4g}</dd>" in shown
+        assert "in production" not in shown
+
+
+def test_confusion_is_a_table_with_heads() -> None:
+    shown = tables.confusion(Confusion(["a<", "b"], [[3, 1], [0, 1200]], 7))
+    assert shown.count('scope="row"') == 2 and shown.count('scope="col"') == 3
+    assert "--share:0.750" in shown and "1,200" in shown and "a&lt;" in shown
+    assert "7 rows of rarer classes are left out" in shown
+
+
+def test_columns_beyond_the_first_are_a_click_away(runs: dict[str, Any]) -> None:
+    record, manifest = runs["two"].record, runs["two"].artefact.manifest
+    several = [Weight(f"c{i}", 1.0 / (i + 1), None if i else -0.1) for i in range(20)]
+    many = type(record)(
+        **{
+            **{f: getattr(record, f) for f in record.__struct_fields__},
+            "weights": several,
+        }
+    )
+    shown = tables.importance(many, manifest)
+    assert "5 more of 20 columns" in shown and shown.count('scope="row"') == 20
+    assert "-0.1" in shown and "–" in shown
+    assert tables.importance(runs["images"].record, manifest) == ""
+
+
+def test_mistakes_say_truth_and_answer(runs: dict[str, Any]) -> None:
+    for name in ("two", "number", "images"):
+        run = runs[name]
+        shown = tables.mistakes(run.record, run.artefact.manifest)
+        assert shown.count("<article>") == len(run.record.mistakes)
+    assert "off by" in tables.mistakes(
+        runs["number"].record, runs["number"].artefact.manifest
+    )
+
+
+def test_speed_is_told_against_the_peak(runs: dict[str, Any]) -> None:
+    record = runs["two"].record
+    timing = {"epochs": 8, "train_s": 2.0, "rows_per_s": 1000.0, "total_s": 3.0}
+    shown = tables.speed({"timing": timing}, record)
+    assert "8 epochs in 2 s" in shown and "GFLOP/s" in shown
+    assert tables.speed({}, record) == ""
+    assert "GFLOP/s" not in tables.speed({"timing": timing}, None)

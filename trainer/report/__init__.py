@@ -1,0 +1,71 @@
+"""The report of a run: one HTML file beside the model, which opens without a network.
+
+    gathering   while the rows are there → record.json, published with the model
+    faults      what is wrong, and what to try
+    drawing     one picture each (matplotlib) → SVG in the page's own colours
+    page        all of it → report.html
+
+A report that cannot be made costs nobody a version: it is said, and that is all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from models.artefact import Artefact
+from models.store import RECORD, REPORT, Store
+from trainer.learning import Member
+from trainer.preparation import Prepared, Say
+
+
+def keep(
+    prepared: Prepared,
+    members: Sequence[Member],
+    artefact: Artefact,
+    rows_per_s: float,
+    production: dict[str, float] | None,
+    say: Say,
+) -> dict[str, bytes]:
+    """Return record.json as a file to publish; none where it cannot be gathered."""
+    from threadpoolctl import threadpool_limits
+
+    from trainer.report import record
+    from trainer.report.gathering import gather
+
+    try:
+        # Of products so small a second thread would wait ten times as long as it saves.
+        with threadpool_limits(1, user_api="blas"):
+            found = gather(prepared, members, artefact, rows_per_s, production)
+        return {RECORD: record.encode(found)}
+    except Exception as error:  # whatever it is, the version is worth more
+        say(f"the report will lack its figures: {type(error).__name__}: {error}")
+        return {}
+
+
+def write(store: Store, name: str, version: int) -> str:
+    """Draw a version's report beside its model, and return where.
+
+    Raises ArtefactCorrupt or OSError where model or record cannot be read.
+    """
+    # That it has no home to keep its list of fonts in is nobody's worry.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    from trainer.report import record
+    from trainer.report.page import page
+
+    artefact = store.load(name, version)
+    kept = store.beside(name, version, RECORD)
+    found = None if kept is None else record.decode(kept)
+    content = page(name, version, artefact, found, store.run(name, version))
+    return str(store.attach(name, version, REPORT, content.encode()))
+
+
+def try_to_write(store: Store, name: str, version: int, say: Say) -> None:
+    """Draw it at the end of a run; say what is wrong where that fails."""
+    try:
+        write(store, name, version)
+    except Exception as error:
+        say(
+            f"no report was written ({type(error).__name__}: {error}): "
+            f"trainer report {name}@{version} tries again"
+        )

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test conformance endurance docs check lint types fmt lock clean
+.PHONY: demo serve test conformance endurance fuzz load nights docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -17,8 +17,23 @@ test: $(VENV)/.dev  ## Every check and every test.
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
-endurance: $(VENV)/.dev  ## Kill training a hundred times and resume it.
+endurance: $(VENV)/.dev  ## Kill training, fill its disk, stop its database.
 	KILLS=100 $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
+	KILLS=200 $(BIN)/pytest -s tests/e2e/test_kill.py
+	MOMENTS=20 $(BIN)/pytest -s tests/e2e/test_full_disk.py tests/e2e/test_database.py
+
+nights: $(VENV)/.dev  ## Three nights of the Compose stack, a minute each.
+	$(BIN)/pytest -s tests/container/isolated
+
+load: $(VENV)/.dev  ## 200,000 requests while versions and servers come and go.
+	LOAD_REQUESTS=200000 LOAD_PUBLISHES=20 LOAD_ROLLBACKS=5 LOAD_SIGHUPS=3 \
+	    $(BIN)/pytest -s tests/e2e/test_load.py
+
+REQUESTS ?= 50000
+
+fuzz: $(VENV)/.dev  ## 50,000 bad requests, 10,000 bad files, all of the contract.
+	REQUESTS=$(REQUESTS) EXAMPLES=25 $(BIN)/pytest -s tests/e2e/test_fuzz.py \
+	    tests/service/test_openapi.py -k "breaks_it or schemathesis"
 
 clients := .conformance/kserve/.run .conformance/mlflow/.run
 

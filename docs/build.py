@@ -168,7 +168,7 @@ def routes() -> Iterator[str]:
     for rule in sorted(app.url_map.iter_rules(), key=lambda r: (r.rule, r.endpoint)):
         method = "POST" if "POST" in (rule.methods or ()) else "GET"
         text = (app.view_functions[rule.endpoint].__doc__ or "").strip().split("\n")[0]
-        path = re.sub(r"<(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         yield f"| {method} | `{path}` | {text} |"
     yield ""
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.columns import CategoricalColumn, Floats, Texts, Values
 from models.model import Inputs, Raw
-from models.output import Answer, Classification, Output
+from models.output import Answer, Classification, Output, spelled
 from models.table import Columns, TableInput
 
 BINS = 10
@@ -149,21 +149,30 @@ class Shares(
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Training rows by input, held-out answers by output, and how many of each."""
+    """Training rows by input and by target, held-out answers by output; how many."""
 
     inputs: dict[str, Histogram | Shares]
     outputs: dict[str, Histogram | Shares]
     rows: Annotated[int, Meta(ge=0)]
     answered: Annotated[int, Meta(ge=0)]
+    target: Histogram | Shares | None = None
 
     @classmethod
-    def fit(cls, inputs: Inputs, raw: Raw, output: Output, answer: Answer) -> Reference:
-        """Count raw training rows and answered rows."""
+    def fit(
+        cls,
+        inputs: Inputs,
+        raw: Raw,
+        output: Output,
+        answer: Answer,
+        target: NDArray[Any] | None = None,
+    ) -> Reference:
+        """Count raw training rows, answered rows, and class numbers or values."""
         answered = len(next(iter(answer.values())))
         columns = columns_of(inputs, raw)
         rows = len(next(iter(columns.values())))
         found = _inputs(inputs, columns), _outputs(output, answer)
-        return cls(*found, rows, answered)
+        known = None if target is None else _target(output, target)
+        return cls(*found, rows, answered, known)
 
 
 def psi(ours: Counts, theirs: Counts) -> float | None:
@@ -210,6 +219,13 @@ def answers_of(output: Output, answer: Answer) -> Values:
     if isinstance(output, Classification):
         return [str(label) for label in answer["label"].tolist()]
     return cast(Floats, answer["value"])
+
+
+def _target(output: Output, target: NDArray[Any]) -> Histogram | Shares:
+    if isinstance(output, Classification):
+        names = [spelled(label) for label in output.classes]
+        return Shares.fit(names, [names[code] for code in target.tolist()])
+    return Histogram.fit(target)
 
 
 def _outputs(output: Output, answer: Answer) -> dict[str, Histogram | Shares]:

@@ -91,4 +91,5 @@ class TensorInput(
         with np.errstate(over="ignore"):
             rows -= self._center
             rows *= self._scale
-        return np.clip(rows, -FAR, FAR, out=rows)
+        np.maximum(rows, -FAR, out=rows)  # np.clip takes longer on few rows
+        return np.minimum(rows, FAR, out=rows)

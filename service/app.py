@@ -6,10 +6,11 @@ import os
 
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
+from werkzeug.routing import BaseConverter
 
 from models.store import Store
-from service import errors
-from service.admission import REFUSAL, Admission
+from service import errors, openapi
+from service.admission import OPEN, REFUSAL, Admission
 from service.admission import Application as Wsgi
 from service.auth import Access, Door
 from service.call import Call, current
@@ -33,8 +34,6 @@ from service.protocols.http import compressed
 from service.registry import Registry
 from service.settings import Settings, from_environment
 
-#: What answers whoever asks and however much there is to do; Vertex AI names another.
-OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 _LOGGED_FROM = {"all": 0, "errors": 400, "none": 1000}
 #: Probes, scrapes and looks are not traffic: counted, they would hide its errors.
 UNCOUNTED = frozenset(
@@ -56,6 +55,18 @@ class Application(Flask):
         return current().answered(super().dispatch_request)
 
 
+class Name(BaseConverter):
+    """A <name> in a route: without a colon, after which there is a verb."""
+
+    regex = "[^/:]+"
+
+
+class Verb(BaseConverter):
+    """A name and a verb after it, where no other route has taken that."""
+
+    regex = "[^/:]+:[^/]*"
+
+
 def build(settings: Settings | None = None) -> Flask:
     """Make the application and load the store's models.
 
@@ -65,6 +76,7 @@ def build(settings: Settings | None = None) -> Flask:
     app = Application("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
+    app.url_map.converters |= {"default": Name, "verb": Verb}
     metrics = Metrics()
     store = Store(settings.directory, settings.signing_key_file)
     registry = Registry(store, settings.keep_versions, observe=tell)
@@ -89,7 +101,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.register_blueprint(invocations.routes(settings))
     if settings.console:  # before what else answers `/`
         app.register_blueprint(pages.routes)
-    for dialect in (tfserving, explaining, openinference, operators):
+    for dialect in (tfserving, explaining, openinference, operators, openapi):
         app.register_blueprint(dialect.routes)
     errors.install(app)
     _measure(app, engine)

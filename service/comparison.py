@@ -57,10 +57,10 @@ class Comparisons:
                 return
             self._waiting += rows
             if self._thread is None:  # not before the first: threads survive no fork
-                self._thread = threading.Thread(
-                    target=self._run, name="comparisons", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="comparisons")
+                thread.daemon = True
+                thread.start()
+                self._thread = thread
         self._queue.put(_Answered(loaded, raw, answer, rows))
 
     def _run(self) -> None:

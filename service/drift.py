@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from models.artefact import Artefact
 from models.columns import CategoricalColumn
 from models.model import Inputs, Raw
-from models.output import Answer
+from models.output import Answer, Classification
 from models.reference import (
     MOST_CATEGORIES,
     Histogram,
@@ -68,10 +68,11 @@ class Bins:
             for name, seen in reference.inputs.items()
             if _fits(manifest.inputs, name, seen)
         }
-        # Answers have one name a model, and as many rows as were held out.
         found = [(name, seen, reference.rows) for name, seen in inputs.items()]
-        for seen in reference.outputs.values():
-            found.append((self._target, seen, reference.answered))
+        as_text = isinstance(manifest.output, Classification)
+        answers = reference.outputs.get("label" if as_text else "value")
+        if answers is not None and as_text == isinstance(answers, Shares):
+            found.append((self._target, answers, reference.answered))
         self._columns: list[tuple[str, Histogram | Shares, int, int]] = []
         self.size = 0
         for name, seen, rows in found:
@@ -94,7 +95,8 @@ class Bins:
             seen.place(cast(Any, values[name])) + start
             for name, seen, _, start in self._columns
         ]
-        return np.bincount(np.concatenate(places), minlength=self.size)
+        nothing = np.zeros(0, np.intp)
+        return np.bincount(np.concatenate([nothing, *places]), minlength=self.size)
 
     def indices(self, counts: NDArray[Any]) -> Iterator[tuple[str, float]]:
         """Yield each column with its index, where there are rows enough to tell."""

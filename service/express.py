@@ -72,4 +72,4 @@ def _function(app: Flask, endpoint: str) -> Callable[..., Reply]:
 
 def _pattern(rule: str) -> re.Pattern[str]:
     """Return what a rule of Flask's matches."""
-    return re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", rule))
+    return re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[^/:]+)", rule))

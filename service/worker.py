@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 from gunicorn import util
+from gunicorn.http import wsgi
+from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 #: Bytes of a head that are waited for without a thread; what is longer is rare.
@@ -46,6 +48,28 @@ class Connection(TConn):  # type: ignore[misc]
             super().close()
 
 
+class _Gathered(list[bytes]):
+    """A socket as far as an answer writes to it."""
+
+    sendall = list.append
+
+
+class Answer(Response):  # type: ignore[misc]
+    """An answer whose head leaves with its body: two writes are two packets."""
+
+    sock: Any
+
+    def write(self, content: bytes) -> None:
+        """Write a part of the body, with what goes before it."""
+        sock = self.sock
+        self.sock = gathered = _Gathered()
+        try:
+            super().write(content)
+            sock.sendall(b"".join(gathered))
+        finally:
+            self.sock = sock
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]
     """`worker_class`; `read_seconds` is set by `post_fork`."""
 
@@ -54,6 +78,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.lingering: deque[Connection] = deque()
+        wsgi.Response = Answer  # gunicorn has no setting for it
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection, and wait for its first request without a thread."""
@@ -67,6 +92,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             client.setsockopt(socket.SOL_SOCKET, option, limit)
         self.nr_conns += 1
         self._wait(Connection(self, self.cfg, client, address, listener.getsockname()))
+
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """End who has waited longest without a request: there is no room for a next."""
+        for waiting in (self.pending_conns, self.keepalived_conns):
+            if waiting:
+                oldest = waiting.popleft()
+                self.poller.unregister(oldest.sock)
+                self.nr_conns -= 1
+                oldest.close()
+                return
 
     def _wait(self, conn: Connection) -> None:
         conn.timeout = time.monotonic() + self.read_seconds
@@ -140,8 +178,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def murder_pending(self) -> None:
         """End connections of which no request came, and those that have lingered."""
-        super().murder_pending()
         now = time.monotonic()
+        if self.pending_conns and self.pending_conns[0].timeout <= now:
+            # The loop may be late itself: a request that has come meanwhile counts.
+            self.wait_for_and_dispatch_events(timeout=0)
+        super().murder_pending()
         while self.lingering and self.lingering[0].timeout <= now:
             self._end(self.lingering[0])
 

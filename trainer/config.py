@@ -21,24 +21,25 @@ from models.errors import ConfigError, nearest
 from models.layers.activations import Function
 from trainer.optimizers import Rule
 from trainer.schedules import Name
+from trainer.standards import (
+    ColumnName,
+    Fraction,
+    GateConfig,
+    GuardsConfig,
+    Positive,
+    Section,
+)
 
-Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
-Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
 Preset: TypeAlias = Literal["fast", "default", "best"]
 Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
     Meta(min_length=0, max_length=64),
 ]
-ColumnName = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A group of settings; the help of each stands in its type."""
-
-
-class NetworkConfig(_Section, frozen=True):
+class NetworkConfig(Section, frozen=True):
     """The layers."""
 
     architecture: Annotated[
@@ -60,7 +61,7 @@ class NetworkConfig(_Section, frozen=True):
     ] = None
 
 
-class TrainConfig(_Section, frozen=True):
+class TrainConfig(Section, frozen=True):
     """The descent."""
 
     optimizer: Annotated[
@@ -140,7 +141,7 @@ class TrainConfig(_Section, frozen=True):
     ] = None
 
 
-class DataConfig(_Section, frozen=True):
+class DataConfig(Section, frozen=True):
     """The rows: how they are divided, what they weigh, what is wrong with them."""
 
     split: Annotated[
@@ -181,7 +182,7 @@ class DataConfig(_Section, frozen=True):
     ] = "warn"
 
 
-class EnsembleConfig(_Section, frozen=True):
+class EnsembleConfig(Section, frozen=True):
     """Several networks that answer together."""
 
     members: Annotated[
@@ -190,7 +191,7 @@ class EnsembleConfig(_Section, frozen=True):
     ] = None
 
 
-class RuntimeConfig(_Section, frozen=True):
+class RuntimeConfig(Section, frozen=True):
     """The machine."""
 
     threads: Annotated[
@@ -201,13 +202,15 @@ class RuntimeConfig(_Section, frozen=True):
     ] = None
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """All settings; `None` means the recipe chooses."""
 
     network: NetworkConfig = NetworkConfig()
     train: TrainConfig = TrainConfig()
     data: DataConfig = DataConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
+    guards: GuardsConfig = GuardsConfig()
+    gate: GateConfig = GateConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     preset: Annotated[
         Preset,
@@ -229,6 +232,11 @@ OPTIONAL = frozenset(
         "data.group",
         "data.time",
         "data.weight",
+        "guards.hours",
+        "gate.minimum_gain",
+        "gate.calibration",
+        "gate.group",
+        "gate.group_limit",
     }
 )
 
@@ -271,6 +279,8 @@ def _choices(kind: msgspec.inspect.Type) -> Iterator[str]:
         yield from map(str, kind.values)
     elif isinstance(kind, msgspec.inspect.Metadata):
         yield from _choices(kind.type)
+    elif isinstance(kind, msgspec.inspect.VarTupleType):
+        yield from _choices(kind.item_type)
     elif isinstance(kind, msgspec.inspect.UnionType):
         for each in kind.types:
             yield from _choices(each)
@@ -300,7 +310,7 @@ def load(
         return msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
-        key = path.strip("`").removeprefix("$.")
+        key = path.strip("`").removeprefix("$.").partition("[")[0]
         hint = _nearest_word(what, key)
         what = what[:1].lower() + what[1:]
         raise ConfigError(f"setting '{key}': {what}{hint}") from None

@@ -62,7 +62,7 @@ TWICE = 0.01
 
 def diagnose(prepared: Prepared, say: Say) -> tuple[Finding, ...]:
     """Say and return what is found; DataError if a fault is to stop the run."""
-    findings = tuple(_at_most(list(_findings(prepared))))
+    findings = tuple(at_most(list(_findings(prepared))))
     faults = [found.sentence for found in findings if found.kind not in NO_FAULT]
     if faults and prepared.config.data.findings == "stop":
         raise DataError(f"data.findings=stop: {'; '.join(faults)}")
@@ -71,7 +71,7 @@ def diagnose(prepared: Prepared, say: Say) -> tuple[Finding, ...]:
     return findings
 
 
-def _at_most(findings: list[Finding]) -> Iterator[Finding]:
+def at_most(findings: list[Finding]) -> Iterator[Finding]:
     """Yield the first of each kind, and the rest of it as one."""
     kinds: dict[str, list[Finding]] = defaultdict(list)
     for found in findings:

@@ -38,9 +38,8 @@ def classification(
 ) -> dict[str, float]:
     """Log loss, Brier, calibration, accuracy, macro F1 and AUC of P (n, C)."""
     chosen = P.argmax(axis=1)
-    likelihood = np.maximum(P[np.arange(len(P)), target], np.finfo(float).tiny)
     found = {
-        "log_loss": -_mean(np.log(likelihood), weights),
+        "log_loss": _mean(_log_losses(P, target), weights),
         "brier": brier(P, target, weights),
         "ece": expected_calibration_error(P, target, weights),
         "accuracy": _mean(chosen == target, weights),
@@ -52,6 +51,24 @@ def classification(
         areas = [auc(P[:, c], target == c, weights) for c in sides]
         found["auc"] = float(np.mean(areas))
     return found
+
+
+def losses(output: Output, answer: Answer, target: NDArray[Any]) -> Floats:
+    """Return what each row adds to the primary figure (n,): -ln p, or error²."""
+    if isinstance(output, Classification):
+        return _log_losses(answer["probabilities"], target)
+    return np.asarray((answer["value"] - target) ** 2)
+
+
+def mean_loss(output: Output, losses: Floats, weights: Floats | None) -> float:
+    """Return the primary figure from what each row adds to it."""
+    mean = _mean(losses, weights)
+    return mean if isinstance(output, Classification) else float(np.sqrt(mean))
+
+
+def _log_losses(P: Floats, target: Codes) -> Floats:
+    likelihood = P[np.arange(len(P)), target]
+    return -np.log(np.maximum(likelihood, np.finfo(float).tiny))
 
 
 def _mean(values: NDArray[Any], weights: Floats | None) -> float:

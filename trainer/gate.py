@@ -1,38 +1,73 @@
-"""May the candidate take over? Only if it is at least as good on the same rows."""
+"""May the candidate take over? Only if it is not worse on the same rows.
+
+Both models answer every held-out row by networks that have not learnt it. They are
+compared on all of these, on those that production was measured on when it was made, and
+on those of each group that is named: a model that is better for what came last night
+may be worse for all that was there before.
+
+The benefit of the doubt is the candidate's, whose rows are fresher: it is refused when
+it is worse beyond doubt. Who asks for a gain turns that round: then it must be better
+by as much, beyond doubt.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
+import msgspec
 
 from models.artefact import Artefact
-from models.columns import Floats
-from models.errors import InvalidInput
-from models.model import Model, Raw
-from models.output import Answer, Classification, Output
-from models.table import Columns, TableInput
-from trainer.data import take
-from trainer.division import divided_again
-from trainer.evaluate import PRIMARY, classification, regression
-from trainer.preparation import Part
+from models.errors import ConfigError, InvalidInput, nearest
+from models.table import TableInput
+from trainer.data.roles import spelled
+from trainer.preparation import Part, Prepared
+from trainer.serving import Serving
+from trainer.standards import GateConfig
+from trainer.trial import Comparison, Trial, columns_of
 
 Policy = Literal["auto", "always", "never"]
+#: A column of more values than this does not name groups to be looked at one by one.
+MOST_GROUPS = 50
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether the candidate is promoted, and the sentence that says why."""
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the candidate is promoted, the sentence that says why, and figures.
+
+    `production` has all figures of what serves now, on the candidate's rows.
+    """
 
     promoted: bool
     reason: str
+    comparisons: tuple[Comparison, ...] = ()
+    production: dict[str, float] | None = None
+
+
+def check(settings: GateConfig, prepared: Prepared) -> None:
+    """Refuse settings that these data cannot meet; ConfigError says why."""
+    if settings.calibration is not None and prepared.task == "regression":
+        raise ConfigError("gate.calibration is for classes, this target is a number")
+    if settings.group_limit is not None and settings.group is None:
+        raise ConfigError("gate.group_limit needs gate.group, the column of groups")
+    if settings.group is None:
+        return
+    columns = columns_of(prepared.whole)
+    if settings.group not in columns:
+        hint = nearest(settings.group, columns)
+        raise ConfigError(f"gate.group: there is no column '{settings.group}'{hint}")
+    found = len(set(spelled(columns[settings.group])))
+    if found > MOST_GROUPS:
+        raise ConfigError(
+            f"gate.group: column '{settings.group}' has {found:,} values, "
+            f"{MOST_GROUPS} are compared at most"
+        )
 
 
 def decide(
     policy: Policy,
+    settings: GateConfig,
     candidate: Artefact,
-    production: Artefact | None,
+    production: Serving | None,
     rows: Part,
     measured_on: str,
 ) -> Verdict:
@@ -41,27 +76,29 @@ def decide(
     Their target is class numbers in the candidate's order, or values; their weights
     count for both.
     """
-    if policy == "never":
-        return Verdict(False, "--promote never")
-    if policy == "always":
-        return Verdict(True, "--promote always")
-    if production is None:
-        return Verdict(True, "there is none in production to compare with")
-    problem = _incomparable(candidate, production)
+    if policy != "auto":
+        return Verdict(policy == "always", f"--promote {policy}")
+    problem = production and _incomparable(candidate, production.artefact)
     if problem:
         return Verdict(False, f"cannot be compared with production: {problem}")
-    name = PRIMARY[candidate.manifest.task]
-    new = candidate.manifest.metrics[name]
     try:
-        old = _figures(production, candidate.manifest.output, rows)[name]
+        trial = Trial(settings, candidate, production, rows)
+        found = tuple(trial.comparisons(measured_on))
     except InvalidInput as error:
         return Verdict(False, f"cannot be compared with production: {error}")
-    figures = (
-        f"{name} {new:.6g} against {old:.6g} of production on the same {measured_on}"
-    )
-    if new <= old:
-        return Verdict(True, f"at least as good: {figures}")
-    return Verdict(False, f"worse: {figures}")
+    refusals = [*_uncalibrated(settings, candidate)]
+    refusals += [str(each) for each in found if each.refused]
+    if refusals:
+        return Verdict(False, "; ".join(refusals), found, trial.figures)
+    if production is None:
+        return Verdict(True, "there is none in production to compare with", found)
+    return Verdict(True, "; ".join(map(str, found[:2])), found, trial.figures)
+
+
+def _uncalibrated(settings: GateConfig, candidate: Artefact) -> Iterator[str]:
+    found, limit = candidate.manifest.metrics.get("ece"), settings.calibration
+    if limit is not None and found is not None and found > limit:
+        yield f"badly calibrated: ece {found:.3g}, gate.calibration allows {limit:g}"
 
 
 def _incomparable(candidate: Artefact, production: Artefact) -> str | None:
@@ -79,50 +116,3 @@ def _incomparable(candidate: Artefact, production: Artefact) -> str | None:
     if ours.inputs.shape != theirs.inputs.shape:  # type: ignore[union-attr]
         return "the rows have another shape"
     return None
-
-
-def unseen(
-    artefact: Artefact,
-    raw: Raw,
-    aside: Columns | None = None,
-    turns: Floats | None = None,
-) -> Answer:
-    """Answer each row by a network of the artefact that was fitted without it.
-
-    A row has its place from what stands in it, or from its group, so the place tells
-    which network held it out, whatever else was in that run's data; one that was to be
-    measured on it goes before one that chose its epoch on it. Where none did, or where
-    it cannot be told, all answer together.
-    """
-    manifest, model = artefact.manifest, artefact.model
-    answer = model.predict(raw)
-    if manifest.members == 1:
-        return answer
-    splits = divided_again(manifest, raw, aside or {}, turns)
-    if splits is None:
-        return answer
-    pairs = list(zip(model.networks, splits, strict=True))
-    spared = [(network, split.validation) for network, split in pairs]
-    spared += [(network, split.test) for network, split in pairs]
-    for network, rows in spared:
-        if len(rows):
-            alone = Model(model.inputs, [network], model.output)
-            for name, values in alone.predict(take(raw, rows)).items():
-                answer[name][rows] = values
-    return answer
-
-
-def _figures(production: Artefact, output: Output, rows: Part) -> dict[str, float]:
-    target, weights = rows.target, rows.weights
-    answer = unseen(production, rows.raw, rows.aside, rows.turns)
-    if not isinstance(output, Classification):
-        return regression(answer["value"], target, weights)
-    theirs = production.manifest.output
-    assert isinstance(theirs, Classification)
-    # Production's probabilities in the candidate's order; a class it lacks gets none.
-    P = np.zeros((len(target), len(output.classes)))
-    column = {label: place for place, label in enumerate(theirs.classes)}
-    for place, label in enumerate(output.classes):
-        if label in column:
-            P[:, place] = answer["probabilities"][:, column[label]]
-    return classification(P, target, weights)

@@ -1,4 +1,4 @@
-"""One run: read → prepare → fit → measure → gate → publish → promote."""
+"""One run: read → prepare → check → fit → measure → gate → publish → promote."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 
 from models.artefact import (
-    Artefact,
     Finding,
     Fingerprint,
     Golden,
@@ -23,28 +22,25 @@ from models.artefact import (
     dump,
     load,
 )
-from models.errors import (
-    ArtefactCorrupt,
-    LabelNotFound,
-    ModelNotFound,
-    TrainingDiverged,
-    VersionNotFound,
-)
+from models.errors import TrainingDiverged
 from models.model import Model
 from models.network import NetworkSpec
 from models.output import Task
 from models.reference import Reference
 from models.rows import json_rows
 from models.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
-from trainer import evaluate, gate
+from trainer import evaluate, gate, marks
 from trainer.calibrate import calibrate
 from trainer.checkpoint import Checkpoints
 from trainer.config import Config
 from trainer.data import Source, read
 from trainer.diagnose import diagnose
+from trainer.guards import guard
 from trainer.learning import Member, learn_all, network_spec
 from trainer.preparation import Prepared, Say, joined, prepare
+from trainer.serving import serving
 from trainer.standing import Watcher
+from trainer.trial import Comparison
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3
@@ -76,6 +72,7 @@ class Result:
     metrics: dict[str, Any]
     promoted: bool
     reason: str
+    gate: tuple[Comparison, ...]
     timing: dict[str, float]
     config: dict[str, Any]
 
@@ -95,7 +92,10 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         np.random.default_rng(splitting),
         say,
     )
+    gate.check(prepared.config.gate, prepared)
     findings = diagnose(prepared, say)
+    before = serving(store, request.model, lambda said: None)
+    guarded = guard(prepared, before, say)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
@@ -112,20 +112,24 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     # Prove it as a reader will: what is published is what was measured.
     candidate = load(encoded)
     parts, where = prepared.measured
+    rows = joined(parts)
     verdict = gate.decide(
         request.promote,
+        prepared.config.gate,
         candidate,
-        _production(store, request.model, say),
-        joined(parts),
+        serving(store, request.model, say),
+        rows,
         where,
     )
     timing = _timing(prepared, members, train_s)
     timing |= {"load_s": round(load_s, 6)}
     timing |= {"total_s": round(time.perf_counter() - started, 6)}
-    run = _run(request, timing, verdict)
+    run = _run(request, timing, verdict, guarded)
     refused = CANDIDATE if request.promote == "auto" else None
     label = PRODUCTION if verdict.promoted else refused
-    version = store.publish(request.model, {ARTEFACT: encoded, RUN: run}, label)
+    measured = marks.dump(marks.marks(rows, prepared.inputs, prepared.output))
+    contents = {ARTEFACT: encoded, RUN: run, marks.ROWS: measured}
+    version = store.publish(request.model, contents, label)
     checkpoints.clear()
     say(f"published {request.model} version {version}")
     return Result(
@@ -136,6 +140,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         metrics=candidate.manifest.metrics,
         promoted=verdict.promoted,
         reason=verdict.reason,
+        gate=verdict.comparisons,
         timing=timing,
         config=msgspec.to_builtins(prepared.config),
     )
@@ -232,15 +237,18 @@ def manifest(
             }
             for member in members
         ],
-        reference=Reference.fit(inputs, data.inputs, output, answer),
+        reference=Reference.fit(
+            inputs, data.inputs, output, answer, prepared.whole.target
+        ),
         golden=Golden(golden, model.answer_json(msgspec.json.encode(golden))),
     )
 
 
 def _lasting(config: Config) -> dict[str, Any]:
-    """Return the settings that the model depends on: not how fast it was made."""
+    """Return the settings that the model depends on: not how fast it was made, nor
+    what it is held against."""
     settings: dict[str, Any] = msgspec.to_builtins(config)
-    del settings["runtime"]
+    del settings["runtime"], settings["gate"], settings["guards"]
     return settings
 
 
@@ -259,26 +267,23 @@ def _timing(
     }
 
 
-def _production(store: Store, name: str, say: Say) -> Artefact | None:
-    """Return what serves now; a damaged version stands in nobody's way."""
-    try:
-        return store.load(name, store.resolve(name, label=PRODUCTION))
-    except (ModelNotFound, LabelNotFound):
-        return None
-    except (VersionNotFound, ArtefactCorrupt, OSError) as error:
-        say(f"the version in production cannot be read and is not compared: {error}")
-        return None
-
-
-def _run(request: Request, timing: dict[str, float], verdict: gate.Verdict) -> bytes:
+def _run(
+    request: Request,
+    timing: dict[str, float],
+    verdict: gate.Verdict,
+    guarded: Sequence[Finding],
+) -> bytes:
     """Return run.json: what is true of this run and not of the model."""
     run = {
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": str(request.data),
         "query": request.data.query if isinstance(request.data, Source) else None,
         "timing": timing,
+        "guards": guarded,
         "promoted": verdict.promoted,
         "reason": verdict.reason,
+        "gate": verdict.comparisons,
+        "production": verdict.production,
         "python": platform.python_version(),
         "numpy": np.__version__,
     }

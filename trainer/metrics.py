@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +27,17 @@ from trainer.progress import say
 
 if TYPE_CHECKING:
     from trainer.job import Result
+    from trainer.trial import Comparison
 
 #: Seconds: one try, the pauses between tries, and all of them together.
 TIMEOUT, PAUSES, LIMIT = 5.0, (1.0, 3.0), 20.0
 JOB = "glassnet_training"
+#: Labels of a gauge beside `model`.
+LABELS = {
+    "figure": ("figure",),
+    "gate_figure": ("rows", "of"),
+    "gate_difference": ("rows", "end"),
+}
 #: Every gauge by its group, without the prefix; all have the label `model`.
 GAUGES = {
     "success": {
@@ -38,6 +45,8 @@ GAUGES = {
         "duration_seconds": "How long it took.",
         "rows": "Rows of its data.",
         "figure": "What was measured of its model on rows it had not seen.",
+        "gate_figure": "The figure that the gate compared, of each model on some rows.",
+        "gate_difference": "The candidate's less production's, low and high end.",
         "version": "The version it published.",
         "promoted": "1 if that went live, 0 if not.",
         "refused": "1 if the gate refused it, 0 if not.",
@@ -55,7 +64,7 @@ def finished(store: Store, result: Result, refused: bool) -> None:
     values: dict[str, dict[str, Any]] = {}
     if any(environment.read(sink) for sink in sinks):
         figures = {
-            name: float(value)
+            (name,): float(value)
             for name, value in result.metrics.items()
             if isinstance(value, int | float) and name != "rows"
         }
@@ -65,6 +74,7 @@ def finished(store: Store, result: Result, refused: bool) -> None:
             "duration_seconds": result.timing["total_s"],
             "rows": rows,
             "figure": figures,
+            **_gate(result.gate),
             "version": result.version,
             "promoted": int(result.promoted),
             "refused": int(refused),
@@ -126,16 +136,28 @@ def _tell(
             say(f"{thread.name}: no answer within {LIMIT:.0f} s")
 
 
+def _gate(found: Sequence[Comparison]) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return what the gate compared, by the labels of each gauge."""
+    figures: dict[tuple[str, ...], float] = {}
+    differences: dict[tuple[str, ...], float] = {}
+    for each in found:
+        figures[each.rows, "candidate"] = each.candidate
+        if each.production is not None:
+            figures[each.rows, "production"] = each.production
+        if each.low is not None and each.high is not None:
+            differences[each.rows, "low"] = each.low
+            differences[each.rows, "high"] = each.high
+    return {"gate_figure": figures, "gate_difference": differences}
+
+
 def _registry(model: str, group: str, values: dict[str, Any]) -> CollectorRegistry:
     registry = CollectorRegistry()
     for name, help in GAUGES[group].items():
-        labels = ["model", "figure"] if name == "figure" else ["model"]
+        labels = ("model", *LABELS.get(name, ()))
         gauge = Gauge(f"glassnet_training_{name}", help, labels, registry=registry)
-        if name == "figure":
-            for figure, value in values[name].items():
-                gauge.labels(model, figure).set(value)
-        else:
-            gauge.labels(model).set(values[name])
+        found = values[name] if name in LABELS else {(): values[name]}
+        for more, value in found.items():
+            gauge.labels(model, *more).set(value)
     return registry
 
 

@@ -11,6 +11,7 @@ from models.errors import InvalidInput
 
 Json: TypeAlias = bytes | msgspec.Raw
 
+_OPENING = re.compile(rb"(?:[ \t\r\n]*\[){0,3}(?:[ \t\r\n]*\{)?")
 _WORDS = {
     "float": "a number",
     "int": "a number",
@@ -65,5 +66,5 @@ def plain(error: msgspec.ValidationError) -> str:
 
 def opening(raw: Json) -> str:
     """Return the brackets a JSON text opens with, three at most: `[[`, `[{`, …"""
-    found = re.match(rb"(?:\s*\[){0,3}(?:\s*\{)?", memoryview(raw))
-    return re.sub(r"\s", "", found[0].decode()) if found else ""
+    found = _OPENING.match(memoryview(raw))
+    return found[0].translate(None, b" \t\r\n").decode() if found else ""

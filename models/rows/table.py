@@ -84,6 +84,12 @@ class TableDecoder:
         self._raw_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
+    @property
+    def types(self) -> list[Any]:
+        """What `rows` decodes by: objects, lists, and of one column bare values."""
+        forms = [self._objects, self._lists, self._scalars]
+        return [form.type for form in forms[: 3 if len(self.columns) == 1 else 2]]
+
     def rows(self, raw: Json) -> Columns:
         """Decode a list of rows: objects by name, lists in order, or bare values."""
         shape = opening(raw)
@@ -224,16 +230,17 @@ class TableDecoder:
         if absent := re.match(
             r"Object missing required field `(.*)`$", what, re.DOTALL
         ):
-            return f"row {row}: column '{self._real(absent[1])}' is missing"
+            return f"row {row}: column '{self.real(absent[1])}' is missing"
         if index is not None:
             name = self.names[int(index)]
         whole_row = what.startswith(("Expected `object`", "Expected `array`"))
         if name is None and len(self.columns) == 1 and not whole_row:
             name = self.names[0]
-        where = f", column '{self._real(name)}'" if name is not None else ""
+        where = f", column '{self.real(name)}'" if name is not None else ""
         return f"row {row}{where}: {plain(error)}"
 
-    def _real(self, name: str) -> str:
+    def real(self, name: str) -> str:
+        """Return a column's name, of the one it is decoded under."""
         return self._own_name.get(name, name)
 
     def unknown(self, name: str) -> str:

@@ -136,9 +136,9 @@ class TensorDecoder:
             raise InvalidInput("expected at least one row, found none")
         with np.errstate(over="ignore"):
             X = numbers.astype(np.float32, copy=False).reshape(-1, self.tensor.size)
-        finite = np.isfinite(X).all(axis=1)
+        finite = np.isfinite(X)
         if not finite.all():
-            row = np.flatnonzero(~finite)[0]
+            row = np.flatnonzero(~finite.all(axis=1))[0]
             given = numbers.reshape(X.shape)[row]
             reason = (
                 "a number is too large for float32"

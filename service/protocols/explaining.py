@@ -29,8 +29,8 @@ MAX_ROWS = 1_000
 class ExplainRequest(msgspec.Struct):
     """The body of :explain; other keys are ignored, as they are by :predict."""
 
-    instances: msgspec.Raw = msgspec.Raw()
-    inputs: msgspec.Raw = msgspec.Raw()
+    instances: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    inputs: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     target: Label | None = None
     activations: bool = False
 

@@ -49,16 +49,16 @@ class Frame(msgspec.Struct, forbid_unknown_fields=True):
 
     data: list[msgspec.Raw]
     columns: list[str | int] | None = None
-    index: msgspec.Raw = msgspec.Raw()
+    index: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class Invocation(msgspec.Struct):
     """The body of a request in JSON: exactly one of the four formats."""
 
     dataframe_split: Frame | None = None
-    dataframe_records: msgspec.Raw = msgspec.Raw()
-    instances: msgspec.Raw = msgspec.Raw()
-    inputs: msgspec.Raw = msgspec.Raw()
+    dataframe_records: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    instances: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    inputs: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     params: dict[str, msgspec.Raw] | None = None
 
 

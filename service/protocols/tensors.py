@@ -33,7 +33,7 @@ class InputParameters(msgspec.Struct):
     """What is known of an input beside its data; others are ignored."""
 
     binary_data_size: Size | None = None
-    shared_memory_region: msgspec.Raw = msgspec.Raw()
+    shared_memory_region: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class InferInput(msgspec.Struct):
@@ -42,7 +42,7 @@ class InferInput(msgspec.Struct):
     name: str
     shape: list[Dimension]
     datatype: str
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     parameters: InputParameters | None = None
 
 
@@ -51,7 +51,7 @@ class OutputParameters(msgspec.Struct):
 
     binary_data: bool | None = None
     classification: Annotated[int, Meta(ge=1, le=_I64)] | None = None
-    shared_memory_region: msgspec.Raw = msgspec.Raw()
+    shared_memory_region: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class InferOutput(msgspec.Struct):

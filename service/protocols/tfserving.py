@@ -55,8 +55,8 @@ VERBS = ("predict", "classify", "regress")
 class PredictRequest(msgspec.Struct):
     """The body of :predict; other keys are ignored, as TensorFlow Serving does."""
 
-    instances: msgspec.Raw = msgspec.Raw()
-    inputs: msgspec.Raw = msgspec.Raw()
+    instances: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    inputs: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     signature_name: str | None = None
 
 
@@ -134,9 +134,9 @@ def regress(name: str, version: str | None = None, label: str | None = None) -> 
     )
 
 
-@routes.post("/<name>")
-@routes.post("/<name>/versions/<version>")
-@routes.post("/<name>/labels/<label>")
+@routes.post("/<verb:name>")
+@routes.post("/<name>/versions/<verb:version>")
+@routes.post("/<name>/labels/<verb:label>")
 def unknown_verb(**names: str) -> Reply:
     """Say which verbs there are, to one who asked for another."""
     path = current().environ["PATH_INFO"]

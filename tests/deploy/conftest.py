@@ -19,6 +19,8 @@ TRAINING = {
     "glassnet_training_duration_seconds": ("model",),
     "glassnet_training_rows": ("model",),
     "glassnet_training_figure": ("model", "figure"),
+    "glassnet_training_gate_figure": ("model", "rows", "of"),
+    "glassnet_training_gate_difference": ("model", "rows", "end"),
     "glassnet_training_version": ("model",),
     "glassnet_training_promoted": ("model",),
     "glassnet_training_refused": ("model",),

@@ -16,9 +16,10 @@ import pytest
 from models import files
 from models.store import Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
-MOMENTS = 20
+#: `make endurance` asks for 20.
+MOMENTS = int(os.environ.get("MOMENTS", "8"))
 #: Rows that take a while to come, so that many a moment falls among them.
 QUERY = """
 SELECT g AS x, CASE WHEN g > 40 THEN 'a' ELSE 'b' END AS y, pg_sleep(0.005)::text AS w
@@ -64,6 +65,7 @@ def test_a_database_gone_at_any_moment(postgres: Any, tmp_path: Path) -> None:
         with files.locked(store.root / "m", wait=False):
             pass
         postgres.start()
+        _, error = (process := start(postgres, store)).communicate(timeout=120)
+        assert process.returncode in (0, 3), error
+    print(f"{codes.count(1)} of {MOMENTS} runs lost their database")
     assert 1 in codes
-    _, error = (process := start(postgres, store)).communicate(timeout=120)
-    assert process.returncode in (0, 3), error

@@ -14,8 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service import create_app
-from service.admission import REFUSAL, Admission, Overloaded
-from service.app import OPEN
+from service.admission import OPEN, REFUSAL, Admission, Overloaded
 from service.settings import Settings
 
 PREDICT = "/v1/models/xor:predict"

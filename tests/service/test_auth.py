@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from models.errors import ConfigError
 from service import create_app
-from service.app import OPEN
+from service.admission import OPEN
 from service.auth import Access, Forbidden, Tokens, Unauthorized
 from service.console import pages
 from service.settings import Settings

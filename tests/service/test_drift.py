@@ -20,7 +20,7 @@ from models.model import Model, Raw
 from models.reference import Histogram, Reference, Shares
 from models.store import Store
 from service.drift import MOST_ROWS, SLOTS, Bins, Drift
-from service.registry import Loaded, Registry
+from service.registry import Entry, Loaded, Registry
 
 HOMES = ["owner", "rent", "parents"]
 MINUTE = 60.0
@@ -298,18 +298,26 @@ KINDS = st.sampled_from(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["income", "home", "x", "Status"]), KINDS))
+@given(
+    st.dictionaries(st.sampled_from(["income", "home", "x", "Status"]), KINDS),
+    st.dictionaries(st.sampled_from(["label", "value", "x"]), KINDS),
+)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_reference_that_fits_no_column_costs_no_request(
-    people: Loaded, inputs: dict[str, Histogram | Shares]
+    people: Loaded,
+    inputs: dict[str, Histogram | Shares],
+    outputs: dict[str, Histogram | Shares],
 ) -> None:
     """An artefact may say of its columns what it likes."""
     manifest = people.artefact.manifest
-    reference = Reference(inputs, manifest.reference.outputs, 300, 60)
+    reference = Reference(inputs, outputs, 300, 60)
     model: Model = people.artefact.model
     artefact = Artefact(
         msgspec.structs.replace(manifest, reference=reference), model, "0" * 64
     )
     raw = rows(300)
     drift = Drift(3600)
-    drift.record(Loaded("people", 1, artefact, people.since), raw, model.predict(raw))
+    loaded = Loaded("people", 1, artefact, people.since)
+    drift.record(loaded, raw, model.predict(raw))
+    entry = Entry({1: loaded}, {}, 1, {})
+    assert len(list(drift.indices({"people": entry}))) <= len(inputs) + 1

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.config import Config
 
 from service.admission import SPARE
+from service.worker import Answer
 
 pytestmark = pytest.mark.e2e
 
@@ -68,6 +70,11 @@ def test_a_head_that_does_not_come_keeps_nobody_waiting(patient: Any) -> None:
             assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
             slow[0].sendall(whole[length:])  # and is answered when it does
             assert received(slow[0]).startswith(b"HTTP/1.1 200")
+
+
+def test_nor_do_more_connections_than_there_is_room_for(patient: Any) -> None:
+    with clients(patient, 1100, b"G"):  # gunicorn's worker_connections and some
+        assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
 
 
 def test_nor_does_the_next_head_on_a_connection_that_was_kept(patient: Any) -> None:
@@ -149,3 +156,23 @@ def test_idle_connections_do_not_hold_up_the_end(
     with clients(server, 5) as idle:
         assert server.stop() == 0
         assert all(received(client) == b"" for client in idle)
+
+
+def test_an_answer_is_one_write() -> None:
+    written: list[bytes] = []
+
+    class Socket:
+        sendall = staticmethod(written.append)
+
+    class Request:
+        method, version = "GET", (1, 1)
+
+        def should_close(self) -> bool:
+            return False
+
+    answer = Answer(Request(), Socket(), Config())
+    answer.start_response("200 OK", [("Content-Length", "4")])
+    answer.write(b"body")
+    (whole,) = written
+    assert whole.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert whole.endswith(b"\r\n\r\nbody")

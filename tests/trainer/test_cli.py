@@ -82,6 +82,7 @@ def test_fit_prints_one_json_object(command: Command, data: Path, store: Store) 
         "metrics",
         "promoted",
         "reason",
+        "gate",
         "timing",
         "config",
     ]
@@ -183,6 +184,8 @@ def test_a_worse_candidate_exits_with_3_and_is_kept(
     assert labels(store, "churn") == {"production": 1, "candidate": 2}
     found = json.loads(command(*fit, *worse, "--json", code=3).stdout)
     assert found["promoted"] is False and found["reason"].startswith("worse: ")
+    assert found["gate"][0]["refused"] == "worse"
+    assert found["gate"][0]["low"] > 0
     assert labels(store, "churn") == {"production": 1, "candidate": 3}
     assert store.load("churn", 3).manifest.metrics == found["metrics"]
 
@@ -909,7 +912,7 @@ def test_the_password_of_a_database_stays_where_it_is(
             assert postgres.password not in text
             assert quote(postgres.password, safe="") not in text
     written = [path for path in store.rglob("*") if path.is_file()]
-    assert len(written) == 3
+    assert len(written) == 4
     for path in written:
         content = path.read_bytes()
         assert postgres.password.encode() not in content

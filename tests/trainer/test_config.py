@@ -14,6 +14,7 @@ from models.layers.activations import Function
 from trainer.config import Config, Setting, load, settings
 from trainer.optimizers import Rule
 from trainer.schedules import Name
+from trainer.standards import Guard
 
 KEYS = [setting.key for setting in settings()]
 
@@ -75,6 +76,7 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         "train.class_weights": {"balanced"},
         "data.split": {"random", "grouped", "time"},
         "data.findings": {"warn", "stop"},
+        "guards.stop": set(get_args(Guard)),
     }
 
 

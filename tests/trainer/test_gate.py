@@ -6,23 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from models.artefact import Artefact, dump, load
-from models.model import Model
+from models.errors import ConfigError
 from models.network import Network
-from models.store import Store
 from trainer.config import Config
-from trainer.data import Dataset, join, read, take
-from trainer.data.splits import apart, places, turns
+from trainer.data import Dataset, read
 from trainer.evaluate import classification, regression
-from trainer.gate import Policy, Verdict, decide, unseen
+from trainer.gate import Policy, Verdict, check, decide
 from trainer.job import Member, manifest, network_spec
 from trainer.loop import History
+from trainer.marks import marks
 from trainer.preparation import Part, prepare
+from trainer.serving import Serving
+from trainer.standards import GateConfig
+from trainer.trial import FEWEST
 
 X = np.linspace(-2, 2, 41)
+DEFAULTS = GateConfig()
 
 
 class Candidate:
@@ -31,14 +35,24 @@ class Candidate:
     def __init__(self, artefact: Artefact, measured: Part, where: str) -> None:
         self.artefact, self.measured, self.where = artefact, measured, where
 
-    def against(self, production: Candidate | None, policy: Policy = "auto") -> Verdict:
-        return decide(
-            policy,
-            self.artefact,
-            None if production is None else production.artefact,
-            self.measured,
-            self.where,
+    @property
+    def serving(self) -> Serving:
+        manifest = self.artefact.manifest
+        there = marks(self.measured, manifest.inputs, manifest.output)
+        return Serving(1, self.artefact, there)
+
+    def against(
+        self,
+        production: Candidate | None,
+        policy: Policy = "auto",
+        settings: GateConfig = DEFAULTS,
+    ) -> Verdict:
+        serving = None if production is None else production.serving
+        found = decide(
+            policy, settings, self.artefact, serving, self.measured, self.where
         )
+        assert msgspec.json.decode(msgspec.json.encode(found), type=Verdict) == found
+        return found
 
 
 @pytest.fixture
@@ -46,7 +60,7 @@ def linear(configured: Callable[..., Config]) -> Callable[..., Candidate]:
     """Make a model that answers weight * x + bias (in the network's units)."""
 
     def make(
-        weight: float,
+        weight: Any,
         target: Any,
         inputs: Any = None,
         bias: Any = 0.0,
@@ -57,11 +71,12 @@ def linear(configured: Callable[..., Config]) -> Callable[..., Candidate]:
         if kinds is None:
             kinds = {} if isinstance(raw, np.ndarray) else dict.fromkeys(raw, "numeric")
         data = Dataset(raw, kinds, "y", list(target))
-        config = configured("network.hidden=[]", "data.validation_fraction=0")
+        plain = ("network.architecture=mlp", "network.hidden=[]", "ensemble.members=1")
+        config = configured(*plain, "data.validation_fraction=0")
         rng = np.random.default_rng(1)
         ready = prepare(data, task, None, config, rng, lambda sentence: None)
         network = Network(network_spec(ready))
-        network.parameters[:] = weight
+        network.parameters[: len(network.parameters) - ready.output.width] = weight
         network.parameters[-ready.output.width :] = bias
         history = History(loss=[1.0], learning_rate=[0.1], best_epoch=1)
         members = [Member(network, history)]
@@ -110,10 +125,15 @@ def test_the_reason_states_both_figures_and_the_rows(
         classification(m.artefact.model.predict(raw)["probabilities"], target)
         for m in (good, bad)
     )
-    assert good.against(bad).reason == (
-        f"at least as good: log_loss {new['log_loss']:.6g} against "
-        f"{old['log_loss']:.6g} of production on the same held-out rows"
+    verdict = good.against(bad)
+    (found,) = verdict.comparisons  # too few rows for another on those that were there
+    assert verdict.reason == (
+        f"better: log_loss {new['log_loss']:.6g} against {old['log_loss']:.6g} of "
+        f"production on the same held-out rows ({len(target)} rows, 95% interval of "
+        f"the difference {found.low:.3g} to {found.high:.3g})"
     )
+    assert found.low is not None and found.high is not None
+    assert found.low < new["log_loss"] - old["log_loss"] < found.high
 
 
 def test_regression_is_judged_by_rmse(linear: Callable[..., Candidate]) -> None:
@@ -219,273 +239,178 @@ def test_production_that_cannot_answer_is_not_compared(
     assert verdict.reason.startswith("cannot be compared with production: row ")
 
 
-# Production answers each row by a network that has not learnt it.
+# What chance may do: targets drawn from a known law, so that the truth is known.
 
-QUICK = (
-    "ensemble.members=5",
-    "network.architecture=realmlp",
-    "network.hidden=[8]",
-    "train.epochs=2",
-)
-
-
-@pytest.fixture
-def ensemble(
-    fit: Callable[..., Any],
-    store: Store,
-    table: Callable[..., Any],
-    write_csv: Callable[..., Path],
-) -> Callable[..., tuple[Artefact, Dataset]]:
-    """Fit some networks to a table; return the artefact and the data."""
-
-    def make(target: str, *settings: str) -> tuple[Artefact, Dataset]:
-        kept = ("size", "colour", "member", "since", target)
-        path = write_csv({name: table(150)[name] for name in kept})
-        settings = (*QUICK, *settings)
-        fit(store, path, target=target, settings=settings)
-        return store.load("m", 1), read(str(path), target)
-
-    return make
-
-
-def one_by_one(artefact: Artefact, raw: Any) -> list[dict[str, Any]]:
-    """Return what each network answers alone."""
-    model = artefact.model
-    return [
-        Model(model.inputs, [network], model.output).predict(raw)
-        for network in model.networks
-    ]
-
-
-@pytest.mark.parametrize("target", ["churn", "level", "price"])
-def test_each_row_is_answered_by_the_network_that_held_it_out(
-    target: str, ensemble: Callable[..., tuple[Artefact, Dataset]]
-) -> None:
-    artefact, data = ensemble(target)
-    alone = one_by_one(artefact, data.inputs)
-    assert len(alone) == 5
-    # Five windows of a fifth, half of each measured on and half for the epoch.
-    holder = np.floor(5 * places(data.inputs)).astype(int)
-    assert set(holder.tolist()) == set(range(5))
-    found = unseen(artefact, data.inputs)
-    for name, values in found.items():
-        expected = np.array([alone[k][name][i] for i, k in enumerate(holder)])
-        if values.dtype == object:
-            assert values.tolist() == expected.tolist()
-        else:
-            np.testing.assert_allclose(values, expected, rtol=1e-5)
-            together = artefact.model.predict(data.inputs)[name]
-            assert not np.allclose(values, together, rtol=1e-3)
-
-
-def test_rows_that_no_network_held_out_are_answered_by_all(
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-) -> None:
-    artefact, data = ensemble("price", "ensemble.members=2")
-    alone = one_by_one(artefact, data.inputs)
-    where = places(data.inputs)
-    found = unseen(artefact, data.inputs)["value"]
-    first, second = where < 0.2, (where >= 0.5) & (where < 0.7)
-    neither = ~first & ~second
-    assert first.any() and second.any() and neither.any()
-    for rows, expected in (
-        (first, alone[0]["value"]),
-        (second, alone[1]["value"]),
-        (neither, artefact.model.predict(data.inputs)["value"]),
-    ):
-        np.testing.assert_allclose(found[rows], expected[rows], rtol=1e-5)
-
-
-def test_a_network_to_be_measured_goes_before_one_that_chose_its_epoch(
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-) -> None:
-    artefact, data = ensemble(
-        "price", "data.test_fraction=0.2", "data.validation_fraction=0.2"
-    )
-    alone = one_by_one(artefact, data.inputs)
-    holder = np.floor(5 * places(data.inputs)).astype(int)
-    expected = [alone[k]["value"][i] for i, k in enumerate(holder)]
-    found = unseen(artefact, data.inputs)["value"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_one_network_answers_whole(
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-) -> None:
-    artefact, data = ensemble("price", "ensemble.members=1")
-    np.testing.assert_array_equal(
-        unseen(artefact, data.inputs)["value"],
-        artefact.model.predict(data.inputs)["value"],
-    )
-
-
-def test_the_holder_is_found_among_other_rows_and_columns(
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-) -> None:
-    artefact, data = ensemble("price")
-    whole = unseen(artefact, data.inputs)["value"]
-    order = np.random.default_rng(0).permutation(150)[:40]
-    some = take(data.inputs, order)
-    assert isinstance(some, dict)
-    # A column of tomorrow's, in front of the others.
-    wider = {"also": np.arange(40.0), **some}
-    np.testing.assert_allclose(
-        unseen(artefact, wider)["value"], whole[order], rtol=1e-5
-    )
-    twice = unseen(artefact, join([some, some]))["value"]
-    np.testing.assert_allclose(twice, np.tile(whole[order], 2), rtol=1e-5)
-
-
-@pytest.mark.parametrize("target", ["churn", "price"])
-def test_against_itself_an_ensemble_is_exactly_as_good(
-    target: str,
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-    fit: Callable[..., Any],
-    store: Store,
-    tmp_path: Path,
-) -> None:
-    ensemble(target)
-    again = fit(store, tmp_path / "data.csv", target=target, settings=QUICK)
-    name = "rmse" if target == "price" else "log_loss"
-    figure = f"{again.metrics[name]:.6g}"
-    assert again.promoted
-    assert again.reason == (
-        f"at least as good: {name} {figure} against {figure} of production "
-        "on the same held-out rows"
-    )
-
-
-# Rows divided by group, in time, or by chance.
-
-
-@pytest.fixture
-def grouped(
-    fit: Callable[..., Any],
-    store: Store,
-    table: Callable[..., Any],
-    write_csv: Callable[..., Path],
-) -> Callable[..., tuple[Artefact, Dataset, Path]]:
-    """Fit some networks to a table with groups and times, or with words alone."""
-
-    def make(
-        *settings: str, words: bool = False, groups: int = 200
-    ) -> tuple[Artefact, Dataset, Path]:
-        whole = table(400)
-        names = ["colour", "member"] if words else ["size", "colour", "member"]
-        kept = {name: whole[name] for name in [*names, "churn"]}
-        if not words:
-            kept["g"] = [f"g{7 * i % groups}" for i in range(400)]
-            kept["t"] = list(range(400))
-        path = write_csv(kept)
-        fit(store, path, target="churn", settings=(*QUICK, *settings))
-        return store.load("m", 1), read(str(path), "churn"), path
-
-    return make
-
-
-@pytest.mark.parametrize("groups", [20, 200])
-def test_each_group_is_answered_by_the_network_that_held_it_out(
-    groups: int, grouped: Callable[..., tuple[Artefact, Dataset, Path]]
-) -> None:
-    artefact, data, _ = grouped("data.group=g", groups=groups)
-    assert isinstance(data.inputs, dict)
-    names = list(data.inputs["g"])
-    where = places({"g": names})
-    if groups < 100:
-        # Few groups are spaced evenly in the order of their places.
-        order = sorted(set(where.tolist()))
-        where = np.array([(order.index(w) + 0.382) / groups for w in where])
-    holder = np.floor(5 * where).astype(int)
-    assert set(holder.tolist()) == set(range(5))
-    inputs = {name: data.inputs[name] for name in artefact.manifest.inputs.by_name}  # type: ignore[union-attr]
-    alone = one_by_one(artefact, inputs)
-    found = unseen(artefact, inputs, {"g": names})["probabilities"]
-    expected = [alone[k]["probabilities"][i] for i, k in enumerate(holder)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    # Rows that do not name their group are answered by all.
-    np.testing.assert_array_equal(
-        unseen(artefact, inputs)["probabilities"],
-        artefact.model.predict(inputs)["probabilities"],
-    )
-
-
-def test_rows_of_one_time_are_answered_by_all_networks(
-    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
-) -> None:
-    artefact, data, _ = grouped("data.time=t")
-    assert len(artefact.model.networks) == 5
-    np.testing.assert_array_equal(
-        unseen(artefact, data.inputs)["probabilities"],
-        artefact.model.predict(data.inputs)["probabilities"],
-    )
-
-
-def test_figures_in_time_are_those_of_all_networks(
-    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
-) -> None:
-    artefact, data, _ = grouped("data.time=t")
-    last = np.arange(340, 400)
-    metrics = artefact.manifest.metrics
-    assert metrics["rows"] == len(last)
-    assert isinstance(data.inputs, dict) and data.target is not None
-    P = artefact.model.predict(take(data.inputs, last))["probabilities"]
-    target = np.array([data.target[i] == "yes" for i in last], int)
-    assert metrics["log_loss"] == pytest.approx(classification(P, target)["log_loss"])
-
-
-def test_rows_too_alike_are_answered_by_the_network_that_held_them_out(
-    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
-) -> None:
-    artefact, data, _ = grouped(words=True)
-    salt = artefact.manifest.recipe.salt
-    turn = turns(places(data.inputs))
-    holder = np.floor(5 * apart(places(data.inputs), turn, salt)).astype(int)
-    alone = one_by_one(artefact, data.inputs)
-    found = unseen(artefact, data.inputs, {}, turn)["probabilities"]
-    expected = [alone[k]["probabilities"][i] for i, k in enumerate(holder)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+WIDE = np.linspace(-2, 2, 3000)
+#: Log-odds of the truth are three times x, which the network sees halved: by quartiles.
+DRAWN = (np.random.default_rng(5).random(3000) < 1 / (1 + np.exp(-3 * WIDE))).tolist()
+TRUE = 6.0
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("slope", "than", "promoted", "word"),
     [
-        (("data.group=g",), False),
-        (("data.time=t",), False),
-        (("data.weight=t", "data.group=g"), False),
-        ((), True),
+        (TRUE, TRUE / 3, True, "better: "),
+        (TRUE / 3, TRUE, False, "worse: "),
+        # Equally wrong to either side: chance alone decides which figure is lower.
+        (TRUE * 1.1, TRUE / 1.1, True, "at least as good: "),
+        (TRUE / 1.1, TRUE * 1.1, True, "not worse beyond doubt: "),
     ],
 )
-@pytest.mark.parametrize("groups", [20, 200])
-def test_however_divided_an_ensemble_is_exactly_as_good_as_itself(
-    settings: tuple[str, ...],
-    words: bool,
-    groups: int,
-    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
-    fit: Callable[..., Any],
-    store: Store,
+def test_the_verdict_is_that_of_the_truth(
+    slope: float,
+    than: float,
+    promoted: bool,
+    word: str,
+    linear: Callable[..., Candidate],
 ) -> None:
-    _, _, path = grouped(*settings, words=words, groups=groups)
-    again = fit(store, path, target="churn", settings=(*QUICK, *settings))
-    figure = f"{again.metrics['log_loss']:.6g}"
-    assert again.promoted
-    assert f"log_loss {figure} against {figure} of production" in again.reason
+    candidate, production = (linear(w, DRAWN, {"x": WIDE}) for w in (slope, than))
+    verdict = candidate.against(production)
+    assert verdict.promoted is promoted
+    assert verdict.reason.startswith(word)
+    everywhere, there = verdict.comparisons
+    assert there == msgspec.structs.replace(everywhere, rows=there.rows)
 
 
-@pytest.mark.parametrize("shares", [(), ("data.test_fraction=0",)])
-def test_with_validation_rows_given_an_ensemble_is_as_good_as_itself(
-    shares: tuple[str, ...],
-    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
-    fit: Callable[..., Any],
-    store: Store,
+def test_what_is_asked_for_moves_the_verdict(linear: Callable[..., Candidate]) -> None:
+    best, worse = linear(TRUE, DRAWN, {"x": WIDE}), linear(TRUE / 3, DRAWN, {"x": WIDE})
+    found = best.against(worse).comparisons[0]
+    assert found.production is not None and found.high is not None
+    shown = -found.high / found.production  # beyond doubt it is better by this share
+    assert best.against(worse, settings=GateConfig(minimum_gain=0.9 * shown)).promoted
+    verdict = best.against(worse, settings=GateConfig(minimum_gain=1.1 * shown))
+    assert not verdict.promoted
+    assert verdict.reason.startswith("not better by ")
+
+    found = worse.against(best).comparisons[0]
+    assert found.production is not None and found.low is not None
+    shown = found.low / found.production
+    assert worse.against(best, settings=GateConfig(allowed_loss=1.1 * shown)).promoted
+    strict = GateConfig(allowed_loss=0.9 * shown)
+    assert not worse.against(best, settings=strict).promoted
+
+
+def test_an_equal_candidate_gains_nothing(linear: Callable[..., Candidate]) -> None:
+    again = linear(TRUE, DRAWN, {"x": WIDE})
+    verdict = again.against(again, settings=GateConfig(minimum_gain=0.0))
+    assert verdict.promoted  # not worse than itself by a hair: nothing is in doubt
+    verdict = again.against(again, settings=GateConfig(minimum_gain=0.01))
+    assert not verdict.promoted
+
+
+def test_rows_that_were_there_are_compared_on_their_own(
+    linear: Callable[..., Candidate],
+) -> None:
+    """What came tonight is turned round: who follows it is the worse on what was."""
+    production = linear(TRUE, DRAWN, {"x": WIDE})
+    later = np.linspace(-1.999, 1.999, 9000)
+    turned = (np.random.default_rng(6).random(9000) > 1 / (1 + np.exp(-3 * later))) * 1
+    grown = linear(
+        -TRUE, [*DRAWN, *turned.tolist()], {"x": np.concatenate([WIDE, later])}
+    )
+    verdict = grown.against(production)
+    everywhere, there = verdict.comparisons
+    assert everywhere.refused == "" and there.refused == "worse"
+    assert there.count == len(production.measured)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("worse: log_loss ")
+    assert "of production on the same rows it was measured on" in verdict.reason
+
+
+# Floors.
+
+
+def test_a_candidate_out_of_calibration_is_refused(
+    linear: Callable[..., Candidate],
+) -> None:
+    sure = linear(10 * TRUE, DRAWN, {"x": WIDE})
+    ece = sure.artefact.manifest.metrics["ece"]
+    verdict = sure.against(None, settings=GateConfig(calibration=0.9 * ece))
+    assert verdict == Verdict(
+        False,
+        f"badly calibrated: ece {ece:.3g}, gate.calibration allows {0.9 * ece:g}",
+    )
+    assert sure.against(None, settings=GateConfig(calibration=1.1 * ece)).promoted
+
+
+GROUPS = ["ab"[i % 2] for i in range(3000)]
+#: In "b" the log-odds are higher by 2.
+ODDS = 3 * WIDE + np.array([2.0 * (group == "b") for group in GROUPS])
+OF_GROUPS = (np.random.default_rng(7).random(3000) < 1 / (1 + np.exp(-ODDS))).tolist()
+
+
+@pytest.fixture
+def two(linear: Callable[..., Candidate]) -> Callable[..., Candidate]:
+    """Make a model that is off by some log-odds in "a" and by some in "b"."""
+
+    def make(in_a: float, in_b: float) -> Candidate:
+        inputs = {"x": WIDE, "group": GROUPS}
+        kinds = {"x": "numeric", "group": "categorical"}
+        middle, half = (in_a + in_b + 2) / 2, (in_b + 2 - in_a) / 2
+        weight = np.array([TRUE, half])
+        return linear(weight, OF_GROUPS, inputs, bias=middle, kinds=kinds)
+
+    return make
+
+
+def test_no_group_pays_for_the_others(two: Callable[..., Candidate]) -> None:
+    before, after = two(3.0, 0.0), two(0.0, 2.0)
+    assert after.against(before).promoted
+    verdict = after.against(before, settings=GateConfig(group="group"))
+    assert not verdict.promoted
+    assert verdict.reason.startswith("worse: log_loss ")
+    assert "of production on the same rows of group = b (" in verdict.reason
+    in_a, in_b = verdict.comparisons[2:]
+    assert (in_a.refused, in_b.refused) == ("", "worse")
+    assert in_a.count + in_b.count == len(after.measured)
+
+
+def test_a_group_has_a_limit_even_without_production(
+    two: Callable[..., Candidate],
+) -> None:
+    lone = two(0.0, 3.0)
+    found = lone.against(None, settings=GateConfig(group="group")).comparisons
+    assert [each.production for each in found] == [None, None]
+    limit = (found[0].candidate + found[1].candidate) / 2
+    verdict = lone.against(None, settings=GateConfig(group="group", group_limit=limit))
+    assert not verdict.promoted
+    assert verdict.reason == (
+        f"above gate.group_limit={limit:g}: log_loss {found[1].candidate:.6g} "
+        f"on rows of group = b ({found[1].count} rows)"
+    )
+
+
+def test_groups_of_few_rows_say_nothing(linear: Callable[..., Candidate]) -> None:
+    words = ["rare" if i % 50 == 0 else "common" for i in range(len(WIDE))]
+    inputs = {"x": WIDE, "word": words}
+    kinds = {"x": "numeric", "word": "categorical"}
+    made = linear(TRUE, DRAWN, inputs, kinds=kinds)
+    found = made.against(None, settings=GateConfig(group="word")).comparisons
+    assert isinstance(made.measured.raw, dict)
+    assert made.measured.raw["word"].count("rare") < FEWEST
+    assert [each.rows for each in found] == ["rows of word = common"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "says"),
+    [
+        (("gate.group=colur",), "churn", "no column 'colur'; did you mean 'colour'?"),
+        (("gate.group=size",), "churn", "'size' has .* values, 50 are compared"),
+        (("gate.group_limit=1",), "churn", "needs gate.group, the column of groups"),
+        (("gate.calibration=0.1",), "price", "for classes, this target is a number"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_told(
+    settings: tuple[str, ...],
+    target: str,
+    says: str,
     table: Callable[..., Any],
     write_csv: Callable[..., Path],
+    configured: Callable[..., Config],
 ) -> None:
-    _, _, path = grouped(words=True)
-    other = {name: table(80, 1)[name] for name in ("colour", "member", "churn")}
-    valid = str(write_csv(other, "valid.csv"))
-    given = {"target": "churn", "settings": (*QUICK, *shares), "validation": valid}
-    fit(store, path, promote="always", **given)
-    again = fit(store, path, **given)
-    figure = f"{again.metrics['log_loss']:.6g}"
-    assert again.promoted
-    assert f"log_loss {figure} against {figure} of production" in again.reason
+    kept = {name: table()[name] for name in ("size", "colour", target)}
+    data, config = read(str(write_csv(kept)), target), configured(*settings)
+    rng = np.random.default_rng(1)
+    ready = prepare(data, None, None, config, rng, lambda sentence: None)
+    with pytest.raises(ConfigError, match=says):
+        check(config.gate, ready)

@@ -57,20 +57,24 @@ def splits_of(data: Dataset) -> list[Split]:
     return windows(places(data.inputs), 5, 0.1, 0.1)
 
 
+PUBLISHED = ["m/1/model.npz", "m/1/rows.npy", "m/1/run.json", "m/labels.json"]
+
+
 def files(root: Path) -> list[str]:
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
 
 
 def test_a_run_publishes_one_proven_version(fit: Fit, store: Store, data: Path) -> None:
     result = fit(store, data, target="churn", settings=FAST)
-    assert files(store.root) == ["m/1/model.npz", "m/1/run.json", "m/labels.json"]
+    assert files(store.root) == PUBLISHED
     assert (result.model, result.version, result.task) == ("m", 1, "binary")
     content = store.path("m", 1).read_bytes()
     assert result.sha256 == hashlib.sha256(content).hexdigest()
     artefact = store.load("m", 1)
     assert artefact.sha256 == result.sha256
     assert artefact.manifest.metrics == result.metrics
-    lasting = {k: v for k, v in result.config.items() if k != "runtime"}
+    of_the_run = {"runtime", "gate", "guards"}
+    lasting = {k: v for k, v in result.config.items() if k not in of_the_run}
     assert artefact.manifest.config == lasting
     assert isinstance(artefact.manifest.output, Classification)
     assert artefact.manifest.output.classes == ("no", "yes")
@@ -242,6 +246,7 @@ def test_run_json_tells_when_and_how(fit: Fit, store: Store, data: Path) -> None
     run = store.run("m", 1)
     assert run["data"] == str(data)
     assert run["promoted"] is True and run["reason"] == result.reason
+    assert run["gate"] == run["guards"] == [] and run["production"] is None
     assert run["numpy"] == np.__version__
     assert str(run["trained_at"]).startswith("20")
 
@@ -322,7 +327,51 @@ def test_the_gate_keeps_a_worse_candidate_beside_production(
     assert good.promoted and not bad.promoted
     assert bad.reason.startswith("worse: log_loss ")
     assert labels(store) == {PRODUCTION: 1, CANDIDATE: 2}
-    assert store.run("m", 2)["promoted"] is False
+    run = store.run("m", 2)
+    assert run["promoted"] is False
+    assert run["gate"] == list(msgspec.to_builtins(bad.gate))
+    (everywhere,) = bad.gate  # too few rows to look at those that were there alone
+    assert everywhere.refused == "worse"
+    # Of the same data these are the same rows.
+    figures = {k: v for k, v in good.metrics.items() if isinstance(v, float)}
+    assert run["production"] == pytest.approx(figures)
+
+
+def test_a_candidate_of_shuffled_targets_is_refused(
+    fit: Fit, store: Store, table: Callable[..., Any], write_csv: Callable[..., Path]
+) -> None:
+    """Nobody can learn them, and production is surer of what they no longer are: on
+    all rows it is the worse, on those that are as they were it is the better."""
+    honest = table(600)
+    fit(store, write_csv(honest), target="churn", settings=GOOD)
+    grown = {name: values + table(900, 1)[name] for name, values in honest.items()}
+    order = np.random.default_rng(0).permutation(1500)
+    grown["churn"] = [grown["churn"][i] for i in order]
+    poisoned = fit(store, write_csv(grown), target="churn", settings=GOOD)
+    everywhere, there = poisoned.gate
+    assert not everywhere.refused and everywhere.candidate < everywhere.production
+    assert there.refused == "worse" and there.count > 30
+    assert not poisoned.promoted
+    assert labels(store) == {PRODUCTION: 1, CANDIDATE: 2}
+
+
+def test_the_gates_settings_are_the_runs_and_not_the_models(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    plain = fit(store, data, target="churn", settings=FAST)
+    strict = fit(store, data, target="churn", settings=(*FAST, "gate.minimum_gain=0.1"))
+    assert strict.sha256 == plain.sha256
+    assert strict.config["gate"]["minimum_gain"] == 0.1
+    assert not strict.promoted
+    assert strict.reason.startswith("not better by 10.0% beyond doubt: log_loss ")
+
+
+def test_settings_of_the_gate_that_do_not_fit_end_the_run_before_training(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"gate\.group: there is no column 'colur'"):
+        fit(store, data, target="churn", settings=(*FAST, "gate.group=colur"))
+    assert not store.root.exists()
 
 
 def test_a_better_candidate_takes_over(fit: Fit, store: Store, data: Path) -> None:
@@ -809,7 +858,7 @@ def test_an_interrupted_run_is_gone_on_with_to_the_same_bytes(
     assert GOING_ON in said and ANEW not in said
     number = 2 if settings is FIVE else 1
     assert min(epochs for n, epochs in seen if n == number) == 4
-    assert files(store.root) == ["m/1/model.npz", "m/1/run.json", "m/labels.json"]
+    assert files(store.root) == PUBLISHED
     assert not list(store.root.glob("m/.*"))
 
 

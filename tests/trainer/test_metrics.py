@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from models.store import Store
 from trainer import job, metrics
 from trainer.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
-from trainer.metrics import GAUGES, failed, finished
+from trainer.metrics import GAUGES, LABELS, failed, finished
 
 Fit = Callable[..., job.Result]
 PREFIX = "glassnet_training_"
@@ -41,20 +41,23 @@ def result(
 ) -> tuple[Store, job.Result]:
     store = Store(tmp_path_factory.mktemp("metrics") / "store")
     settings = ("train.epochs=3", "ensemble.members=1")
-    found = fit(store, people_csv, target="Status", model="people", settings=settings)
+    for _ in range(2):  # the second has one to be compared with
+        found = fit(
+            store, people_csv, target="Status", model="people", settings=settings
+        )
     return store, found
 
 
 def read(text: str) -> dict[str, dict[str, float]]:
-    """Return gauge → figure or nothing → value, of the one model `people`."""
+    """Return gauge → its other labels → value, of the one model `people`."""
     found: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name.startswith(PREFIX):
                 assert sample.labels["model"] == "people"
                 name = sample.name.removeprefix(PREFIX)
-                figure = sample.labels.get("figure", "")
-                found.setdefault(name, {})[figure] = sample.value
+                more = ", ".join(sample.labels[k] for k in LABELS.get(name, ()))
+                found.setdefault(name, {})[more] = sample.value
     return found
 
 
@@ -67,6 +70,13 @@ def check(found: dict[str, dict[str, float]], result: job.Result) -> None:
     assert found["version"][""] == result.version
     figures = {k: v for k, v in result.metrics.items() if isinstance(v, float)}
     assert found["figure"] == figures and "log_loss" in figures
+    everywhere, _ = result.gate
+    assert {k: v for k, v in found["gate_figure"].items() if "held-out" in k} == {
+        "held-out rows, candidate": everywhere.candidate,
+        "held-out rows, production": everywhere.production,
+    }
+    assert found["gate_difference"]["held-out rows, low"] == everywhere.low
+    assert found["gate_difference"]["held-out rows, high"] == everywhere.high
 
 
 # Where there is nobody to tell
@@ -270,7 +280,7 @@ def test_a_failure_and_a_refusal_are_posted_and_a_success_is_not(
             "model": "people",
             "text": f"glassnet: training of people refused: {reason}",
             "event": "refused",
-            "version": 1,
+            "version": 2,
             "reason": reason,
         },
         {

@@ -180,7 +180,7 @@ def test_an_example_is_regressed_to_a_number(client: FlaskClient) -> None:
         ),
         ("nope:classify", {}, 404, "unknown model 'nope'"),
         ("people:clasify", {}, 404, "no verb ':clasify'; did you mean 'classify'?"),
-        ("people/versions/1", {}, 404, "no verb ':'; there are :predict"),
+        ("people/versions/1", {}, 405, "this route takes GET"),
     ],
 )
 def test_examples_that_do_not_fit_get_a_sentence(

@@ -1,0 +1,151 @@
+"""The stack of docker-compose.yml on a real container engine, one project a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Loopback only, whatever proxy the environment names.
+http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def run(*command: str, timeout: float = 60, **kwargs: Any) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, **kwargs
+    )
+    if done.returncode:
+        tail = (done.stdout + done.stderr)[-4000:]
+        pytest.fail(f"{' '.join(command)} exited {done.returncode}:\n{tail}")
+    return done.stdout.strip()
+
+
+def answers(*command: str) -> bool:
+    try:
+        return not subprocess.run(command, capture_output=True, timeout=30).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def wait_for(what: str, check: Callable[[], bool], timeout: float) -> None:
+    """Until `check` says yes; what cannot be reached yet says no."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        try:
+            if check():
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+        except OSError:
+            pass
+        time.sleep(0.5)
+    pytest.fail(f"{what} did not happen within {timeout:g} s")
+
+
+class Stack:
+    """One Compose project of its own: own names, own volumes, own free ports."""
+
+    http = http
+    run = staticmethod(run)
+    wait_for = staticmethod(wait_for)
+
+    def __init__(self, compose: list[str]) -> None:
+        self.project = f"glassnet-test-{os.getpid()}"
+        file = str(ROOT / "docker-compose.yml")
+        self.command = [*compose, "-p", self.project, "-f", file]
+        # Port 0: the engine takes a free one, so that no running stack is in the way.
+        ports = ("SERVICE_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
+        self.env = {**os.environ, **dict.fromkeys(ports, "0")}
+        self.services = ["first", "trainer", "service", "node-exporter", "prometheus"]
+        # Nothing stands in for Grafana where no registry is reachable.
+        if answers("docker", "image", "inspect", "grafana/grafana"):
+            self.services.append("grafana")
+
+    def also(self, file: Path) -> None:
+        """Let another file say what is different here."""
+        self.command += ["-f", str(file)]
+
+    def compose(self, *args: str, timeout: float = 120) -> str:
+        return run(*self.command, *args, timeout=timeout, env=self.env, cwd=ROOT)
+
+    def up(self) -> None:
+        self.compose("up", "--detach", *self.services, timeout=300)
+
+    def container(self, service: str) -> str:
+        label = "label=com.docker.compose."
+        ids = run(
+            *("docker", "ps", "--all", "--quiet"),
+            *("--filter", f"{label}project={self.project}"),
+            *("--filter", f"{label}service={service}"),
+        ).split()
+        assert len(ids) == 1, f"{service} has {len(ids)} containers"
+        return ids[0]
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        return json.loads(run("docker", "inspect", self.container(service)))[0]
+
+    def python(self, service: str, code: str, *options: str) -> str:
+        container = self.container(service)
+        return run("docker", "exec", *options, container, "python", "-c", code)
+
+    def url(self, service: str, port: int) -> str:
+        address = self.compose("port", service, str(port))
+        assert address.startswith("127.0.0.1:"), f"{service} listens on {address}"
+        return f"http://{address}"
+
+    def query(self, expression: str) -> float | None:
+        """Ask Prometheus for the first value of an expression."""
+        api = self.url("prometheus", 9090) + "/api/v1/query?query="
+        with http.open(api + urllib.parse.quote(expression), timeout=10) as reply:
+            result = json.load(reply)["data"]["result"]
+        return float(result[0]["value"][1]) if result else None
+
+    def logs(self) -> str:
+        args = [*self.command, "logs", "--no-color", "--tail=100"]
+        done = subprocess.run(
+            args, capture_output=True, text=True, timeout=60, env=self.env, cwd=ROOT
+        )
+        return done.stdout + done.stderr
+
+
+EXPORTER = """\
+FROM python:3.13-slim
+RUN apt-get update -qq \\
+ && apt-get install -y -qq --no-install-recommends prometheus-node-exporter
+ENTRYPOINT ["prometheus-node-exporter"]
+"""
+
+
+def exporter() -> None:
+    """Where no registry is reachable, Debian's stands in for the image's."""
+    name = "prom/node-exporter"
+    if not answers("docker", "image", "inspect", name):
+        run("docker", "build", "-q", "-t", name, "-", input=EXPORTER, timeout=300)
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    if not answers("docker", "version"):
+        pytest.skip("No container engine answers here.")
+    for compose in ["docker", "compose"], ["docker-compose"]:
+        if answers(*compose, "version"):
+            break
+    else:
+        pytest.skip("Docker Compose is not installed here.")
+    exporter()
+    stack = Stack(compose)
+    try:
+        yield stack
+    finally:
+        stack.compose("down", "--volumes", "--rmi", "local", timeout=180)

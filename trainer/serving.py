@@ -1,0 +1,40 @@
+"""The version in production, which a candidate and its data are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.artefact import Artefact
+from models.errors import (
+    ArtefactCorrupt,
+    LabelNotFound,
+    ModelNotFound,
+    VersionNotFound,
+)
+from models.store import PRODUCTION, Store
+from trainer import marks
+from trainer.marks import Marks
+from trainer.preparation import Say
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What serves now, and which rows it was measured on, where that is known."""
+
+    version: int
+    artefact: Artefact
+    measured: Marks | None = None
+
+
+def serving(store: Store, name: str, say: Say) -> Serving | None:
+    """Return what serves now; a damaged version stands in nobody's way."""
+    try:
+        version = store.resolve(name, label=PRODUCTION)
+        artefact = store.load(name, version)
+        measured = marks.read(store.path(name, version).with_name(marks.ROWS))
+    except (ModelNotFound, LabelNotFound):
+        return None
+    except (VersionNotFound, ArtefactCorrupt, OSError) as error:
+        say(f"the version in production cannot be read and is not compared: {error}")
+        return None
+    return Serving(version, artefact, measured)

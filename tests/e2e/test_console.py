@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.conftest import Fit, Server, _servers, write_csv
+from tests.conftest import Fit, Server, write_csv
 
 pytestmark = pytest.mark.e2e
 
@@ -73,11 +73,8 @@ def looked_into(
 
 
 @pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, looked_into: Path
-) -> Iterator[Server]:
-    with _servers(tmp_path_factory.mktemp("log")) as start:
-        yield start(looked_into)
+def server(start_shared: Callable[..., Server], looked_into: Path) -> Server:
+    return start_shared(looked_into)
 
 
 @contextmanager
@@ -267,18 +264,20 @@ def test_a_publish_is_seen_without_a_reload(
         assert page.evaluate("window.stays") == 1
 
 
-def test_traffic_is_that_of_all_workers(
+def test_traffic_and_drift_are_those_of_all_workers(
     browser: Browser, start: Callable[..., Server], served: Path
 ) -> None:
     server = start(served)
-    for _ in range(40):
-        server.predict("people", [[40, "rent", True, "2024-05-05", 1]])
+    for _ in range(40):  # half of those it learnt from are members
+        server.predict("people", [[40, "rent", True, "2024-05-05", 1]] * 50)
     server.request("POST", "/v1/models/people:predict", {"instances": [["x"] * 5]})
     with opened(browser, server, "people") as page:
         row = page.locator("tr.live td")
         expect(row.nth(2)).to_have_text(re.compile(r"^4[1-9]$"))
         expect(row.nth(3)).to_have_text(re.compile(r"^2\.[234] %$"))
         expect(row.nth(4)).to_contain_text("ms")
+        drift = page.locator(".drift li", has_text="member")
+        expect(drift).to_contain_text("moved far")
 
 
 def test_names_are_text_whatever_they_are(browser: Browser, server: Server) -> None:

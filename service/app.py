@@ -80,7 +80,8 @@ def build(settings: Settings | None = None) -> Flask:
     metrics = Metrics()
     store = Store(settings.directory, settings.signing_key_file)
     registry = Registry(store, settings.keep_versions, observe=tell)
-    access = Access(settings.token_file, settings.admin_token_file)
+    open = (*OPEN, settings.aip_health_route, *(pages.OPEN if settings.console else ()))
+    access = Access(settings.token_file, settings.admin_token_file, open)
     engine = Engine(
         registry,
         metrics,
@@ -113,11 +114,10 @@ def build(settings: Settings | None = None) -> Flask:
 def _guard(app: Flask, engine: Engine, settings: Settings) -> None:
     """Put before Flask what refuses a request unread, and what needs no Flask."""
     flask = app.wsgi_app
-    open = (*OPEN, settings.aip_health_route, *(pages.OPEN if settings.console else ()))
     express = Express(app, flask, engine)
-    guarded: Wsgi = Admission(express, flask, settings.threads, open)
+    guarded: Wsgi = Admission(express, flask, settings.threads, engine.access.open)
     if engine.access.ask is not None:
-        guarded = Door(guarded, flask, engine.access, open)
+        guarded = Door(guarded, flask, engine.access)
     app.wsgi_app = guarded  # type: ignore[method-assign]
 
 

@@ -90,10 +90,19 @@ class Tokens:
 
 
 class Access:
-    """What the two files say; without one for asking, everybody may ask."""
+    """What the two files say; without one for asking, everybody may ask.
 
-    def __init__(self, ask: str | None = None, administer: str | None = None) -> None:
+    Paths that are `open` are everybody's.
+    """
+
+    def __init__(
+        self,
+        ask: str | None = None,
+        administer: str | None = None,
+        open: Iterable[str] = (),
+    ) -> None:
         """Read the files; ConfigError or OSError where one is of no use."""
+        self.open = frozenset(open)
         self.ask, self.administer = (
             Tokens(Path(file)) if file else None for file in (ask, administer)
         )
@@ -129,23 +138,16 @@ class Access:
 class Door:
     """A WSGI application that lets those into another who may ask.
 
-    The rest goes to `refuse`; paths that are `open` are everybody's.
+    The rest goes to `refuse`.
     """
 
-    def __init__(
-        self,
-        app: Application,
-        refuse: Application,
-        access: Access,
-        open: Iterable[str],
-    ) -> None:
+    def __init__(self, app: Application, refuse: Application, access: Access) -> None:
         self._app, self._refuse, self._access = app, refuse, access
-        self._open = frozenset(open)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request, or refuse it."""
         given = environ.get("HTTP_AUTHORIZATION")
-        if environ["PATH_INFO"] in self._open or self._access.may_ask(given):
+        if environ["PATH_INFO"] in self._access.open or self._access.may_ask(given):
             return self._app(environ, start_response)
         environ[REFUSAL] = Unauthorized(given)
         return self._refuse(environ, start_response)

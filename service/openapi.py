@@ -21,7 +21,6 @@ from models.output import Classification
 from models.rows import schema
 from models.rows.schema import Schema
 from models.table import TableInput
-from service.admission import OPEN
 from service.errors import Reply
 from service.metrics import VERSION
 from service.protocols import (
@@ -144,7 +143,7 @@ def _operation(app: Flask, rule: Rule, loaded: Loaded | None) -> Schema:
     if body := _body(rule.endpoint, loaded):
         operation["requestBody"] = _content(body)
     access = engine().access
-    is_open = rule.rule in OPEN or rule.endpoint == "invocations.ping"
+    is_open = rule.rule in access.open
     administers = rule.endpoint.rpartition(".")[2] in ("load", "unload")
     if (access.ask and not is_open) or (administers and access.administer):
         operation["security"] = [{"bearer": []}]

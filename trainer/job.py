@@ -122,8 +122,8 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
         where,
     )
     timing = _timing(prepared, members, train_s)
-    timing |= {"load_s": round(load_s, 6)}
-    timing |= {"total_s": round(time.perf_counter() - started, 6)}
+    total = time.perf_counter() - started
+    timing |= {"load_s": round(load_s, 6), "total_s": round(total, 6)}
     run = _run(request, timing, verdict, guarded)
     refused = CANDIDATE if request.promote == "auto" else None
     label = PRODUCTION if verdict.promoted else refused

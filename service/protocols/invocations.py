@@ -93,7 +93,8 @@ def invocations() -> errors.Reply:
         found = engine().inference.answer(loaded, lambda decoder: _rows(decoder, asked))
     named = {"X-Model-Version": str(loaded.version)}
     if as_csv:
-        return csv_lines(found).encode(), 200, {"Content-Type": CSV, **named}
+        kind = {"Content-Type": f"{CSV}; charset=utf-8"}
+        return csv_lines(found).encode(), 200, {**kind, **named}
     content = msgspec.json.encode({"predictions": by_row(found)})
     return content, 200, {"Content-Type": JSON, **named}
 

@@ -113,14 +113,9 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     candidate = load(encoded)
     parts, where = prepared.measured
     rows = joined(parts)
-    verdict = gate.decide(
-        request.promote,
-        prepared.config.gate,
-        candidate,
-        serving(store, request.model, say),
-        rows,
-        where,
-    )
+    policy, standards = request.promote, prepared.config.gate
+    production = serving(store, request.model, say)
+    verdict = gate.decide(policy, standards, candidate, production, rows, where)
     timing = _timing(prepared, members, train_s)
     total = time.perf_counter() - started
     timing |= {"load_s": round(load_s, 6), "total_s": round(total, 6)}
@@ -130,8 +125,8 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     measured = marks.dump(marks.marks(rows, prepared.inputs, prepared.output))
     contents = {ARTEFACT: encoded, RUN: run, marks.ROWS: measured}
     if prepared.config.runtime.report:
-        rate, production = timing["rows_per_s"], verdict.production
-        contents |= report.keep(prepared, members, candidate, rate, production, say)
+        rate, figures = timing["rows_per_s"], verdict.production
+        contents |= report.keep(prepared, members, candidate, rate, figures, say)
     version = store.publish(request.model, contents, label)
     checkpoints.clear()
     say(f"published {request.model} version {version}")

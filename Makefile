@@ -17,10 +17,13 @@ test: $(VENV)/.dev  ## Every check and every test.
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
+KILLS ?= 200
+MOMENTS ?= 20
+
 endurance: $(VENV)/.dev  ## Kill training, fill its disk, stop its database.
-	KILLS=100 $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
-	KILLS=200 $(BIN)/pytest -s tests/e2e/test_kill.py
-	MOMENTS=20 $(BIN)/pytest -s tests/e2e/test_full_disk.py tests/e2e/test_database.py
+	KILLS=$$(($(KILLS) / 2)) $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
+	KILLS=$(KILLS) $(BIN)/pytest -s tests/e2e/test_kill.py
+	MOMENTS=$(MOMENTS) $(BIN)/pytest -s tests/e2e/test_full_disk.py tests/e2e/test_database.py
 
 nights: $(VENV)/.dev  ## Three nights of the Compose stack, a minute each.
 	$(BIN)/pytest -s tests/container/isolated

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 import click
+from threadpoolctl import threadpool_limits
 
 from models.errors import ConfigError
 from models.output import Task
@@ -43,6 +44,8 @@ EXIT_REFUSED = 3
 @click.version_option(package_name="glassnet")
 def main() -> None:
     """Fit a small neural network and publish it as a versioned artefact."""
+    # What is not training multiplies little: a second thread costs more than it gives.
+    threadpool_limits(1, user_api="blas")
 
 
 for command in (evaluate, predict, explain, compare, report):

@@ -19,7 +19,7 @@ from models.store import Store
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 #: `make endurance` asks for 20.
-MOMENTS = int(os.environ.get("MOMENTS", "8"))
+MOMENTS = int(os.environ.get("MOMENTS", "4"))
 #: Rows that take a while to come, so that many a moment falls among them.
 QUERY = """
 SELECT g AS x, CASE WHEN g > 40 THEN 'a' ELSE 'b' END AS y, pg_sleep(0.005)::text AS w

@@ -20,7 +20,7 @@ from models.store import Store
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 #: `make endurance` asks for 20.
-MOMENTS = int(os.environ.get("MOMENTS", "6"))
+MOMENTS = int(os.environ.get("MOMENTS", "4"))
 SIZE = 4 << 20
 PAGE = 4096
 

@@ -33,7 +33,7 @@ from service.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
-REQUESTS = int(os.environ.get("REQUESTS", "400"))
+REQUESTS = int(os.environ.get("REQUESTS", "200"))
 #: So many at least, before it is told whether memory grows.
 TELLING = 5_000
 MAX_BODY = 1 << 20

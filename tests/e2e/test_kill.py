@@ -21,7 +21,7 @@ from models.store import ABANDONED_SECONDS, PRODUCTION, Store
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 #: Half of them at any moment; `make endurance` asks for 200.
-KILLS = int(os.environ.get("KILLS", "24"))
+KILLS = int(os.environ.get("KILLS", "6"))
 AT_ONCE = 2
 
 

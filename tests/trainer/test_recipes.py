@@ -64,6 +64,11 @@ OPTIONAL = {
     "data.group",
     "data.time",
     "data.weight",
+    "gate.calibration",
+    "gate.group",
+    "gate.group_limit",
+    "gate.minimum_gain",
+    "guards.hours",
     "runtime.threads",
 }
 

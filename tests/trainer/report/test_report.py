@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 
 from models.store import RECORD, REPORT, Store
-from trainer import report
+from trainer import marks, report
 
 Command = Callable[..., Result]
 FAST = ("train.epochs=3", "ensemble.members=1", "runtime.report=true")
@@ -29,6 +29,7 @@ def test_a_run_ends_with_its_report(
     assert {p.name for p in home.iterdir()} == {
         "model.npz",
         "run.json",
+        marks.ROWS,
         RECORD,
         REPORT,
     }
@@ -78,7 +79,7 @@ def test_a_report_that_fails_costs_no_version(
     assert len(told) == 1 and "MemoryError: no room" in told[0]
     assert store.load("m", 1).sha256 == result.sha256
     names = {p.name for p in store.path("m", 1).parent.iterdir()}
-    assert names == {"model.npz", "run.json", left}
+    assert names == {"model.npz", "run.json", marks.ROWS, left}
 
 
 def test_a_version_that_went_meanwhile_is_told(published: Path, store: Store) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import ssl
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -71,6 +68,9 @@ def _start() -> NoReturn:
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
 def probe(timeout: float) -> None:
     """Exit with 0 if the server on this machine is ready, else with 1."""
+    import ssl  # a server needs neither to start
+    import urllib.request
+
     now = _settings()
     port = now.address.rpartition(":")[2]
     scheme = "https" if now.tls_certificate_file else "http"
@@ -80,7 +80,7 @@ def probe(timeout: float) -> None:
     try:
         with urllib.request.urlopen(url, timeout=timeout, context=unverified) as reply:
             click.echo(reply.read().decode())
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:
         raise click.ClickException(f"{url}: {error}") from None
 
 
@@ -95,7 +95,10 @@ def settings() -> None:
 
 def _check(now: Settings) -> None:
     """Say of a secret file that cannot be used, before a server starts without it."""
-    from models.store import Store  # NumPy with it, which the probe does without
+    tls = now.tls_certificate_file, now.tls_key_file
+    if not any((now.signing_key_file, now.token_file, now.admin_token_file, *tls)):
+        return
+    from models.store import Store  # NumPy with it, a good part of a start
     from service.auth import Access
 
     uses: dict[str, Callable[[], object]] = {
@@ -119,6 +122,8 @@ def _certificate(now: Settings) -> None:
         if now.tls_key_file is not None:
             raise ConfigError("there is a GLASSNET_TLS_KEY_FILE, but no certificate")
         return
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     files = [file for file in (now.tls_certificate_file, now.tls_key_file) if file]
     for file in files:

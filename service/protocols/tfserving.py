@@ -82,7 +82,9 @@ _BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
 def predict(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer rows with `predictions`, columns with `outputs`."""
     loaded = find(name, version, label)
-    raw = _texts_of_base64(body())
+    # Numbers have no such form, and to look for it in many takes a while.
+    holds_texts = isinstance(loaded.artefact.model.decoder, TableDecoder)
+    raw = _texts_of_base64(body()) if holds_texts else body()
     asked: PredictRequest = decode(_predict_request, raw)
     if bool(asked.instances) == bool(asked.inputs):
         hint = "" if asked.inputs else misnamed(raw, ("instances", "inputs"))

@@ -25,7 +25,9 @@ Schema: TypeAlias = dict[str, Any]
 
 #: Categories told of a column; there may be a thousand.
 MAX_EXAMPLES = 8
-_FLOAT32 = float(np.finfo(np.float32).max)
+#: The largest number that does not become infinite in float32: just below half a step
+#: beyond the largest float32.
+_FLOAT32 = float(np.nextafter(2.0**128 - 2.0**103, 0.0))
 _NUMBER = {"type": "number", "minimum": -_FLOAT32, "maximum": _FLOAT32}
 _DATE: Schema = {
     "anyOf": [

@@ -68,6 +68,14 @@ def takes(decoder: Any, rows: Any) -> bool:
         return False
 
 
+def test_the_largest_number_is_the_last_that_is_taken() -> None:
+    most = schema._FLOAT32
+    beyond = float(np.nextafter(most, np.inf))
+    assert float(np.finfo(np.float32).max) < most
+    for number, fits in ((most, True), (-most, True), (beyond, False)):
+        assert takes(TENSORS["(2,)"], [[number, 0.0]]) is fits
+
+
 @pytest.mark.parametrize("name", DECODERS)
 @given(rows=ROWS)
 def test_rows_fit_the_schema_if_and_only_if_they_are_decoded(

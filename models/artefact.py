@@ -33,7 +33,7 @@ from models.output import Output, Regression, Task
 from models.reference import Reference
 from models.types import Array
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 MEMBERS = [MANIFEST, "parameters.npy", "state.npy"]
 MAX_FILE_BYTES = 1 << 30

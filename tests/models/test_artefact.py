@@ -677,7 +677,7 @@ def test_the_manifest_may_be_spelled_otherwise(made: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [0, 2, 10**30, -1, 1.0, "1", None, [1], {"a": "é" * 99}]
+    "value", [0, 1, 3, 10**30, -1, 1.0, "1", None, [1], {"a": "é" * 99}]
 )
 def test_another_format_is_refused_by_its_number(
     classifier: Any, value: object
@@ -704,13 +704,13 @@ def test_no_format_is_refused(classifier: Any) -> None:
         b"not JSON",
         b"[]",
         b"null",
-        b'{"format":1}',
-        b'{"format":1,',
+        b'{"format":2}',
+        b'{"format":2,',
         b'{"format":\xff}',
         b"\xff\xfe",
         b'{"format":' * 20_000,
-        b'{"format":1,"config":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"format":1,"config":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+        b'{"format":2,"config":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"format":2,"config":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
     ],
 )
 def test_what_is_no_manifest_is_refused(classifier: Any, manifest: bytes) -> None:

@@ -156,6 +156,7 @@ class Drift:
         self._slot_seconds = seconds / SLOTS
         self._windows: dict[tuple[str, int], Window] = {}
         self._directory: Path | None = None
+        self._opening = threading.Lock()
 
     def share(self, directory: Path) -> None:
         """Count from now on where the others of a directory can read it."""
@@ -172,7 +173,10 @@ class Drift:
             return
         window = self._windows.get((loaded.name, loaded.version))
         if window is None or window.artefact is not loaded.artefact:
-            window = self._open(loaded)
+            with self._opening:  # the first requests come at once
+                window = self._windows.get((loaded.name, loaded.version))
+                if window is None or window.artefact is not loaded.artefact:
+                    window = self._open(loaded)
         window.record(raw, answer, self._slot_seconds)
 
     def forget(self, loaded: Loaded) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from models.reference import Histogram, Reference, Shares
 from models.store import Store
 from service.drift import MOST_ROWS, SLOTS, Bins, Drift
 from service.registry import Entry, Loaded, Registry
+from service.room import mapped
 
 HOMES = ["owner", "rent", "parents"]
 MINUTE = 60.0
@@ -321,3 +324,24 @@ def test_a_reference_that_fits_no_column_costs_no_request(
     drift.record(loaded, raw, model.predict(raw))
     entry = Entry({1: loaded}, {}, 1, {})
     assert len(list(drift.indices({"people": entry}))) <= len(inputs) + 1
+
+
+def test_first_requests_that_come_at_once_share_one_window(
+    people: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+
+    def slowly(path: Path, size: int) -> Any:
+        opened.append(path)
+        time.sleep(0.2)
+        return mapped(path, size)
+
+    monkeypatch.setattr("service.drift.mapped", slowly)
+    drift = Drift(3600)
+    drift.share(tmp_path)
+    raw = rows(300)
+    answer = people.artefact.model.predict(raw)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(drift.record, people, raw, answer) for _ in range(4)]:
+            done.result()
+    assert len(opened) == 1

@@ -72,7 +72,11 @@ def test_a_head_that_does_not_come_keeps_nobody_waiting(patient: Any) -> None:
             assert received(slow[0]).startswith(b"HTTP/1.1 200")
 
 
-def test_nor_do_more_connections_than_there_is_room_for(patient: Any) -> None:
+def test_nor_do_more_connections_than_there_is_room_for(
+    start: Callable[..., Any], served: Path
+) -> None:
+    # Of its own: to end so many takes a while, in which others would be in the way.
+    patient = start(served, workers=1, threads=2, read_seconds=600)
     with clients(patient, 1100, b"G"):  # gunicorn's worker_connections and some
         assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
 

@@ -18,7 +18,6 @@ from service.comparison import Comparisons
 from service.console import pages
 from service.drift import Drift
 from service.engine import Engine, tell
-from service.errors import Reply
 from service.express import Express
 from service.inference import Inference
 from service.metrics import Metrics
@@ -143,7 +142,8 @@ def _measure(app: Flask, engine: Engine) -> None:
 
 
 def _compress(response: Response) -> None:
-    given: Reply = response.get_data(), response.status_code, {}
-    content, _, headers = compressed(given)
-    response.set_data(content)
+    given = response.get_data()
+    content, _, headers = compressed((given, response.status_code, {}))
+    if content is not given:
+        response.set_data(content)
     response.headers.extend(headers)

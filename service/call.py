@@ -86,6 +86,8 @@ class Call:
             self.engine.log_payload(done, self.names)
         if route is not None:
             self._count(route, status, seconds)
+        # The thread keeps this until its next request: nothing large, no old version.
+        self.body = self.chosen = self.instead = None
         return headers
 
     def _count(self, route: str, status: int, seconds: float) -> None:

@@ -67,6 +67,27 @@ class Computed(Collector):
             yield family
 
 
+Names: TypeAlias = tuple[str, ...]
+
+
+def counter(to: CollectorRegistry, name: str, help: str, labels: Names) -> Counter:
+    """Return a counter, which several workers add up."""
+    return Counter(f"{PREFIX}_{name}", help, labels, registry=to)
+
+
+def gauge(
+    to: CollectorRegistry, name: str, help: str, labels: Names, mode: Mode
+) -> Gauge:
+    """Return a gauge of which several workers make one by its mode."""
+    name = f"{PREFIX}_{name}"
+    return Gauge(name, help, labels, registry=to, multiprocess_mode=mode)
+
+
+def histogram(to: CollectorRegistry, name: str, help: str, labels: Names) -> Histogram:
+    """Return a histogram of seconds."""
+    return Histogram(f"{PREFIX}_{name}", help, labels, registry=to, buckets=SECONDS)
+
+
 class Compared:
     """What came of comparing a candidate's answers with production's."""
 
@@ -74,38 +95,37 @@ class Compared:
         labels = "model", "version"
         #: By candidate, in this worker.
         self._largest: dict[tuple[str, str], float] = {}
-        self.rows = Counter(
-            f"{PREFIX}_comparison_rows_total",
+        self.rows = counter(
+            registry,
+            "comparison_rows_total",
             "Rows that a candidate (the version) and production have answered.",
             labels,
-            registry=registry,
         )
-        self.disagreements = Counter(
-            f"{PREFIX}_comparison_disagreements_total",
+        self.disagreements = counter(
+            registry,
+            "comparison_disagreements_total",
             "Rows of them with two labels, or values 0.1 standard deviations apart.",
             labels,
-            registry=registry,
         )
-        self.difference = Gauge(
-            f"{PREFIX}_comparison_difference_max",
+        self.difference = gauge(
+            registry,
+            "comparison_difference_max",
             "The largest difference of a probability, or of a value.",
             labels,
-            registry=registry,
-            multiprocess_mode="max",
+            "max",
         )
-        self.seconds = Histogram(
-            f"{PREFIX}_comparison_duration_seconds",
+        self.seconds = histogram(
+            registry,
+            "comparison_duration_seconds",
             "Time of the forward pass of a version that only answers to be compared.",
             labels,
-            registry=registry,
-            buckets=SECONDS,
         )
-        self.failures = Counter(
-            f"{PREFIX}_comparison_failures_total",
+        self.failures = counter(
+            registry,
+            "comparison_failures_total",
             "Requests that a candidate could not answer (fallback: production did), "
             "or that were not compared (error, or busy with others).",
             (*labels, "reason"),
-            registry=registry,
         )
 
     def compared(
@@ -139,24 +159,37 @@ class Metrics:
         self._of = cache(self._find)
         self._at = cache(self._count)
 
-        self.requests = self._counter(
+        self.requests = counter(
+            self.registry,
             "http_requests_total",
             "Requests answered, but for probes and scrapes.",
             ("route", "method", "code"),
         )
-        self.request_seconds = self._histogram(
+        self.request_seconds = histogram(
+            self.registry,
             "http_request_duration_seconds",
             "Time from the parsed request to the reply.",
             ("route",),
         )
-        self.in_progress = self._gauge(
-            "requests_in_progress", "Requests being answered now.", (), "livesum"
+        self.in_progress = gauge(
+            self.registry,
+            "requests_in_progress",
+            "Requests being answered now.",
+            (),
+            "livesum",
         )
-        self.refused = self._counter(
-            "requests_refused_total", "Requests turned away unread.", ("reason",)
+        self.refused = counter(
+            self.registry,
+            "requests_refused_total",
+            "Requests turned away unread.",
+            ("reason",),
         )
-        self.build_info = self._gauge(
-            "build_info", "The version of glassnet that runs.", ("version",), "livemax"
+        self.build_info = gauge(
+            self.registry,
+            "build_info",
+            "The version of glassnet that runs.",
+            ("version",),
+            "livemax",
         )
         self.build_info.labels(VERSION).set(1)
         self._measure_models()
@@ -164,59 +197,49 @@ class Metrics:
         self.comparison = Compared(self.registry)
 
     def _measure_models(self) -> None:
-        self.inference_seconds = self._histogram(
+        self.inference_seconds = histogram(
+            self.registry,
             "inference_duration_seconds",
             "Time of decoding rows, the forward pass and encoding the answer.",
             ("model", "version"),
         )
-        self.phases = self._counter(
+        self.phases = counter(
+            self.registry,
             "inference_phase_seconds_total",
             "Time by phase: input, infer, output; failed if there was no answer.",
             ("model", "version", "phase"),
         )
-        self.last = self._gauge(
+        self.last = gauge(
+            self.registry,
             "inference_last_timestamp_seconds",
             "When rows were last answered.",
             ("model", "version"),
             "max",
         )
-        self.rows = self._counter(
-            "inference_rows_total", "Rows answered.", ("model", "version")
+        self.rows = counter(
+            self.registry,
+            "inference_rows_total",
+            "Rows answered.",
+            ("model", "version"),
         )
-        self.failures = self._counter(
+        self.failures = counter(
+            self.registry,
             "inference_failures_total",
             "Requests to a loaded model that got no answer.",
             ("model", "version", "reason"),
         )
-        self.reloads = self._counter(
+        self.reloads = counter(
+            self.registry,
             "reloads_total",
             "Versions loaded, refused or unloaded, in each worker.",
             ("model", "result"),
         )
-        self.model_info = self._gauge(
+        self.model_info = gauge(
+            self.registry,
             "model_info",
             "1 while the version is loaded, 0 afterwards.",
             ("model", "version", "sha256"),
             "livemax",
-        )
-
-    def _counter(self, name: str, help: str, labels: tuple[str, ...]) -> Counter:
-        return Counter(f"{PREFIX}_{name}", help, labels, registry=self.registry)
-
-    def _gauge(
-        self, name: str, help: str, labels: tuple[str, ...], mode: Mode
-    ) -> Gauge:
-        return Gauge(
-            f"{PREFIX}_{name}",
-            help,
-            labels,
-            registry=self.registry,
-            multiprocess_mode=mode,
-        )
-
-    def _histogram(self, name: str, help: str, labels: tuple[str, ...]) -> Histogram:
-        return Histogram(
-            f"{PREFIX}_{name}", help, labels, registry=self.registry, buckets=SECONDS
         )
 
     def collectors(self) -> list[MetricWrapperBase | Computed]:

@@ -305,12 +305,36 @@ def server(tmp_path_factory: pytest.TempPathFactory, served: Path) -> Iterator[S
         yield start(served)
 
 
-def absent(name: str, package: str) -> NoReturn:
-    """Fail in CI, which installs everything; elsewhere skip, and say how to have it."""
-    reason = f"no {name} here: apt-get install {package}"
+def lacking(reason: str) -> NoReturn:
+    """Fail in CI, which has everything; elsewhere skip, and say what is lacking."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def absent(name: str, package: str) -> NoReturn:
+    """Say how to have a program that is not here."""
+    lacking(f"no {name} here: apt-get install {package}")
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount file systems in memory, of a size such as `1m`."""
+    places: list[Path] = []
+
+    def tmpfs(size: str) -> Path:
+        place = tmp_path / f"tmpfs-{size}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs"]
+        done = subprocess.run([*command, place], capture_output=True, text=True)
+        if done.returncode:
+            lacking(f"no file system can be mounted here: {done.stderr.strip()}")
+        places.append(place)
+        return place
+
+    yield tmpfs
+    for place in places:
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -19,14 +19,13 @@ import msgspec
 from models.errors import GlassnetError
 from models.layers import ActivationSpec, build
 from models.rows import json_rows
-from models.store import PRODUCTION
+from models.store import PRODUCTION, REPORT
 from models.tensor import TensorInput
 from service.engine import Engine
 from service.metrics import PREFIX, VERSION, Metrics
 from service.protocols.http import description
 from service.registry import Entry, Loaded
 
-REPORT = "report.html"
 #: Standard deviations of training that a slider reaches on either side of the mean.
 REACH = 3.0
 _DURATION = "inference_duration_seconds"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,19 +29,9 @@ def store(served: Path, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
+def small(mount: Callable[[str], Path]) -> Path:
     """A directory in memory of one megabyte."""
-    place = tmp_path / "small"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place],
-        capture_output=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip("nobody may mount a file system here")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    return mount("1m")
 
 
 def fill(place: Path) -> None:

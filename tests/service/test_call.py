@@ -57,3 +57,11 @@ def test_what_is_no_traffic_is_only_no_longer_in_progress(
     assert not call.engine.metrics.requests.collect()[0].samples
     (now,) = call.engine.metrics.in_progress.collect()[0].samples
     assert now.value == 0
+
+
+def test_what_a_request_held_is_let_go(call: Call) -> None:
+    """A thread keeps its call until the next: a body may be as large as is allowed."""
+    call.body = bytes(10)
+    call.chosen = call.engine.registry.find("xor")
+    call.end("/v2", 200)
+    assert (call.body, call.chosen, call.instead) == (None, None, None)

@@ -28,15 +28,11 @@ def keep(
     say: Say,
 ) -> dict[str, bytes]:
     """Return record.json as a file to publish; none where it cannot be gathered."""
-    from threadpoolctl import threadpool_limits
-
     from trainer.report import record
     from trainer.report.gathering import gather
 
     try:
-        # Of products so small a second thread would wait ten times as long as it saves.
-        with threadpool_limits(1, user_api="blas"):
-            found = gather(prepared, members, artefact, rows_per_s, production)
+        found = gather(prepared, members, artefact, rows_per_s, production)
         return {RECORD: record.encode(found)}
     except Exception as error:  # whatever it is, the version is worth more
         say(f"the report will lack its figures: {type(error).__name__}: {error}")

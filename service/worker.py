@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import time
 from collections import deque
+from concurrent.futures import Executor, Future
 from contextlib import suppress
-from functools import partial
+from email.utils import formatdate
+from functools import lru_cache, partial
 from selectors import EVENT_READ
 from typing import Any
 
@@ -23,12 +26,16 @@ from gunicorn.http import wsgi
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from service.rotation import Rotation
+
 #: Bytes of a head that are waited for without a thread; what is longer is rare.
 HEAD = 16 << 10
 #: How long a connection that is over is read from, for its last answer to arrive.
 LINGER_SECONDS = 2.0
 #: How long a thread reads on in a body that nobody wanted, to keep the connection.
 DRAIN_SECONDS = 0.2
+#: What a connection's future says while it is in rotation.
+STAYS = object()
 
 
 class Connection(TConn):  # type: ignore[misc]
@@ -39,6 +46,10 @@ class Connection(TConn):  # type: ignore[misc]
         self.worker = worker
         #: Bytes that wake the loop.
         self.wanted = 1
+
+    def fileno(self) -> int:
+        """Return the descriptor of its socket."""
+        return int(self.sock.fileno())
 
     def close(self, graceful: bool = False) -> None:
         """Close it; if gracefully, once the client has read the answer."""
@@ -79,6 +90,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **options)
         self.lingering: deque[Connection] = deque()
         wsgi.Response = Answer  # gunicorn has no setting for it
+
+    def init_process(self) -> None:
+        """Begin to work, after the fork."""
+        # Each look at a setting is a search by its name, and a request takes dozens.
+        settings = self.cfg.settings.items()
+        self.cfg.__dict__ |= {name: setting.get() for name, setting in settings}
+        super().init_process()
+
+    def get_thread_pool(self) -> Executor:
+        """Return the threads that answer; one of them leads the rotation."""
+        threads: Executor = super().get_thread_pool()
+        self.rotation = Rotation(self._answer_next, self._give_back, threads)
+        return threads
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection, and wait for its first request without a thread."""
@@ -134,7 +158,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             seen = conn.sock.recv(HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError:
             return True  # a thread finds out what
-        whole = not seen or b"\r\n\r\n" in seen or len(seen) == HEAD
+        ended = len(seen) < conn.wanted  # woken for less than was waited for
+        whole = ended or b"\r\n\r\n" in seen or len(seen) == HEAD
         # Not to be woken again by the same bytes (socket(7)).
         wanted = 1 if whole else len(seen) + 1
         if wanted != conn.wanted:
@@ -142,10 +167,41 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
         return whole
 
+    def handle(self, conn: Connection) -> Any:
+        """Answer a connection's request, and keep it where a next one is soon seen."""
+        kept = self._answer(conn)
+        if kept:
+            self.rotation.join(conn)
+            return STAYS
+        return kept is None
+
+    def _answer_next(self, conn: Connection) -> bool | None:
+        return self._answer(conn) if self._has_head(conn) else None
+
+    def _answer(self, conn: Connection) -> bool | None:
+        """Answer a request; tell whether to keep it, None if that is for the loop."""
+        if super().handle(conn) is not True:
+            return False
+        more = conn.parser.unreader.buf.tell() or self.cfg.is_ssl or not self.alive
+        return None if more else True
+
+    def finish_request(self, conn: Connection, done: Future[Any]) -> None:
+        """Wait for what comes next, or end the connection."""
+        if done.cancelled() or done.result() is not STAYS:
+            super().finish_request(conn, done)
+
+    def _give_back(self, conn: Connection, kept: bool) -> None:
+        done: Future[bool] = Future()
+        done.set_result(kept)
+        self.method_queue.defer(self.finish_request, conn, done)
+
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         """Tell whether a connection can be kept: not if its body is long in coming."""
+        if keepalive and getattr(conn.parser.mesg.body.reader, "length", None) == 0:
+            return True  # all of it has been read
         deadline = time.monotonic() + DRAIN_SECONDS
-        return keepalive and bool(conn.parser.finish_body(deadline=deadline))
+        # However much there is of it: the time is limit enough.
+        return keepalive and bool(conn.parser.finish_body(deadline, sys.maxsize))
 
     def linger(self, conn: Connection) -> None:
         """Say that no more comes, and read on a while, lest the answer be cut off."""
@@ -205,4 +261,15 @@ def write_error(client: socket.socket, status: int, reason: str, _: str) -> None
     util.write_nonblock(client, head.encode("latin-1") + body)
 
 
+@lru_cache(1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def http_date(timestamp: float | None = None) -> str:
+    """Return the date of an answer, which is the same for a second."""
+    return _date(int(time.time() if timestamp is None else timestamp))
+
+
+util.http_date = http_date
 util.write_error = write_error  # gunicorn's is HTML, and there is no other way

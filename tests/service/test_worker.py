@@ -72,6 +72,23 @@ def test_a_head_that_does_not_come_keeps_nobody_waiting(patient: Any) -> None:
             assert received(slow[0]).startswith(b"HTTP/1.1 200")
 
 
+def test_a_head_of_which_no_more_comes_is_over_at_once(patient: Any) -> None:
+    for half in (b"G", HEAD[:20], HEAD[:-1]):
+        with clients(patient, 1, half) as (client,):
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(10)
+            received(client)
+
+
+def test_a_connection_is_kept_after_a_body_that_nobody_read(patient: Any) -> None:
+    for size in (1, 1 << 16, 1 << 20):
+        head = HEAD.replace(b"Host: x", b"Host: x\r\nContent-Encoding: br")
+        with clients(patient, 1, head % size + bytes(size)) as (client,):
+            assert b" 415 " in answered(client)
+            client.sendall(HEAD % len(BODY) + BODY)
+            assert answered(client).startswith(b"HTTP/1.1 200")
+
+
 def test_nor_do_more_connections_than_there_is_room_for(
     start: Callable[..., Any], served: Path
 ) -> None:

@@ -7,14 +7,14 @@ FROM python:3.13-slim AS deps
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY deploy/locks/ locks/
-# Test suites, stub files and C headers are for developers, not for a server.
+# Test suites, stub files and C sources are for developers, not for a server.
 # Bytecode that is not checked against its source starts faster, and these
 # sources never change.
 RUN python -m venv --without-pip /opt/glassnet \
  && pip --python /opt/glassnet/bin/python install --no-compile \
         --require-hashes --only-binary :all: --no-deps -r locks/service.txt \
  && find /opt/glassnet -depth \( -name tests -o -name include -o -name f2py \
-        -o -name '*.pyi' -o -name '*.a' \) -exec rm -rf {} + \
+        -o -name '*.pyi' -o -name '*.a' -o -name '*.h' -o -name '*.cpp' \) -exec rm -rf {} + \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/glassnet/lib
 
 

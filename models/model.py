@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -44,7 +45,10 @@ class Model:
         self.decoder: TableDecoder | TensorDecoder = decoder_for(inputs)
 
     def logits(self, raw: Raw) -> Array:
-        """Return the outputs (E, n, O) of every network for raw rows."""
+        """Return the outputs (E, n, O) of every network for raw rows.
+
+        NumPy warns of what overflows, unless it is told not to.
+        """
         X = self.inputs.encode(raw)  # type: ignore[arg-type]
         if len(self.networks) == 1:
             return self.networks[0].predict(X)[None]
@@ -58,10 +62,14 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):
             Z = self.logits(raw)
             answer = self.output.decode(Z)
-        numbers = answer.get("value", answer.get("probabilities"))
-        assert numbers is not None
-        # The logits too: of an infinite one the sigmoid makes a certain 0 or 1.
-        if not (np.isfinite(Z).all() and np.isfinite(numbers).all()):
+            numbers = answer.get("value", answer.get("probabilities"))
+            assert numbers is not None
+            # The logits too: of an infinite one the sigmoid makes a certain 0 or 1. No
+            # sum is finite unless all its terms are, and it takes half as long.
+            total = np.add.reduce(Z, None) + np.add.reduce(numbers, None)
+        if not math.isfinite(total) and not (
+            np.isfinite(Z).all() and np.isfinite(numbers).all()
+        ):
             whole = np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
             row = np.flatnonzero(~(whole & np.isfinite(Z).all(axis=(0, 2))))[0]
             raise InvalidInput(f"row {row}: its numbers are too large for this model")

@@ -66,6 +66,7 @@ class Inference:
         loaded: Loaded,
         decode: Callable[[Any], Raw],
         encode: Callable[[Answer], T],
+        started: float = ...,
     ) -> T: ...
 
     def answer(
@@ -73,12 +74,14 @@ class Inference:
         loaded: Loaded,
         decode: Callable[[Any], Raw],
         encode: Callable[[Answer], Any] = lambda answer: answer,
+        started: float = 0.0,
     ) -> Any:
         """Return, encoded, the answer to the rows `decode` gets from the decoder.
 
+        What was decoded before counts from when it `started` (`time.perf_counter`).
         Raises InvalidInput for rows that do not fit the signature, or are too many.
         """
-        started = time.perf_counter()
+        started = started or time.perf_counter()
         model = loaded.artefact.model
         try:
             raw = decode_within(decode, model.decoder, self.max_rows)

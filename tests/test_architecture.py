@@ -33,6 +33,7 @@ ALLOWED = {
         "threadpoolctl",
     },
     "service": {
+        "simdjson",
         "models",
         "numpy",
         "msgspec",

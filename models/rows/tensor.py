@@ -17,6 +17,9 @@ from models.rows.datatypes import Misfit, as_array, element, from_bytes, require
 from models.rows.json import Json, located, opening, parse, plain
 from models.tensor import TensorInput
 
+#: The least number that float32 rounds to infinity: half a step beyond its largest.
+BEYOND_FLOAT32 = (2.0 - 2.0**-24) * 2.0**127
+
 
 class TensorDecoder:
     """Decodes rows of one tensor signature, nested as its shape or flat."""
@@ -35,7 +38,7 @@ class TensorDecoder:
                 + b",".join(bytes(self._x(row, n)) for n, row in enumerate(rows))
                 + b"]"
             )
-        return self._float32(self._nested(raw, "FP64"))
+        return self.float32(self._nested(raw, "FP64"))
 
     def by_column(self, raw: Json) -> NDArray[np.float32]:
         """Decode `{"x": rows}` or the bare rows."""
@@ -77,7 +80,17 @@ class TensorDecoder:
             at = misfit.element
             where = "input 'x'" if at is None else f"row {at // size}"
             raise InvalidInput(f"{where}: {misfit}") from None
-        return self._float32(numbers)
+        return self.float32(numbers)
+
+    def float32(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
+        """Return numbers (n, …) as rows; InvalidInput where one is none of float32."""
+        if not len(numbers):
+            raise InvalidInput("expected at least one row, found none")
+        # Of a NaN neither is true.
+        if not float(np.maximum.reduce(np.abs(numbers), None)) < BEYOND_FLOAT32:
+            raise InvalidInput(self._not_float32(numbers))
+        X = numbers.astype(np.float32, copy=False)
+        return X.reshape(-1, *self.tensor.shape)
 
     def _x(self, row: dict[str, msgspec.Raw], number: int | None) -> msgspec.Raw:
         where = "" if number is None else f"row {number}: "
@@ -104,7 +117,7 @@ class TensorDecoder:
 
     def array(self, rows: list[Any]) -> NDArray[np.float32]:
         """Return decoded rows as one array; InvalidInput where one does not fit."""
-        return self._float32(self._stacked(rows, "FP64"))
+        return self.float32(self._stacked(rows, "FP64"))
 
     def _nested(self, raw: Json, datatype: str) -> NDArray[Any]:
         """Decode rows that are nested as the signature, flat, or one bare number."""
@@ -131,22 +144,16 @@ class TensorDecoder:
             )
         return numbers
 
-    def _float32(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
-        if not len(numbers):
-            raise InvalidInput("expected at least one row, found none")
-        with np.errstate(over="ignore"):
-            X = numbers.astype(np.float32, copy=False).reshape(-1, self.tensor.size)
-        finite = np.isfinite(X)
-        if not finite.all():
-            row = np.flatnonzero(~finite.all(axis=1))[0]
-            given = numbers.reshape(X.shape)[row]
-            reason = (
-                "a number is too large for float32"
-                if np.isfinite(given).all()
-                else "expected numbers, found NaN or infinity"
-            )
-            raise InvalidInput(f"row {row}: {reason}")
-        return X.reshape(-1, *self.tensor.shape)
+    def _not_float32(self, numbers: NDArray[Any]) -> str:
+        rows = numbers.astype(np.float64).reshape(-1, self.tensor.size)
+        small = (np.abs(rows) < BEYOND_FLOAT32).all(axis=1)
+        row = int(np.flatnonzero(~small)[0])
+        reason = (
+            "a number is too large for float32"
+            if np.isfinite(rows[row]).all()
+            else "expected numbers, found NaN or infinity"
+        )
+        return f"row {row}: {reason}"
 
     def _ragged(self, rows: list[Any]) -> str:
         for number, row in enumerate(rows):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from models.table import TableInput
 from service.call import current
 from service.errors import Reply
 from service.inference import require_rows, rows_within
+from service.numbers import rows_at
 from service.protocols.http import (
     answer,
     body,
@@ -82,26 +84,33 @@ _BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
 def predict(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer rows with `predictions`, columns with `outputs`."""
     loaded = find(name, version, label)
-    # Numbers have no such form, and to look for it in many takes a while.
-    holds_texts = isinstance(loaded.artefact.model.decoder, TableDecoder)
-    raw = _texts_of_base64(body()) if holds_texts else body()
-    asked: PredictRequest = decode(_predict_request, raw)
-    if bool(asked.instances) == bool(asked.inputs):
-        hint = "" if asked.inputs else misnamed(raw, ("instances", "inputs"))
-        raise InvalidInput(
-            f"expected either 'instances' (rows) or 'inputs' (columns){hint}"
+    raw, started = body(), time.perf_counter()
+    decoder = loaded.artefact.model.decoder
+    numbers = None
+    if isinstance(decoder, TensorDecoder):
+        numbers = rows_at(raw, "instances", decoder.tensor.size)
+    asked = _asked(decoder, raw) if numbers is None else None
+
+    def rows(decoder: Any) -> Raw:
+        if asked is not None and asked.instances:
+            return rows_within(decoder, asked.instances, engine().inference.max_rows)
+        found: Raw = (
+            decoder.float32(numbers)
+            if asked is None
+            else decoder.by_column(asked.inputs)
         )
-    _require_signature(asked.signature_name)
-    infer = engine().inference.answer
-    if asked.instances:
-        most = engine().inference.max_rows
-        found = infer(loaded, lambda d: rows_within(d, asked.instances, most))
-        reply: dict[str, Any] = {"predictions": by_row(found)}
-    else:
-        found = infer(loaded, lambda decoder: decoder.by_column(asked.inputs))
-        lists = {key: values.tolist() for key, values in found.items()}
-        reply = {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}
-    return answer(reply, X_Model_Version=str(loaded.version))
+        return found
+
+    def reply(found: Answer) -> Reply:
+        if asked is None or asked.instances:
+            content: dict[str, Any] = {"predictions": by_row(found)}
+        else:
+            lists = {key: values.tolist() for key, values in found.items()}
+            only = next(iter(lists.values()))
+            content = {"outputs": lists if len(lists) > 1 else only}
+        return answer(content, X_Model_Version=str(loaded.version))
+
+    return engine().inference.answer(loaded, rows, reply, started)
 
 
 @routes.post("/<name>:classify")
@@ -200,6 +209,21 @@ def metadata(name: str, version: str | None = None, label: str | None = None) ->
         },
         X_Model_Version=str(loaded.version),
     )
+
+
+def _asked(decoder: TableDecoder | TensorDecoder, raw: bytes) -> PredictRequest:
+    """Return the outline of a body that has rows or columns."""
+    # Numbers have no such form, and to look for it in many takes a while.
+    if isinstance(decoder, TableDecoder):
+        raw = _texts_of_base64(raw)
+    asked: PredictRequest = decode(_predict_request, raw)
+    if bool(asked.instances) == bool(asked.inputs):
+        hint = "" if asked.inputs else misnamed(raw, ("instances", "inputs"))
+        raise InvalidInput(
+            f"expected either 'instances' (rows) or 'inputs' (columns){hint}"
+        )
+    _require_signature(asked.signature_name)
+    return asked
 
 
 def _texts_of_base64(raw: bytes) -> bytes:

@@ -31,7 +31,8 @@ def test_a_row_of_a_table_is_explained_by_column(client: FlaskClient) -> None:
     assert list(reply) == ["explanations", "baseline", "model_version"]
     assert reply["model_version"] == "1"
     one, two = reply["explanations"]
-    assert one == two
+    # To float32: which row of a product it is may decide how BLAS sums it.
+    assert one["attributions"] == pytest.approx(two["attributions"], rel=1e-5, abs=1e-6)
     assert list(one["attributions"]) == list(PERSON)
     change = one["output"] - one["baseline_output"]
     assert sum(one["attributions"].values()) == pytest.approx(change, rel=1e-9)

@@ -217,6 +217,58 @@ def test_a_request_in_flight_is_answered_before_the_end(
     assert server.process.wait(60) == 0
 
 
+def test_told_to_stop_while_workers_start_it_stops_at_once(served: Path) -> None:
+    environment = {
+        **os.environ,
+        "GLASSNET_STORE": str(served),
+        "GLASSNET_BIND": "127.0.0.1:0",
+        "GLASSNET_WORKERS": "4",
+        "GLASSNET_DRAIN_SECONDS": "0",
+    }
+    code = (
+        "import random, sys\n"
+        "random.random = lambda: 0\n"  # else gunicorn rests after each fork
+        "sys.argv = ['gunicorn', '-c', 'python:service.gunicorn_conf']\n"
+        "from gunicorn.app.wsgiapp import run\n"
+        "run()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as master:
+        children = Path(f"/proc/{master.pid}/task/{master.pid}/children")
+        while not children.read_text():
+            time.sleep(0.001)
+        master.terminate()
+        assert master.wait(20) == 0  # not the 30 s that a deaf worker is given
+
+
+def test_until_it_is_ready_nothing_is_looked_over_for_garbage() -> None:
+    code = (
+        "import gc, types\n"
+        "from service import gunicorn_conf as conf\n"
+        "assert not gc.isenabled()\n"
+        "conf.when_ready(types.SimpleNamespace(handle_term=None))\n"
+        "conf.on_exit(None)\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 10_000"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_start_imports_nothing_that_takes_long_and_serves_no_request() -> None:
+    needless = (
+        "asyncio concurrent.futures.thread matplotlib multiprocessing numpy.fft "
+        "numpy.ma numpy.polynomial numpy.random numpy.testing pandas polars pydoc "
+        "sqlite3 unittest werkzeug.debug xml"
+    )
+    code = (
+        "import sys, service.gunicorn_conf, service.worker, service.app\n"
+        "service.app.build()\n"
+        f"print({set(needless.split())} & sys.modules.keys())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.splitlines()[-1] == "set()"
+
+
 def test_a_killed_worker_is_replaced_and_its_counts_stay(
     start: Callable[..., Any], store: Path, until: Callable[..., None]
 ) -> None:

@@ -24,6 +24,9 @@ from service.protocols.http import compressed
 
 #: Functions that ask nothing of Flask.
 ENDPOINTS = ("tfserving.predict", "openinference.infer")
+#: Characters of a path that is looked for: no name and version needs more, and those
+#: that were looked for last are kept.
+LONGEST = 256
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _Found: TypeAlias = tuple[str, Callable[..., Reply], dict[str, str]]
 
@@ -42,7 +45,8 @@ class Express:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request of those routes, or have Flask answer it."""
-        found = self._find(environ["PATH_INFO"])
+        path = environ["PATH_INFO"]
+        found = self._find(path) if len(path) <= LONGEST else None
         if found is None or environ["REQUEST_METHOD"] != "POST":
             return self._flask(environ, start_response)
         route, function, names = found

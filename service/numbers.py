@@ -11,11 +11,8 @@ import numpy as np
 import simdjson
 from numpy.typing import NDArray
 
-#: Bytes of a text; a parser keeps ten times as many, of the longest that it has read.
+#: Bytes of a text; of a longer one the rows are counted before they are made.
 MOST_BYTES = 1 << 20
-#: A parser is one thread's at a time, and to take or give back an item of a list is one
-#: step of the interpreter. There is one: it is busy while the interpreter is.
-_idle = [simdjson.Parser()]
 
 
 def rows_at(text: bytes, key: str, width: int) -> NDArray[np.float64] | None:
@@ -23,21 +20,14 @@ def rows_at(text: bytes, key: str, width: int) -> NDArray[np.float64] | None:
     if len(text) > MOST_BYTES or text[:1] != b"{":
         return None
     try:
-        parser = _idle.pop()
-    except IndexError:
-        return None
-    try:
-        return _rows_at(parser, text, key, width)
+        return _rows_at(text, key, width)
     except (KeyError, TypeError, ValueError, RuntimeError):  # as simdjson says it
         return None
-    finally:
-        _idle.append(parser)
 
 
-def _rows_at(
-    parser: simdjson.Parser, text: bytes, key: str, width: int
-) -> NDArray[np.float64] | None:
-    document = parser.parse(text)
+def _rows_at(text: bytes, key: str, width: int) -> NDArray[np.float64] | None:
+    # A new one each time: it is one thread's, and keeps four times its longest text.
+    document = simdjson.Parser().parse(text)
     if not isinstance(document, simdjson.Object) or len(document) != 1:
         return None
     rows = document[key]

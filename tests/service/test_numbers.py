@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import numbers
 from service.numbers import MOST_BYTES, rows_at
 
 finite = st.floats(allow_nan=False, allow_infinity=False) | st.integers(
@@ -81,14 +80,6 @@ def test_nothing_but_rows_of_numbers_is_read(value: object) -> None:
 def test_what_is_not_that_plain_is_left_to_others(text: bytes) -> None:
     assert rows_at(text, "x", 2) is None
     assert rows_at(b'{"x":[[1,2]]}', "x", 2) is not None  # and spoils nothing
-
-
-def test_while_the_parser_is_taken_a_text_is_left_to_others() -> None:
-    parser = numbers._idle.pop()
-    try:
-        assert rows_at(b'{"x":[[1,2]]}', "x", 2) is None
-    finally:
-        numbers._idle.append(parser)
 
 
 def test_threads_do_not_see_each_others_numbers() -> None:

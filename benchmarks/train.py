@@ -28,6 +28,7 @@ from trainer.config import TrainConfig
 from trainer.data.arrays import read_idx
 from trainer.loop import Rows, Run
 from trainer.losses import softmax_cross_entropy
+from trainer.replica import parts
 
 Epoch = Callable[[], None]
 CASES = [
@@ -43,11 +44,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", type=int, help="the number of one network, from 0")
     arguments = parser.parse_args()
     peak = sgemm_peak()
     print(f"{os.cpu_count()} processors, sgemm peak {peak / 1e9:.0f} GFLOP/s")
     X, y = pixels(arguments.images)
-    for widths, batch in CASES:
+    chosen = CASES if arguments.only is None else [CASES[arguments.only]]
+    for widths, batch in chosen:
         wide = widths[0] == X.shape[1]
         some = (
             X if wide else np.ascontiguousarray(X[:SMALL_ROWS, 400 : 400 + widths[0]])
@@ -123,10 +126,19 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epo
     )
 
     # One run for all rounds, as the others keep their optimizer's memory.
-    run = Run(network, softmax_cross_entropy, rows, None, config, rng)
+    run = Run(
+        network,
+        softmax_cross_entropy,
+        rows,
+        None,
+        config,
+        rng,
+        parts=parts(network, batch),
+        threads=threads,
+    )
 
     def epoch() -> None:
-        with threadpool_limits(threads, user_api="blas"):
+        with threadpool_limits(1, user_api="blas"):
             run.epoch()
 
     return epoch

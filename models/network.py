@@ -94,6 +94,17 @@ class Network:
         network._views(parameters, parameters, state)
         return network
 
+    def twin(self) -> Network:
+        """Return another network over the same parameters and state.
+
+        Gradients, and what a pass keeps, are its own.
+        """
+        network = Network.__new__(Network)
+        network.spec, network.n_out = self.spec, self.n_out
+        network.layers = [build(layer) for layer in self.spec.layers]
+        network._views(self.parameters, np.zeros_like(self.gradients), self.state)
+        return network
+
     def _views(self, parameters: Array, gradients: Array, state: Array) -> None:
         self.parameters, self.gradients, self.state = parameters, gradients, state
         self.blocks: list[Block] = []

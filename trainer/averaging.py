@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.network import Network
-from trainer.optimizers import BLOCK
+from trainer.crew import ALONE, Crew
+from trainer.optimizers import BLOCK, scratches
 
 
 class Average:
@@ -22,19 +23,25 @@ class Average:
         self.steps = 0
         self.parameters = network.parameters.copy()
         self.state = network.state.copy()
-        self._scratch = np.empty_like(self.parameters[:BLOCK])
+        starts = range(0, len(self.parameters), BLOCK)
+        self._blocks = [slice(start, start + BLOCK) for start in starts]
+        self._scratch = scratches(
+            min(BLOCK, len(self.parameters)), self.parameters.dtype
+        )
 
-    def update(self) -> None:
+    def update(self, crew: Crew = ALONE) -> None:
         """Take the weights of another step into the mean."""
         self.steps += 1
         share = 1.0 / min(self.steps, self.horizon)
         now, mean = self.network.parameters, self.parameters
-        for start in range(0, len(mean), BLOCK):
-            here = slice(start, start + BLOCK)
-            moved = self._scratch[: len(mean[here])]
+
+        def take(here: slice, member: int) -> None:
+            moved = self._scratch[member][: len(mean[here])]
             np.subtract(now[here], mean[here], out=moved)
             moved *= share
             mean[here] += moved
+
+        crew.each(self._blocks, take)
         if len(self.state):
             self.state += share * (self.network.state - self.state)
 

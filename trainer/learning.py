@@ -29,6 +29,7 @@ from trainer.health import Watch
 from trainer.initialization import initialize_from_data
 from trainer.loop import History, Run, train
 from trainer.preparation import Prepared, layout_of
+from trainer.replica import parts
 from trainer.standing import Course, Watcher
 
 #: What fits into an artefact beside its manifest.
@@ -111,11 +112,9 @@ def learn_all(
         course.ended(number)
         return Member(run.network, history)
 
-    # Cores are better spent on members than on one matrix product, and a product of
-    # this size waits longer for a second thread than that saves.
-    products = 1 if count > 1 else prepared.config.runtime.threads or 1
+    # Cores are better spent on members, or on parts of a batch, than on one product.
     with (
-        threadpool_limits(products, user_api="blas"),
+        threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(at_once) as pool,
     ):
         futures = [pool.submit(one, number) for number in range(count)]
@@ -149,7 +148,10 @@ def make_run(
     stream: np.random.SeedSequence,
     limit: float = math.inf,
 ) -> Run:
-    """Return a member's run before its first step."""
+    """Return a member's run before its first step.
+
+    One of several has a core; a lone network has all there are.
+    """
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
     split = prepared.splits[number]
     rows = prepared.rows(prepared.part(split.train))
@@ -159,13 +161,18 @@ def make_run(
         initialize_from_data(network, rows.X, starting)
     else:
         network.initialize(starting)
+    config = prepared.config.train
+    assert config.batch_size
+    lone = len(prepared.splits) == 1
     return Run(
         network,
         prepared.loss,
         rows,
         None if validation is None else prepared.rows(validation),
-        prepared.config.train,
+        config,
         training,
         limit,
         prepared.augmentation(),
+        parts(network, min(config.batch_size, len(rows.X))) if lone else 1,
+        prepared.config.runtime.threads or _cores(),
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.layers import Dropout
 from models.network import Network
@@ -23,10 +24,12 @@ from trainer.augmentation import Augmentation
 from trainer.averaging import Average
 from trainer.config import TrainConfig
 from trainer.constraints import limit_norms
+from trainer.crew import Crew
 from trainer.divergence import diverged
 from trainer.health import Look
 from trainer.losses import Loss, Targets, Weights, error_rate
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
+from trainer.replica import replicas
 from trainer.schedules import SCHEDULES, warm_up
 
 
@@ -89,6 +92,8 @@ class Run:
     """One network's descent: everything that one step leaves for the next.
 
     Every choice of `config` is made. The schedule is run through in `limit` seconds.
+    Each batch is learnt in so many `parts`, side by side where there are `threads`; the
+    loss is then a mean over the rows, of which a part's is a share.
     """
 
     def __init__(
@@ -101,6 +106,8 @@ class Run:
         rng: np.random.Generator,
         limit: float = math.inf,
         augment: Augmentation | None = None,
+        parts: int = 1,
+        threads: int = 1,
     ) -> None:
         assert config.epochs and config.batch_size and config.learning_rate
         assert config.schedule and config.regularization
@@ -110,13 +117,19 @@ class Run:
         self.optimizer = make_optimizer(network, config)
         self.patience = config.patience
         self.clip_norm, self.max_norm = config.clip_norm, config.max_norm
-        self.augment = augment
+        self.threads = threads
         self.learning_rate = config.learning_rate
         self.weight_decay = config.weight_decay
         self.schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
         self.regularization = SCHEDULES[config.regularization]
-        self.dropouts = [(x, x.rate) for x in network.layers if isinstance(x, Dropout)]
         self.size = min(config.batch_size, len(rows.X))
+        self.replicas = replicas(network, rows, augment, parts)
+        self.dropouts = [
+            (layer, layer.rate)
+            for replica in self.replicas
+            for layer in replica.network.layers
+            if isinstance(layer, Dropout)
+        ]
         self.steps_an_epoch = -(-len(rows.X) // self.size)
         self.total = config.epochs * self.steps_an_epoch
         self.average = (
@@ -146,48 +159,66 @@ class Run:
 
     def epoch(self) -> None:
         """Take every training row once, then ask the validation rows."""
-        X, n = self.rows.X, len(self.rows.X)
+        n = len(self.rows.X)
         order = self.rng.permutation(n)
+        self.replicas[0].rng = self.rng
+        for replica in self.replicas[1:]:
+            replica.rng = np.random.default_rng(self.rng.integers(1 << 63))
         summed, taken = 0.0, 0
-        for start in range(0, n, self.size):
-            progress = self.progress
-            if progress == 1.0 and taken:
-                break
-            chosen = order[start : start + self.size]
-            # mode='clip' lets take write straight into `out`, without a copy.
-            batch = X.take(chosen, 0, out=self._batch[: len(chosen)], mode="clip")
-            if self.augment is not None:
-                self.augment(batch, self.rng)
-            rate = self.learning_rate * self.schedule(progress)
-            summed += self._step(batch, chosen, rate, progress)
-            taken += len(chosen)
+        with Crew(min(self.threads, len(self.replicas))) as crew:
+            for start in range(0, n, self.size):
+                progress = self.progress
+                if progress == 1.0 and taken:
+                    break
+                chosen = order[start : start + self.size]
+                rate = self.learning_rate * self.schedule(progress)
+                summed += self._step(chosen, rate, progress, crew)
+                taken += len(chosen)
         steps = self.optimizer.steps
         if not np.isfinite(self.network.parameters).all():
-            raise diverged(self.network, batch, steps, rate)
+            raise diverged(self.network, self._batch[: len(chosen)], steps, rate)
         self._judge(summed / taken, rate)
         self.history.out_of_time = steps < self.total and self.progress == 1.0
 
-    def _step(self, X: Array, chosen: Targets, rate: float, progress: float) -> float:
-        """Move the weights once; return the summed loss of the rows X."""
-        network, rows = self.network, self.rows
+    def _step(
+        self, chosen: NDArray[np.intp], rate: float, progress: float, crew: Crew
+    ) -> float:
+        """Move the weights once; return the summed loss of the chosen rows."""
+        network = self.network
         strength = self.regularization(progress)
         self.optimizer.weight_decay = self.weight_decay * strength
         for layer, share in self.dropouts:
             layer.rate = share * strength
-        Z = network.forward(X, training=True, rng=self.rng)
-        weights = None if rows.weights is None else rows.weights[chosen]
-        value, dZ = self.loss(Z, rows.T.take(chosen), weights)
-        if not math.isfinite(value):
-            raise diverged(network, X, self.optimizer.steps + 1, rate)
-        network.backward(dZ)
+        summed, more = self._learn(chosen, crew)
+        if not math.isfinite(summed):
+            X, step = self._batch[: len(chosen)], self.optimizer.steps + 1
+            raise diverged(network, X, step, rate)
         if self.clip_norm:
+            for each in more:
+                network.gradients += each
             clip_by_norm(network.gradients, self.clip_norm)
-        self.optimizer.step(network.parameters, network.gradients, rate)
+            more = []
+        self.optimizer.step(network.parameters, network.gradients, rate, more, crew)
         if self.max_norm:
             limit_norms(network, self.max_norm)
         if self.average is not None:
-            self.average.update()
-        return value * len(chosen)
+            self.average.update(crew)
+        return summed
+
+    def _learn(self, chosen: NDArray[np.intp], crew: Crew) -> tuple[float, list[Array]]:
+        """Return the summed loss of the chosen rows, and what their gradients lack."""
+        n, each = len(chosen), -(-len(chosen) // len(self.replicas))
+        replicas = self.replicas[: -(-n // each)]
+        losses = [0.0] * len(replicas)
+
+        def learn(member: int) -> None:
+            for k in range(member, len(replicas), crew.size):
+                own = chosen[k * each : (k + 1) * each]
+                X = self._batch[k * each : k * each + len(own)]
+                losses[k] = replicas[k].learn(self.loss, own, X, len(own) / n)
+
+        crew.run(learn)
+        return n * sum(losses), [replica.network.gradients for replica in replicas[1:]]
 
     def _judge(self, loss: float, rate: float) -> None:
         """Write down the epoch, and keep its weights if they are the best so far."""

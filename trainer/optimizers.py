@@ -9,12 +9,15 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from models.types import Array
+from trainer.crew import ALONE, Crew
 
 Rule: TypeAlias = Literal[
     "gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"
@@ -36,8 +39,9 @@ def clip_by_norm(gradients: Array, limit: float) -> float:
 
 
 #: Numbers of a block: five vectors of it (parameters, gradient, two memories, scratch)
-#: fit in a second-level cache of 2 MB. Twice and half as many were slower.
-BLOCK = 1 << 16
+#: fit in a cache of 4 MB. Smaller ones make two threads wait for each other more often:
+#: between two passes only one of them has Python.
+BLOCK = 1 << 17
 #: As many parameters of one rate and decay are worth a block of their own, which takes
 #: both as numbers and saves a pass over memory for each.
 ALIKE = 1 << 14
@@ -53,6 +57,11 @@ class _Block(NamedTuple):
     here: slice
     rate: float | Array
     decay: float | Array
+
+
+def scratches(n: int, dtype: Any) -> defaultdict[int, Array]:
+    """Return vectors to compute with, one for each member of a crew."""
+    return defaultdict(partial(np.empty, n, dtype))
 
 
 class Optimizer(ABC):
@@ -79,33 +88,50 @@ class Optimizer(ABC):
         one = np.ones_like(decay)
         rates = one if rates is None else rates
         self._blocks = list(_blocks(rates, decay if weight_decay else one))
-        self._scratch = np.empty(min(n, BLOCK), decay.dtype)
+        #: One for each member of a crew.
+        self._scratch = scratches(min(n, BLOCK), decay.dtype)
 
-    def step(self, parameters: Array, gradients: Array, learning_rate: float) -> None:
-        """Move the parameters one step; the gradients may be written over."""
+    def step(
+        self,
+        parameters: Array,
+        gradients: Array,
+        learning_rate: float,
+        more: Sequence[Array] = (),
+        crew: Crew = ALONE,
+    ) -> None:
+        """Move the parameters one step against the sum of `gradients` and `more`.
+
+        The gradients may be written over. The crew divides the blocks.
+        """
         self.steps += 1
-        if self.steps % FLUSH == 0:
-            self._flush()
-        for here, rate, decay in self._blocks:
+        flush = self.steps % FLUSH == 0
+
+        def move(block: _Block, member: int) -> None:
+            here, rate, decay = block
             P, G = parameters[here], gradients[here]
-            scratch = self._scratch[: len(P)]
+            scratch = self._scratch[member][: len(P)]
+            for other in more:
+                G += other[here]
+            if flush:
+                self._flush(here, scratch)
             if self.weight_decay:
                 self._shrink(P, G, self.weight_decay * decay, learning_rate, scratch)
             factor = self._direct(G, here, scratch)
             scratch *= learning_rate * factor * rate
             P -= scratch
 
-    def _flush(self) -> None:
+        crew.each(self._blocks, move)
+
+    def _flush(self, here: slice, scratch: Array) -> None:
         """Forget what is remembered of gradients that have long been zero.
 
         Halved again and again it would become subnormal, and a processor computes with
         such numbers many times slower: pixels that are nearly always black would double
         the time of a run.
         """
-        for memory in (getattr(self, name) for name in self.memories):
-            for here, *_ in self._blocks:
-                size = np.abs(memory[here], out=self._scratch[: here.stop - here.start])
-                memory[here][size < FORGOTTEN] = 0.0
+        for name in self.memories:
+            memory = getattr(self, name)[here]
+            memory[np.abs(memory, out=scratch) < FORGOTTEN] = 0.0
 
     def _shrink(
         self, P: Array, G: Array, decay: float | Array, rate: float, scratch: Array

@@ -342,3 +342,38 @@ def test_the_seconds_before_an_interruption_count(
     _, seconds = learned(prepared("train.epochs=1", "runtime.threads=2"), nowhere)
     # Three networks of ten minutes, two at once.
     assert 900.0 <= seconds < 960.0
+
+
+LARGE = ("network.hidden=[600, 300]", "train.batch_size=128", "train.epochs=2")
+
+
+@pytest.mark.parametrize(("members", "expected"), [(1, 2), (3, 1)])
+def test_a_lone_large_network_is_learnt_in_halves(
+    members: int, expected: int, prepared: Make
+) -> None:
+    given = prepared(*LARGE, members=members)
+    run = make_run(given, network_spec(given), 0, streams()[0])
+    assert len(run.replicas) == expected
+
+
+@pytest.mark.parametrize(("setting", "cores", "expected"), [(1, 2, 1), (2, 1, 2)])
+def test_a_run_has_the_threads_that_are_asked_for(
+    setting: int, cores: int, expected: int, prepared: Make, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(learning, "_cores", lambda: cores)
+    for settings, threads in ((), cores), ((f"runtime.threads={setting}",), expected):
+        given = prepared(*LARGE, *settings, members=1)
+        run = make_run(given, network_spec(given), 0, streams()[0])
+        assert run.threads == threads
+
+
+def test_threads_and_cores_change_no_byte_of_a_large_one(
+    prepared: Make, nowhere: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for settings in (), ("runtime.threads=1",), ("runtime.threads=2",):
+        for cores in (1, 2):
+            monkeypatch.setattr(learning, "_cores", lambda cores=cores: cores)
+            members, _ = learned(prepared(*LARGE, *settings, members=1), nowhere)
+            found.add(members[0].network.parameters.tobytes())
+    assert len(found) == 1

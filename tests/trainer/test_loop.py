@@ -614,9 +614,9 @@ def strengths(descent: Run) -> list[tuple[float, float]]:
     (layer, share), found = descent.dropouts[0], []
     step = descent.optimizer.step
 
-    def record(parameters: Any, gradients: Any, rate: float) -> None:
+    def record(parameters: Any, gradients: Any, rate: float, *more: Any) -> None:
         found.append((rate / descent.learning_rate, layer.rate / share))
-        step(parameters, gradients, rate)
+        step(parameters, gradients, rate, *more)
 
     descent.optimizer.step = record  # type: ignore[method-assign]
     train(descent)

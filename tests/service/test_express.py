@@ -109,6 +109,12 @@ def test_whatever_else_goes_to_flask(both: Both, path: str) -> None:
     assert len(both.seen) == 2
 
 
+def test_a_path_that_no_model_can_have_is_not_kept(both: Both) -> None:
+    both.ask(f"/v1/models/{'x' * 300}:predict", b'{"instances": [[1, 1]]}')
+    assert both.seen  # what is looked for here stands in a cache
+    assert both.express.application._find.cache_info().currsize == 0
+
+
 def test_what_goes_wrong_inside_is_told_and_logged(
     both: Both, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

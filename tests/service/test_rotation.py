@@ -8,13 +8,13 @@ import selectors
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.rotation import QUIET_SECONDS, Rotation
+from service import rotation
+from service.rotation import QUIET_SECONDS, SLOW_SECONDS, Rotation
 
 WAIT = 30.0
 
@@ -53,7 +53,10 @@ class Place:
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    # Longer than a busy machine keeps a client from asking, or a thread from answering.
+    monkeypatch.setattr(rotation, "QUIET_SECONDS", 1.0)
+    monkeypatch.setattr(rotation, "SLOW_SECONDS", 0.5)
     made = Place()
     yield made
     made.threads.shutdown()
@@ -68,15 +71,11 @@ def ask(client: socket.socket, what: bytes = b"a") -> None:
 
 def test_one_thread_answers_all_who_ask_again_at_once(place: Place) -> None:
     clients, _ = place.join(8)
-    stop = time.monotonic() + 1.0
-    asked = 0
-    while time.monotonic() < stop and place.returned.empty():
+    for _ in range(100):
         for client in clients:
             ask(client)
-            asked += 1
-    assert len(place.by) == asked
-    most = max(Counter(place.by).values())
-    assert most > 0.9 * asked  # the others led while a busy machine held one up
+    assert len(place.by) == 800
+    assert len(set(place.by)) == 1
 
 
 def test_who_does_not_ask_is_given_back_once_and_may_join_again(place: Place) -> None:
@@ -86,7 +85,7 @@ def test_who_does_not_ask_is_given_back_once_and_may_join_again(place: Place) ->
     back = [place.returned.get(timeout=WAIT) for _ in members]
     assert {member for member, _ in back} == set(members)
     assert all(kept for _, kept in back)
-    time.sleep(3 * QUIET_SECONDS)
+    time.sleep(0.1)
     assert place.returned.empty()
     place.threads.submit(place.rotation.join, members[0])
     ask(clients[0])
@@ -185,8 +184,12 @@ def test_a_member_that_is_closed_by_its_answer_leaves(place: Place) -> None:
     assert place.returned.get(timeout=WAIT) == (member, False)
 
 
-def test_none_is_lost_whatever_pauses_there_are(place: Place) -> None:
+def test_none_is_lost_whatever_pauses_there_are(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The loop waits for who is given back, answers once, and lets it join again."""
+    monkeypatch.setattr(rotation, "QUIET_SECONDS", QUIET_SECONDS)
+    monkeypatch.setattr(rotation, "SLOW_SECONDS", SLOW_SECONDS)
     stop = threading.Event()
     waiting = selectors.DefaultSelector()
 

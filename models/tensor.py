@@ -86,12 +86,10 @@ class TensorInput(
         return self.size
 
     def encode(self, X: NDArray[np.generic]) -> Array:
-        """Return (n, width) float32 for X (n, …).
-
-        What overflows is only very far, and NumPy warns of it unless told not to.
-        """
+        """Return (n, width) float32 for X (n, …)."""
         rows = X.reshape(len(X), self.size).astype(np.float32)
-        rows -= self._center
-        rows *= self._scale
+        with np.errstate(over="ignore"):
+            rows -= self._center
+            rows *= self._scale
         np.maximum(rows, -FAR, out=rows)  # np.clip takes longer on few rows
         return np.minimum(rows, FAR, out=rows)

@@ -234,36 +234,45 @@ class Explainer:
         """Return the attributions (n, features), given the numbers at KNOTS (n, 3)."""
         dust = DUST * getattr(self.output, "std", 1.0)
 
-        def rule(panels: Panels) -> tuple[Floats, Floats]:
-            found = [
-                self._pass(path, panels.where(slice(at, at + self._panels_a_pass)))
-                for at in range(0, len(panels.row), self._panels_a_pass)
+        # What a pass leaves in the layers is large: one set at a time, gone afterwards.
+        with self._lock:
+            networks = [
+                Network.from_arrays(each.spec, each.parameters, each.state)
+                for each in self._networks
             ]
-            parts, middles = zip(*found, strict=True)
-            return np.concatenate(parts), np.concatenate(middles)
 
-        return integrate(rule, knots, dust)
+            def rule(panels: Panels) -> tuple[Floats, Floats]:
+                size = self._panels_a_pass
+                found = [
+                    self._pass(networks, path, panels.where(slice(at, at + size)))
+                    for at in range(0, len(panels.row), size)
+                ]
+                parts, middles = zip(*found, strict=True)
+                return np.concatenate(parts), np.concatenate(middles)
 
-    def _pass(self, path: Path, panels: Panels) -> tuple[Floats, Floats]:
+            return integrate(rule, knots, dust)
+
+    def _pass(
+        self, networks: list[Network], path: Path, panels: Panels
+    ) -> tuple[Floats, Floats]:
         p = len(panels.row)
         t = panels.start[:, None] + panels.width[:, None] * self._nodes
         weights = panels.width[:, None] * self._weights
         row = np.repeat(panels.row, NODES)
         inner = np.zeros((p, len(self._order)))
-        with self._lock:  # a pass leaves its numbers in the layers
-            Z = np.stack(
-                [
-                    network.forward(path.places(e, row, t.ravel())).copy()
-                    for e, network in enumerate(self._networks)
-                ]
-            )
-            classes = path.classes[row]
-            number, dZ = self._number(Z, classes), self._slopes(Z, classes)
-            dZ = (dZ * weights.reshape(-1, 1)).astype(np.float32)
-            for e, network in enumerate(self._networks):
-                dX = network.backward(dZ[e], input_gradient=True)
-                slopes = dX.reshape(p, NODES, -1).sum(axis=1)
-                inner += slopes * path.steps[e][panels.row]
+        Z = np.stack(
+            [
+                network.forward(path.places(e, row, t.ravel()))
+                for e, network in enumerate(networks)
+            ]
+        )
+        classes = path.classes[row]
+        number, dZ = self._number(Z, classes), self._slopes(Z, classes)
+        dZ = (dZ * weights.reshape(-1, 1)).astype(np.float32)
+        for e, network in enumerate(networks):
+            dX = network.backward(dZ[e], input_gradient=True)
+            slopes = dX.reshape(p, NODES, -1).sum(axis=1)
+            inner += slopes * path.steps[e][panels.row]
         parts = np.zeros((p, self._features))
         if len(self._seen):
             grouped = inner[:, self._order]

@@ -45,10 +45,7 @@ class Model:
         self.decoder: TableDecoder | TensorDecoder = decoder_for(inputs)
 
     def logits(self, raw: Raw) -> Array:
-        """Return the outputs (E, n, O) of every network for raw rows.
-
-        NumPy warns of what overflows, unless it is told not to.
-        """
+        """Return the outputs (E, n, O) of every network for raw rows."""
         X = self.inputs.encode(raw)  # type: ignore[arg-type]
         if len(self.networks) == 1:
             return self.networks[0].predict(X)[None]
@@ -67,12 +64,14 @@ class Model:
             # The logits too: of an infinite one the sigmoid makes a certain 0 or 1. No
             # sum is finite unless all its terms are, and it takes half as long.
             total = np.add.reduce(Z, None) + np.add.reduce(numbers, None)
-        if not math.isfinite(total) and not (
-            np.isfinite(Z).all() and np.isfinite(numbers).all()
-        ):
+        if not math.isfinite(total):
             whole = np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
-            row = np.flatnonzero(~(whole & np.isfinite(Z).all(axis=(0, 2))))[0]
-            raise InvalidInput(f"row {row}: its numbers are too large for this model")
+            whole &= np.isfinite(Z).all(axis=(0, 2))
+            if not whole.all():
+                row = np.flatnonzero(~whole)[0]
+                raise InvalidInput(
+                    f"row {row}: its numbers are too large for this model"
+                )
         return answer
 
     def answer_json(self, rows: bytes | msgspec.Raw) -> list[Any]:

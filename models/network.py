@@ -82,16 +82,12 @@ class Network:
         It cannot be trained: writing to its numbers is an error, and `backward` gives
         the input's gradient alone.
         """
-        network = cls.__new__(cls)
-        network.spec = spec
-        network.n_out = spec.n_out
-        network.layers = [build(layer) for layer in spec.layers]
         parameters, state = parameters.view(), state.view()
         parameters.flags.writeable = state.flags.writeable = False
+        # Its gradients need no memory of their own: nobody can write to them.
+        network = cls._over(spec, parameters, parameters, state)
         for layer in network.layers:
             layer.trained = False
-        # Its gradients need no memory of their own: nobody can write to them.
-        network._views(parameters, parameters, state)
         return network
 
     def twin(self) -> Network:
@@ -99,10 +95,17 @@ class Network:
 
         Gradients, and what a pass keeps, are its own.
         """
-        network = Network.__new__(Network)
-        network.spec, network.n_out = self.spec, self.n_out
-        network.layers = [build(layer) for layer in self.spec.layers]
-        network._views(self.parameters, np.zeros_like(self.gradients), self.state)
+        gradients = np.zeros_like(self.gradients)
+        return self._over(self.spec, self.parameters, gradients, self.state)
+
+    @classmethod
+    def _over(
+        cls, spec: NetworkSpec, parameters: Array, gradients: Array, state: Array
+    ) -> Network:
+        network = cls.__new__(cls)
+        network.spec, network.n_out = spec, spec.n_out
+        network.layers = [build(layer) for layer in spec.layers]
+        network._views(parameters, gradients, state)
         return network
 
     def _views(self, parameters: Array, gradients: Array, state: Array) -> None:

@@ -10,6 +10,7 @@ POST /v2/models/M[/versions/V]/infer
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,7 +111,8 @@ def infer(name: str, version: str | None = None) -> Reply:
     loaded = find(name, version)
     model = loaded.artefact.model
     length = current().header(tensors.HEAD)
-    head, binary = tensors.divide(body(), length)
+    content, started = body(), time.perf_counter()
+    head, binary = tensors.divide(content, length)
     if length is not None and not head:
         asked, binary = tensors.deduced(model.inputs, binary)
     else:
@@ -124,7 +126,7 @@ def infer(name: str, version: str | None = None) -> Reply:
         return _reply({**about, **given, "outputs": outputs}, chunks)
 
     return engine().inference.answer(
-        loaded, lambda decoder: tensors.decoded(decoder, asked, binary), reply
+        loaded, lambda decoder: tensors.decoded(decoder, asked, binary), reply, started
     )
 
 

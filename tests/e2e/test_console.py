@@ -14,7 +14,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.conftest import Fit, Server, write_csv
+from tests.conftest import Fit, write_csv
+from tests.serving import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -27,8 +27,8 @@ from models.architectures import mlp
 from models.output import Regression
 from models.store import ARTEFACT, PRODUCTION, Store
 from models.tensor import TensorInput
-from tests.conftest import Server
 from tests.models.conftest import make
+from tests.serving import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -211,6 +212,23 @@ def test_it_costs_no_numbers_of_its_own(ensemble: Made) -> None:
     assert len(explainer._networks) == 3
     for ours, whole in zip(explainer._networks, artefact.model.networks, strict=True):
         assert np.shares_memory(ours.parameters, whole.parameters)
+
+
+def test_it_keeps_nothing_of_what_it_computed(ensemble: Made) -> None:
+    explainer = Explainer(load(ensemble.dump()))
+    raw: Any = {
+        name: np.tile(values, 20) if isinstance(values, np.ndarray) else [*values] * 20
+        for name, values in ensemble.raw.items()
+    }
+    explainer.explain(raw)  # what is made once
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            explainer.explain(raw)
+            kept, most = tracemalloc.get_traced_memory()
+        assert kept < most / 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_activations_are_those_of_the_first_network(

@@ -57,8 +57,9 @@ def _start() -> NoReturn:
     _check(_settings())  # a mistake is told here, in one sentence
     for sentence in misspelt(os.environ):
         click.echo(f"Warning: {sentence}", err=True)
-    # Else each thread keeps a heap of its own, of what its largest request took.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    # Else each thread keeps a heap of its own, of what its largest request took; and
+    # with two, what odd requests took together once stays in holes of either.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     config = "python:service.gunicorn_conf"
     # -P: the directory it is started in holds no modules of ours.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "gunicorn", "-c", config])

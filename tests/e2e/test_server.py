@@ -359,7 +359,7 @@ def test_blas_has_one_thread_and_the_metrics_directory_goes_at_the_end(
     for pid in server.workers():
         # The main thread, one a request at once, and the store's watcher.
         assert len(os.listdir(f"/proc/{pid}/task")) <= 1 + 2 + 1
-        assert b"MALLOC_ARENA_MAX=2" in Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"MALLOC_ARENA_MAX=1" in Path(f"/proc/{pid}/environ").read_bytes()
     mapped = Path(f"/proc/{server.workers()[0]}/maps").read_text()
     found = re.search(r"(/\S+/glassnet-metrics-\w+)/", mapped)
     assert found

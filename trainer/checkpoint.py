@@ -19,7 +19,6 @@ import shutil
 import time
 import uuid
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import msgspec
@@ -48,11 +47,10 @@ class Checkpoints:
         self._new = [place for place in (home, *home.parents) if not place.exists()]
         self._say = say
         self._said: set[str] = set()
-        self._lock = Lock()
 
-    def of(self, number: int) -> Checkpoint:
+    def of(self, number: int, say: Say | None = None) -> Checkpoint:
         """Return that of a network, counted from 0."""
-        return Checkpoint(self.directory / f"{number + 1}.npz", self._say_once)
+        return Checkpoint(self.directory / f"{number + 1}.npz", say or self.say_once)
 
     @property
     def exist(self) -> bool:
@@ -70,11 +68,11 @@ class Checkpoints:
             for place in self._new:
                 place.rmdir()
 
-    def _say_once(self, sentence: str) -> None:
-        with self._lock:
-            if sentence not in self._said:
-                self._said.add(sentence)
-                self._say(sentence)
+    def say_once(self, sentence: str) -> None:
+        """Say what is true of every network, as of a full disk, the first time."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._say(sentence)
 
 
 class Checkpoint:

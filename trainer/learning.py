@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    CancelledError,
-    Future,
-    ThreadPoolExecutor,
-    wait,
-)
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Event
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,6 +15,7 @@ from models.architectures import mlp, realmlp
 from models.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.errors import ConfigError
 from models.network import Network, NetworkSpec, sizes
+from models.types import Array
 from trainer.checkpoint import Checkpoints
 from trainer.groups import is_realmlp
 from trainer.health import Watch
@@ -31,11 +24,10 @@ from trainer.loop import History, Run, train
 from trainer.preparation import Prepared, layout_of
 from trainer.replica import parts
 from trainer.standing import Course, Watcher
+from trainer.team import Tell, share_out
 
 #: What fits into an artefact beside its manifest.
 MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
-#: How long Ctrl-C may go unseen.
-WAIT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -90,51 +82,55 @@ def learn_all(
     turns = -(-count // at_once)
     course = Course(count, watch, limit)
     started = time.perf_counter()
-    spent = [0.0] * count
-    ended = Event()
+    own: dict[int, Run] = {}
 
-    def one(number: int) -> Member:
+    def one(number: int, tell: Tell) -> _Fitted:
         left = limit - (time.perf_counter() - started)
         share = left / (turns - number // at_once)
-        run = make_run(prepared, spec, number, streams[number], share)
-        checkpoint = checkpoints.of(number)
-        if checkpoint.restore(run):
-            spent[number] = run.history.seconds
+        run = own[number] = make_run(prepared, spec, number, streams[number], share)
+        checkpoint = checkpoints.of(number, tell)
+        spent = run.history.seconds if checkpoint.restore(run) else 0.0
         health = Watch(run)
 
         def keep(run: Run) -> None:
             health.look(run)
             checkpoint.save(run)
-            if ended.is_set():
-                raise CancelledError
 
-        history = train(run, lambda history: course.tell(number, history, run), keep)
-        course.ended(number)
-        return Member(run.network, history)
+        history = train(run, tell, keep)
+        tell(None)
+        del own[number]
+        return _Fitted(run.network.parameters, run.network.state, history, spent)
+
+    def heard(number: int, message: History | str | None) -> None:
+        if message is None:
+            course.ended(number)
+        elif isinstance(message, str):
+            checkpoints.say_once(message)
+        else:
+            course.tell(number, message, own.get(number))
 
     # Cores are better spent on members, or on parts of a batch, than on one product.
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(at_once) as pool,
-    ):
-        futures = [pool.submit(one, number) for number in range(count)]
-        try:
-            _wait(futures)
-        finally:  # after an error or Ctrl-C nobody goes on
-            ended.set()
-            pool.shutdown(cancel_futures=True)
-    members = [future.result() for future in futures]
-    return members, time.perf_counter() - started + sum(spent) / at_once
+    with threadpool_limits(1, user_api="blas"):
+        fitted = share_out(count, at_once, one, heard)
+    spent = sum(each.spent for each in fitted) / at_once
+    members = [each.member(spec) for each in fitted]
+    return members, time.perf_counter() - started + spent
 
 
-def _wait(futures: Iterable[Future[Member]]) -> None:
-    """Return when all are done; raise the first error as soon as it is there."""
-    waiting = set(futures)
-    while waiting:
-        # In pieces: polars makes Ctrl-C wait for the wait to end (its issue 21739).
-        done, waiting = wait(waiting, WAIT_SECONDS, FIRST_COMPLETED)
-        for future in done:
-            future.result()
+@dataclass(frozen=True)
+class _Fitted:
+    """What a process says of a network it fitted; the seconds of an earlier start."""
+
+    parameters: Array
+    state: Array
+    history: History
+    spent: float
+
+    def member(self, spec: NetworkSpec) -> Member:
+        network = Network(spec)
+        network.parameters[...] = self.parameters
+        network.state[...] = self.state
+        return Member(network, self.history)
 
 
 def _cores() -> int:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 from typing import TypeAlias
 
 from trainer.loop import History, Run
@@ -44,22 +43,19 @@ class Course:
         self._done = [0.0] * count  # of each network, the share of its epochs
         self._taken = 0.0  # of that, what was not done before an interruption
         self._rows = 0
-        self._lock = Lock()
 
     def tell(self, number: int, history: History, run: Run | None = None) -> None:
         """Take the latest epoch of a network, counted from 0."""
-        with self._lock:
-            self._done[number] = history.epochs / history.planned
-            self._taken += 1.0 / history.planned
-            self._rows += history.rows
-            seconds = max(time.perf_counter() - self.started, 1e-9)
-            ahead = self.count - sum(self._done)
-            left = min(seconds * ahead / self._taken, max(self.limit - seconds, 0.0))
-            rate = self._rows / seconds
-            place = number + 1, self.count
-            self.watch(Standing(history, *place, seconds, rate, left, run))
+        self._done[number] = history.epochs / history.planned
+        self._taken += 1.0 / history.planned
+        self._rows += history.rows
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        ahead = self.count - sum(self._done)
+        left = min(seconds * ahead / self._taken, max(self.limit - seconds, 0.0))
+        rate = self._rows / seconds
+        place = number + 1, self.count
+        self.watch(Standing(history, *place, seconds, rate, left, run))
 
     def ended(self, number: int) -> None:
         """Count a network as done, however early it stopped."""
-        with self._lock:
-            self._done[number] = 1.0
+        self._done[number] = 1.0

@@ -40,9 +40,10 @@ class Dropout(Layer):
             raise ValueError("dropout draws its mask: a training pass needs an rng")
         # A byte is enough to draw by: the rate is kept to 1/256.
         silent = min(round(256 * self.rate), 255)
-        drawn = np.frombuffer(rng.bytes(X.size), np.uint8).reshape(X.shape)
+        drawn = rng.bit_generator.random_raw(-(-X.size // 8)).view(np.uint8)
         self.mask = self._reuse("mask", X.shape, X.dtype)
-        np.multiply(drawn >= silent, 256.0 / (256 - silent), out=self.mask)
+        np.copyto(self.mask, drawn[: X.size].reshape(X.shape) >= silent)
+        self.mask *= 256.0 / (256 - silent)
         return np.multiply(X, self.mask, out=self._reuse("Y", X.shape, X.dtype))
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:

@@ -37,7 +37,6 @@ class Linear(Layer):
         self.spec = spec
         self.parameter_shapes = ((spec.n_in, spec.n_out), (spec.n_out,))
         self.kinds = ("weight", "bias")
-        self.ones: Array = np.empty(0, np.float32)
 
     def bind(
         self, parameters: list[Array], gradients: list[Array], state: list[Array]
@@ -61,9 +60,7 @@ class Linear(Layer):
     def backward(self, dY: Array, input_gradient: bool) -> Array:
         if self.trained:
             np.dot(self.X.T, dY, out=self.dW)  # (I, B) @ (B, O)
-            if len(self.ones) < len(dY) or self.ones.dtype != dY.dtype:
-                self.ones = np.ones(len(dY), dY.dtype)
-            np.dot(self.ones[: len(dY)], dY, out=self.db)  # the sum, by BLAS
+            np.dot(self._ones(dY), dY, out=self.db)  # (B,) @ (B, O)
         if not input_gradient:
             return dY
         dX = self._reuse("dX", self.X.shape, dY.dtype)

@@ -1157,7 +1157,7 @@ def test_check_gradients_shows_every_error(command: Command) -> None:
 def test_check_gradients_fails_on_a_wrong_one(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(dA: Any, Z: Any, A: Any, dZ: Any) -> None:
+    def wrong(dA: Any, Z: Any, A: Any, kept: Any, dZ: Any) -> None:
         dZ[...] = dA
 
     monkeypatch.setattr(Tanh, "backward", staticmethod(wrong))

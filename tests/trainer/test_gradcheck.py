@@ -27,8 +27,8 @@ def test_a_wrong_activation_is_found(
 ) -> None:
     right = FUNCTIONS[function].backward
 
-    def wrong(dA: Any, Z: Any, A: Any, dZ: Any) -> None:
-        right(dA, Z, A, dZ)
+    def wrong(dA: Any, Z: Any, A: Any, kept: Any, dZ: Any) -> None:
+        right(dA, Z, A, kept, dZ)
         dZ *= 1.001
 
     monkeypatch.setattr(FUNCTIONS[function], "backward", staticmethod(wrong))

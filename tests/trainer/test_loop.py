@@ -330,7 +330,7 @@ def test_images_are_moved_before_the_step_and_anew_in_each_epoch() -> None:
         for chosen in (order[:24], order[24:]):
             batch = X[chosen]
             Augmentation(shape, 1.0)(batch, rng)
-            rng.bytes(len(chosen) * 4)  # dropout's
+            rng.bit_generator.random_raw(-(-len(chosen) * 4 // 8))  # dropout's
             expected.append(batch)
     for moved, wanted in zip(seen.inputs, expected, strict=True):
         np.testing.assert_array_equal(moved, wanted)
@@ -568,6 +568,40 @@ def test_without_validation_the_mean_of_the_latest_steps_stands() -> None:
         expected = mean_of_latest(taken, 6.0)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert (network.parameters != epochs.parameters[-1]).any()
+
+
+@pytest.mark.parametrize("steps_an_epoch", [15, 16, 18])
+def test_of_long_epochs_every_fourth_step_and_the_last_are_in_the_mean(
+    steps_an_epoch: int,
+) -> None:
+    network = make(mlp([3, 8, 1]))
+    steps, epochs = Steps(network), Snapshots(network)
+    rows = numbers(steps_an_epoch * 4)
+    config = plain(averaging=1.0, epochs=3)
+    run(network, steps, rows, None, config, np.random.default_rng(1), epochs)
+    after = [*steps.before[1:], epochs.parameters[-1]]
+    taken, horizon = after, 15.0
+    if steps_an_epoch > 15:
+        ends = range(steps_an_epoch, len(after) + 1, steps_an_epoch)
+        every = sorted({*range(4, len(after) + 1, 4), *ends})
+        taken, horizon = [after[step - 1] for step in every], steps_an_epoch / 4
+    expected = mean_of_latest(taken, horizon)
+    np.testing.assert_allclose(network.parameters, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_epoch_that_ends_before_its_fourth_step_leaves_what_it_learnt() -> None:
+    network = make(mlp([3, 8, 1]))
+    began = network.parameters.copy()
+    config = plain(averaging=1.0)
+    history = train(
+        Run(
+            *(network, mean_squared_error, numbers(80), None, config),
+            np.random.default_rng(1),
+            limit=0.0,
+        )
+    )
+    assert history.out_of_time and history.epochs == 1
+    assert (network.parameters != began).any()
 
 
 @pytest.mark.parametrize("held_out", [None, numbers(5, 9)])

@@ -63,13 +63,15 @@ SLOPES: dict[Function, tuple[float, float]] = {
 
 def forward(function: Function, Z: Array) -> Array:
     A = np.full_like(Z, np.nan)
-    FUNCTIONS[function].forward(Z, A)
+    FUNCTIONS[function].forward(Z, A, np.full_like(Z, np.nan))
     return A
 
 
 def backward(function: Function, dA: Array, Z: Array) -> Array:
     dZ = np.full_like(Z, np.nan)
-    FUNCTIONS[function].backward(dA, Z, forward(function, Z), dZ)
+    A, kept = np.full_like(Z, np.nan), np.full_like(Z, np.nan)
+    FUNCTIONS[function].forward(Z, A, kept)
+    FUNCTIONS[function].backward(dA, Z, A, kept, dZ)
     return dZ
 
 

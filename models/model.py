@@ -14,6 +14,7 @@ from models.errors import InvalidInput
 from models.network import Network
 from models.output import Answer, Output
 from models.rows import TableDecoder, TensorDecoder, decoder_for
+from models.stack import Stack
 from models.table import Columns, TableInput
 from models.tensor import TensorInput
 from models.types import Array
@@ -40,16 +41,17 @@ class Model:
                     f"{network.n_out}"
                 )
         self.inputs = inputs
-        self.networks = tuple(networks)
+        self.stack = Stack(networks) if len(networks) > 1 else None
+        self.networks = self.stack.networks if self.stack else tuple(networks)
         self.output = output
         self.decoder: TableDecoder | TensorDecoder = decoder_for(inputs)
 
     def logits(self, raw: Raw) -> Array:
         """Return the outputs (E, n, O) of every network for raw rows."""
         X = self.inputs.encode(raw)  # type: ignore[arg-type]
-        if len(self.networks) == 1:
+        if self.stack is None:
             return self.networks[0].predict(X)[None]
-        return np.stack([network.predict(X) for network in self.networks])
+        return self.stack.predict(X)
 
     def predict(self, raw: Raw) -> Answer:
         """Answer raw rows; all numbers of the answer are finite.

@@ -190,14 +190,14 @@ class Softmax:
 
     @staticmethod
     def forward(Z: Array, A: Array, kept: Array) -> None:
-        np.subtract(Z, Z.max(axis=1, keepdims=True), out=A)
+        np.subtract(Z, Z.max(axis=-1, keepdims=True), out=A)
         np.exp(A, out=A)
-        A /= A.sum(axis=1, keepdims=True)
+        A /= A.sum(axis=-1, keepdims=True)
 
     @staticmethod
     def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
         np.multiply(dA, A, out=dZ)
-        dZ -= A * dZ.sum(axis=1, keepdims=True)
+        dZ -= A * dZ.sum(axis=-1, keepdims=True)
 
 
 class Pair(Protocol):

@@ -83,7 +83,11 @@ class Layer(ABC):
 
     @abstractmethod
     def predict(self, X: Array) -> Array:
-        """Return the output (B, O) as `forward` does when it is not training."""
+        """Return the output (B, O) as `forward` does when it is not training.
+
+        Bound to the numbers of E networks (see `models.stack`) it takes (B, I), or (E,
+        B, I) from a layer before, and returns (E, B, O).
+        """
 
     def _reuse(self, name: str, shape: Shape, dtype: Any) -> Array:
         """Return an uninitialised array of this shape, the same memory each step."""

@@ -120,30 +120,32 @@ class Embeddings(Layer):
         self.codes = self._write_rest(X, Y)
         return Y
 
+    # Of E networks the numbers, and Y, have an axis more in front; X has not.
+
     def _turns(self, x: Array, out: Array) -> None:
-        np.multiply(x[:, :, None], (self.w * TURN)[:, None, :], out=out)
-        out += self.b[:, None, :]
+        np.multiply(x[:, :, None], (self.w * TURN)[..., None, :], out=out)
+        out += self.b[..., None, :]
 
     def _write_numbers(self, X: Array, cos: Array, Y: Array) -> None:
         k, W = self.spec.numbers, self.spec.number_width
-        out = Y[:, : k * W].reshape(len(X), k, W)
-        out[:, :, 0] = X[:, :k]
+        out = Y[..., : k * W].reshape(*Y.shape[:-1], k, W)
+        out[..., 0] = X[:, :k]
         mixed = np.matmul(cos, self.V)  # (k, B, F) @ (k, F, W - 1)
-        mixed += self.c[:, None, :]
-        out[:, :, 1:] = mixed.transpose(1, 0, 2)
+        mixed += self.c[..., None, :]
+        out[..., 1:] = mixed.swapaxes(-3, -2)
 
     def _write_rest(self, X: Array, Y: Array) -> list[NDArray[np.intp]]:
         spec = self.spec
         at, D = spec.numbers * spec.number_width, spec.category_width
         stop = spec.numbers + spec.plain
-        Y[:, at : at + spec.plain] = X[:, spec.numbers : stop]
+        Y[..., at : at + spec.plain] = X[:, spec.numbers : stop]
         at += spec.plain
         codes = []
         for number, E in enumerate(self.E):
             code = X[:, stop + number].astype(np.intp)
-            code[(code < 0) | (code >= len(E))] = -1
-            Y[:, at : at + D] = E[code]
-            Y[code < 0, at : at + D] = 0.0
+            code[(code < 0) | (code >= E.shape[-2])] = -1
+            Y[..., at : at + D] = E[..., code, :]
+            Y[..., code < 0, at : at + D] = 0.0
             codes.append(code)
             at += D
         return codes
@@ -188,11 +190,12 @@ class Embeddings(Layer):
         return dturns
 
     def predict(self, X: Array) -> Array:
-        Y = np.empty((len(X), self.n_out), X.dtype)
-        k = self.spec.numbers
+        k, F = self.spec.numbers, self.spec.frequencies
+        several = (self.w if k else self.E[0]).shape[:-2] if k or self.E else ()
+        Y = np.empty((*several, len(X), self.n_out), X.dtype)
         if k:
             x = np.ascontiguousarray(X[:, :k].T)
-            turns = np.empty((k, len(X), self.spec.frequencies), X.dtype)
+            turns = np.empty((*several, k, len(X), F), X.dtype)
             self._turns(x, turns)
             self._write_numbers(X, np.cos(turns, out=turns), Y)
         self._write_rest(X, Y)

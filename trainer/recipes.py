@@ -20,7 +20,7 @@ TOO_FEW_TO_SPLIT = 40
 #: through a hundred points needs no waves, and comes out straighter.
 TOO_FEW_FOR_REALMLP = 300
 #: Of an ensemble each member spares this much for the figures, and as much again to
-#: choose its epoch; the windows of five are all rows.
+#: choose its epoch.
 MEMBER_SHARE = 0.1
 #: Steps that a smooth number takes to be learnt well, however few the rows.
 ENOUGH_STEPS = 2_000
@@ -41,8 +41,8 @@ class Effort:
 
 EFFORTS: dict[Preset, Effort] = {
     "fast": Effort(2, 0.25),
-    "default": Effort(5, 1.0),
-    "best": Effort(10, 4.0),
+    "default": Effort(8, 1.0),
+    "best": Effort(16, 2.0),
 }
 _RATES: dict[Rule, float] = {
     "gradient_descent": 0.1,
@@ -192,7 +192,7 @@ def choose_training(config: Config, facts: Facts) -> Chosen:
 def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
     """RealMLP-TD (Holzmüller et al. 2024, arXiv 2407.04491, table A.1), for log loss.
 
-    Fewer epochs than the paper's 256: five networks of averaged weights share the time
+    Fewer epochs than the paper's 256: eight networks of averaged weights share the time
     of one.
     """
     n, regression = facts.rows, facts.task == "regression"
@@ -229,7 +229,7 @@ def _realmlp(config: Config, facts: Facts) -> Iterator[_Choice]:
 
 def _epochs(n: int, steps_an_epoch: int, preset: Preset) -> int:
     """Return RealMLP's passes: fewer of many rows, and of few some thousand steps."""
-    passes = 64 if n <= 8_192 else 48 if n <= 30_000 else 32
+    passes = 48 if n <= 8_192 else 36 if n <= 30_000 else 24
     enough = min(256, -(-ENOUGH_STEPS // steps_an_epoch))
     return max(1, round(max(passes, enough) * EFFORTS[preset].epochs))
 
@@ -311,7 +311,7 @@ def _image(config: Config, facts: Facts) -> Iterator[_Choice]:
     yield _Choice(
         "train.weight_decay", 0.3, "weight decay 0.3: steps stay large under batch norm"
     )
-    epochs = 300 if n < 1_000 else min(max(3_000_000 // n, 20), 100)
+    epochs = 300 if n < 1_000 else min(max(2_000_000 // n, 20), 100)
     epochs = round(epochs * EFFORTS[config.preset].epochs)
     yield _Choice(
         "train.epochs", epochs, f"at most {epochs} epochs: the images differ in each"

@@ -24,7 +24,7 @@ from trainer.recipes import (
 )
 
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
-#: Rows from which a table gets RealMLP, five of them.
+#: Rows from which a table gets RealMLP, eight of them.
 ENOUGH = TOO_FEW_FOR_REALMLP
 SIZES = (4, 99, ENOUGH - 1, ENOUGH, 1_000, 50_000)
 EVERY = [
@@ -136,7 +136,7 @@ def test_a_table_of_enough_rows_gets_five_realmlps(
     config = choose_members(Config(), Facts(rows, task, table), False).config
     real = table and rows >= ENOUGH
     assert config.network.architecture == ("realmlp" if real else "mlp")
-    assert config.ensemble.members == (5 if real else 1)
+    assert config.ensemble.members == (8 if real else 1)
 
 
 def test_validation_rows_of_ones_own_make_one_network_of_the_same_kind() -> None:
@@ -152,7 +152,7 @@ def test_the_architecture_that_is_asked_for_is_trained_by_its_recipe(
 ) -> None:
     given = configured(f"network.architecture={architecture}")
     config, _ = chosen(given, Facts(rows, "binary"))
-    assert config.ensemble.members == (5 if architecture == "realmlp" else 1)
+    assert config.ensemble.members == (8 if architecture == "realmlp" else 1)
     waves = config.train.schedule == "coslog4"
     assert waves == (architecture == "realmlp")
 
@@ -181,10 +181,10 @@ def test_enough_rows_are_divided(rows: int, table: bool, share: float) -> None:
     assert (data.validation_fraction, data.test_fraction) == (share, share)
 
 
-def test_five_members_spare_all_rows_between_them() -> None:
+def test_each_row_is_spared_by_some_member() -> None:
     config = choose_members(Config(), Facts(ENOUGH, "binary"), False).config
     spared = config.data.test_fraction + config.data.validation_fraction  # type: ignore[operator]
-    assert config.ensemble.members * spared == pytest.approx(1.0)  # type: ignore[operator]
+    assert config.ensemble.members * spared >= 1.0  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("rows", [10, 1_000])
@@ -238,7 +238,7 @@ def test_presets_spend_more_and_more(
     assert default == chosen(Config(), facts)[0]
     members = [config.ensemble.members for config in (fast, default, best)]
     several = default.network.architecture == "realmlp" or default.ensemble.members != 1
-    assert members == ([2, 5, 10] if several else [1, 1, 1])
+    assert members == ([2, 8, 16] if several else [1, 1, 1])
     epochs = [config.train.epochs or 0 for config in (fast, default, best)]
     assert epochs[0] < epochs[1] < epochs[2]
 
@@ -279,7 +279,7 @@ def test_enough_images_get_five_networks() -> None:
     for rows in (FEW_IMAGES - 1, FEW_IMAGES, 60_000):
         config = choose_members(Config(), image(rows), False).config
         assert config.network.architecture == "mlp"
-        assert config.ensemble.members == (5 if rows >= FEW_IMAGES else 1)
+        assert config.ensemble.members == (8 if rows >= FEW_IMAGES else 1)
     alone = choose_members(Config(), image(60_000), validation_given=True).config
     assert alone.ensemble.members == 1
 
@@ -386,7 +386,7 @@ def test_xor_is_learnt_from_any_seed(
     assert (found[[1, 2]] > 0.9).all() and (found[[0, 3]] < 0.1).all()
 
 
-# Of 1,000 rows once: five networks take their time.
+# Of 1,000 rows once: eight networks take their time.
 @pytest.mark.parametrize(
     ("rows", "seed"), [*product([20, 100], [1, 2, 3]), (ENOUGH, 2), (1_000, 1)]
 )
@@ -460,7 +460,7 @@ def test_all_members_spare_the_same_rows_in_time_and_so_more_of_them(
 ) -> None:
     for given, share in ((("data.time=t",), 0.15), (("data.group=g",), 0.1)):
         config, reasons = chosen(configured(*given), Facts(ENOUGH, "binary"))
-        assert config.ensemble.members == 5
+        assert config.ensemble.members == 8
         assert config.data.test_fraction == config.data.validation_fraction == share
         each = any("of each network" in reason for reason in reasons)
         assert each == (share == 0.1)

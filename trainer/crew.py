@@ -51,6 +51,9 @@ class Crew:
 
     def run(self, work: Work) -> None:
         """Return when every member has done `work`; raise what one of them raised."""
+        if not self._work:
+            work(0)
+            return
         for queue in self._work:
             queue.put(work)
         try:

@@ -103,6 +103,6 @@ class Layer(ABC):
     def _ones(self, dY: Array) -> Array:
         """Return a one for each row: times a matrix they are its sums, by BLAS."""
         ones = self._arrays.get("ones")
-        if ones is None or len(ones) < len(dY) or ones.dtype != dY.dtype:
+        if ones is None or len(ones) != len(dY) or ones.dtype != dY.dtype:
             ones = self._arrays["ones"] = np.ones(len(dY), dY.dtype)
-        return ones[: len(dY)]
+        return ones

@@ -73,13 +73,15 @@ def share_out(
             open_ones = [helper for helper in helpers if not helper.pipe.closed]
             ready = wait([helper.pipe for helper in open_ones], seconds)
             for helper in open_ones:
+                # All there is: a helper whose pipe is full would wait.
                 if helper.pipe in ready:
-                    take(helper)
+                    while not helper.pipe.closed and helper.pipe.poll():
+                        take(helper)
 
         def take(helper: _Helper) -> None:
             try:
                 number, message = helper.pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):  # the second: in the middle of a message
                 helper.end()
                 return
             if isinstance(message, _Failure):

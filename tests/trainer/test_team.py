@@ -21,14 +21,17 @@ def deaf(number: int, message: Any) -> None:
     pytest.fail(f"{number} told {message}")
 
 
+def state(pid: int) -> str:
+    """Return what a process does, a letter of proc_pid_stat(5); Z if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
 def gone(pid: int) -> bool:
     """Whether a process has ended, or is a zombie that its own parent will take."""
-    try:
-        return (
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        )
-    except FileNotFoundError:
-        return True
+    return state(pid) == "Z"
 
 
 def wait_until(true: Any, seconds: float = 30.0) -> None:
@@ -152,6 +155,21 @@ def test_a_helper_that_is_killed_is_an_error_and_no_wait(
         os.kill(os.getpid(), signalled)
 
     with pytest.raises(GlassnetError, match=f"was ended from outside \\({why}"):
+        share_out(2, 2, work, deaf)
+
+
+def test_a_helper_that_is_killed_while_it_speaks_is_an_error(tmp_path: Path) -> None:
+    def work(number: int, tell: Tell) -> None:
+        if number:
+            (tmp_path / "pid").write_text(str(os.getpid()))
+            tell(np.zeros(1 << 20))  # more than the pipe holds, and nobody reads
+            return
+        wait_until(lambda: (tmp_path / "pid").exists())
+        pid = int((tmp_path / "pid").read_text())
+        wait_until(lambda: state(pid) == "S")
+        os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(GlassnetError, match="was ended from outside"):
         share_out(2, 2, work, deaf)
 
 

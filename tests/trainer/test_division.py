@@ -119,7 +119,7 @@ def test_a_groups_place_is_its_own_however_the_data_grows() -> None:
 
 def test_few_groups_are_spread_over_all_windows() -> None:
     names = [f"patient {i % 10}" for i in range(600)]
-    found = divided(grouped(names), "data.group=g")
+    found = divided(grouped(names), "data.group=g", "ensemble.members=5")
     assert len(found.groups) == 10
     spared = [i for s in found.splits for i in [*s.validation, *s.test]]
     assert sorted(spared) == list(range(600))
@@ -133,7 +133,7 @@ def test_too_few_groups_are_told() -> None:
         divided(grouped(names), "data.group=g")
     assert str(caught.value) == (
         "column 'g' (data.group) has 4 groups, too few for 10% of them to choose the "
-        "epoch and 10% to be measured on, of each of 5 networks: take larger shares "
+        "epoch and 10% to be measured on, of each of 8 networks: take larger shares "
         "(data.validation_fraction, data.test_fraction)"
     )
     shares = ("data.validation_fraction=0.25", "data.test_fraction=0.25")
@@ -164,7 +164,7 @@ def test_the_last_rows_are_measured_by_every_member() -> None:
     order = np.random.default_rng(1).permutation(600)
     found = divided(timed(order), "data.time=t")
     assert found.by == "time"
-    assert len(found.splits) == 5
+    assert len(found.splits) == 8
     for split in found.splits:
         assert split is found.splits[0]
         assert sorted(order[split.test].tolist()) == list(range(510, 600))

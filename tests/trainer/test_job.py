@@ -532,7 +532,7 @@ def alone(artefact: Any, number: int) -> Model:
     return Model(model.inputs, [model.networks[number]], model.output)
 
 
-def test_a_table_of_enough_rows_gets_five_networks_that_differ(
+def test_a_table_of_enough_rows_gets_eight_networks_that_differ(
     fit: Fit, store: Store, table: Callable[..., Any], write_csv: Callable[..., Path]
 ) -> None:
     whole = table(TOO_FEW_FOR_REALMLP)
@@ -542,10 +542,10 @@ def test_a_table_of_enough_rows_gets_five_networks_that_differ(
     result = fit(store, data, target="churn", settings=settings)
     artefact = store.load("m", 1)
     networks = artefact.model.networks
-    assert len(networks) == artefact.manifest.members == 5
-    assert len({network.parameters.tobytes() for network in networks}) == 5
+    assert len(networks) == artefact.manifest.members == 8
+    assert len({network.parameters.tobytes() for network in networks}) == 8
     assert isinstance(artefact.manifest.network.layers[0], EmbeddingsSpec)
-    assert result.config["ensemble"]["members"] == 5
+    assert result.config["ensemble"]["members"] == 8
     assert result.config["network"]["architecture"] == "realmlp"
     assert artefact.manifest.data.train_rows == len(
         splits_of(read(str(data), "churn"))[0].train

@@ -209,7 +209,7 @@ def test_rows_that_are_the_same_for_all_are_measured_once(
 
 
 def test_five_members_spare_every_row_once(ready: Prepare) -> None:
-    found, _ = ready(numbers(500))
+    found, _ = ready(numbers(500), "ensemble.members=5")
     spared = [i for split in found.splits for i in [*split.test, *split.validation]]
     assert sorted(spared) == list(range(500))
 

@@ -53,7 +53,7 @@ class Trainer:
         settings: tuple[str, ...] = SETTINGS,
         command: tuple[str, ...] = ("-m", "trainer.cli"),
     ) -> subprocess.Popen[str]:
-        assignments = [("--set", text) for text in (*settings, "runtime.threads=1")]
+        assignments = [("--set", text) for text in (*settings, "runtime.threads=2")]
         return subprocess.Popen(
             [
                 *(sys.executable, *command, "fit", str(self.data), "--target", "y"),

@@ -114,23 +114,17 @@ class Network:
         at = at_state = 0
         for number, layer in enumerate(self.layers, 1):
             start = at
-            views: list[tuple[Array, Array]] = []
             for shape, kind in zip(layer.parameter_shapes, layer.kinds, strict=True):
                 here = slice(at, at + math.prod(shape))
-                views.append(
-                    (parameters[here].reshape(shape), gradients[here].reshape(shape))
-                )
                 name = f"layer {number} ({layer.title})"
                 self.blocks.append(Block(name, here, kind, shape))
                 at = here.stop
-            states: list[Array] = []
-            for shape in layer.state_shapes:
-                states.append(
-                    state[at_state : at_state + math.prod(shape)].reshape(shape)
-                )
-                at_state += math.prod(shape)
-            if at > start:
-                layer.bind([p for p, _ in views], [g for _, g in views], states)
+            trained = cut(parameters, start, layer.parameter_shapes)
+            slopes = cut(gradients, start, layer.parameter_shapes)
+            measured = cut(state, at_state, layer.state_shapes)
+            at_state += sum(view.size for view in measured)
+            if trained:
+                layer.bind(trained, slopes, measured)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw starting weights, layer by layer, from `rng`."""
@@ -174,6 +168,22 @@ class Network:
         for layer in self.layers:
             X = layer.predict(X)
         return X
+
+
+def cut(numbers: Array, at: int, shapes: Sequence[Shape]) -> list[Array]:
+    """Return views of a flat vector (N,) from `at`, one behind the other.
+
+    Of vectors (E, N) they have that axis in front; a number a unit, (n,), is (E, 1, n):
+    the same for every row.
+    """
+    front = numbers.shape[:-1]
+    views = []
+    for shape in shapes:
+        stop = at + math.prod(shape)
+        whole = (1, *shape) if front and len(shape) == 1 else shape
+        views.append(numbers[..., at:stop].reshape(*front, *whole))
+        at = stop
+    return views
 
 
 def sizes(spec: NetworkSpec) -> tuple[int, int]:

@@ -7,14 +7,13 @@ NumPy as it takes of a single network, which is most of its time.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from models.layers import build
-from models.network import CHUNK, Network
-from models.types import Array, Shape
+from models.network import CHUNK, Network, cut
+from models.types import Array
 
 
 class Stack:
@@ -37,8 +36,10 @@ class Stack:
         self.layers = [build(layer) for layer in spec.layers]
         at = at_state = 0
         for layer in self.layers:
-            trained, at = _views(parameters, at, layer.parameter_shapes)
-            measured, at_state = _views(state, at_state, layer.state_shapes)
+            trained = cut(parameters, at, layer.parameter_shapes)
+            measured = cut(state, at_state, layer.state_shapes)
+            at += sum(view[0].size for view in trained)
+            at_state += sum(view[0].size for view in measured)
             if trained:
                 layer.bind(trained, trained, measured)
 
@@ -53,17 +54,3 @@ class Stack:
                 A = layer.predict(A)
             Z[:, start : start + rows] = A
         return Z
-
-
-def _views(numbers: Array, at: int, shapes: Sequence[Shape]) -> tuple[list[Array], int]:
-    """Return views (E, …) of the flat numbers (E, N) from `at`, and where they end.
-
-    A number a unit, (n,), is (E, 1, n): the same for every row.
-    """
-    views = []
-    for shape in shapes:
-        stop = at + math.prod(shape)
-        whole = (1, *shape) if len(shape) == 1 else shape
-        views.append(numbers[:, at:stop].reshape(len(numbers), *whole))
-        at = stop
-    return views, at

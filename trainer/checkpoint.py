@@ -48,9 +48,9 @@ class Checkpoints:
         self._say = say
         self._said: set[str] = set()
 
-    def of(self, number: int, say: Say | None = None) -> Checkpoint:
-        """Return that of a network, counted from 0."""
-        return Checkpoint(self.directory / f"{number + 1}.npz", say or self.say_once)
+    def of(self, number: int, say: Say) -> Checkpoint:
+        """Return that of a network, counted from 0; it says what is wrong with it."""
+        return Checkpoint(self.directory / f"{number + 1}.npz", say)
 
     @property
     def exist(self) -> bool:

@@ -19,7 +19,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any, TypeAlias, TypeVar
@@ -66,7 +66,7 @@ def share_out(
     """
     assert 0 < count <= MOST
     results: dict[int, T] = {}
-    numbers = _numbers(range(1, count))
+    numbers = _written(range(1, count))
     with _helpers(min(size, count) - 1, numbers, work) as helpers:
 
         def listen(seconds: float) -> None:
@@ -99,44 +99,34 @@ def share_out(
             results[number] = work(number, tell)
 
         own(0)
-        for number in numbers:
+        for number in _read(numbers):
             own(number)
         while any(not helper.pipe.closed for helper in helpers):
             listen(PATIENCE)
     return [results[number] for number in range(count)]
 
 
-class _Numbers(Iterator[int]):
-    """Numbers in a pipe: whoever reads the next has it alone."""
-
-    def __init__(self, reading: int) -> None:
-        self.reading = reading
-
-    def __next__(self) -> int:
-        found = os.read(self.reading, 1)
-        if not found:
-            raise StopIteration
-        return found[0]
-
-
-def _numbers(left: Sequence[int]) -> _Numbers:
+def _written(numbers: Sequence[int]) -> int:
+    """Return a pipe with these numbers: whoever reads the next has it alone."""
     reading, writing = os.pipe()
-    os.write(writing, bytes(left))
+    os.write(writing, bytes(numbers))
     os.close(writing)
-    return _Numbers(reading)
+    return reading
+
+
+def _read(pipe: int) -> Iterator[int]:
+    while number := os.read(pipe, 1):
+        yield number[0]
 
 
 class _Helper:
     """A process that does pieces until none is left."""
 
-    def __init__(
-        self, numbers: _Numbers, work: Callable[[int, Tell], Any], others: list[_Helper]
-    ) -> None:
+    def __init__(self, numbers: int, work: Callable[[int, Tell], Any]) -> None:
         self.pipe, far = multiprocessing.Pipe(duplex=False)
-        kept = [other.pipe for other in others] + [self.pipe]
         fork = multiprocessing.get_context("fork")
         self.process: ForkProcess = fork.Process(
-            target=_help, args=(numbers, work, far, kept), daemon=True
+            target=_help, args=(numbers, work, far), daemon=True
         )
         with warnings.catch_warnings():
             # Of threads that are not there in the fork: it does not ask for them.
@@ -159,16 +149,16 @@ class _Helper:
 
 @contextmanager
 def _helpers(
-    count: int, numbers: _Numbers, work: Callable[[int, Tell], Any]
+    count: int, numbers: int, work: Callable[[int, Tell], Any]
 ) -> Iterator[list[_Helper]]:
     """Start helpers; when the caller is done or fails, none is left."""
     helpers: list[_Helper] = []
     try:
         for _ in range(count):
-            helpers.append(_Helper(numbers, work, helpers))
+            helpers.append(_Helper(numbers, work))
         yield helpers
     finally:
-        os.close(numbers.reading)
+        os.close(numbers)
         for helper in helpers:
             helper.process.kill()
             helper.process.join()
@@ -176,31 +166,21 @@ def _helpers(
 
 
 def _help(
-    numbers: _Numbers,
-    work: Callable[[int, Tell], Any],
-    pipe: Connection[Any, Any],
-    kept: Sequence[Connection[Any, Any]],
+    numbers: int, work: Callable[[int, Tell], Any], pipe: Connection[Any, Any]
 ) -> None:
-    """Do pieces and send what comes of them; the caller's ends of pipes are its own."""
+    """Do pieces and send what comes of them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle
-    for other in kept:
-        other.close()
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
-    number = -1
-    with suppress(BrokenPipeError):  # the caller is gone, or did not want the rest
+    for number in _read(numbers):
+
+        def tell(message: Any, number: int = number) -> None:
+            pipe.send((number, message))
+
         try:
-            for number in numbers:
-                told = number
-
-                def tell(message: Any, told: int = told) -> None:
-                    pipe.send((told, message))
-
-                pipe.send((number, _Result(work(number, tell))))
-        except BrokenPipeError:
-            raise
+            tell(_Result(work(number, tell)))
         except BaseException as error:
-            pipe.send((number, _Failure(error)))
-    pipe.close()
+            tell(_Failure(error))
+            return
 
 
 def _end_with_the_caller() -> None:

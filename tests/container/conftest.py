@@ -139,9 +139,8 @@ def exporter() -> None:
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     if not answers("docker", "version"):
-        # In CI too: an engine needs rights that not every machine gives, and .ci/run
-        # says so where it could start none.
-        pytest.skip("No container engine answers here.")
+        # In CI too, where .ci/run has said that it could start none.
+        pytest.skip("No container engine answers here: not every machine may run one.")
     for compose in ["docker", "compose"], ["docker-compose"]:
         if answers(*compose, "version"):
             break

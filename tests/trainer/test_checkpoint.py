@@ -594,7 +594,7 @@ def test_it_is_said_once_for_all_networks(tmp_path: Path, said: list[str]) -> No
     (tmp_path / "m").write_text("a file where a directory should be")
     all_of_them = Checkpoints(tmp_path / "m", said.append, "key")
     for number in range(3):
-        place = all_of_them.of(number)
+        place = all_of_them.of(number, all_of_them.say_once)
         for _ in range(2):
             place.saved = -np.inf
             place.save(fresh())
@@ -631,14 +631,14 @@ def test_each_network_has_a_file_of_its_own(tmp_path: Path) -> None:
     found = Checkpoints(tmp_path, print, "key")
     assert not found.exist
     for number in (0, 1, 10):
-        place = found.of(number)
+        place = found.of(number, print)
         place.saved = -np.inf
         place.save(fresh(seed=number))
     assert found.exist
     assert sorted(os.listdir(found.directory)) == ["1.npz", "11.npz", "2.npz"]
     for number in (0, 1, 10):
         again = fresh(seed=5)
-        assert found.of(number).restore(again)
+        assert found.of(number, print).restore(again)
         assert outcome(again) == outcome(fresh(seed=number))
 
 
@@ -648,7 +648,7 @@ def test_each_network_has_a_file_of_its_own(tmp_path: Path) -> None:
 def made(home: Path, *decides: object) -> Checkpoints:
     """Return checkpoints of which one is written."""
     found = Checkpoints(home, print, *decides)
-    place = found.of(0)
+    place = found.of(0, print)
     place.saved = -np.inf
     place.save(fresh())
     assert found.exist

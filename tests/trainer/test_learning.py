@@ -276,7 +276,7 @@ def test_ctrl_c_ends_them_and_what_they_did_is_kept(
         learned(given, checkpoints, watch=watch)
     for number in (0, 1):
         run = make_run(given, network_spec(given), number, streams()[number])
-        assert checkpoints.of(number).restore(run)
+        assert checkpoints.of(number, pytest.fail).restore(run)
         assert run.history.epochs > 0
 
 

@@ -130,7 +130,7 @@ def test_with_all_given_nothing_is_chosen(configured: Callable[..., Config]) -> 
 @pytest.mark.parametrize("table", [False, True])
 @pytest.mark.parametrize("rows", [4, ENOUGH - 1, ENOUGH, 10**6])
 @pytest.mark.parametrize("task", TASKS)
-def test_a_table_of_enough_rows_gets_five_realmlps(
+def test_a_table_of_enough_rows_gets_eight_realmlps(
     table: bool, rows: int, task: Task
 ) -> None:
     config = choose_members(Config(), Facts(rows, task, table), False).config
@@ -275,7 +275,7 @@ def image(rows: int, task: Task = "multiclass") -> Facts:
     return Facts(rows, task, table=False, image=True)
 
 
-def test_enough_images_get_five_networks() -> None:
+def test_enough_images_get_eight_networks() -> None:
     for rows in (FEW_IMAGES - 1, FEW_IMAGES, 60_000):
         config = choose_members(Config(), image(rows), False).config
         assert config.network.architecture == "mlp"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from models.errors import GlassnetError, TrainingDiverged
+from tests.serving import wait_for
 from trainer.team import MOST, Tell, share_out
 
 
@@ -32,13 +33,6 @@ def state(pid: int) -> str:
 def gone(pid: int) -> bool:
     """Whether a process has ended, or is a zombie that its own parent will take."""
     return state(pid) == "Z"
-
-
-def wait_until(true: Any, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -68,7 +62,7 @@ def test_the_caller_does_the_first_and_helpers_are_processes_of_their_own(
     def work(number: int, tell: Tell) -> int:
         (tmp_path / str(number)).touch()
         # So that each of three takes one.
-        wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
+        wait_for("the others", lambda: len(list(tmp_path.iterdir())) == 3)
         return os.getpid()
 
     pids = share_out(3, 3, work, deaf)
@@ -88,9 +82,9 @@ def test_what_helpers_tell_is_heard_while_the_caller_works(tmp_path: Path) -> No
         if number:
             tell("ready")
             (tmp_path / "told").touch()
-            wait_until((tmp_path / "heard").exists)
+            wait_for("the others", (tmp_path / "heard").exists)
             return
-        wait_until((tmp_path / "told").exists)
+        wait_for("the others", (tmp_path / "told").exists)
         tell("own")
         assert heard == [(0, "own"), (1, "ready")]
         (tmp_path / "heard").touch()
@@ -105,7 +99,7 @@ def test_the_first_error_is_raised_and_nobody_goes_on(
     def work(number: int, tell: Tell) -> None:
         (tmp_path / str(number)).write_text(str(os.getpid()))
         if number == failing:
-            wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
+            wait_for("the others", lambda: len(list(tmp_path.iterdir())) == 3)
             raise TrainingDiverged(f"network {number}")
         while True:  # would never end
             tell("still here")
@@ -149,7 +143,7 @@ def test_a_helper_that_is_killed_is_an_error_and_no_wait(
 ) -> None:
     def work(number: int, tell: Tell) -> None:
         if number == 0:  # until a helper has the other
-            wait_until((tmp_path / "taken").exists)
+            wait_for("the others", (tmp_path / "taken").exists)
             return
         (tmp_path / "taken").touch()
         os.kill(os.getpid(), signalled)
@@ -164,9 +158,9 @@ def test_a_helper_that_is_killed_while_it_speaks_is_an_error(tmp_path: Path) -> 
             (tmp_path / "pid").write_text(str(os.getpid()))
             tell(np.zeros(1 << 20))  # more than the pipe holds, and nobody reads
             return
-        wait_until(lambda: (tmp_path / "pid").exists())
+        wait_for("the others", lambda: (tmp_path / "pid").exists())
         pid = int((tmp_path / "pid").read_text())
-        wait_until(lambda: state(pid) == "S")
+        wait_for("the others", lambda: state(pid) == "S")
         os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(GlassnetError, match="was ended from outside"):
@@ -176,7 +170,7 @@ def test_a_helper_that_is_killed_while_it_speaks_is_an_error(tmp_path: Path) -> 
 def test_ctrl_c_is_the_callers(tmp_path: Path) -> None:
     def work(number: int, tell: Tell) -> str:
         if number == 0:
-            wait_until((tmp_path / "taken").exists)
+            wait_for("the others", (tmp_path / "taken").exists)
             return ""
         (tmp_path / "taken").touch()
         os.kill(os.getpid(), signal.SIGINT)
@@ -192,6 +186,8 @@ from trainer.team import share_out
 def work(number, tell):
     with open(f"{sys.argv[1]}/{number}", "w") as file:
         file.write(str(os.getpid()))
+    if number == 1:
+        tell(bytes(1 << 20))  # more than the pipe holds, and nobody reads
     time.sleep(600)
 
 share_out(3, 3, work, print)
@@ -206,8 +202,10 @@ def test_helpers_end_with_the_caller_however_it_ends(
 ) -> None:
     command = [sys.executable, "-c", CALLER, str(tmp_path)]
     caller = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    wait_until(lambda: len([p for p in tmp_path.iterdir() if p.read_text()]) == 3)
+    wait_for(
+        "the others", lambda: len([p for p in tmp_path.iterdir() if p.read_text()]) == 3
+    )
     pids = [int(path.read_text()) for path in tmp_path.iterdir()]
     caller.send_signal(signalled)
     caller.wait(30)
-    wait_until(lambda: all(gone(pid) for pid in pids))
+    wait_for("the others", lambda: all(gone(pid) for pid in pids))

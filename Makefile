@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo serve test conformance endurance fuzz load nights docs check lint types fmt lock clean
+.PHONY: demo serve test conformance endurance fuzz load containers docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -11,7 +11,7 @@ demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 serve: $(VENV)/.run  ## The same, and leave the server running.
 	$(BIN)/python deploy/demo.py --keep
 
-test: $(VENV)/.dev  ## Every check and every test.
+test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -25,7 +25,7 @@ endurance: $(VENV)/.dev  ## Kill training, fill its disk, stop its database.
 	KILLS=$(KILLS) $(BIN)/pytest -s tests/e2e/test_kill.py
 	MOMENTS=$(MOMENTS) $(BIN)/pytest -s tests/e2e/test_full_disk.py tests/e2e/test_database.py
 
-nights: $(VENV)/.dev  ## Three nights of the Compose stack, a minute each.
+containers: $(VENV)/.dev  ## The Compose stack, and three nights of it, a minute each.
 	$(BIN)/pytest -s tests/container/isolated
 
 load: $(VENV)/.dev  ## 200,000 requests while versions and servers come and go.

@@ -1,4 +1,4 @@
-"""Three nights, a minute each: `make nights`, since they take their time.
+"""Three nights, a minute each: `make containers`, since they take their time.
 
 The stack is that of docker-compose.yml, but for the data and the hour. In the first
 night nothing is new, in the second there are ten times the rows, and in the third

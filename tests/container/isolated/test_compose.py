@@ -1,4 +1,7 @@
-"""The two images and the stack of docker-compose.yml, on a real container engine."""
+"""The two images and the stack of docker-compose.yml, on a real container engine.
+
+`make containers`: building both takes a third of what all other tests may.
+"""
 
 from __future__ import annotations
 

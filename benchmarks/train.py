@@ -64,8 +64,8 @@ def run(
 ) -> None:
     """Time one network and print a line for each library."""
     epochs: dict[str, Epoch] = {
-        f"glassnet ({threads})": glassnet(widths, batch, X, y, threads)
-        for threads in (1, 2)
+        f"glassnet ({processes})": glassnet(widths, batch, X, y, processes)
+        for processes in (1, 2)
     }
     epochs["scikit-learn"] = scikit_learn(widths, batch, X, y)
     for threads in (1, 2):
@@ -78,7 +78,7 @@ def run(
             if number:  # the first warms up
                 seconds[name].append(time.perf_counter() - started)
     median = {name: float(np.median(times)) for name, times in seconds.items()}
-    ours = min(median[f"glassnet ({threads})"] for threads in (1, 2))
+    ours = min(median[f"glassnet ({processes})"] for processes in (1, 2))
     multiplied = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
     work = 2 * len(X) * (3 * multiplied - widths[0] * widths[1])
     print(f"\n{'-'.join(map(str, widths))}, batch {batch}, {len(X):,} rows")
@@ -109,7 +109,7 @@ def sgemm_peak() -> float:
     return 2 * 2048**3 / min(times)
 
 
-def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epoch:
+def glassnet(widths: list[int], batch: int, X: Any, y: Any, processes: int) -> Epoch:
     network = Network(mlp(widths))
     network.initialize(np.random.default_rng(0))
     rng, rows = np.random.default_rng(0), Rows(X, y)
@@ -134,7 +134,7 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epo
         config,
         rng,
         parts=parts(network, batch),
-        threads=threads,
+        processes=processes,
     )
 
     def epoch() -> None:

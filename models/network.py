@@ -69,7 +69,7 @@ class Network:
         self.n_out = spec.n_out
         self.layers: list[Layer] = [build(layer) for layer in spec.layers]
         n_parameters, n_state = sizes(spec)
-        self._views(
+        self.bind(
             np.zeros(n_parameters, dtype),  # parameters
             np.zeros(n_parameters, dtype),  # gradients
             np.zeros(n_state, dtype),
@@ -105,10 +105,11 @@ class Network:
         network = cls.__new__(cls)
         network.spec, network.n_out = spec, spec.n_out
         network.layers = [build(layer) for layer in spec.layers]
-        network._views(parameters, gradients, state)
+        network.bind(parameters, gradients, state)
         return network
 
-    def _views(self, parameters: Array, gradients: Array, state: Array) -> None:
+    def bind(self, parameters: Array, gradients: Array, state: Array) -> None:
+        """Take these flat vectors for its own, with the numbers they hold."""
         self.parameters, self.gradients, self.state = parameters, gradients, state
         self.blocks: list[Block] = []
         at = at_state = 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.network import Network
 from trainer.crew import ALONE, Crew
-from trainer.optimizers import BLOCK, scratches
+from trainer.optimizers import BLOCK
 
 
 class Average:
@@ -25,23 +25,18 @@ class Average:
         self.state = network.state.copy()
         starts = range(0, len(self.parameters), BLOCK)
         self._blocks = [slice(start, start + BLOCK) for start in starts]
-        self._scratch = scratches(
-            min(BLOCK, len(self.parameters)), self.parameters.dtype
-        )
+        self._scratch = np.empty_like(self.parameters[:BLOCK])
 
     def update(self, crew: Crew = ALONE) -> None:
         """Take the weights of another step into the mean."""
         self.steps += 1
         share = 1.0 / min(self.steps, self.horizon)
         now, mean = self.network.parameters, self.parameters
-
-        def take(here: slice, member: int) -> None:
-            moved = self._scratch[member][: len(mean[here])]
+        for here in crew.part(self._blocks):
+            moved = self._scratch[: len(mean[here])]
             np.subtract(now[here], mean[here], out=moved)
             moved *= share
             mean[here] += moved
-
-        crew.each(self._blocks, take)
         if len(self.state):
             self.state += share * (self.network.state - self.state)
 

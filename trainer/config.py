@@ -197,8 +197,8 @@ class RuntimeConfig(Section, frozen=True):
     threads: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None,
         Meta(
-            description="Networks fitted at once, or threads for the halves of each "
-            "batch of a lone large one; the numbers are the same. Default: the cores."
+            description="Processes for the networks, or for the halves of each batch "
+            "of a lone large one; the numbers are the same. Default: the cores."
         ),
     ] = None
     report: Annotated[bool, Meta(description="Write report.html beside the model.")] = (

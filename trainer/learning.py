@@ -22,7 +22,7 @@ from trainer.health import Watch
 from trainer.initialization import initialize_from_data
 from trainer.loop import History, Run, train
 from trainer.preparation import Prepared, layout_of
-from trainer.replica import parts
+from trainer.replica import WORTH_A_PROCESS, parts
 from trainer.standing import Course, Watcher
 from trainer.team import Tell, share_out
 
@@ -159,7 +159,8 @@ def make_run(
         network.initialize(starting)
     config = prepared.config.train
     assert config.batch_size
-    lone = len(prepared.splits) == 1
+    size = min(config.batch_size, len(rows.X))
+    lone, long = len(prepared.splits) == 1, len(rows.X) >= WORTH_A_PROCESS * size
     return Run(
         network,
         prepared.loss,
@@ -169,6 +170,6 @@ def make_run(
         training,
         limit,
         prepared.augmentation(),
-        parts(network, min(config.batch_size, len(rows.X))) if lone else 1,
-        prepared.config.runtime.threads or _cores(),
+        parts(network, size) if lone else 1,
+        (prepared.config.runtime.threads or _cores()) if long else 1,
     )

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from trainer.augmentation import Augmentation
 from trainer.averaging import Average
 from trainer.config import TrainConfig
 from trainer.constraints import limit_norms
-from trainer.crew import Crew
+from trainer.crew import Crew, shared, together
 from trainer.divergence import diverged
 from trainer.health import Look
 from trainer.losses import Loss, Targets, Weights, error_rate
@@ -96,8 +97,8 @@ class Run:
     """One network's descent: everything that one step leaves for the next.
 
     Every choice of `config` is made. The schedule is run through in `limit` seconds.
-    Each batch is learnt in so many `parts`, side by side where there are `threads`; the
-    loss is then a mean over the rows, of which a part's is a share.
+    Each batch is learnt in so many `parts`, side by side where there are `processes`;
+    the loss is then a mean over the rows, of which a part's is a share.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Run:
         limit: float = math.inf,
         augment: Augmentation | None = None,
         parts: int = 1,
-        threads: int = 1,
+        processes: int = 1,
     ) -> None:
         assert config.epochs and config.batch_size and config.learning_rate
         assert config.schedule and config.regularization
@@ -121,13 +122,13 @@ class Run:
         self.optimizer = make_optimizer(network, config)
         self.patience = config.patience
         self.clip_norm, self.max_norm = config.clip_norm, config.max_norm
-        self.threads = threads
         self.learning_rate = config.learning_rate
         self.weight_decay = config.weight_decay
         self.schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
         self.regularization = SCHEDULES[config.regularization]
         self.size = min(config.batch_size, len(rows.X))
         self.replicas = replicas(network, rows, augment, parts)
+        self.processes = min(processes, parts)
         self.dropouts = [
             (layer, layer.rate)
             for replica in self.replicas
@@ -149,6 +150,21 @@ class Run:
         self.limit = max(limit, 1e-9)  # it may be up before the first step
         self.started = time.perf_counter()
         self._batch = np.empty((self.size, *rows.X.shape[1:]), rows.X.dtype)
+        if self.processes > 1:
+            self._share()
+
+    def _share(self) -> None:
+        """Move all that a step writes and another reads to where both see it."""
+        network = self.network
+        parameters, state = shared(network.parameters), shared(network.state)
+        for replica in self.replicas:
+            own = replica.network
+            own.bind(parameters, shared(own.gradients), state)
+        for name in self.optimizer.memories:
+            setattr(self.optimizer, name, shared(getattr(self.optimizer, name)))
+        if self.average is not None:
+            self.average.parameters = shared(self.average.parameters)
+        self._batch = shared(self._batch)
 
     @property
     def over(self) -> bool:
@@ -168,23 +184,34 @@ class Run:
         self.replicas[0].rng = self.rng
         for replica in self.replicas[1:]:
             replica.rng = np.random.default_rng(self.rng.integers(1 << 63))
-        summed, taken = 0.0, 0
-        with Crew(min(self.threads, len(self.replicas))) as crew:
-            for start in range(0, n, self.size):
-                progress = self.progress
-                if progress == 1.0 and taken:
-                    break
-                chosen = order[start : start + self.size]
-                rate = self.learning_rate * self.schedule(progress)
-                summed += self._step(chosen, rate, progress, crew)
-                taken += len(chosen)
-            if self.average is not None and self.optimizer.steps % self.averaged_each:
-                self.average.update(crew)  # what is judged holds the latest weights
+        taken, summed, rate = together(
+            self.processes, lambda crew: self._descend(order, crew)
+        )
         steps = self.optimizer.steps
         if not np.isfinite(self.network.parameters).all():
-            raise diverged(self.network, self._batch[: len(chosen)], steps, rate)
+            last = self._batch[: taken % self.size or self.size]
+            raise diverged(self.network, last, steps, rate)
         self._judge(summed / taken, rate)
         self.history.out_of_time = steps < self.total and self.progress == 1.0
+
+    def _descend(self, order: NDArray[np.intp], crew: Crew) -> tuple[int, float, float]:
+        """Take the rows in this order, in as many processes as the crew has.
+
+        Returns how many were taken, their summed loss and the last rate.
+        """
+        summed, taken, rate = 0.0, 0, 0.0
+        for start in range(0, len(order), self.size):
+            # The caller's: a clock may decide it.
+            progress = crew.meet(self.progress if crew.number == 0 else 0.0)
+            if progress == 1.0 and taken:
+                break
+            chosen = order[start : start + self.size]
+            rate = self.learning_rate * self.schedule(progress)
+            summed += self._step(chosen, rate, progress, crew)
+            taken += len(chosen)
+        if self.average is not None and self.optimizer.steps % self.averaged_each:
+            self.average.update(crew)  # what is judged holds the latest weights
+        return taken, summed, rate
 
     def _step(
         self, chosen: NDArray[np.intp], rate: float, progress: float, crew: Crew
@@ -200,13 +227,11 @@ class Run:
             X, step = self._batch[: len(chosen)], self.optimizer.steps + 1
             raise diverged(network, X, step, rate)
         if self.clip_norm:
-            for each in more:
-                network.gradients += each
-            clip_by_norm(network.gradients, self.clip_norm)
+            crew.once(partial(clip_by_norm, network.gradients, self.clip_norm, more))
             more = []
         self.optimizer.step(network.parameters, network.gradients, rate, more, crew)
         if self.max_norm:
-            limit_norms(network, self.max_norm)
+            crew.once(partial(limit_norms, network, self.max_norm))
         if self.average is not None and self.optimizer.steps % self.averaged_each == 0:
             self.average.update(crew)
         return summed
@@ -215,16 +240,13 @@ class Run:
         """Return the summed loss of the chosen rows, and what their gradients lack."""
         n, each = len(chosen), -(-len(chosen) // len(self.replicas))
         replicas = self.replicas[: -(-n // each)]
-        losses = [0.0] * len(replicas)
-
-        def learn(member: int) -> None:
-            for k in range(member, len(replicas), crew.size):
-                own = chosen[k * each : (k + 1) * each]
-                X = self._batch[k * each : k * each + len(own)]
-                losses[k] = replicas[k].learn(self.loss, own, X, len(own) / n)
-
-        crew.run(learn)
-        return n * sum(losses), [replica.network.gradients for replica in replicas[1:]]
+        loss = 0.0
+        for k in crew.part(range(len(replicas))):
+            own = chosen[k * each : (k + 1) * each]
+            X = self._batch[k * each : k * each + len(own)]
+            loss += replicas[k].learn(self.loss, own, X, len(own) / n)
+        more = [replica.network.gradients for replica in replicas[1:]]
+        return n * crew.meet(loss), more
 
     def _judge(self, loss: float, rate: float) -> None:
         """Write down the epoch, and keep its weights if they are the best so far."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,11 +22,14 @@ Rule: TypeAlias = Literal[
 ]
 
 
-def clip_by_norm(gradients: Array, limit: float) -> float:
+def clip_by_norm(gradients: Array, limit: float, more: Sequence[Array] = ()) -> float:
     """Scale the gradient down to length `limit` if it is longer; return its length.
 
+    It is the sum of `gradients` and `more`, and is left in the first.
     Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
     """
+    for each in more:
+        gradients += each
     with np.errstate(over="ignore"):
         norm = math.sqrt(float(np.dot(gradients, gradients)))
     if math.isinf(norm):  # the square, not the length, is too large for float32
@@ -39,8 +40,7 @@ def clip_by_norm(gradients: Array, limit: float) -> float:
 
 
 #: Numbers of a block: five vectors of it (parameters, gradient, two memories, scratch)
-#: fit in a cache of 4 MB. Smaller ones make two threads wait for each other more often:
-#: between two passes only one of them has Python.
+#: fit in a cache of 4 MB. Smaller ones were no faster.
 BLOCK = 1 << 17
 #: As many parameters of one rate and decay are worth a block of their own, which takes
 #: both as numbers and saves a pass over memory for each.
@@ -57,11 +57,6 @@ class _Block(NamedTuple):
     here: slice
     rate: float | Array
     decay: float | Array
-
-
-def scratches(n: int, dtype: Any) -> defaultdict[int, Array]:
-    """Return vectors to compute with, one for each member of a crew."""
-    return defaultdict(partial(np.empty, n, dtype))
 
 
 class Optimizer(ABC):
@@ -88,8 +83,7 @@ class Optimizer(ABC):
         one = np.ones_like(decay)
         rates = one if rates is None else rates
         self._blocks = list(_blocks(rates, decay if weight_decay else one))
-        #: One for each member of a crew.
-        self._scratch = scratches(min(n, BLOCK), decay.dtype)
+        self._scratch = np.empty(min(n, BLOCK), decay.dtype)
 
     def step(
         self,
@@ -105,11 +99,9 @@ class Optimizer(ABC):
         """
         self.steps += 1
         flush = self.steps % FLUSH == 0
-
-        def move(block: _Block, member: int) -> None:
-            here, rate, decay = block
+        for here, rate, decay in crew.part(self._blocks):
             P, G = parameters[here], gradients[here]
-            scratch = self._scratch[member][: len(P)]
+            scratch = self._scratch[: len(P)]
             for other in more:
                 G += other[here]
             if flush:
@@ -119,8 +111,7 @@ class Optimizer(ABC):
             factor = self._direct(G, here, scratch)
             scratch *= learning_rate * factor * rate
             P -= scratch
-
-        crew.each(self._blocks, move)
+        crew.meet()
 
     def _flush(self, here: slice, scratch: Array) -> None:
         """Forget what is remembered of gradients that have long been zero.

@@ -2,7 +2,7 @@
 
 A batch is divided by its rows, and the gradient of a mean is a mean of gradients. In
 how many parts depends on the network and the batch alone, and what a part gives does
-not depend on who computes it when: the number of threads changes no number.
+not depend on who computes it when: the number of processes changes no number.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 #: Products of a forward pass from which on two halves of a batch on two cores are done
 #: sooner than the whole on one, by more than their meeting costs.
 WORTH_DIVIDING = 1 << 24
+#: Steps of an epoch from which on a process for the other halves is worth its start,
+#: which takes as long as five to ten of them.
+WORTH_A_PROCESS = 16
 
 
 class Replica:
-    """Learns from `rows` by a network of its own; for one thread at a time."""
+    """Learns from `rows` by a network of its own; for one process at a time."""
 
     #: What is drawn while it learns; set before each epoch.
     rng: np.random.Generator

@@ -4,36 +4,25 @@ Threads would wait for each other. Between two products of a small network NumPy
 for Python's one lock again and again, and two threads took 1.4 to 2.2 times as long for
 each step as one alone (docs/benchmarks.md); two processes take no longer.
 
-A helper is a fork: it sees what the caller had, none of it is copied until it is
-changed, and what it sends back comes through a pipe. It must stay with NumPy and its
-own files: polars' threads are not there any more. It ends when the caller does, however
-that is.
+A helper is a fork, and what it sends back comes through a pipe.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
 from typing import Any, TypeAlias, TypeVar
 
-from models.errors import GlassnetError
+from trainer.fork import PATIENCE, Fork, placed
 
 T = TypeVar("T")
 #: Takes what a piece of work says while it is done.
 Tell: TypeAlias = Callable[[Any], None]
 #: Of more pieces a byte would not hold the number.
 MOST = 256
-#: Seconds that Ctrl-C may go unseen: polars makes it wait for the end of a wait (its
-#: issue 21739).
-PATIENCE = 0.2
 
 
 class _Result:
@@ -44,11 +33,10 @@ class _Result:
 
 
 class _Failure:
-    """Why a helper ended; where in the code is a note on the error."""
+    """Why a helper ended."""
 
     def __init__(self, error: BaseException) -> None:
-        error.add_note("".join(traceback.format_exception(error)))
-        self.error = error
+        self.error = placed(error)
 
 
 def share_out(
@@ -124,27 +112,13 @@ class _Helper:
 
     def __init__(self, numbers: int, work: Callable[[int, Tell], Any]) -> None:
         self.pipe, far = multiprocessing.Pipe(duplex=False)
-        fork = multiprocessing.get_context("fork")
-        self.process: ForkProcess = fork.Process(
-            target=_help, args=(numbers, work, far), daemon=True
-        )
-        with warnings.catch_warnings():
-            # Of threads that are not there in the fork: it does not ask for them.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.process.start()
+        self.fork = Fork(lambda: _help(numbers, work, far))
         far.close()
 
     def end(self) -> None:
         """Take its end; GlassnetError if it did not come by itself."""
         self.pipe.close()
-        self.process.join()
-        code = self.process.exitcode or 0
-        if code:
-            why = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
-            hint = ", as when memory runs out" if code == -signal.SIGKILL else ""
-            raise GlassnetError(
-                f"a process that fitted networks was ended from outside ({why}{hint})"
-            )
+        self.fork.ended()
 
 
 @contextmanager
@@ -160,8 +134,7 @@ def _helpers(
     finally:
         os.close(numbers)
         for helper in helpers:
-            helper.process.kill()
-            helper.process.join()
+            helper.fork.end()
             helper.pipe.close()
 
 
@@ -169,8 +142,6 @@ def _help(
     numbers: int, work: Callable[[int, Tell], Any], pipe: Connection[Any, Any]
 ) -> None:
     """Do pieces and send what comes of them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle
-    threading.Thread(target=_end_with_the_caller, daemon=True).start()
     for number in _read(numbers):
 
         def tell(message: Any, number: int = number) -> None:
@@ -181,10 +152,3 @@ def _help(
         except BaseException as error:
             tell(_Failure(error))
             return
-
-
-def _end_with_the_caller() -> None:
-    caller = multiprocessing.parent_process()
-    assert caller is not None
-    wait([caller.sentinel])
-    os._exit(1)

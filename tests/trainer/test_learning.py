@@ -347,7 +347,8 @@ def test_the_seconds_before_an_interruption_count(
     assert 900.0 <= seconds < 960.0
 
 
-LARGE = ("network.hidden=[600, 300]", "train.batch_size=128", "train.epochs=2")
+#: Of these networks a batch is worth halves, and an epoch is worth a process for them.
+LARGE = ("network.hidden=[2000, 2000]", "train.batch_size=5", "train.epochs=1")
 
 
 @pytest.mark.parametrize(("members", "expected"), [(1, 2), (3, 1)])
@@ -360,14 +361,25 @@ def test_a_lone_large_network_is_learnt_in_halves(
 
 
 @pytest.mark.parametrize(("setting", "cores", "expected"), [(1, 2, 1), (2, 1, 2)])
-def test_a_run_has_the_threads_that_are_asked_for(
+def test_a_run_has_the_cores_that_are_asked_for(
     setting: int, cores: int, expected: int, prepared: Make, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(learning, "_cores", lambda: cores)
-    for settings, threads in ((), cores), ((f"runtime.threads={setting}",), expected):
+    for settings, processes in ((), cores), ((f"runtime.threads={setting}",), expected):
         given = prepared(*LARGE, *settings, members=1)
         run = make_run(given, network_spec(given), 0, streams()[0])
-        assert run.threads == threads
+        assert run.processes == processes
+
+
+def test_a_short_epoch_is_not_worth_a_process(prepared: Make) -> None:
+    wide = "network.hidden=[2000, 2000]"
+    for size, processes in (5, 2), (20, 1):
+        given = prepared(
+            wide, f"train.batch_size={size}", "runtime.threads=2", members=1
+        )
+        run = make_run(given, network_spec(given), 0, streams()[0])
+        assert len(run.replicas) == 2
+        assert run.processes == processes
 
 
 def test_threads_and_cores_change_no_byte_of_a_large_one(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import math
+import multiprocessing
+import os
+import time
 from typing import Any
 
 import msgspec
@@ -64,9 +67,10 @@ def descent(
     loss: Loss = mean_squared_error,
     rows: Rows | None = None,
     parts: int = 2,
-    threads: int = 2,
+    processes: int = 2,
     dtype: Any = np.float64,
     augment: Augmentation | None = None,
+    limit: float = math.inf,
     **changes: Any,
 ) -> Run:
     network = Network(spec, dtype)
@@ -82,9 +86,10 @@ def descent(
         rows,
         config,
         np.random.default_rng(4),
+        limit,
         augment=augment,
         parts=parts,
-        threads=threads,
+        processes=processes,
     )
 
 
@@ -120,10 +125,10 @@ def same(found: Run, expected: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("spec", SPECS)
-def test_halves_take_the_steps_of_the_whole(spec: str, threads: int) -> None:
-    same(descent(SPECS[spec], threads=threads), descent(SPECS[spec], parts=1))
+def test_halves_take_the_steps_of_the_whole(spec: str, processes: int) -> None:
+    same(descent(SPECS[spec], processes=processes), descent(SPECS[spec], parts=1))
 
 
 @RULES
@@ -171,7 +176,7 @@ def test_of_three_classes() -> None:
     same(descent(mlp([3, 8, 3]), **given), descent(mlp([3, 8, 3]), parts=1, **given))
 
 
-def images(parts: int, threads: int) -> Run:
+def images(parts: int, processes: int) -> Run:
     rng = np.random.default_rng(0)
     rows = Rows(rng.random((40, 64)).astype(np.float32), rng.integers(0, 3, 40))
     return descent(
@@ -179,18 +184,18 @@ def images(parts: int, threads: int) -> Run:
         softmax_cross_entropy,
         rows,
         parts,
-        threads,
+        processes,
         np.float32,
         Augmentation((8, 8), 1.0),
     )
 
 
-def dropped(parts: int, threads: int) -> Run:
+def dropped(parts: int, processes: int) -> Run:
     spec = realmlp(Layout(1, 1, (3,)), [8, 6], 1, "mish", dropout=0.2)
     return descent(
         spec,
         parts=parts,
-        threads=threads,
+        processes=processes,
         dtype=np.float32,
         optimizer="adamw",
         averaging=2.0,
@@ -198,10 +203,10 @@ def dropped(parts: int, threads: int) -> Run:
 
 
 @pytest.mark.parametrize("make", [images, dropped])
-def test_the_number_of_threads_changes_no_byte(make: Any) -> None:
+def test_the_number_of_processes_changes_no_byte(make: Any) -> None:
     found = set()
-    for threads in (1, 2, 1, 2, 2, 7):
-        run = make(2, threads)
+    for processes in (1, 2, 1, 2, 2, 7):
+        run = make(2, processes)
         train(run)
         found.add(run.network.parameters.tobytes())
     assert len(found) == 1
@@ -224,8 +229,7 @@ def test_one_network_is_learnt_by_all() -> None:
     assert not np.shares_memory(second.network.gradients, run.network.gradients)
 
 
-def test_a_run_that_diverges_says_where_and_leaves_no_thread() -> None:
-    before = set(threading.enumerate())
+def test_a_run_that_diverges_says_where_and_leaves_no_process() -> None:
     run = descent(dtype=np.float32, epochs=50)
     third = next(b for b in run.network.blocks if b.name.startswith("layer 3"))
 
@@ -236,33 +240,45 @@ def test_a_run_that_diverges_says_where_and_leaves_no_thread() -> None:
     # Five steps an epoch: the eleventh is the first to see it.
     with pytest.raises(TrainingDiverged, match=r"step 11: .* layer 3 \(linear\)"):
         train(run, break_it)
-    assert set(threading.enumerate()) == before
+    assert multiprocessing.active_children() == []
 
 
-def test_what_fails_in_a_half_ends_the_run_and_its_threads() -> None:
-    before = set(threading.enumerate())
-    caller = threading.get_ident()
+def test_what_fails_in_the_helper_ends_the_run() -> None:
+    caller = os.getpid()
 
     def loss(Z: Any, T: Any, weights: Any) -> Any:
-        if threading.get_ident() != caller:
+        if os.getpid() != caller:
             raise MemoryError
         return mean_squared_error(Z, T, weights)
 
     with pytest.raises(MemoryError):
         train(descent(loss=loss))
-    assert set(threading.enumerate()) == before
+    assert multiprocessing.active_children() == []
 
 
-def test_threads_are_there_while_an_epoch_is() -> None:
-    before = threading.active_count()
+def test_a_helper_is_there_while_an_epoch_is() -> None:
     seen: set[int] = set()
 
     def loss(Z: Any, T: Any, weights: Any) -> Any:
-        seen.add(threading.active_count())
+        seen.add(len(multiprocessing.active_children()))
         return mean_squared_error(Z, T, weights)
 
-    train(descent(loss=loss), lambda history: seen.add(-threading.active_count()))
-    assert seen == {before + 1, -before, before}  # the last: validation rows
+    def watch(history: Any) -> None:
+        assert multiprocessing.active_children() == []
+
+    train(descent(loss=loss), watch)
+    assert seen == {1, 0}  # the second: validation rows
+
+
+def test_a_clock_is_read_by_the_caller_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper whose clock differed would end an epoch at another step."""
+    caller, now = os.getpid(), time.perf_counter
+    monkeypatch.setattr(
+        time, "perf_counter", lambda: now() + (os.getpid() != caller) * 1e9
+    )
+    run = descent(limit=3600.0)
+    train(run)
+    assert run.history.epochs == CONFIG.epochs
 
 
 def test_large_products_are_divided_and_small_ones_are_not() -> None:

@@ -295,6 +295,8 @@ def _image(config: Config, facts: Facts) -> Iterator[_Choice]:
     """
     n = facts.rows
     hidden = [256, 128] if n < FEW_IMAGES else [512, 512]
+    if n >= MANY_IMAGES:
+        hidden += [512]
     yield _Choice(
         "network.hidden", hidden, f"hidden layers {hidden}: {n:,} images fill them"
     )
@@ -311,7 +313,7 @@ def _image(config: Config, facts: Facts) -> Iterator[_Choice]:
     yield _Choice(
         "train.weight_decay", 0.3, "weight decay 0.3: steps stay large under batch norm"
     )
-    epochs = 300 if n < 1_000 else min(max(2_000_000 // n, 20), 100)
+    epochs = 300 if n < 1_000 else min(max(1_200_000 // n, 20), 100)
     epochs = round(epochs * EFFORTS[config.preset].epochs)
     yield _Choice(
         "train.epochs", epochs, f"at most {epochs} epochs: the images differ in each"

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
+from trainer import augmentation
 from trainer.augmentation import (
     GROUP,
     MAX_CHANNELS,
     MIN_SIDE,
     SHIFT,
+    STAY,
     STRETCH,
     TURN,
     Augmentation,
@@ -96,23 +98,35 @@ def by_scipy(row: Any, shape: tuple[int, ...], turn: Any, shift: Any) -> Any:
 def test_pixels_come_from_where_scipy_says(
     shape: tuple[int, ...], strength: float
 ) -> None:
-    n = 2 * GROUP + 3  # the last group is not full
+    n = 4 * GROUP + 3  # the last group is not full
     X = pixels(n, shape)
-    Y = moved(X, shape, strength, seed=7)
-    maps, shifts = Augmentation(shape, strength).draw(3, np.random.default_rng(7))
+    Y = moved(X, shape, strength, seed=8)
+    rng = np.random.default_rng(8)
+    groups = np.flatnonzero(rng.random(5) >= STAY).tolist()
+    assert groups == [1, 3, 4]
+    maps, shifts = Augmentation(shape, strength).draw(len(groups), rng)
     for row in range(n):
-        turn, shift = (
-            maps[row // GROUP].astype(float),
-            shifts[row // GROUP].astype(float),
-        )
-        expected = by_scipy(X[row], shape, turn, shift)
+        expected = X[row]
+        if row // GROUP in groups:
+            k = groups.index(row // GROUP)
+            turn, shift = maps[k].astype(float), shifts[k].astype(float)
+            expected = by_scipy(X[row], shape, turn, shift)
         np.testing.assert_allclose(Y[row], expected, atol=2e-4)
+
+
+def test_half_of_the_groups_stay_as_they_are() -> None:
+    X = pixels(400 * GROUP, (8, 8))
+    same = (moved(X, (8, 8), 1.0) == X).all(axis=1)
+    by_group = same.reshape(-1, GROUP)
+    assert (by_group.all(axis=1) == by_group.any(axis=1)).all()
+    assert abs(same.mean() - STAY) < 0.1
 
 
 def test_a_shift_of_whole_pixels_is_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Augmentation((9, 11), 1.0)
     straight = (np.eye(2, dtype="f4")[None], np.array([[2.0, -3.0]], "f4"))
     monkeypatch.setattr(found, "draw", lambda n, rng: straight)
+    monkeypatch.setattr(augmentation, "STAY", 0.0)
     X = pixels(5, (9, 11))
     images = X.reshape(5, 9, 11).copy()
     found(X, np.random.default_rng(0))

@@ -304,6 +304,15 @@ def test_the_fewer_images_the_further_they_are_moved() -> None:
     assert strengths[0] > strengths[-1] > 0
 
 
+def test_the_more_images_the_larger_their_network() -> None:
+    found = [chosen(Config(), image(n))[0].network for n in (1_000, 5_000, 60_000)]
+    sizes = [
+        (len(network.hidden or ()), sum(network.hidden or ())) for network in found
+    ]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 3
+
+
 def test_an_image_set_of_any_size_takes_a_bounded_time() -> None:
     """Row passes, which time goes with."""
     passes = {

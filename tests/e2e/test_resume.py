@@ -18,7 +18,7 @@ import pytest
 
 from models.store import Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 #: At least so many; `make endurance` asks for a hundred.
 KILLS = int(os.environ.get("KILLS", "6"))

@@ -66,7 +66,7 @@ def fresh(
     weighted: bool = False,
     seed: int = 1,
     parts: int = 1,
-    threads: int = 1,
+    processes: int = 1,
     **changes: Any,
 ) -> Run:
     """Return a run before its first step, always of the same numbers."""
@@ -80,7 +80,7 @@ def fresh(
         msgspec.structs.replace(CONFIG, **changes),
         np.random.default_rng(4),
         parts=parts,
-        threads=threads,
+        processes=processes,
     )
 
 
@@ -194,12 +194,12 @@ def test_halves_end_in_the_same_bits_whoever_learns_them(
     spec: str, place: Checkpoint
 ) -> None:
     given: dict[str, Any] = {"spec": SPECS[spec], "parts": 2, "averaging": 2.0}
-    expected = finished(**given, threads=2)
-    for epoch, threads in ((1, 1), (2, 2), (4, 1)):
-        descent = fresh(**given, threads=threads)
+    expected = finished(**given, processes=2)
+    for epoch, processes in ((1, 1), (2, 2), (4, 1)):
+        descent = fresh(**given, processes=processes)
         assert place.restore(descent) == (epoch > 1)
         interrupt(descent, place, epoch)
-    last = fresh(**given, threads=2)
+    last = fresh(**given, processes=2)
     assert place.restore(last)
     train(last)
     assert outcome(last) == expected

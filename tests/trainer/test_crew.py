@@ -163,8 +163,13 @@ def test_ctrl_c_is_the_callers_and_leaves_nobody() -> None:
             time.sleep(60)
         crew.meet()
 
-    with pytest.raises(KeyboardInterrupt):
-        together(2, work)
+    # As Python sets it: another test may have left its own.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            together(2, work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert gone(int(pids[1]))
 
 

@@ -99,8 +99,9 @@ class TrainConfig(Section, frozen=True):
     augmentation: Annotated[
         Annotated[float, Meta(ge=0.0, le=4.0)] | None,
         Meta(
-            description="How far images are shifted, turned and stretched at random "
-            "while training: 0 not at all; 1 up to 8 % of a side, 15 degrees and 15 %."
+            description="How far half of the images are moved, turned and stretched "
+            "at random in each epoch: 0 not at all; 1 up to 8 % of a side, 15 degrees "
+            "and 15 %."
         ),
     ] = None
     schedule: Annotated[

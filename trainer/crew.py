@@ -32,8 +32,6 @@ _ERROR_BYTES = 1 << 16
 
 def shared(array: Array) -> Array:
     """Return a copy in memory that a fork of this process goes on to share."""
-    if not array.size:  # there is no memory of no bytes
-        return array.copy()
     copy = np.frombuffer(mmap.mmap(-1, array.nbytes), array.dtype).reshape(array.shape)
     copy[...] = array
     return copy

@@ -155,11 +155,11 @@ class Run:
 
     def _share(self) -> None:
         """Move all that a step writes and another reads to where both see it."""
-        network = self.network
-        parameters, state = shared(network.parameters), shared(network.state)
+        parameters = shared(self.network.parameters)
         for replica in self.replicas:
             own = replica.network
-            own.bind(parameters, shared(own.gradients), state)
+            # State is of batch norm alone, which learns no batch in parts.
+            own.bind(parameters, shared(own.gradients), own.state)
         for name in self.optimizer.memories:
             setattr(self.optimizer, name, shared(getattr(self.optimizer, name)))
         if self.average is not None:

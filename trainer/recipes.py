@@ -327,9 +327,9 @@ def _augmentation(facts: Facts) -> _Choice:
     if not facts.image:
         value, why = 0.0, "only images can be moved and stay what they are"
     elif facts.rows < MANY_IMAGES:
-        value, why = 1.0, "few images, shifted, turned and stretched, become many"
+        value, why = 1.0, "few images, half of them moved in each epoch, become many"
     else:
-        value, why = 0.5, "images are shifted, turned and stretched a little"
+        value, why = 0.5, "half of the images are moved a little in each epoch"
     return _Choice("train.augmentation", value, f"augmentation {value:g}: {why}")
 
 

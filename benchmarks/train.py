@@ -26,9 +26,10 @@ from models.architectures import mlp
 from models.network import Network
 from trainer.config import TrainConfig
 from trainer.data.arrays import read_idx
-from trainer.loop import Rows, Run
+from trainer.loop import Run
 from trainer.losses import softmax_cross_entropy
 from trainer.replica import parts
+from trainer.rows import Rows
 
 Epoch = Callable[[], None]
 CASES = [

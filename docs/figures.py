@@ -21,10 +21,11 @@ from models.layers.activations import Function
 from models.network import Network, NetworkSpec
 from trainer import config as settings
 from trainer.data import read
-from trainer.loop import Rows, Run, train
+from trainer.loop import Run, train
 from trainer.losses import binary_cross_entropy, softmax_cross_entropy
 from trainer.optimizers import GradientDescent, Momentum, Optimizer
 from trainer.report.drawing import GRID, INK, LINES, legend, picture
+from trainer.rows import Rows
 
 WIDE = 640
 #: How far apart, in pixels, what is drawn may lie and still look alike.

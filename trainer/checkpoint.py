@@ -25,7 +25,8 @@ import msgspec
 import numpy as np
 
 from models.types import Array
-from trainer.loop import History, Run
+from trainer.history import History
+from trainer.loop import Run
 from trainer.preparation import Say
 
 #: The last checkpoint's cost is at most this part of the time until the next.

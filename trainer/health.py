@@ -7,8 +7,6 @@ pass leaves behind to itself, so nothing that is looked at changes what is learn
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,41 +14,13 @@ from models.layers import Activation
 from models.layers.activations import ReLU, Sigmoid, Tanh
 from models.network import Network
 from models.types import Array
-
-if TYPE_CHECKING:
-    from trainer.loop import Run
+from trainer.history import Look, Reading
+from trainer.loop import Run
 
 #: Rows looked at, and looks in a run at most: about a hundredth of its time.
 ROWS, LOOKS = 64, 50
 #: Of its steepest slope a unit has this much left where it is called saturated.
 FLAT = 0.05
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One layer: what it gives, and what becomes of its parameters.
-
-    `mean` and `spread` are of its outputs; `dead` is the share of ReLU units that are 0
-    on every row, `saturated` that of sigmoid or tanh outputs whose slope is nearly 0.
-    `gradient` is the length of its parameters' gradient, `moved` how far they went in
-    the epoch, as a share of their own length.
-    """
-
-    name: str
-    mean: float
-    spread: float
-    dead: float | None = None
-    saturated: float | None = None
-    gradient: float | None = None
-    moved: float | None = None
-
-
-@dataclass(frozen=True)
-class Look:
-    """All layers after an epoch, counted from 1."""
-
-    epoch: int
-    layers: list[Reading]
 
 
 class Watch:

@@ -19,8 +19,9 @@ from models.types import Array
 from trainer.checkpoint import Checkpoints
 from trainer.groups import is_realmlp
 from trainer.health import Watch
+from trainer.history import History
 from trainer.initialization import initialize_from_data
-from trainer.loop import History, Run, train
+from trainer.loop import Run, train
 from trainer.preparation import Prepared, layout_of
 from trainer.replica import WORTH_A_PROCESS, parts
 from trainer.standing import Course, Watcher

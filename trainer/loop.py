@@ -10,9 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,52 +25,16 @@ from trainer.config import TrainConfig
 from trainer.constraints import limit_norms
 from trainer.crew import Crew, shared, together
 from trainer.divergence import diverged
-from trainer.health import Look
-from trainer.losses import Loss, Targets, Weights, error_rate
+from trainer.history import History
+from trainer.losses import Loss, error_rate
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.replica import replicas
+from trainer.rows import Rows
 from trainer.schedules import SCHEDULES, warm_up
 
 #: Weights change little from step to step: in an epoch of so many, a mean of every
 #: fourth says the same, and saves three passes over the weights in the others.
 LONG, SPARSE = 16, 4
-
-
-class Rows(NamedTuple):
-    """Encoded rows with their targets, and a weight each where they differ."""
-
-    X: Array
-    T: Targets
-    weights: Weights = None
-
-
-@dataclass
-class History:
-    """What each epoch brought, and which one is kept (counted from 1)."""
-
-    #: Epochs of the whole run, if nothing ends it before, and rows of each.
-    planned: int = 0
-    rows: int = 0
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-    seconds: float = 0.0
-    out_of_time: bool = False
-    #: For the report alone; no part of the model.
-    health: list[Look] = field(default_factory=list)
-
-    @property
-    def epochs(self) -> int:
-        return len(self.loss)
-
-    def curves(self) -> dict[str, list[float]]:
-        """Return the curves as they stand in the manifest."""
-        curves = {"loss": self.loss, "learning_rate": self.learning_rate}
-        if self.validation_loss:
-            curves["validation_loss"] = self.validation_loss
-        return curves
-
 
 #: Called after each epoch with the history so far.
 Watcher = Callable[[History], None]

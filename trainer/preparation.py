@@ -24,9 +24,9 @@ from trainer.data import Dataset, Source, join, length, read_for, take
 from trainer.data.roles import Role, set_aside
 from trainer.data.splits import Split, places
 from trainer.division import Division, divide
-from trainer.loop import Rows
 from trainer.losses import Loss, label_smoothing
 from trainer.recipes import Facts, choose_members, choose_training
+from trainer.rows import Rows
 
 #: Takes one sentence at a time about what is happening.
 Say = Callable[[str], None]

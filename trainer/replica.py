@@ -8,7 +8,6 @@ not depend on who computes it when: the number of processes changes no number.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,7 @@ from models.network import Network
 from models.types import Array
 from trainer.augmentation import Augmentation
 from trainer.losses import Loss
-
-if TYPE_CHECKING:
-    from trainer.loop import Rows
+from trainer.rows import Rows
 
 #: Products of a forward pass from which on two halves of a batch on two cores are done
 #: sooner than the whole on one, by more than their meeting costs.

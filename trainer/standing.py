@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trainer.loop import History, Run
+from trainer.history import History
+from trainer.loop import Run
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,10 @@ from trainer.checkpoint import (
     Checkpoints,
 )
 from trainer.config import TrainConfig
-from trainer.loop import Rows, Run, train
+from trainer.loop import Run, train
 from trainer.losses import mean_squared_error
 from trainer.optimizers import OPTIMIZERS
+from trainer.rows import Rows
 
 CONFIG = TrainConfig(
     optimizer="adamw",

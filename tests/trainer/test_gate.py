@@ -17,8 +17,8 @@ from trainer.config import Config
 from trainer.data import Dataset, read
 from trainer.evaluate import classification, regression
 from trainer.gate import Policy, Verdict, check, decide
+from trainer.history import History
 from trainer.job import Member, manifest, network_spec
-from trainer.loop import History
 from trainer.marks import marks
 from trainer.preparation import Part, prepare
 from trainer.serving import Serving

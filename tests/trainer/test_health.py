@@ -14,8 +14,9 @@ from models.network import Network
 from trainer.checkpoint import Checkpoint
 from trainer.config import Config
 from trainer.health import LOOKS, Watch
-from trainer.loop import Rows, Run, train
+from trainer.loop import Run, train
 from trainer.losses import binary_cross_entropy
+from trainer.rows import Rows
 
 Make = Callable[..., Run]
 

@@ -19,9 +19,10 @@ from models.network import Network, sizes
 from trainer import learning
 from trainer.checkpoint import Checkpoint, Checkpoints
 from trainer.data import read
+from trainer.history import History
 from trainer.initialization import initialize_from_data
 from trainer.learning import MAX_PARAMETERS, learn_all, make_run, network_spec
-from trainer.loop import History, Run, train
+from trainer.loop import Run, train
 from trainer.preparation import Prepared, prepare
 from trainer.standing import Standing
 

@@ -18,7 +18,8 @@ from trainer import groups, loop
 from trainer.augmentation import Augmentation
 from trainer.config import TrainConfig
 from trainer.constraints import limit_norms
-from trainer.loop import History, Rows, Run, Watcher, make_optimizer, train
+from trainer.history import History
+from trainer.loop import Run, Watcher, make_optimizer, train
 from trainer.losses import (
     Loss,
     binary_cross_entropy,
@@ -26,6 +27,7 @@ from trainer.losses import (
     softmax_cross_entropy,
 )
 from trainer.optimizers import OPTIMIZERS, Optimizer, Rule
+from trainer.rows import Rows
 from trainer.schedules import SCHEDULES, warm_up
 
 PLAIN = TrainConfig(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from trainer import progress as module
-from trainer.loop import History
+from trainer.history import History
 from trainer.progress import line, progress, say
 from trainer.standing import Standing
 

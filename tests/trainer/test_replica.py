@@ -18,7 +18,7 @@ from models.network import Network, NetworkSpec
 from models.table import Layout
 from trainer.augmentation import Augmentation
 from trainer.config import TrainConfig
-from trainer.loop import Rows, Run, train
+from trainer.loop import Run, train
 from trainer.losses import (
     Loss,
     binary_cross_entropy,
@@ -28,6 +28,7 @@ from trainer.losses import (
 )
 from trainer.optimizers import OPTIMIZERS
 from trainer.replica import WORTH_DIVIDING, parts
+from trainer.rows import Rows
 from trainer.weights import over_batches
 
 CONFIG = TrainConfig(

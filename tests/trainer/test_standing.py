@@ -7,7 +7,7 @@ import math
 import pytest
 
 from trainer import standing
-from trainer.loop import History
+from trainer.history import History
 from trainer.standing import Course, Standing
 
 

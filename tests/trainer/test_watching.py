@@ -19,9 +19,10 @@ from rich.console import Console
 from models.architectures import mlp
 from models.network import Network
 from trainer.config import Config
-from trainer.loop import Rows, Run
+from trainer.loop import Run
 from trainer.losses import binary_cross_entropy, mean_squared_error
 from trainer.losses import softmax_cross_entropy as softmax
+from trainer.rows import Rows
 from trainer.watching import _answer, hill, picture
 
 

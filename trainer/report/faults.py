@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from models.artefact import Manifest
-from trainer.health import Look, Reading
+from trainer.history import Look, Reading
 from trainer.report.record import Record
 
 #: Share of a layer's units that are dead, or flat, before it is said.

@@ -15,7 +15,7 @@ from models.columns import NumericColumn
 from models.layers import Embeddings
 from models.network import Network
 from models.table import TableInput
-from trainer.health import Look, Reading
+from trainer.history import Look, Reading
 from trainer.report.drawing import (
     FAINT,
     INK,

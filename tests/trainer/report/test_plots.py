@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.baseline import baseline
-from trainer.health import Look, Reading
+from trainer.history import Look, Reading
 from trainer.report import plots
 from trainer.report.record import Bin, Curve, Points
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.errors import ArtefactCorrupt
-from trainer.health import Look, Reading
+from trainer.history import Look, Reading
 from trainer.report.record import Curve, Record, Speed, Weight, decode, encode
 
 

@@ -1,0 +1,60 @@
+"""What is written down of a run, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One layer: what it gives, and what becomes of its parameters.
+
+    `mean` and `spread` are of its outputs; `dead` is the share of ReLU units that are 0
+    on every row, `saturated` that of sigmoid or tanh outputs whose slope is nearly 0.
+    `gradient` is the length of its parameters' gradient, `moved` how far they went in
+    the epoch, as a share of their own length.
+    """
+
+    name: str
+    mean: float
+    spread: float
+    dead: float | None = None
+    saturated: float | None = None
+    gradient: float | None = None
+    moved: float | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """All layers after an epoch, counted from 1."""
+
+    epoch: int
+    layers: list[Reading]
+
+
+@dataclass
+class History:
+    """What each epoch brought, and which one is kept (counted from 1)."""
+
+    #: Epochs of the whole run, if nothing ends it before, and rows of each.
+    planned: int = 0
+    rows: int = 0
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0
+    out_of_time: bool = False
+    #: For the report alone; no part of the model.
+    health: list[Look] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.loss)
+
+    def curves(self) -> dict[str, list[float]]:
+        """Return the curves as they stand in the manifest."""
+        curves = {"loss": self.loss, "learning_rate": self.learning_rate}
+        if self.validation_loss:
+            curves["validation_loss"] = self.validation_loss
+        return curves

@@ -15,15 +15,13 @@ test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not long"
 
 KILLS ?= 200
 MOMENTS ?= 20
 
-endurance: $(VENV)/.dev  ## Kill training, fill its disk, stop its database.
-	KILLS=$$(($(KILLS) / 2)) $(BIN)/pytest -s tests/e2e/test_resume.py -k any_moment
-	KILLS=$(KILLS) $(BIN)/pytest -s tests/e2e/test_kill.py
-	MOMENTS=$(MOMENTS) $(BIN)/pytest -s tests/e2e/test_full_disk.py tests/e2e/test_database.py
+endurance: $(VENV)/.dev  ## Kill training, fill its disk, stop its database: what is long.
+	KILLS=$(KILLS) MOMENTS=$(MOMENTS) $(BIN)/pytest -s -m long
 
 containers: $(VENV)/.dev  ## The Compose stack, and three nights of it, a minute each.
 	$(BIN)/pytest -s tests/container/isolated

@@ -17,7 +17,7 @@ import pytest
 from models import files
 from models.store import Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(3600)]
 
 #: `make endurance` asks for 20.
 MOMENTS = int(os.environ.get("MOMENTS", "4"))

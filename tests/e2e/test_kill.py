@@ -18,7 +18,7 @@ import pytest
 from models import files
 from models.store import ABANDONED_SECONDS, PRODUCTION, Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(3600)]
 
 #: Half of them at any moment; `make endurance` asks for 200.
 KILLS = int(os.environ.get("KILLS", "6"))

@@ -20,8 +20,8 @@ from models.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
-#: At least so many; `make endurance` asks for a hundred.
-KILLS = int(os.environ.get("KILLS", "6"))
+#: Half of them here at least; `make endurance` asks for 200.
+KILLS = int(os.environ.get("KILLS", "12")) // 2
 AT_ONCE = 2
 #: Two of RealMLP, each long enough to be written down a few times.
 SETTINGS = ("ensemble.members=2", "train.epochs=48", "train.patience=48")
@@ -119,6 +119,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, fl
     return digest, time.monotonic() - began
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(
     data: Path, whole: tuple[str, float], tmp_path: Path
 ) -> None:

@@ -395,9 +395,14 @@ def test_xor_is_learnt_from_any_seed(
     assert (found[[1, 2]] > 0.9).all() and (found[[0, 3]] < 0.1).all()
 
 
-# Of 1,000 rows once: eight networks take their time.
 @pytest.mark.parametrize(
-    ("rows", "seed"), [*product([20, 100], [1, 2, 3]), (ENOUGH, 2), (1_000, 1)]
+    ("rows", "seed"),
+    [
+        *product([20, 100], [1, 2, 3]),
+        # Eight networks, once each.
+        pytest.param(ENOUGH, 2, marks=pytest.mark.long),
+        pytest.param(1_000, 1, marks=pytest.mark.long),
+    ],
 )
 def test_half_plus_two_is_learnt(
     rows: int,

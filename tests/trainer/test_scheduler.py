@@ -485,6 +485,7 @@ def test_a_killed_schedulers_run_is_not_joined_by_another(
     assert not (tmp_path / "mark.overlap").exists()
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_two_schedulers_on_one_store_never_run_at_once_and_lose_no_version(
     start: Any, home: Path, tmp_path: Path

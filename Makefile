@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Tests start many processes, and each would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test conformance endurance fuzz load containers docs check lint types fmt lock clean
+.PHONY: demo serve test browser conformance endurance fuzz load containers docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -17,7 +17,10 @@ test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not long"
+	$(BIN)/pytest -n 2 -m "not long and not browser"
+
+browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
+	$(BIN)/pytest -m browser
 
 KILLS ?= 200
 MOMENTS ?= 20

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from tests.conftest import Fit, write_csv
 from tests.serving import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 PHONE, DESKTOP = (390, 844), (1360, 900)
 Points = list[tuple[float, float]]

@@ -8,6 +8,7 @@ from trainer.history import History, Look
 def test_curves_are_a_value_an_epoch() -> None:
     history = History(loss=[0.9, 0.5], learning_rate=[0.01, 0.001])
     history.validation_loss = [0.8, 0.6]
+    history.health = [Look(1, [])]  # for the report alone
     assert history.epochs == 2
     assert history.curves() == {
         "loss": [0.9, 0.5],
@@ -19,8 +20,3 @@ def test_curves_are_a_value_an_epoch() -> None:
 def test_what_was_not_held_out_has_no_curve() -> None:
     history = History(loss=[0.9], learning_rate=[0.01])
     assert set(history.curves()) == {"loss", "learning_rate"}
-
-
-def test_health_is_for_the_report_alone() -> None:
-    history = History(loss=[0.9], learning_rate=[0.01], health=[Look(1, [])])
-    assert "health" not in history.curves()

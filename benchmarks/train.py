@@ -28,7 +28,6 @@ from trainer.config import TrainConfig
 from trainer.data.arrays import read_idx
 from trainer.loop import Run
 from trainer.losses import softmax_cross_entropy
-from trainer.replica import parts
 from trainer.rows import Rows
 
 Epoch = Callable[[], None]
@@ -65,8 +64,8 @@ def run(
 ) -> None:
     """Time one network and print a line for each library."""
     epochs: dict[str, Epoch] = {
-        f"glassnet ({processes})": glassnet(widths, batch, X, y, processes)
-        for processes in (1, 2)
+        f"glassnet ({threads})": glassnet(widths, batch, X, y, threads)
+        for threads in (1, 2)
     }
     epochs["scikit-learn"] = scikit_learn(widths, batch, X, y)
     for threads in (1, 2):
@@ -79,7 +78,7 @@ def run(
             if number:  # the first warms up
                 seconds[name].append(time.perf_counter() - started)
     median = {name: float(np.median(times)) for name, times in seconds.items()}
-    ours = min(median[f"glassnet ({processes})"] for processes in (1, 2))
+    ours = min(median[f"glassnet ({threads})"] for threads in (1, 2))
     multiplied = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
     work = 2 * len(X) * (3 * multiplied - widths[0] * widths[1])
     print(f"\n{'-'.join(map(str, widths))}, batch {batch}, {len(X):,} rows")
@@ -110,7 +109,7 @@ def sgemm_peak() -> float:
     return 2 * 2048**3 / min(times)
 
 
-def glassnet(widths: list[int], batch: int, X: Any, y: Any, processes: int) -> Epoch:
+def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epoch:
     network = Network(mlp(widths))
     network.initialize(np.random.default_rng(0))
     rng, rows = np.random.default_rng(0), Rows(X, y)
@@ -127,19 +126,10 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, processes: int) -> E
     )
 
     # One run for all rounds, as the others keep their optimizer's memory.
-    run = Run(
-        network,
-        softmax_cross_entropy,
-        rows,
-        None,
-        config,
-        rng,
-        parts=parts(network, batch),
-        processes=processes,
-    )
+    run = Run(network, softmax_cross_entropy, rows, None, config, rng)
 
     def epoch() -> None:
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(threads, user_api="blas"):
             run.epoch()
 
     return epoch

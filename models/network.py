@@ -90,14 +90,6 @@ class Network:
             layer.trained = False
         return network
 
-    def twin(self) -> Network:
-        """Return another network over the same parameters and state.
-
-        Gradients, and what a pass keeps, are its own.
-        """
-        gradients = np.zeros_like(self.gradients)
-        return self._over(self.spec, self.parameters, gradients, self.state)
-
     @classmethod
     def _over(
         cls, spec: NetworkSpec, parameters: Array, gradients: Array, state: Array

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from models.network import Network
-from trainer.crew import ALONE, Crew
 from trainer.optimizers import BLOCK
 
 
@@ -27,12 +26,12 @@ class Average:
         self._blocks = [slice(start, start + BLOCK) for start in starts]
         self._scratch = np.empty_like(self.parameters[:BLOCK])
 
-    def update(self, crew: Crew = ALONE) -> None:
+    def update(self) -> None:
         """Take the weights of another step into the mean."""
         self.steps += 1
         share = 1.0 / min(self.steps, self.horizon)
         now, mean = self.network.parameters, self.parameters
-        for here in crew.part(self._blocks):
+        for here in self._blocks:
             moved = self._scratch[: len(mean[here])]
             np.subtract(now[here], mean[here], out=moved)
             moved *= share

@@ -97,7 +97,9 @@ for command in (evaluate, predict, explain, compare, report):
     "--resume", is_flag=True, help="Go on where the same run was interrupted."
 )
 @click.option(
-    "--watch", is_flag=True, help="See loss, answers and weights move, unhurriedly."
+    "--watch",
+    is_flag=True,
+    help="Draw loss, answers and weights; one network at a time.",
 )
 @click.option(
     "--promote",
@@ -153,6 +155,7 @@ def fit(
         config=given,
         promote=promote,
         resume=resume,
+        live=watch,
         time_limit=time_limit or math.inf,
     )
     with (watching if watch else progress)() as watcher:

@@ -198,8 +198,9 @@ class RuntimeConfig(Section, frozen=True):
     threads: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None,
         Meta(
-            description="Processes for the networks, or for the halves of each batch "
-            "of a lone large one; the numbers are the same. Default: the cores."
+            description="Processes for an ensemble (default: the cores), whose number "
+            "changes no byte; or BLAS threads for a lone network (default: 1), whose "
+            "number may change the last bits."
         ),
     ] = None
     report: Annotated[bool, Meta(description="Write report.html beside the model.")] = (

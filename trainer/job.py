@@ -58,6 +58,7 @@ class Request:
     config: Config
     promote: gate.Policy
     resume: bool = False
+    live: bool = False
     time_limit: float = math.inf
 
 
@@ -100,7 +101,9 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
     try:
-        members, train_s = learn_all(prepared, spec, streams, watch, checkpoints, limit)
+        members, train_s = learn_all(
+            prepared, spec, streams, watch, checkpoints, limit, request.live
+        )
     except TrainingDiverged:
         checkpoints.clear()  # it would do so again
         raise
@@ -245,10 +248,15 @@ def manifest(
 
 
 def _lasting(config: Config) -> dict[str, Any]:
-    """Return the settings that the model depends on: not how fast it was made, nor
-    what it is held against."""
+    """Return the settings that the model's bytes depend on.
+
+    These are not the gate's and the guards', and of the machine's only the BLAS threads
+    that were asked for: they change the last bits of a lone network.
+    """
     settings: dict[str, Any] = msgspec.to_builtins(config)
     del settings["runtime"], settings["gate"], settings["guards"]
+    if config.ensemble.members == 1 and (config.runtime.threads or 1) > 1:
+        settings["runtime"] = {"threads": config.runtime.threads}
     return settings
 
 

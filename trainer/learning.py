@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -16,16 +18,16 @@ from models.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.errors import ConfigError
 from models.network import Network, NetworkSpec, sizes
 from models.types import Array
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint import Checkpoint, Checkpoints
+from trainer.engines.base import Report
+from trainer.engines.processes import ProcessEngine
 from trainer.groups import is_realmlp
 from trainer.health import Watch
 from trainer.history import History
 from trainer.initialization import initialize_from_data
 from trainer.loop import Run, train
 from trainer.preparation import Prepared, layout_of
-from trainer.replica import WORTH_A_PROCESS, parts
 from trainer.standing import Course, Watcher
-from trainer.team import Tell, share_out
 
 #: What fits into an artefact beside its manifest.
 MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
@@ -71,56 +73,83 @@ def learn_all(
     watch: Watcher,
     checkpoints: Checkpoints,
     limit: float = math.inf,
+    live: bool = False,
 ) -> tuple[list[Member], float]:
     """Fit every member, some at once; return them with the seconds it took.
 
     A member's numbers depend on its own stream alone: how many are fitted at once
-    changes nothing but the time. Of a `limit` in seconds each gets an equal share. The
-    seconds before an interruption are counted.
+    changes nothing but the time. Each gets an equal share of `limit` seconds. The
+    seconds before an interruption are counted. With `live` the members are fitted one
+    after the other, and `watch` gets each run itself.
+
+    Raises TrainingDiverged, and GlassnetError if a process ends without a result.
     """
-    count = len(prepared.splits)
-    at_once = min(count, prepared.config.runtime.threads or _cores())
-    turns = -(-count // at_once)
+    count, threads = len(prepared.splits), prepared.config.runtime.threads
+    at_once = 1 if live else min(count, threads or _cores())
+    rounds = -(-count // at_once)
     course = Course(count, watch, limit)
-    started = time.perf_counter()
-    own: dict[int, Run] = {}
+    shared = SharedWork(prepared, spec, time.perf_counter(), limit)
+    tasks = [
+        MemberTask(
+            number,
+            streams[number],
+            rounds - number // at_once,
+            checkpoints.of(number, checkpoints.say_once).path,
+        )
+        for number in range(count)
+    ]
 
-    def one(number: int, tell: Tell) -> _Fitted:
-        left = limit - (time.perf_counter() - started)
-        share = left / (turns - number // at_once)
-        run = own[number] = make_run(prepared, spec, number, streams[number], share)
-        checkpoint = checkpoints.of(number, tell)
-        spent = run.history.seconds if checkpoint.restore(run) else 0.0
-        health = Watch(run)
-
-        def keep(run: Run) -> None:
-            health.look(run)
-            checkpoint.save(run)
-
-        history = train(run, tell, keep)
-        tell(None)
-        del own[number]
-        return _Fitted(run.network.parameters, run.network.state, history, spent)
-
-    def heard(number: int, message: History | str | None) -> None:
+    def on_message(number: int, message: Epoch | str | None) -> None:
         if message is None:
             course.ended(number)
         elif isinstance(message, str):
             checkpoints.say_once(message)
         else:
-            course.tell(number, message, own.get(number))
+            course.tell(number, message.history, message.run)
 
-    # Cores are better spent on members, or on parts of a batch, than on one product.
-    with threadpool_limits(1, user_api="blas"):
-        fitted = share_out(count, at_once, one, heard)
+    # Its threads change the last bits of a product: the cores must not decide.
+    blas = threads or 1 if count == 1 else 1
+    with threadpool_limits(blas, user_api="blas"):
+        fitted = ProcessEngine(at_once).map(fit_member, shared, tasks, on_message)
     spent = sum(each.spent for each in fitted) / at_once
     members = [each.member(spec) for each in fitted]
-    return members, time.perf_counter() - started + spent
+    return members, time.perf_counter() - shared.started + spent
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """What a process says of a network it fitted; the seconds of an earlier start."""
+class SharedWork:
+    """What all tasks need: the rows, the network, and the clock's start and limit."""
+
+    prepared: Prepared
+    spec: NetworkSpec
+    started: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class MemberTask:
+    """One network to fit, counted from 0, with `rounds` of tasks still to run."""
+
+    number: int
+    stream: np.random.SeedSequence
+    rounds: int
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The message after an epoch; the live run stays in its own process."""
+
+    history: History
+    run: Run | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Epoch, (self.history,)
+
+
+@dataclass(frozen=True)
+class FittedArrays:
+    """The result of a task; `spent` counts the seconds before an interruption."""
 
     parameters: Array
     state: Array
@@ -128,10 +157,34 @@ class _Fitted:
     spent: float
 
     def member(self, spec: NetworkSpec) -> Member:
+        """Return the network that these arrays belong to."""
         network = Network(spec)
         network.parameters[...] = self.parameters
         network.state[...] = self.state
         return Member(network, self.history)
+
+
+def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedArrays:
+    """Fit one network, from its checkpoint if there is one.
+
+    Reports an Epoch after each epoch, sentences about the checkpoint, and None at the
+    end. Raises TrainingDiverged.
+    """
+    left = shared.limit - (time.perf_counter() - shared.started)
+    run = make_run(
+        shared.prepared, shared.spec, task.number, task.stream, left / task.rounds
+    )
+    checkpoint = Checkpoint(task.checkpoint, report)
+    spent = run.history.seconds if checkpoint.restore(run) else 0.0
+    health = Watch(run)
+
+    def keep(run: Run) -> None:
+        health.look(run)
+        checkpoint.save(run)
+
+    history = train(run, lambda history: report(Epoch(history, run)), keep)
+    report(None)
+    return FittedArrays(run.network.parameters, run.network.state, history, spent)
 
 
 def _cores() -> int:
@@ -145,10 +198,7 @@ def make_run(
     stream: np.random.SeedSequence,
     limit: float = math.inf,
 ) -> Run:
-    """Return a member's run before its first step.
-
-    One of several has a core; a lone network has all there are.
-    """
+    """Return a member's run before its first step."""
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
     split = prepared.splits[number]
     rows = prepared.rows(prepared.part(split.train))
@@ -158,19 +208,13 @@ def make_run(
         initialize_from_data(network, rows.X, starting)
     else:
         network.initialize(starting)
-    config = prepared.config.train
-    assert config.batch_size
-    size = min(config.batch_size, len(rows.X))
-    lone, long = len(prepared.splits) == 1, len(rows.X) >= WORTH_A_PROCESS * size
     return Run(
         network,
         prepared.loss,
         rows,
         None if validation is None else prepared.rows(validation),
-        config,
+        prepared.config.train,
         training,
         limit,
         prepared.augmentation(),
-        parts(network, size) if lone else 1,
-        (prepared.config.runtime.threads or _cores()) if long else 1,
     )

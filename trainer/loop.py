@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +22,10 @@ from trainer.augmentation import Augmentation
 from trainer.averaging import Average
 from trainer.config import TrainConfig
 from trainer.constraints import limit_norms
-from trainer.crew import Crew, shared, together
 from trainer.divergence import diverged
 from trainer.history import History
 from trainer.losses import Loss, error_rate
 from trainer.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
-from trainer.replica import replicas
 from trainer.rows import Rows
 from trainer.schedules import SCHEDULES, warm_up
 
@@ -59,8 +56,6 @@ class Run:
     """One network's descent: everything that one step leaves for the next.
 
     Every choice of `config` is made. The schedule is run through in `limit` seconds.
-    Each batch is learnt in so many `parts`, side by side where there are `processes`;
-    the loss is then a mean over the rows, of which a part's is a share.
     """
 
     def __init__(
@@ -73,8 +68,6 @@ class Run:
         rng: np.random.Generator,
         limit: float = math.inf,
         augment: Augmentation | None = None,
-        parts: int = 1,
-        processes: int = 1,
     ) -> None:
         assert config.epochs and config.batch_size and config.learning_rate
         assert config.schedule and config.regularization
@@ -89,12 +82,10 @@ class Run:
         self.schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
         self.regularization = SCHEDULES[config.regularization]
         self.size = min(config.batch_size, len(rows.X))
-        self.replicas = replicas(network, rows, augment, parts)
-        self.processes = min(processes, parts)
+        self.augment = augment
         self.dropouts = [
             (layer, layer.rate)
-            for replica in self.replicas
-            for layer in replica.network.layers
+            for layer in network.layers
             if isinstance(layer, Dropout)
         ]
         self.steps_an_epoch = -(-len(rows.X) // self.size)
@@ -112,21 +103,6 @@ class Run:
         self.limit = max(limit, 1e-9)  # it may be up before the first step
         self.started = time.perf_counter()
         self._batch = np.empty((self.size, *rows.X.shape[1:]), rows.X.dtype)
-        if self.processes > 1:
-            self._share()
-
-    def _share(self) -> None:
-        """Move all that a step writes and another reads to where both see it."""
-        parameters = shared(self.network.parameters)
-        for replica in self.replicas:
-            own = replica.network
-            # State is of batch norm alone, which learns no batch in parts.
-            own.bind(parameters, shared(own.gradients), own.state)
-        for name in self.optimizer.memories:
-            setattr(self.optimizer, name, shared(getattr(self.optimizer, name)))
-        if self.average is not None:
-            self.average.parameters = shared(self.average.parameters)
-        self._batch = shared(self._batch)
 
     @property
     def over(self) -> bool:
@@ -141,74 +117,57 @@ class Run:
 
     def epoch(self) -> None:
         """Take every training row once, then ask the validation rows."""
-        n = len(self.rows.X)
-        order = self.rng.permutation(n)
-        self.replicas[0].rng = self.rng
-        for replica in self.replicas[1:]:
-            replica.rng = np.random.default_rng(self.rng.integers(1 << 63))
-        taken, summed, rate = together(
-            self.processes, lambda crew: self._descend(order, crew)
-        )
+        order = self.rng.permutation(len(self.rows.X))
+        summed, taken, rate = 0.0, 0, 0.0
+        for start in range(0, len(order), self.size):
+            progress = self.progress
+            if progress == 1.0 and taken:
+                break
+            chosen = order[start : start + self.size]
+            rate = self.learning_rate * self.schedule(progress)
+            summed += self._step(chosen, rate, progress)
+            taken += len(chosen)
         steps = self.optimizer.steps
+        if self.average is not None and steps % self.averaged_each:
+            self.average.update()  # what is judged holds the latest weights
         if not np.isfinite(self.network.parameters).all():
             last = self._batch[: taken % self.size or self.size]
             raise diverged(self.network, last, steps, rate)
         self._judge(summed / taken, rate)
         self.history.out_of_time = steps < self.total and self.progress == 1.0
 
-    def _descend(self, order: NDArray[np.intp], crew: Crew) -> tuple[int, float, float]:
-        """Take the rows in this order, in as many processes as the crew has.
-
-        Returns how many were taken, their summed loss and the last rate.
-        """
-        summed, taken, rate = 0.0, 0, 0.0
-        for start in range(0, len(order), self.size):
-            # The caller's: a clock may decide it.
-            progress = crew.meet(self.progress if crew.number == 0 else 0.0)
-            if progress == 1.0 and taken:
-                break
-            chosen = order[start : start + self.size]
-            rate = self.learning_rate * self.schedule(progress)
-            summed += self._step(chosen, rate, progress, crew)
-            taken += len(chosen)
-        if self.average is not None and self.optimizer.steps % self.averaged_each:
-            self.average.update(crew)  # what is judged holds the latest weights
-        return taken, summed, rate
-
-    def _step(
-        self, chosen: NDArray[np.intp], rate: float, progress: float, crew: Crew
-    ) -> float:
+    def _step(self, chosen: NDArray[np.intp], rate: float, progress: float) -> float:
         """Move the weights once; return the summed loss of the chosen rows."""
-        network = self.network
+        network, optimizer = self.network, self.optimizer
         strength = self.regularization(progress)
-        self.optimizer.weight_decay = self.weight_decay * strength
+        optimizer.weight_decay = self.weight_decay * strength
         for layer, share in self.dropouts:
             layer.rate = share * strength
-        summed, more = self._learn(chosen, crew)
+        X = self._batch[: len(chosen)]
+        summed = len(chosen) * self._learn(chosen, X)
         if not math.isfinite(summed):
-            X, step = self._batch[: len(chosen)], self.optimizer.steps + 1
-            raise diverged(network, X, step, rate)
+            raise diverged(network, X, optimizer.steps + 1, rate)
         if self.clip_norm:
-            crew.once(partial(clip_by_norm, network.gradients, self.clip_norm, more))
-            more = []
-        self.optimizer.step(network.parameters, network.gradients, rate, more, crew)
+            clip_by_norm(network.gradients, self.clip_norm)
+        optimizer.step(network.parameters, network.gradients, rate)
         if self.max_norm:
-            crew.once(partial(limit_norms, network, self.max_norm))
-        if self.average is not None and self.optimizer.steps % self.averaged_each == 0:
-            self.average.update(crew)
+            limit_norms(network, self.max_norm)
+        if self.average is not None and optimizer.steps % self.averaged_each == 0:
+            self.average.update()
         return summed
 
-    def _learn(self, chosen: NDArray[np.intp], crew: Crew) -> tuple[float, list[Array]]:
-        """Return the summed loss of the chosen rows, and what their gradients lack."""
-        n, each = len(chosen), -(-len(chosen) // len(self.replicas))
-        replicas = self.replicas[: -(-n // each)]
-        loss = 0.0
-        for k in crew.part(range(len(replicas))):
-            own = chosen[k * each : (k + 1) * each]
-            X = self._batch[k * each : k * each + len(own)]
-            loss += replicas[k].learn(self.loss, own, X, len(own) / n)
-        more = [replica.network.gradients for replica in replicas[1:]]
-        return n * crew.meet(loss), more
+    def _learn(self, chosen: NDArray[np.intp], X: Array) -> float:
+        """Fill the gradients from the chosen rows, copied into X; return their loss."""
+        rows = self.rows
+        # mode='clip' lets take write straight into `out`, without a copy.
+        rows.X.take(chosen, 0, X, "clip")
+        if self.augment is not None:
+            self.augment(X, self.rng)
+        Z = self.network.forward(X, True, self.rng)
+        weights = None if rows.weights is None else rows.weights.take(chosen)
+        value, dZ = self.loss(Z, rows.T.take(chosen), weights)
+        self.network.backward(dZ)
+        return value
 
     def _judge(self, loss: float, rate: float) -> None:
         """Write down the epoch, and keep its weights if they are the best so far."""

@@ -9,27 +9,23 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from models.types import Array
-from trainer.crew import ALONE, Crew
 
 Rule: TypeAlias = Literal[
     "gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"
 ]
 
 
-def clip_by_norm(gradients: Array, limit: float, more: Sequence[Array] = ()) -> float:
+def clip_by_norm(gradients: Array, limit: float) -> float:
     """Scale the gradient down to length `limit` if it is longer; return its length.
 
-    It is the sum of `gradients` and `more`, and is left in the first.
     Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
     """
-    for each in more:
-        gradients += each
     with np.errstate(over="ignore"):
         norm = math.sqrt(float(np.dot(gradients, gradients)))
     if math.isinf(norm):  # the square, not the length, is too large for float32
@@ -85,25 +81,13 @@ class Optimizer(ABC):
         self._blocks = list(_blocks(rates, decay if weight_decay else one))
         self._scratch = np.empty(min(n, BLOCK), decay.dtype)
 
-    def step(
-        self,
-        parameters: Array,
-        gradients: Array,
-        learning_rate: float,
-        more: Sequence[Array] = (),
-        crew: Crew = ALONE,
-    ) -> None:
-        """Move the parameters one step against the sum of `gradients` and `more`.
-
-        The gradients may be written over. The crew divides the blocks.
-        """
+    def step(self, parameters: Array, gradients: Array, learning_rate: float) -> None:
+        """Move the parameters one step against the gradients, which may change."""
         self.steps += 1
         flush = self.steps % FLUSH == 0
-        for here, rate, decay in crew.part(self._blocks):
+        for here, rate, decay in self._blocks:
             P, G = parameters[here], gradients[here]
             scratch = self._scratch[: len(P)]
-            for other in more:
-                G += other[here]
             if flush:
                 self._flush(here, scratch)
             if self.weight_decay:
@@ -111,7 +95,6 @@ class Optimizer(ABC):
             factor = self._direct(G, here, scratch)
             scratch *= learning_rate * factor * rate
             P -= scratch
-        crew.meet()
 
     def _flush(self, here: slice, scratch: Array) -> None:
         """Forget what is remembered of gradients that have long been zero.

@@ -452,20 +452,3 @@ def test_a_network_over_read_only_vectors_cannot_be_trained() -> None:
     before = serving.parameters.copy()
     serving.backward(np.ones_like(Z))
     np.testing.assert_array_equal(serving.parameters, before)
-
-
-def test_a_twin_has_the_same_weights_and_gradients_of_its_own() -> None:
-    rng = np.random.default_rng(0)
-    network = Network(mlp([3, 4, 2], batch_norm=True), np.float64)
-    network.initialize(rng)
-    twin = network.twin()
-    X, dZ = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 2))
-    gradients = []
-    for each, x, dz in zip((network, twin), X, dZ, strict=True):
-        each.forward(x, training=True)
-        each.backward(dz)
-        gradients.append(each.gradients.copy())
-    np.testing.assert_array_equal(network.gradients, gradients[0])
-    assert (twin.gradients != network.gradients).any()
-    network.parameters += 1.0
-    np.testing.assert_array_equal(twin.predict(X[0]), network.predict(X[0]))

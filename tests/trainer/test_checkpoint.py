@@ -66,8 +66,6 @@ def fresh(
     validated: bool = True,
     weighted: bool = False,
     seed: int = 1,
-    parts: int = 1,
-    processes: int = 1,
     **changes: Any,
 ) -> Run:
     """Return a run before its first step, always of the same numbers."""
@@ -80,8 +78,6 @@ def fresh(
         rows(9, 3, weighted) if validated else None,
         msgspec.structs.replace(CONFIG, **changes),
         np.random.default_rng(4),
-        parts=parts,
-        processes=processes,
     )
 
 
@@ -188,22 +184,6 @@ def test_interrupted_after_an_epoch_it_ends_in_the_same_bits(
     assert again.history.epochs == epoch
     train(again)
     assert outcome(again) == expected
-
-
-@pytest.mark.parametrize("spec", ["dropout", "realmlp"])
-def test_halves_end_in_the_same_bits_whoever_learns_them(
-    spec: str, place: Checkpoint
-) -> None:
-    given: dict[str, Any] = {"spec": SPECS[spec], "parts": 2, "averaging": 2.0}
-    expected = finished(**given, processes=2)
-    for epoch, processes in ((1, 1), (2, 2), (4, 1)):
-        descent = fresh(**given, processes=processes)
-        assert place.restore(descent) == (epoch > 1)
-        interrupt(descent, place, epoch)
-    last = fresh(**given, processes=2)
-    assert place.restore(last)
-    train(last)
-    assert outcome(last) == expected
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

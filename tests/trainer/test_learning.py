@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import math
 import os
+import pickle
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -348,48 +350,64 @@ def test_the_seconds_before_an_interruption_count(
     assert 900.0 <= seconds < 960.0
 
 
-#: Of these networks a batch is worth halves, and an epoch is worth a process for them.
-LARGE = ("network.hidden=[2000, 2000]", "train.batch_size=5", "train.epochs=1")
+LARGE = ("network.hidden=[500, 500]", "train.batch_size=64", "train.epochs=1")
 
 
-@pytest.mark.parametrize(("members", "expected"), [(1, 2), (3, 1)])
-def test_a_lone_large_network_is_learnt_in_halves(
-    members: int, expected: int, prepared: Make
-) -> None:
-    given = prepared(*LARGE, members=members)
-    run = make_run(given, network_spec(given), 0, streams()[0])
-    assert len(run.replicas) == expected
-
-
-@pytest.mark.parametrize(("setting", "cores", "expected"), [(1, 2, 1), (2, 1, 2)])
-def test_a_run_has_the_cores_that_are_asked_for(
-    setting: int, cores: int, expected: int, prepared: Make, monkeypatch: Any
-) -> None:
-    monkeypatch.setattr(learning, "_cores", lambda: cores)
-    for settings, processes in ((), cores), ((f"runtime.threads={setting}",), expected):
-        given = prepared(*LARGE, *settings, members=1)
-        run = make_run(given, network_spec(given), 0, streams()[0])
-        assert run.processes == processes
-
-
-def test_a_short_epoch_is_not_worth_a_process(prepared: Make) -> None:
-    wide = "network.hidden=[2000, 2000]"
-    for size, processes in (5, 2), (20, 1):
-        given = prepared(
-            wide, f"train.batch_size={size}", "runtime.threads=2", members=1
-        )
-        run = make_run(given, network_spec(given), 0, streams()[0])
-        assert len(run.replicas) == 2
-        assert run.processes == processes
-
-
-def test_threads_and_cores_change_no_byte_of_a_large_one(
+def test_the_number_of_cores_changes_no_byte_of_a_lone_network(
     prepared: Make, nowhere: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = set()
-    for settings in (), ("runtime.threads=1",), ("runtime.threads=2",):
-        for cores in (1, 2):
-            monkeypatch.setattr(learning, "_cores", lambda cores=cores: cores)
-            members, _ = learned(prepared(*LARGE, *settings, members=1), nowhere)
-            found.add(members[0].network.parameters.tobytes())
+    for cores in (1, 2, 8):
+        monkeypatch.setattr(learning, "_cores", lambda cores=cores: cores)
+        members, _ = learned(prepared(*LARGE, members=1), nowhere)
+        found.add(members[0].network.parameters.tobytes())
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("members", "settings", "expected"),
+    [(1, (), 1), (1, ("runtime.threads=2",), 2), (2, ("runtime.threads=2",), 1)],
+)
+def test_only_a_lone_network_has_the_blas_threads_that_are_asked_for(
+    members: int,
+    settings: tuple[str, ...],
+    expected: int,
+    prepared: Make,
+    nowhere: Checkpoints,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[int] = []
+
+    def limited(limit: int, user_api: str) -> Any:
+        limits.append(limit)
+        return nullcontext()
+
+    monkeypatch.setattr(learning, "threadpool_limits", limited)
+    learned(prepared("train.epochs=1", *settings, members=members), nowhere)
+    assert limits == [expected]
+
+
+@pytest.mark.parametrize(("live", "seen"), [(True, {1, 2}), (False, set())])
+def test_a_watcher_gets_live_runs_where_it_asks_for_them(
+    live: bool, seen: set[int], prepared: Make, nowhere: Checkpoints
+) -> None:
+    told: list[Standing] = []
+    given = prepared("train.epochs=2", "runtime.threads=2", members=2)
+    learned(given, nowhere, watch=told.append, live=live)
+    assert {standing.number for standing in told if standing.run} == seen
+    assert len(told) == 4
+
+
+def test_tasks_and_results_are_plain_data(prepared: Make, nowhere: Checkpoints) -> None:
+    given = prepared("train.epochs=1")
+    spec = network_spec(given)
+    shared = learning.SharedWork(given, spec, 0.0, math.inf)
+    path = nowhere.of(0, pytest.fail).path
+    task = learning.MemberTask(0, streams()[0], 1, path)
+    shared, task = pickle.loads(pickle.dumps((shared, task)))
+    messages: list[Any] = []
+    fitted = learning.fit_member(shared, task, messages.append)
+    epoch, end = pickle.loads(pickle.dumps(messages))
+    assert epoch.history == fitted.history and epoch.run is None and end is None
+    copy = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(copy.parameters, fitted.parameters)

@@ -724,17 +724,30 @@ def test_the_golden_pair_is_answered_by_all_together(
     )
 
 
-@pytest.mark.parametrize("settings", [FAST, FIVE])
-def test_threads_change_no_byte(
-    settings: tuple[str, ...], fit: Fit, store: Store, data: Path
+def test_processes_change_no_byte_of_an_ensemble(
+    fit: Fit, store: Store, data: Path
 ) -> None:
     found = set()
     for threads in (1, 2, 7):
-        more = (*settings, f"runtime.threads={threads}")
+        more = (*FIVE, f"runtime.threads={threads}")
         result = fit(store, data, target="churn", settings=more)
         assert result.config["runtime"]["threads"] == threads
         found.add(result.sha256)
     assert len(found) == 1
+
+
+def test_the_manifest_has_the_blas_threads_of_a_lone_network(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    """They may change its last bits; one is the default."""
+    for settings, runtime in (
+        ((), None),
+        (("runtime.threads=1",), None),
+        (("runtime.threads=2",), {"threads": 2}),
+    ):
+        result = fit(store, data, target="churn", settings=(*FAST, *settings))
+        config = store.load("m", result.version).manifest.config
+        assert config.get("runtime") == runtime
 
 
 def test_the_bytes_do_not_depend_on_the_cores_of_the_machine(
@@ -1068,7 +1081,7 @@ def test_reading_takes_its_part_of_the_limit(
         return read(*arguments)
 
     def learned(*arguments: Any) -> Any:
-        limits.append(arguments[-1])
+        limits.append(arguments[5])
         return learning.learn_all(*arguments)
 
     monkeypatch.setattr(job, "read", slow)

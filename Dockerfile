@@ -23,7 +23,7 @@ FROM deps AS wheel
 RUN sed -n '/^setuptools==/,/# via/p' locks/dev.txt > backend.txt \
  && pip install --target /opt/backend \
         --require-hashes --only-binary :all: --no-deps -r backend.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY models/ models/
 COPY trainer/ trainer/
 COPY service/ service/

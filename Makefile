@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Tests start many processes, and each would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test browser conformance endurance fuzz load containers docs check lint types fmt lock clean
+.PHONY: demo serve test browser repeat conformance endurance fuzz load containers docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -21,6 +21,11 @@ test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 
 browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 	$(BIN)/pytest -m browser
+
+TIMES ?= 50
+
+repeat: $(VENV)/.dev  ## What starts a process, a thread or a signal, TIMES times over.
+	$(BIN)/pytest -n 2 --times $(TIMES) -m "processes and not long and not browser"
 
 KILLS ?= 200
 MOMENTS ?= 20

@@ -36,7 +36,6 @@ from service.logging import configuration  # noqa: E402
 from service.settings import from_environment  # noqa: E402
 
 _settings = from_environment(os.environ)
-room.install()
 
 wsgi_app = "service:create_app()"
 bind = _settings.address
@@ -61,6 +60,9 @@ def when_ready(server: Any) -> None:
     gc.enable()
     drain.install(server, _settings.drain_seconds)
     peers.directory(_memory)  # one for all its workers
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if sentence := room.shortage(directory, workers):
+        server.log.warning(sentence)
 
 
 def post_fork(server: Any, worker: Any) -> None:

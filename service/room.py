@@ -1,75 +1,45 @@
-"""Shared memory that has room: to write to it where there is none ends the process.
+"""Shared memory: look at how much is free, and reserve it before it is written to.
 
-A file in memory is given its size at once and its pages when they are first written
-to. Is there no page left, the kernel sends SIGBUS. So room is taken before
-(posix_fallocate), and a process that gets none counts in memory of its own: what it
-counts is not seen by others, and nothing else is lost.
+A file in shared memory gets its pages when they are first written to. If no page is
+free, the kernel kills the process with SIGBUS. `mapped` reserves all pages of a file
+first. The files of prometheus_client reserve nothing, so `shortage` looks at the start.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import shutil
 from pathlib import Path
 
-from prometheus_client import values
-from prometheus_client.mmap_dict import MmapedDict
-
-#: What prometheus_client begins with.
-FIRST_BYTES = 1 << 16
-#: More than an entry takes beside its key.
-ENTRY_BYTES = 64
+#: What the metric files of one worker take, with dozens of models and versions.
+WORKER_BYTES = 1 << 20
 
 
-def make(path: Path, size: int) -> None:
-    """Make a file of zeros that is there with all its room; else raise OSError."""
+def shortage(directory: Path, workers: int) -> str | None:
+    """Say that the workers' metric files may not fit, or return None."""
+    free, needed = shutil.disk_usage(directory).free, workers * WORKER_BYTES
+    if free >= needed:
+        return None
+    return (
+        f"{directory} has {free >> 10} KiB free, and the metrics of {workers} workers "
+        f"need up to {needed >> 10}: the kernel kills a worker that finds no free page "
+        "(SIGBUS). Give it more, such as with docker run --shm-size"
+    )
+
+
+def mapped(path: Path, size: int) -> mmap.mmap:
+    """Make a file of zeros with all its pages, and map it.
+
+    Raises OSError, and leaves no file, where they are not free.
+    """
     hidden = path.with_name(f".{path.name}")
     try:
-        with hidden.open("wb") as file:
+        with hidden.open("w+b") as file:
             os.posix_fallocate(file.fileno(), 0, size)
+            memory = mmap.mmap(file.fileno(), size)
         hidden.rename(path)
     except OSError:
         hidden.unlink(missing_ok=True)
         raise
-
-
-def mapped(path: Path, size: int) -> mmap.mmap:
-    """Return the memory of a file that is made for it; OSError where it has no room."""
-    make(path, size)
-    with path.open("r+b") as file:
-        return mmap.mmap(file.fileno(), size)
-
-
-class Counts(MmapedDict):
-    """prometheus_client's file of counts, with room for all that is in it."""
-
-    def __init__(self, filename: str, read_mode: bool = False) -> None:
-        if not read_mode and not os.path.exists(filename):
-            try:
-                make(Path(filename), FIRST_BYTES)
-            except OSError:
-                filename = f"/proc/self/fd/{os.memfd_create('counts')}"
-        super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
-
-    def _init_value(self, key: str) -> None:
-        size = self._capacity
-        while self._used + len(key.encode()) + ENTRY_BYTES > size:
-            size *= 2
-        try:
-            os.posix_fallocate(self._f.fileno(), 0, size)
-        except OSError:
-            self._move()
-        super()._init_value(key)  # type: ignore[no-untyped-call]
-
-    def _move(self) -> None:
-        """Go on in memory of one's own; the file keeps what it has."""
-        own = os.fdopen(os.memfd_create("counts"), "r+b")
-        own.write(self._m[:])
-        own.flush()
-        self._f.close()
-        self._f, self._m = own, mmap.mmap(own.fileno(), self._capacity)
-
-
-def install() -> None:
-    """Have prometheus_client count so in this process and those forked from it."""
-    values.MmapedDict = Counts  # type: ignore[attr-defined]
+    return memory

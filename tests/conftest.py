@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import math
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from models.store import Store
 from tests.lacking import absent, lacking
 from tests.postgres import PASSWORD, Postgres
 from tests.serving import Server, serving, wait_for
+from tests.starting import starts
 from trainer import config
 from trainer.job import Request, Result
 from trainer.job import fit as run_fit
@@ -24,6 +26,33 @@ from trainer.job import fit as run_fit
 Fit = Callable[..., Result]
 #: Most tests fit a model for its own sake, and a report takes a second to draw.
 WITHOUT_REPORT = "runtime.report=false"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --times, which `make repeat` uses."""
+    parser.addoption(
+        "--times", type=int, default=1, help="run each test marked `processes` N times"
+    )
+
+
+def _starts(test: Any) -> bool:
+    fixtures = test._fixtureinfo.name2fixturedefs.values()
+    functions = [test.function, *(each[-1].func for each in fixtures)]
+    return any(starts(inspect.unwrap(function)) for function in functions)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark each test that starts a process, a thread or a signal."""
+    if isinstance(item, pytest.Function) and _starts(item):
+        item.add_marker("processes")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat the tests that are marked so as often as --times says."""
+    times = metafunc.config.getoption("times")
+    if times > 1 and _starts(metafunc.definition):
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
 
 
 def write_csv(path: Path, columns: dict[str, list[Any]]) -> Path:

@@ -128,8 +128,8 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     measured = marks.dump(marks.marks(rows, prepared.inputs, prepared.output))
     contents = {ARTEFACT: encoded, RUN: run, marks.ROWS: measured}
     if prepared.config.runtime.report:
-        rate, figures = timing["rows_per_s"], verdict.production
-        contents |= report.keep(prepared, members, candidate, rate, figures, say)
+        figures = verdict.production
+        contents |= report.keep(prepared, members, candidate, figures, say)
     version = store.publish(request.model, contents, label)
     checkpoints.clear()
     say(f"published {request.model} version {version}")

@@ -152,6 +152,7 @@ def test_only_what_is_copied_enters_the_build() -> None:
     assert allowed == {
         "pyproject.toml",
         "README.md",
+        "LICENSE",
         "deploy/locks",
         "models",
         "trainer",

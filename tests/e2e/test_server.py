@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from models.store import ARTEFACT, Store
+from service.admission import SPARE
 
 pytestmark = pytest.mark.e2e
 
@@ -351,14 +352,47 @@ def test_hostile_requests_leave_no_trace(
     assert server.predict("xor", [[0, 1]])[0]["label"] == 1
 
 
+#: Run by the server's Python before anything else: on a signal, a worker writes the
+#: stack of each of its threads to a file.
+STACKS = """
+import faulthandler, os, signal
+
+def register():
+    file = open(os.path.join({stacks!r}, str(os.getpid())), "w")
+    faulthandler.register(signal.SIGRTMIN, file, all_threads=True)
+
+os.register_at_fork(after_in_child=register)
+"""
+
+
 def test_blas_has_one_thread_and_the_metrics_directory_goes_at_the_end(
-    start: Callable[..., Any], served: Path
+    start: Callable[..., Any],
+    served: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    until: Callable[..., None],
 ) -> None:
-    server = start(served)
-    server.predict("digits", [[[0] * 8] * 8] * 500)
+    (tmp_path / "sitecustomize.py").write_text(STACKS.format(stacks=str(tmp_path)))
+    path = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), path]))
+    )
+    server = start(served, threads=2)
+    for _ in range(10):
+        server.predict("digits", [[[0] * 8] * 8] * 500)
     for pid in server.workers():
-        # The main thread, one a request at once, and the store's watcher.
-        assert len(os.listdir(f"/proc/{pid}/task")) <= 1 + 2 + 1
+        os.kill(pid, signal.SIGRTMIN)
+        stacks, threads = tmp_path / str(pid), f"/proc/{pid}/task"
+
+        def all_are_pythons(stacks: Path = stacks, threads: str = threads) -> bool:
+            known = stacks.read_text().count("most recent call first")
+            return known == len(os.listdir(threads))
+
+        # A thread of BLAS would have no stack of Python's.
+        until("a stack of every thread", all_are_pythons)
+        # The main thread, those that answer, and two that watch: the store, and
+        # whether a request takes long.
+        assert len(os.listdir(threads)) <= 1 + (2 + SPARE) + 2
         assert b"MALLOC_ARENA_MAX=1" in Path(f"/proc/{pid}/environ").read_bytes()
     mapped = Path(f"/proc/{server.workers()[0]}/maps").read_text()
     found = re.search(r"(/\S+/glassnet-metrics-\w+)/", mapped)

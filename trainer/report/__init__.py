@@ -23,7 +23,6 @@ def keep(
     prepared: Prepared,
     members: Sequence[Member],
     artefact: Artefact,
-    rows_per_s: float,
     production: dict[str, float] | None,
     say: Say,
 ) -> dict[str, bytes]:
@@ -32,7 +31,7 @@ def keep(
     from trainer.report.gathering import gather
 
     try:
-        found = gather(prepared, members, artefact, rows_per_s, production)
+        found = gather(prepared, members, artefact, production)
         return {RECORD: record.encode(found)}
     except Exception as error:  # whatever it is, the version is worth more
         say(f"the report will lack its figures: {type(error).__name__}: {error}")

@@ -12,13 +12,13 @@ from models.model import Model, Raw
 from models.output import Answer, Classification, Output, spelled
 from models.rows import json_rows
 from models.table import TableInput
+from trainer import evaluate
 from trainer.data import take
 from trainer.learning import Member
 from trainer.preparation import Part, Prepared, joined
 from trainer.report import curves, importance
 from trainer.report.markup import number
 from trainer.report.record import Mistake, Points, Production, Record
-from trainer.report.speed import speed
 
 #: Rows that pictures are made from, points of a cloud, mistakes that are shown.
 MOST_ROWS, MOST_POINTS, MOST_MISTAKES = 50_000, 800, 8
@@ -30,7 +30,6 @@ def gather(
     prepared: Prepared,
     members: Sequence[Member],
     artefact: Artefact,
-    rows_per_s: float,
     production: dict[str, float] | None,
 ) -> Record:
     """Return the record of a run: its measured rows answered once more, and looked at.
@@ -51,7 +50,6 @@ def gather(
         constant=_constant(output, rows.target),
         steps_an_epoch=-(-history.rows // min(train.batch_size, history.rows)),
         health=[member.history.health for member in members],
-        speed=speed(artefact.manifest.network, rows_per_s),
         production=None if production is None else Production(production),
     )
     _answers(record, output, answer, rows.target)
@@ -117,7 +115,7 @@ def _mistakes(
 ) -> list[Mistake]:
     """Return the rows that were answered worst, the worst first."""
     output = artefact.model.output
-    losses = importance.losses(output, answer, rows.target)
+    losses = evaluate.losses(output, answer, rows.target)
     worst = np.argsort(-losses, kind="stable")[:MOST_MISTAKES]
     raw: Raw = take(rows.raw, worst)
     shown = json_rows(artefact.model.inputs, raw, slice(0, len(worst)))

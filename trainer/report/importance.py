@@ -10,24 +10,15 @@ import numpy as np
 from models.artefact import Artefact
 from models.explain import Explainer
 from models.model import Model, Raw
-from models.output import Classification, Floats
+from models.output import Floats
 from models.table import TableInput
 from trainer.data import length, take
+from trainer.evaluate import losses, mean_loss
 from trainer.preparation import Part, joined
 from trainer.report.record import Weight
 
 #: Rows that are explained, rows whose columns are shuffled, columns that are.
 EXPLAINED, SHUFFLED, MOST_COLUMNS = 32, 1_000, 30
-
-
-def losses(output: Any, answer: dict[str, Any], target: Any) -> Floats:
-    """Return the log loss or the squared error of each row (n,)."""
-    if isinstance(output, Classification):
-        P = answer["probabilities"][np.arange(len(target)), target]
-        found: Floats = -np.log(np.maximum(P, np.finfo(float).tiny))
-        return found
-    squares: Floats = (answer["value"] - target) ** 2
-    return squares
 
 
 def by_gradient(artefact: Artefact, parts: Sequence[Part]) -> Floats:
@@ -89,9 +80,7 @@ def _figure(some: Sequence[tuple[Model, Part]], raws: Sequence[Raw]) -> float:
             for (model, part), raw in zip(some, raws, strict=True)
         ]
     )
-    mean = float(found.mean())
-    classes = isinstance(some[0][0].output, Classification)
-    return mean if classes else float(np.sqrt(mean))
+    return mean_loss(some[0][0].output, found, None)
 
 
 def _shuffled(raw: Raw, name: str, place: int, order: Any) -> Raw:

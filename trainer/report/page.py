@@ -32,7 +32,7 @@ SECTIONS = {
     "mistakes": "Mistakes",
     "data": "Data",
     "recipe": "Recipe",
-    "speed": "Speed",
+    "time": "Time",
 }
 
 
@@ -54,7 +54,7 @@ def page(
         "mistakes": tables.mistakes(record, manifest) if record else "",
         "data": _data(manifest),
         "recipe": _recipe(manifest),
-        "speed": tables.speed(run, record),
+        "time": tables.time(run),
     }
     style = files("trainer.report").joinpath("style.css").read_text("utf-8")
     links = "".join(

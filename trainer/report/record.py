@@ -70,14 +70,6 @@ class Production(msgspec.Struct):
     figures: dict[str, float]
 
 
-class Speed(msgspec.Struct):
-    """Billions of sums and products a second, in training and at most."""
-
-    gflops: float
-    peak: float
-    threads: int
-
-
 class Record(msgspec.Struct):
     """Everything of a run that its report needs and its model does not tell."""
 
@@ -88,7 +80,6 @@ class Record(msgspec.Struct):
     constant: float
     steps_an_epoch: int
     health: list[list[Look]]
-    speed: Speed
     confusion: Confusion | None = None
     roc: list[Curve] = []
     precision_recall: list[Curve] = []

@@ -1,4 +1,4 @@
-"""The tables of a report: figures, confusion, importance, mistakes, speed."""
+"""The tables of a report: figures, confusion, importance, mistakes, time."""
 
 from __future__ import annotations
 
@@ -136,23 +136,14 @@ def _mistake(mistake: Mistake, manifest: Manifest) -> str:
     )
 
 
-def speed(run: dict[str, Any], record: Record | None) -> str:
-    """Return how long the run took, and how near it came to what the machine can."""
+def time(run: dict[str, Any]) -> str:
+    """Return how long the run took."""
     timing = run.get("timing")
     if not isinstance(timing, dict):
         return ""
     epochs, seconds = timing.get("epochs", 0), timing.get("train_s", 0.0)
-    said = (
+    return (
         f"<p>{number(epochs)} epochs in {number(seconds, 3)} s, "
         f"{number(timing.get('rows_per_s', 0.0), 3)} rows a second; the whole run "
         f"{number(timing.get('total_s', 0.0), 3)} s.</p>"
-    )
-    if record is None or not record.speed.peak:
-        return said
-    done, peak = record.speed.gflops, record.speed.peak
-    share = done / peak
-    return said + (
-        f"<p>Its matrix products came to {done:.3g} GFLOP/s, {share:.0%} of the "
-        f"{peak:.3g} that this machine's {record.speed.threads} cores reach on large "
-        f"matrices.</p><p>{bar(share)}</p>"
     )

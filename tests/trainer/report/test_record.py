@@ -6,7 +6,7 @@ import pytest
 
 from models.errors import ArtefactCorrupt
 from trainer.history import Look, Reading
-from trainer.report.record import Curve, Record, Speed, Weight, decode, encode
+from trainer.report.record import Curve, Record, Weight, decode, encode
 
 
 def test_a_record_comes_back() -> None:
@@ -17,7 +17,6 @@ def test_a_record_comes_back() -> None:
         constant=0.69,
         steps_an_epoch=3,
         health=[[Look(1, [Reading("layer 1 (linear)", 0.1, 1.0, gradient=1e38)])]],
-        speed=Speed(1.0, 2.0, 2),
         roc=[Curve("yes", [0.0, 1.0], [0.0, 1.0], 0.5)],
         weights=[Weight("a", 0.5), Weight("b", 0.1, -0.2)],
     )

@@ -44,7 +44,7 @@ REQUESTS ?= 50000
 
 fuzz: $(VENV)/.dev  ## 50,000 bad requests, 10,000 bad files, all of the contract.
 	REQUESTS=$(REQUESTS) EXAMPLES=25 $(BIN)/pytest -s tests/e2e/test_fuzz.py \
-	    tests/e2e/test_damage.py tests/service/test_openapi.py \
+	    tests/e2e/test_damage.py tests/service/protocols/test_openapi.py \
 	    -k "breaks_it or schemathesis"
 
 clients := .conformance/kserve/.run .conformance/mlflow/.run

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from models.store import Store
-from service.drift import Bins, Drift
-from service.registry import Loaded, Registry
+from models.storage.store import Store
+from service.monitoring.drift import Bins, Drift
+from service.registry.registry import Loaded, Registry
 
 
 def microseconds(call: Callable[[], object], times: int) -> float:

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from models.architectures import mlp
-from models.network import Network
-from trainer.config import TrainConfig
+from models.nn.architectures import mlp
+from models.nn.network import Network
+from trainer.config.schema import TrainConfig
 from trainer.data.arrays import read_idx
-from trainer.loop import Run
-from trainer.losses import softmax_cross_entropy
-from trainer.rows import Rows
+from trainer.training.loop import Run
+from trainer.training.losses import softmax_cross_entropy
+from trainer.types import Rows
 
 Epoch = Callable[[], None]
 CASES = [

@@ -2,7 +2,7 @@
 
 Three things follow from the code. The reference (commands, settings, metrics, routes)
 is written whole from what the code declares. A pointer, a link such as
-[`np.dot(X, self.W, out=Y)`](../models/layers/linear.py#L56), is moved to the line
+[`np.dot(X, self.W, out=Y)`](../models/nn/layers/linear.py#L56), is moved to the line
 that holds its text; a text that no line holds, or two, is an error. A figure is drawn
 from a run (`docs/figures.py`) and left alone where it would look the same.
 """
@@ -84,7 +84,7 @@ def reference() -> str:
 
 def commands() -> Iterator[str]:
     from service.cli import main as service
-    from trainer.cli import main as trainer
+    from trainer.cli.main import main as trainer
 
     yield from ("## Commands", "")
     for name, group in (("trainer", trainer), ("service", service)):
@@ -100,7 +100,7 @@ def commands() -> Iterator[str]:
 
 
 def training_settings() -> Iterator[str]:
-    from trainer.config import settings
+    from trainer.config.schema import settings
 
     yield from ("## Settings of a training run", "")
     yield "In a TOML file (`--config`) or one by one (`--set key=value`). Where the"
@@ -116,7 +116,7 @@ def training_settings() -> Iterator[str]:
 
 
 def trainer_environment() -> Iterator[str]:
-    from trainer.environment import VARIABLES
+    from trainer.config.environment import VARIABLES
 
     yield from ("## Environment of the trainer", "")
     yield from ("| variable | what |", "|---|---|")
@@ -126,7 +126,7 @@ def trainer_environment() -> Iterator[str]:
 
 
 def training_metrics() -> Iterator[str]:
-    from trainer.metrics import GAUGES
+    from trainer.operations.notifications import GAUGES
 
     yield from ("## Metrics of training", "")
     yield from ("Gauges of each `model`, in a textfile or a Pushgateway.", "")
@@ -150,7 +150,7 @@ def service_settings() -> Iterator[str]:
 
 
 def metrics() -> Iterator[str]:
-    from service.metrics import Metrics
+    from service.monitoring.metrics import Metrics
 
     yield from ("## Metrics", "", "On `GET /metrics`, summed over the workers.", "")
     yield from ("| metric | type | labels | what |", "|---|---|---|---|")

@@ -15,17 +15,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from models.architectures import mlp
-from models.layers import Linear
-from models.layers.activations import Function
-from models.network import Network, NetworkSpec
-from trainer import config as settings
+from models.nn.architectures import mlp
+from models.nn.layers import Linear
+from models.nn.layers.activations import Function
+from models.nn.network import Network, NetworkSpec
+from trainer.config import schema as settings
 from trainer.data import read
-from trainer.loop import Run, train
-from trainer.losses import binary_cross_entropy, softmax_cross_entropy
-from trainer.optimizers import GradientDescent, Momentum, Optimizer
 from trainer.report.drawing import GRID, INK, LINES, legend, picture
-from trainer.rows import Rows
+from trainer.training.loop import Run, train
+from trainer.training.losses import binary_cross_entropy, softmax_cross_entropy
+from trainer.training.optimizers import GradientDescent, Momentum, Optimizer
+from trainer.types import Rows
 
 WIDE = 640
 #: How far apart, in pixels, what is drawn may lie and still look alike.

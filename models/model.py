@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.codecs import TableDecoder, TensorDecoder, decoder_for
 from models.errors import InvalidInput
-from models.network import Network
-from models.output import Answer, Output
-from models.rows import TableDecoder, TensorDecoder, decoder_for
-from models.stack import Stack
-from models.table import Columns, TableInput
-from models.tensor import TensorInput
+from models.features.predictions import Answer, Output
+from models.features.table import Columns, TableInput
+from models.features.tensor import TensorInput
+from models.nn.network import Network
+from models.nn.stacked_networks import Stack
 from models.types import Array
 
 Inputs: TypeAlias = TableInput | TensorInput

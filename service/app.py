@@ -10,30 +10,31 @@ from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.routing import BaseConverter, Rule
 
-from models.store import Store
-from service import errors, openapi
-from service.admission import OPEN, REFUSAL, Admission
-from service.admission import Application as Wsgi
-from service.auth import Access, Door
-from service.call import Call, current
-from service.comparison import Comparisons
+from models.storage.store import Store
 from service.console import pages
-from service.drift import Drift
-from service.engine import Engine, tell
-from service.express import Express
-from service.inference import Inference
-from service.metrics import Metrics
-from service.payloads import PayloadLog, columns
+from service.inference.inference import Inference
+from service.inference.model_server import Engine, tell
+from service.inference.shadow import Comparisons
+from service.middleware.auth import Access, Door
+from service.middleware.concurrency_limit import OPEN, REFUSAL, Admission
+from service.middleware.concurrency_limit import Application as Wsgi
+from service.monitoring.drift import Drift
+from service.monitoring.metrics import Metrics
+from service.monitoring.payload_log import PayloadLog, columns
 from service.protocols import (
     explaining,
     invocations,
+    openapi,
     openinference,
     operators,
     tfserving,
 )
 from service.protocols.http import compressed
-from service.registry import Registry
+from service.registry.registry import Registry
 from service.settings import Settings, from_environment
+from service.web import errors
+from service.web.fast_path import Express
+from service.web.request_context import Call, current
 
 _LOGGED_FROM = {"all": 0, "errors": 400, "none": 1000}
 #: Probes, scrapes and looks are not traffic: counted, they would hide its errors.

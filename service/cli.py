@@ -60,7 +60,7 @@ def _start() -> NoReturn:
     # Else each thread keeps a heap of its own, of what its largest request took; and
     # with two, what odd requests took together once stays in holes of either.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
-    config = "python:service.gunicorn_conf"
+    config = "python:service.server.gunicorn_conf"
     # -P: the directory it is started in holds no modules of ours.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "gunicorn", "-c", config])
 
@@ -99,8 +99,8 @@ def _check(now: Settings) -> None:
     tls = now.tls_certificate_file, now.tls_key_file
     if not any((now.signing_key_file, now.token_file, now.admin_token_file, *tls)):
         return
-    from models.store import Store  # NumPy with it, a good part of a start
-    from service.auth import Access
+    from models.storage.store import Store  # NumPy with it, a good part of a start
+    from service.middleware.auth import Access
 
     uses: dict[str, Callable[[], object]] = {
         "SIGNING_KEY_FILE": lambda: Store(now.directory, now.signing_key_file).keys(),

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.store import Store
+from models.storage.store import Store
 from tests.lacking import absent, lacking
 from tests.postgres import PASSWORD, Postgres
 from tests.serving import Server, serving, wait_for
 from tests.starting import starts
-from trainer import config
-from trainer.job import Request, Result
-from trainer.job import fit as run_fit
+from trainer.config import schema
+from trainer.pipeline import Request, Result
+from trainer.pipeline import fit as run_fit
 
 Fit = Callable[..., Result]
 #: Most tests fit a model for its own sake, and a report takes a second to draw.
@@ -106,7 +106,7 @@ def fit() -> Fit:
             model=model,
             task=request.get("task"),
             validation=request.get("validation"),
-            config=config.load(None, (WITHOUT_REPORT, *settings), {"seed": seed}),
+            config=schema.load(None, (WITHOUT_REPORT, *settings), {"seed": seed}),
             promote=promote,  # type: ignore[arg-type]
             resume=request.get("resume", False),
             time_limit=request.get("time_limit", math.inf),

@@ -48,7 +48,7 @@ def test_files_that_are_named_exist(path: Path) -> None:
 
 def test_every_command_in_the_readme_exists() -> None:
     from service.cli import main as service
-    from trainer.cli import main as trainer
+    from trainer.cli.main import main as trainer
 
     text = (ROOT / "README.md").read_text("utf-8")
     used = set(re.findall(r"^(trainer|service) ([a-z-]+)", text, re.MULTILINE))
@@ -77,15 +77,15 @@ def blocks(path: Path) -> list[str]:
 
 def test_every_experiment_of_the_course_can_be_run() -> None:
     """Its command, options and settings exist; the run itself is the reader's."""
-    from trainer import config
-    from trainer.cli import main
+    from trainer.cli.main import main
+    from trainer.config import schema
 
     commands = blocks(ROOT / "docs" / "how-it-works.md")
     assert len(commands) >= 12
     for line in commands:
         _, name, *arguments = shlex.split(line, comments=True)
         given = main.commands[name].make_context(name, arguments).params  # type: ignore[attr-defined]
-        config.load(None, given.get("assignments", ()), {})
+        schema.load(None, given.get("assignments", ()), {})
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.artefact import load
-from models.layers.activations import Activation, ReLU
-from models.layers.dropout import Dropout
-from models.layers.linear import Linear
-from models.output import Classification
+from models.features.predictions import Classification
+from models.nn.layers.activations import Activation, ReLU
+from models.nn.layers.dropout import Dropout
+from models.nn.layers.linear import Linear
+from models.storage.artefact import load
 
 
 def main() -> None:

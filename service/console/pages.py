@@ -20,9 +20,9 @@ from flask import Blueprint, Response, make_response, request
 
 from models.errors import NotFound
 from service.console.state import report_path, standing, trial
-from service.errors import Reply
 from service.protocols import operators
 from service.protocols.http import answer, engine, find
+from service.web.errors import Reply
 
 routes = Blueprint("console", __name__)
 

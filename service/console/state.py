@@ -16,15 +16,15 @@ from typing import Any
 
 import msgspec
 
+from models.codecs import json_rows
 from models.errors import GlassnetError
-from models.layers import ActivationSpec, build
-from models.rows import json_rows
-from models.store import PRODUCTION, REPORT
-from models.tensor import TensorInput
-from service.engine import Engine
-from service.metrics import PREFIX, VERSION, Metrics
+from models.features.tensor import TensorInput
+from models.nn.layers import ActivationSpec, build
+from models.storage.store import PRODUCTION, REPORT
+from service.inference.model_server import Engine
+from service.monitoring.metrics import PREFIX, VERSION, Metrics
 from service.protocols.http import description
-from service.registry import Entry, Loaded
+from service.registry.registry import Entry, Loaded
 
 #: Standard deviations of training that a slider reaches on either side of the mean.
 REACH = 3.0

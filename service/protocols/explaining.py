@@ -4,7 +4,7 @@ POST /v1/models/M[/versions/V|/labels/L]:explain
 
 It takes what :predict takes, and if wanted the `target`, a class that is explained in
 place of the likeliest one, and `activations`: true. What an attribution is, and what it
-is measured against, is told in `models/explain.py`.
+is measured against, is told in `models/explain/integrated_gradients.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import msgspec
 from flask import Blueprint
 
 from models.errors import InvalidInput
-from models.output import Label
-from service.errors import Reply
-from service.inference import decode_within, rows_of, rows_within
+from models.features.predictions import Label
+from service.inference.inference import decode_within, rows_of, rows_within
 from service.protocols.http import answer, body, decode, engine, find
+from service.web.errors import Reply
 
 routes = Blueprint("explaining", __name__, url_prefix="/v1/models")
 

@@ -12,12 +12,12 @@ from werkzeug.datastructures import Accept
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.http import parse_accept_header
 
+from models.codecs.json import parse, plain
 from models.errors import InvalidInput, VersionNotFound, nearest
-from models.rows.json import parse, plain
-from service.call import current
-from service.engine import Engine
-from service.errors import JSON, Reply, Unsupported
-from service.registry import Loaded
+from service.inference.model_server import Engine
+from service.registry.registry import Loaded
+from service.web.errors import JSON, Reply, Unsupported
+from service.web.request_context import current
 
 #: Encodings of a body, and what zlib calls them: with gzip's header, with its own.
 _WINDOWS = {"gzip": 31, "deflate": 15}
@@ -63,7 +63,10 @@ def _raw(environ: dict[str, Any], limit: int) -> bytes:
     read = limit + 1 if length is None else length
     try:
         raw: bytes = environ["wsgi.input"].read(read)
-    except (BlockingIOError, SSLWantReadError):  # the time limit of service/worker.py
+    except (
+        BlockingIOError,
+        SSLWantReadError,
+    ):  # the time limit of service/server/worker.py
         raise RequestTimeout(
             "the body did not go on within GLASSNET_READ_SECONDS"
         ) from None

@@ -21,18 +21,18 @@ import msgspec
 from flask import Blueprint, request
 from werkzeug.exceptions import NotAcceptable
 
+from models.codecs import TableDecoder, TensorDecoder
+from models.codecs.csv import check_widths, csv_rows
+from models.codecs.json import opening, plain
 from models.errors import InvalidInput, ModelNotFound
+from models.features.predictions import Answer, spelled
 from models.model import Raw, by_row
-from models.output import Answer, spelled
-from models.rows import TableDecoder, TensorDecoder
-from models.rows.csv import check_widths, csv_rows
-from models.rows.json import opening, plain
-from service import errors
-from service.inference import require_rows, rows_within
-from service.metrics import VERSION
+from service.inference.inference import require_rows, rows_within
+from service.monitoring.metrics import VERSION
 from service.protocols.http import body, decode, engine, find, misnamed
-from service.registry import Loaded
+from service.registry.registry import Loaded
 from service.settings import Settings
+from service.web import errors
 
 JSON, CSV = "application/json", "text/csv"
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}

@@ -17,14 +17,14 @@ from typing import Any
 import msgspec
 from flask import Blueprint
 
-from models.output import Answer
-from models.table import TableInput
-from service.call import current
-from service.errors import Reply
-from service.metrics import VERSION
+from models.features.predictions import Answer
+from models.features.table import TableInput
+from service.monitoring.metrics import VERSION
 from service.protocols import repository, statistics, tensors
 from service.protocols.http import answer, body, decode, description, engine, find
-from service.registry import Loaded
+from service.registry.registry import Loaded
+from service.web.errors import Reply
+from service.web.request_context import current
 
 routes = Blueprint("openinference", __name__, url_prefix="/v2")
 routes.register_blueprint(repository.routes)

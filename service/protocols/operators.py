@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.errors import Reply
-from service.metrics import VERSION
+from service.monitoring.metrics import VERSION
 from service.protocols.http import answer, engine
+from service.web.errors import Reply
 
 routes = Blueprint("operators", __name__)
 

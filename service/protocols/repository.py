@@ -16,10 +16,10 @@ import msgspec
 from flask import Blueprint
 
 from models.errors import InvalidInput
-from service.call import current
-from service.errors import Reply
 from service.protocols.http import answer, body, decode, engine
-from service.registry import Registry
+from service.registry.registry import Registry
+from service.web.errors import Reply
+from service.web.request_context import current
 
 routes = Blueprint("repository", __name__, url_prefix="/repository")
 

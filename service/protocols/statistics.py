@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 from flask import Blueprint
 
-from service.errors import Reply
-from service.metrics import PREFIX, Metrics
+from service.monitoring.metrics import PREFIX, Metrics
 from service.protocols.http import answer, engine, find
-from service.registry import Loaded
+from service.registry.registry import Loaded
+from service.web.errors import Reply
 
 #: Name of a sample, or of a phase -> its value.
 Sums: TypeAlias = defaultdict[str, float]

@@ -15,12 +15,12 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from models.codecs import TableDecoder, TensorDecoder
+from models.codecs.datatypes import DATATYPES, to_bytes
 from models.errors import InvalidInput, nearest
+from models.features.predictions import Answer, Classification, Output, spelled
+from models.features.table import TableInput
 from models.model import Inputs, Raw
-from models.output import Answer, Classification, Output, spelled
-from models.rows import TableDecoder, TensorDecoder
-from models.rows.datatypes import DATATYPES, to_bytes
-from models.table import TableInput
 
 HEAD = "Inference-Header-Content-Length"
 _I64 = (1 << 63) - 1

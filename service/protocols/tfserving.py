@@ -20,16 +20,14 @@ from typing import Any
 import msgspec
 from flask import Blueprint
 
+from models.codecs import TableDecoder, TensorDecoder
+from models.codecs.json import opening, plain
 from models.errors import InvalidInput, NotFound, nearest
+from models.features.predictions import Answer, Classification, Regression, spelled
+from models.features.table import TableInput
 from models.model import Raw, by_row
-from models.output import Answer, Classification, Regression, spelled
-from models.rows import TableDecoder, TensorDecoder
-from models.rows.json import opening, plain
-from models.table import TableInput
-from service.call import current
-from service.errors import Reply
-from service.inference import require_rows, rows_within
-from service.numbers import rows_at
+from service.inference.inference import require_rows, rows_within
+from service.protocols.fast_json import rows_at
 from service.protocols.http import (
     answer,
     body,
@@ -39,7 +37,9 @@ from service.protocols.http import (
     find,
     misnamed,
 )
-from service.registry import Loaded
+from service.registry.registry import Loaded
+from service.web.errors import Reply
+from service.web.request_context import current
 
 routes = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 

@@ -24,7 +24,7 @@ from tritonclient._plugin import InferenceServerClientPlugin
 from tritonclient.http import aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from models.store import ARTEFACT, Store
+from models.storage.store import ARTEFACT, Store
 
 pytestmark = pytest.mark.e2e
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from service.metrics import Metrics
+from service.monitoring.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

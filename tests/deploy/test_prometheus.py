@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trainer.metrics import GAUGES
+from trainer.operations.notifications import GAUGES
 
 from .conftest import DEPLOY, ROOT, RULES, TRAINING, read, rules, series
 

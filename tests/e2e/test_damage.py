@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from models.artefact import SEAL_BYTES, load
 from models.errors import ArtefactCorrupt
-from models.store import Store
+from models.storage.artefact import SEAL_BYTES, load
+from models.storage.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 

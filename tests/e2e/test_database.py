@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import files
-from models.store import Store
+from models.storage import files
+from models.storage.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(3600)]
 

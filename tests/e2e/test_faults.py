@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from models.store import ARTEFACT, Store
+from models.storage.store import ARTEFACT, Store
 from tests.serving import Server, serving
 
 pytestmark = pytest.mark.e2e

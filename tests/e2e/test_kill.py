@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import files
-from models.store import ABANDONED_SECONDS, PRODUCTION, Store
+from models.storage import files
+from models.storage.store import ABANDONED_SECONDS, PRODUCTION, Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(3600)]
 

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from models.architectures import mlp
-from models.output import Regression
-from models.store import ARTEFACT, PRODUCTION, Store
-from models.tensor import TensorInput
+from models.features.predictions import Regression
+from models.features.tensor import TensorInput
+from models.nn.architectures import mlp
+from models.storage.store import ARTEFACT, PRODUCTION, Store
 from tests.models.conftest import make
 from tests.serving import Server
 

@@ -19,14 +19,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.architectures import mlp
-from models.artefact import Fingerprint, Golden, Manifest, Recipe, dump
+from models.features.predictions import Regression
+from models.features.reference import Reference
+from models.features.tensor import TensorInput
 from models.model import Model
-from models.network import Network
-from models.output import Regression
-from models.reference import Reference
-from models.store import ARTEFACT, Store
-from models.tensor import TensorInput
+from models.nn.architectures import mlp
+from models.nn.network import Network
+from models.storage.artefact import Fingerprint, Golden, Manifest, Recipe, dump
+from models.storage.store import ARTEFACT, Store
 
 pytestmark = pytest.mark.e2e
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from models.store import ARTEFACT, Store
-from service.admission import SPARE
+from models.storage.store import ARTEFACT, Store
+from service.middleware.concurrency_limit import SPARE
 
 pytestmark = pytest.mark.e2e
 
@@ -229,7 +229,7 @@ def test_told_to_stop_while_workers_start_it_stops_at_once(served: Path) -> None
     code = (
         "import random, sys\n"
         "random.random = lambda: 0\n"  # else gunicorn rests after each fork
-        "sys.argv = ['gunicorn', '-c', 'python:service.gunicorn_conf']\n"
+        "sys.argv = ['gunicorn', '-c', 'python:service.server.gunicorn_conf']\n"
         "from gunicorn.app.wsgiapp import run\n"
         "run()"
     )
@@ -260,7 +260,7 @@ def test_a_start_imports_nothing_that_takes_long_and_serves_no_request() -> None
         "sqlite3 unittest werkzeug.debug xml"
     )
     code = (
-        "import sys, service.gunicorn_conf, service.worker, service.app\n"
+        "import sys, service.server.gunicorn_conf, service.server.worker, service.app\n"
         "service.app.build()\n"
         f"print({set(needless.split())} & sys.modules.keys())"
     )

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from models.store import ARTEFACT, CANDIDATE, Store
-from service.canary import turn
+from models.storage.store import ARTEFACT, CANDIDATE, Store
+from service.registry.canary import turn
 from tests.conftest import people
 
 pytestmark = pytest.mark.e2e

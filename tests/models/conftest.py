@@ -8,16 +8,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.architectures import mlp, realmlp
-from models.artefact import Fingerprint, Golden, Manifest, Recipe, dump
-from models.columns import seconds
+from models.codecs import json_rows
+from models.features.columns import seconds
+from models.features.predictions import Classification, Output, Regression
+from models.features.reference import Reference
+from models.features.table import TableInput, fit_column
+from models.features.tensor import TensorInput
 from models.model import Inputs, Model, Raw
-from models.network import Network, NetworkSpec
-from models.output import Classification, Output, Regression
-from models.reference import Reference
-from models.rows import json_rows
-from models.table import TableInput, fit_column
-from models.tensor import TensorInput
+from models.nn.architectures import mlp, realmlp
+from models.nn.network import Network, NetworkSpec
+from models.storage.artefact import Fingerprint, Golden, Manifest, Recipe, dump
 
 
 class Made(NamedTuple):

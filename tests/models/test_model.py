@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.architectures import mlp
+from models.codecs import json_rows
 from models.errors import InvalidInput
-from models.layers import LinearSpec
+from models.features.predictions import Classification, Output, Regression
+from models.features.tensor import TensorInput
 from models.model import Model, by_row
-from models.network import Network, NetworkSpec
-from models.output import Classification, Output, Regression
-from models.rows import json_rows
-from models.tensor import TensorInput
+from models.nn.architectures import mlp
+from models.nn.layers import LinearSpec
+from models.nn.network import Network, NetworkSpec
 
 NUMBER = TensorInput((1,), 0.0, 1.0, [0.0], [1.0])
 OUTPUTS: list[Output] = [

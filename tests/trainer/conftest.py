@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 from threadpoolctl import threadpool_limits
 
-from models.store import Store
-from trainer import config as settings
-from trainer.cli import main
-from trainer.config import Config
+from models.storage.store import Store
+from trainer.cli.main import main
+from trainer.config import schema as settings
+from trainer.config.schema import Config
 
 Table = dict[str, list[Any]]
 

@@ -11,10 +11,10 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from models.features.predictions import Label
+from models.features.table import Columns
 from models.model import Raw
-from models.output import Label
-from models.table import Columns
-from trainer.data.splits import Places, places
+from trainer.data.row_hashing import Places, places
 
 #: Columns stay columns, an array an array.
 AnyRaw = TypeVar("AnyRaw", bound=Raw)
@@ -24,9 +24,10 @@ AnyRaw = TypeVar("AnyRaw", bound=Raw)
 class Dataset:
     """Rows of raw inputs with the target of each, where there is one.
 
-    `inputs` are columns by name (see `models.columns` for their raw form) or one array
-    (n, …); `kinds` names each column's kind and is empty for an array. Columns `aside`
-    say something about the rows, such as what each weighs, and are no inputs.
+    `inputs` are columns by name (see `models.features.columns` for their raw form) or
+    one array (n, …); `kinds` names each column's kind and is empty for an array.
+    Columns `aside` say something about the rows, such as what each weighs, and are no
+    inputs.
     """
 
     inputs: Raw

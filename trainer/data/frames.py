@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import FIRST_SECOND, LAST_SECOND, MISSING, Values, seconds
 from models.errors import DataError, nearest
-from models.output import Label, spelled
+from models.features.columns import FIRST_SECOND, LAST_SECOND, MISSING, Values, seconds
+from models.features.predictions import Label, spelled
 from trainer.data.dataset import Dataset
 
 if TYPE_CHECKING:

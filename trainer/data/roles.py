@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import MISSING, Floats, Texts, Values, seconds
 from models.errors import DataError, nearest
-from models.table import Columns
+from models.features.columns import MISSING, Floats, Texts, Values, seconds
+from models.features.table import Columns
 from trainer.data.dataset import Dataset
 
 Role: TypeAlias = Literal["group", "time", "weight"]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from models.errors import ConfigError, DataError
-from trainer import environment
+from trainer.config import environment
+from trainer.config.environment import DATABASE_PASSWORD_FILE
 from trainer.data.source import Source
-from trainer.environment import DATABASE_PASSWORD_FILE
 
 if TYPE_CHECKING:
     import polars as pl

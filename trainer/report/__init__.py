@@ -13,10 +13,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from models.artefact import Artefact
-from models.store import RECORD, REPORT, Store
-from trainer.learning import Member
-from trainer.preparation import Prepared, Say
+from models.storage.artefact import Artefact
+from models.storage.store import RECORD, REPORT, Store
+from trainer.preparation.prepare import Prepared, Say
+from trainer.training.ensemble import Member
 
 
 def keep(
@@ -28,7 +28,7 @@ def keep(
 ) -> dict[str, bytes]:
     """Return record.json as a file to publish; none where it cannot be gathered."""
     from trainer.report import record
-    from trainer.report.gathering import gather
+    from trainer.report.collect import gather
 
     try:
         found = gather(prepared, members, artefact, production)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.output import Classification, Floats, spelled
-from trainer.evaluate import ECE_BINS
+from models.features.predictions import Classification, Floats, spelled
+from trainer.evaluation.metrics import ECE_BINS
 from trainer.report.record import Bin, Confusion, Curve
 
 Codes = NDArray[np.intp]

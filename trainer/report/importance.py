@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from models.artefact import Artefact
-from models.explain import Explainer
+from models.explain.integrated_gradients import Explainer
+from models.features.predictions import Floats
+from models.features.table import TableInput
 from models.model import Model, Raw
-from models.output import Floats
-from models.table import TableInput
+from models.storage.artefact import Artefact
 from trainer.data import length, take
-from trainer.evaluate import losses, mean_loss
-from trainer.preparation import Part, joined
+from trainer.evaluation.metrics import losses, mean_loss
+from trainer.preparation.prepare import Part, joined
 from trainer.report.record import Weight
 
 #: Rows that are explained, rows whose columns are shuffled, columns that are.

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
-from models.artefact import Artefact, Manifest
-from models.baseline import baseline
-from models.columns import NumericColumn
-from models.table import TableInput
+from models.explain.baseline import baseline
+from models.features.columns import NumericColumn
+from models.features.table import TableInput
+from models.storage.artefact import Artefact, Manifest
 from trainer.report import plots, tables
-from trainer.report.faults import faults
+from trainer.report.diagnosis import faults
 from trainer.report.markup import listed, number, pairs, section, text
 from trainer.report.markup import plots as shown
 from trainer.report.record import Record

@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from models.columns import NumericColumn
-from models.layers import Embeddings
-from models.network import Network
-from models.table import TableInput
-from trainer.history import Look, Reading
+from models.features.columns import NumericColumn
+from models.features.table import TableInput
+from models.nn.layers import Embeddings
+from models.nn.network import Network
 from trainer.report.drawing import (
     FAINT,
     INK,
@@ -26,6 +25,7 @@ from trainer.report.drawing import (
 )
 from trainer.report.markup import plain
 from trainer.report.record import Bin, Curve, Points
+from trainer.training.history import Look, Reading
 
 Floats = NDArray[np.float64]
 #: From this ratio of the largest to the smallest on, powers of ten tell more.

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from models.errors import ArtefactCorrupt
-from trainer.history import Look
+from trainer.training.history import Look
 
 
 class Curve(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.artefact import Manifest
+from models.storage.artefact import Manifest
 from trainer.report import plots
 from trainer.report.markup import bar, head, number, plain, scrolled, text
 from trainer.report.record import Confusion, Mistake, Record, Weight

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_digits
 
-from service.metrics import VERSION
+from service.monitoring.metrics import VERSION
 
 ROWS: list[dict[str, Any]] = [
     {

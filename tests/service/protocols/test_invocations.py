@@ -15,9 +15,10 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import create_app, drain
-from service.metrics import VERSION
+from service import create_app
+from service.monitoring.metrics import VERSION
 from service.protocols.invocations import csv_lines
+from service.server import drain
 from service.settings import Settings
 
 PERSON = {

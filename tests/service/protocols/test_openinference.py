@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import drain
+from service.server import drain
 
 
 def xor(*pairs: tuple[float, float]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from models.store import ARTEFACT, Store
+from models.storage.store import ARTEFACT, Store
 from service import create_app
 from service.settings import Settings
 

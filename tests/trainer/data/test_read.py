@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 from models.errors import DataError
-from models.table import TableInput, fit_column
-from models.tensor import TensorInput
+from models.features.table import TableInput, fit_column
+from models.features.tensor import TensorInput
 from trainer.data import Dataset, read, read_for
 
 WriteCsv = Callable[..., Path]

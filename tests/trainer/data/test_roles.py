@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.columns import seconds
 from models.errors import DataError
+from models.features.columns import seconds
 from trainer.data import Dataset
 from trainer.data.arrays import arrays
 from trainer.data.roles import Role, set_aside, spelled

@@ -20,10 +20,10 @@ import polars as pl
 import pytest
 
 from models.errors import ConfigError, DataError
-from models.table import TableInput, fit_column
+from models.features.table import TableInput, fit_column
+from trainer.config.environment import DATABASE_PASSWORD_FILE
 from trainer.data import Dataset, Source, read, read_for
 from trainer.data.sql import read_sql
-from trainer.environment import DATABASE_PASSWORD_FILE
 
 DAY = date(2024, 2, 29)
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)

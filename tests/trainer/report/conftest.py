@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.artefact import Artefact
-from models.store import RECORD, REPORT, Store
-from trainer.report.faults import faults
+from models.storage.artefact import Artefact
+from models.storage.store import RECORD, REPORT, Store
+from trainer.report.diagnosis import faults
 from trainer.report.record import Record, decode
 
 #: Elements that have no end.

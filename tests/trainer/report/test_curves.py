@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
-from models.output import Classification
-from trainer.evaluate import expected_calibration_error
+from models.features.predictions import Classification
+from trainer.evaluation.metrics import expected_calibration_error
 from trainer.report import curves
 
 

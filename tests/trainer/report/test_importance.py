@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models.model import Model
-from trainer.preparation import Part
+from trainer.preparation.prepare import Part
 from trainer.report import importance
 from trainer.report.importance import MOST_COLUMNS, names_of, of_columns, spread
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.baseline import baseline
-from trainer.history import Look, Reading
+from models.explain.baseline import baseline
 from trainer.report import plots
 from trainer.report.record import Bin, Curve, Points
+from trainer.training.history import Look, Reading
 
 HISTORY: dict[str, list[float]] = {
     "loss": [1.0, 0.5, 0.25],

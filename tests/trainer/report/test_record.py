@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.errors import ArtefactCorrupt
-from trainer.history import Look, Reading
 from trainer.report.record import Curve, Record, Weight, decode, encode
+from trainer.training.history import Look, Reading
 
 
 def test_a_record_comes_back() -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from models.store import RECORD, REPORT, Store
-from trainer import marks, report
+from models.storage.store import RECORD, REPORT, Store
+from trainer import report
+from trainer.evaluation import row_fingerprints
 
 Command = Callable[..., Result]
 FAST = ("train.epochs=3", "ensemble.members=1", "runtime.report=true")
@@ -29,7 +30,7 @@ def test_a_run_ends_with_its_report(
     assert {p.name for p in home.iterdir()} == {
         "model.npz",
         "run.json",
-        marks.ROWS,
+        row_fingerprints.ROWS,
         RECORD,
         REPORT,
     }
@@ -55,7 +56,7 @@ def test_the_model_is_the_same_with_and_without(
 @pytest.mark.parametrize(
     ("broken", "sentence", "left"),
     [
-        ("trainer.report.gathering.gather", "the report will lack its figures", REPORT),
+        ("trainer.report.collect.gather", "the report will lack its figures", REPORT),
         ("trainer.report.page.page", "trainer report m@1 tries again", RECORD),
     ],
 )
@@ -79,7 +80,7 @@ def test_a_report_that_fails_costs_no_version(
     assert len(told) == 1 and "MemoryError: no room" in told[0]
     assert store.load("m", 1).sha256 == result.sha256
     names = {p.name for p in store.path("m", 1).parent.iterdir()}
-    assert names == {"model.npz", "run.json", marks.ROWS, left}
+    assert names == {"model.npz", "run.json", row_fingerprints.ROWS, left}
 
 
 def test_a_version_that_went_meanwhile_is_told(published: Path, store: Store) -> None:
@@ -105,7 +106,9 @@ def test_a_report_leaves_the_model_as_it_is(
     assert store.load("churn", 1).sha256 == before
 
 
-@pytest.mark.parametrize("module", ["trainer.cli", "trainer.job", "trainer.report"])
+@pytest.mark.parametrize(
+    "module", ["trainer.cli.main", "trainer.pipeline", "trainer.report"]
+)
 def test_no_command_waits_for_matplotlib(module: str) -> None:
     code = f"import sys, {module}; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,178 @@
+"""Rows of a tensor, from JSON."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.codecs.datatypes import Misfit, as_array, element, from_bytes, require
+from models.codecs.json import Json, located, opening, parse, plain
+from models.errors import InvalidInput
+from models.features.tensor import TensorInput
+
+#: The least number that float32 rounds to infinity: half a step beyond its largest.
+BEYOND_FLOAT32 = (2.0 - 2.0**-24) * 2.0**127
+
+
+class TensorDecoder:
+    """Decodes rows of one tensor signature, nested as its shape or flat."""
+
+    def __init__(self, tensor: TensorInput) -> None:
+        self.tensor = tensor
+        self._objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+        self._object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+    def rows(self, raw: Json) -> NDArray[np.float32]:
+        """Decode a list of rows, each a nested or flat list, or `{"x": …}`."""
+        if opening(raw) == "[{":
+            rows = self._decode(self._objects, raw)
+            raw = (
+                b"["
+                + b",".join(bytes(self._x(row, n)) for n, row in enumerate(rows))
+                + b"]"
+            )
+        return self.float32(self._nested(raw, "FP64"))
+
+    def by_column(self, raw: Json) -> NDArray[np.float32]:
+        """Decode `{"x": rows}` or the bare rows."""
+        if opening(raw)[:1] == "{":
+            raw = self._x(parse(self._object, raw), None)
+        return self.rows(raw)
+
+    def tensor_of(
+        self, data: Json | memoryview, shape: Sequence[int], datatype: str = "FP32"
+    ) -> NDArray[np.float32]:
+        """Read a tensor of a stated shape (n, …), row-major: JSON, or (a view) bytes.
+
+        Numbers take the values of their datatype, so that both say the same. The bytes
+        of an FP32 are not copied.
+        """
+        size = self.tensor.size
+        if not shape or tuple(shape[1:]) not in (self.tensor.shape, (size,)):
+            raise InvalidInput(
+                f"input 'x': expected shape {[-1, *self.tensor.shape]}, "
+                f"found {list(shape[:8])}"
+            )
+        count, stated = shape[0] * size, f"input 'x': shape {list(shape)} needs"
+        try:
+            require(datatype, self.tensor.datatype)
+            if isinstance(data, memoryview):
+                numbers = cast(NDArray[Any], from_bytes(data, datatype, count))
+            elif opening(data)[:2] == "[[":
+                numbers = self._nested(data, datatype)
+                if len(numbers) != shape[0]:
+                    raise InvalidInput(
+                        f"{stated} {shape[0]} rows, found {len(numbers)}"
+                    )
+            else:
+                values = self._decode(_lists(datatype, 1), data, size)
+                if len(values) != count:
+                    raise InvalidInput(f"{stated} {count} values, found {len(values)}")
+                numbers = as_array(values, datatype)
+        except Misfit as misfit:
+            at = misfit.element
+            where = "input 'x'" if at is None else f"row {at // size}"
+            raise InvalidInput(f"{where}: {misfit}") from None
+        return self.float32(numbers)
+
+    def float32(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
+        """Return numbers (n, …) as rows; InvalidInput where one is none of float32."""
+        if not len(numbers):
+            raise InvalidInput("expected at least one row, found none")
+        # Of a NaN neither is true.
+        if not float(np.maximum.reduce(np.abs(numbers), None)) < BEYOND_FLOAT32:
+            raise InvalidInput(self._not_float32(numbers))
+        X = numbers.astype(np.float32, copy=False)
+        return X.reshape(-1, *self.tensor.shape)
+
+    def _x(self, row: dict[str, msgspec.Raw], number: int | None) -> msgspec.Raw:
+        where = "" if number is None else f"row {number}: "
+        for name in row:
+            if name != "x":
+                raise InvalidInput(f"{where}there is no input '{name[:80]}'; it is 'x'")
+        if "x" not in row:
+            raise InvalidInput(f"{where}input 'x' is missing")
+        return row["x"]
+
+    def _decode(
+        self, decoder: msgspec.json.Decoder[Any], raw: Any, row: int = 1
+    ) -> list[Any]:
+        """Decode a list of which `row` items are a row."""
+        try:
+            rows: list[Any] = parse(decoder, raw)
+        except msgspec.ValidationError as error:
+            at = re.findall(r"\[(\d+)\]", located(error)[1])
+            where = f"row {int(at[0]) // row}" if at else "input 'x'"
+            if len(at) > 1:
+                where += f", position {', '.join(at[1:])}"
+            raise InvalidInput(f"{where}: {plain(error)}") from None
+        return rows
+
+    def array(self, rows: list[Any]) -> NDArray[np.float32]:
+        """Return decoded rows as one array; InvalidInput where one does not fit."""
+        return self.float32(self._stacked(rows, "FP64"))
+
+    def _nested(self, raw: Json, datatype: str) -> NDArray[Any]:
+        """Decode rows that are nested as the signature, flat, or one bare number."""
+        brackets, rank = opening(raw), len(self.tensor.shape)
+        if self.tensor.size == 1 and brackets == "[":
+            rank = 0
+        elif len(brackets) == 2 and rank > 1:
+            rank = 1
+        return self._stacked(self._decode(_lists(datatype, 1 + rank), raw), datatype)
+
+    def _stacked(self, rows: list[Any], datatype: str) -> NDArray[Any]:
+        if not rows:
+            raise InvalidInput("expected at least one row, found an empty list")
+        try:
+            numbers = as_array(rows, datatype)
+        except ValueError:
+            raise InvalidInput(self._ragged(rows)) from None
+        shape = numbers.shape[1:]
+        if shape not in (self.tensor.shape, (self.tensor.size,)) and not (
+            self.tensor.size == 1 and not shape
+        ):
+            raise InvalidInput(
+                f"row 0: expected shape {list(self.tensor.shape)}, found {list(shape)}"
+            )
+        return numbers
+
+    def _not_float32(self, numbers: NDArray[Any]) -> str:
+        rows = numbers.astype(np.float64).reshape(-1, self.tensor.size)
+        small = (np.abs(rows) < BEYOND_FLOAT32).all(axis=1)
+        row = int(np.flatnonzero(~small)[0])
+        reason = (
+            "a number is too large for float32"
+            if np.isfinite(rows[row]).all()
+            else "expected numbers, found NaN or infinity"
+        )
+        return f"row {row}: {reason}"
+
+    def _ragged(self, rows: list[Any]) -> str:
+        for number, row in enumerate(rows):
+            try:
+                shape = np.array(row, np.float64).shape
+            except ValueError:
+                return f"row {number}: its lists are of different lengths"
+            if shape not in (self.tensor.shape, (self.tensor.size,)):
+                return (
+                    f"row {number}: expected shape {list(self.tensor.shape)}, "
+                    f"found {list(shape)}"
+                )
+        return "rows are of different shapes"  # pragma: no cover - one of them is off
+
+
+@cache
+def _lists(datatype: str, depth: int) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of lists in lists, so deep, of one datatype."""
+    nested = element(datatype)
+    for _ in range(depth):
+        nested = types.GenericAlias(list, nested)
+    return msgspec.json.Decoder(nested)

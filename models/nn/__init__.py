@@ -1,0 +1,1 @@
+"""The neural network: layers, networks and how they are built."""

@@ -1,0 +1,55 @@
+"""Silence random units while training, so that none can be relied on alone.
+
+Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
+overfitting"; scaled by 1 / (1 - rate) while training, so that answering needs none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+
+from models.nn.layers.base import Layer, LayerSpec
+from models.types import Array
+
+
+class DropoutSpec(LayerSpec, tag="dropout", frozen=True):
+    """Each unit is silent with probability `rate`."""
+
+    rate: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+
+
+class Dropout(Layer):
+    """Y = X * mask / (1 - rate), with a new mask for each forward pass."""
+
+    title: ClassVar[str] = "dropout"
+
+    def __init__(self, spec: DropoutSpec) -> None:
+        super().__init__()
+        self.rate = spec.rate
+
+    def forward(
+        self, X: Array, training: bool, rng: np.random.Generator | None
+    ) -> Array:
+        self.active = training and self.rate > 0.0
+        if not self.active:
+            return X
+        if rng is None:
+            raise ValueError("dropout draws its mask: a training pass needs an rng")
+        # A byte is enough to draw by: the rate is kept to 1/256.
+        silent = min(round(256 * self.rate), 255)
+        drawn = rng.bit_generator.random_raw(-(-X.size // 8)).view(np.uint8)
+        self.mask = self._reuse("mask", X.shape, X.dtype)
+        np.copyto(self.mask, drawn[: X.size].reshape(X.shape) >= silent)
+        self.mask *= 256.0 / (256 - silent)
+        return np.multiply(X, self.mask, out=self._reuse("Y", X.shape, X.dtype))
+
+    def backward(self, dY: Array, input_gradient: bool) -> Array:
+        if not self.active:
+            return dY
+        return np.multiply(dY, self.mask, out=self._reuse("dX", dY.shape, dY.dtype))
+
+    def predict(self, X: Array) -> Array:
+        return X

@@ -1,0 +1,203 @@
+"""The front of a table: each number becomes a small curve, each wide category a place.
+
+A number x becomes (x, V cos(2π w x + b) + c): the number itself and a few waves of
+learned frequencies, mixed (periodic embeddings: Gorishniy et al. 2022, arXiv
+2203.05556; the form here is PBLD of RealMLP, arXiv 2407.04491, appendix A). A category
+of many values becomes a learned point of `category_width` numbers; one never seen is
+the origin.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.nn.layers.base import Kind, Layer, LayerSpec
+from models.nn.layers.linear import Width
+from models.types import Array
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
+
+TURN = 2.0 * math.pi
+#: Spread of the starting frequencies, from the first wave of a number to its last: slow
+#: ones are close to a straight line, fast ones tell neighbouring values apart, as a
+#: tree does. RealMLP's are all slow (0.1).
+SLOWEST, FASTEST = 0.05, 10.0
+
+
+class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
+    """Inputs in this order: numbers, plain features, codes of wide categories.
+
+    `categories` are the counts of known values; any other code, such as -1, means
+    none of them.
+    """
+
+    numbers: Count
+    plain: Count
+    categories: tuple[Width, ...] = ()
+    frequencies: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
+    number_width: Annotated[int, msgspec.Meta(ge=2, le=64)] = 4
+    category_width: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
+
+    def width(self, n_in: int) -> int:
+        expected = self.numbers + self.plain + len(self.categories)
+        if n_in != expected:
+            raise ValueError(f"embeddings of {expected} inputs are given {n_in}")
+        return (
+            self.numbers * self.number_width
+            + self.plain
+            + len(self.categories) * self.category_width
+        )
+
+    def sources(self) -> list[int]:
+        """Return which input each output comes from, in order."""
+        widths = [self.number_width] * self.numbers + [1] * self.plain
+        widths += [self.category_width] * len(self.categories)
+        return [place for place, width in enumerate(widths) for _ in range(width)]
+
+
+class Embeddings(Layer):
+    """Parameters: w, b (k, F), V (k, F, W - 1), c (k, W - 1), and an E (n, D) each."""
+
+    title: ClassVar[str] = "embeddings"
+
+    def __init__(self, spec: EmbeddingsSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        k, F, waves = spec.numbers, spec.frequencies, spec.number_width - 1
+        D = spec.category_width
+        curves = ((k, F), (k, F), (k, F, waves), (k, waves)) if k else ()
+        points = tuple((n, D) for n in spec.categories)
+        self.parameter_shapes = (*curves, *points)
+        kinds: list[Kind] = ["wave" for _ in curves]
+        kinds += ["embedding" for _ in points]
+        self.kinds = tuple(kinds)
+        self.n_out = spec.width(k + spec.plain + len(spec.categories))
+        # Of plain features alone there is nothing to bind.
+        self.E: list[Array] = []
+        self.dE: list[Array] = []
+
+    def bind(
+        self, parameters: list[Array], gradients: list[Array], state: list[Array]
+    ) -> None:
+        split = 4 if self.spec.numbers else 0
+        if split:
+            self.w, self.b, self.V, self.c = parameters[:4]
+            self.dw, self.db, self.dV, self.dc = gradients[:4]
+        self.E, self.dE = parameters[split:], gradients[split:]
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        if self.spec.numbers:
+            bound = 1.0 / math.sqrt(self.spec.frequencies)
+            spread = np.geomspace(SLOWEST, FASTEST, self.spec.frequencies)
+            self.w[...] = spread * rng.standard_normal(self.w.shape)
+            self.b[...] = rng.uniform(-math.pi, math.pi, self.b.shape)
+            self.V[...] = rng.uniform(-bound, bound, self.V.shape)
+            self.c[...] = rng.uniform(-bound, bound, self.c.shape)
+        for E in self.E:
+            E[...] = rng.standard_normal(E.shape)
+
+    def forward(
+        self, X: Array, training: bool, rng: np.random.Generator | None
+    ) -> Array:
+        self.X = X
+        Y = self._reuse("Y", (len(X), self.n_out), X.dtype)
+        k = self.spec.numbers
+        if k:
+            self.x = np.ascontiguousarray(X[:, :k].T)  # (k, B)
+            shape = (len(X) * k, self.spec.frequencies)
+            self.turns = self._reuse("turns", shape, X.dtype).reshape(
+                k, len(X), self.spec.frequencies
+            )
+            self.cos = self._reuse("cos", shape, X.dtype).reshape(self.turns.shape)
+            self._turns(self.x, self.turns)
+            np.cos(self.turns, out=self.cos)
+            self._write_numbers(X, self.cos, Y)
+        self.codes = self._write_rest(X, Y)
+        return Y
+
+    # Of E networks the numbers, and Y, have an axis more in front; X has not.
+
+    def _turns(self, x: Array, out: Array) -> None:
+        np.multiply(x[:, :, None], (self.w * TURN)[..., None, :], out=out)
+        out += self.b[..., None, :]
+
+    def _write_numbers(self, X: Array, cos: Array, Y: Array) -> None:
+        k, W = self.spec.numbers, self.spec.number_width
+        out = Y[..., : k * W].reshape(*Y.shape[:-1], k, W)
+        out[..., 0] = X[:, :k]
+        mixed = np.matmul(cos, self.V)  # (k, B, F) @ (k, F, W - 1)
+        mixed += self.c[..., None, :]
+        out[..., 1:] = mixed.swapaxes(-3, -2)
+
+    def _write_rest(self, X: Array, Y: Array) -> list[NDArray[np.intp]]:
+        spec = self.spec
+        at, D = spec.numbers * spec.number_width, spec.category_width
+        stop = spec.numbers + spec.plain
+        Y[..., at : at + spec.plain] = X[:, spec.numbers : stop]
+        at += spec.plain
+        codes = []
+        for number, E in enumerate(self.E):
+            code = X[:, stop + number].astype(np.intp)
+            code[(code < 0) | (code >= E.shape[-2])] = -1
+            Y[..., at : at + D] = E[..., code, :]
+            Y[..., code < 0, at : at + D] = 0.0
+            codes.append(code)
+            at += D
+        return codes
+
+    def backward(self, dY: Array, input_gradient: bool) -> Array:
+        spec = self.spec
+        dX = dY
+        if input_gradient:
+            dX = self._reuse("dX", self.X.shape, dY.dtype)
+            dX[...] = 0.0
+        k, W, D = spec.numbers, spec.number_width, spec.category_width
+        if k:
+            dnumbers = dY[:, : k * W].reshape(len(dY), k, W)
+            dx = self._backward_numbers(dnumbers)
+            if input_gradient:
+                dX[:, :k] = dnumbers[:, :, 0]
+                dX[:, :k] += np.matmul(dx, (self.w * TURN)[:, :, None])[:, :, 0].T
+        at = k * W
+        if input_gradient:
+            dX[:, k : k + spec.plain] = dY[:, at : at + spec.plain]
+        at += spec.plain
+        for code, dE in zip(self.codes, self.dE, strict=True):
+            # As a matrix product: the order of its sums does not depend on chance.
+            chosen = np.zeros((len(dY), len(dE) + 1), dY.dtype)
+            chosen[np.arange(len(dY)), code] = 1.0  # unknown: the last, left out
+            np.matmul(chosen[:, :-1].T, dY[:, at : at + D], out=dE)
+            at += D
+        return dX
+
+    def _backward_numbers(self, dnumbers: Array) -> Array:
+        """Write the curves' gradients; return dLoss/dturns (k, B, F)."""
+        dmixed = np.ascontiguousarray(dnumbers[:, :, 1:].transpose(1, 0, 2))
+        np.matmul(self.cos.transpose(0, 2, 1), dmixed, out=self.dV)
+        np.sum(dmixed, axis=1, out=self.dc)
+        dturns = np.sin(self.turns, out=self.turns)
+        # cos' = −sin: the sign goes where the numbers are few.
+        dturns *= np.matmul(-dmixed, self.V.transpose(0, 2, 1), out=self.cos)
+        both = np.ones((len(self.x), 2, len(dnumbers)), dnumbers.dtype)
+        both[:, 0] = self.x
+        dw_db = np.matmul(both, dturns)  # (k, 2, B) @ (k, B, F)
+        np.multiply(dw_db[:, 0], TURN, out=self.dw)
+        self.db[...] = dw_db[:, 1]
+        return dturns
+
+    def predict(self, X: Array) -> Array:
+        k, F = self.spec.numbers, self.spec.frequencies
+        several = (self.w if k else self.E[0]).shape[:-2] if k or self.E else ()
+        Y = np.empty((*several, len(X), self.n_out), X.dtype)
+        if k:
+            x = np.ascontiguousarray(X[:, :k].T)
+            turns = np.empty((*several, k, len(X), F), X.dtype)
+            self._turns(x, turns)
+            self._write_numbers(X, np.cos(turns, out=turns), Y)
+        self._write_rest(X, Y)
+        return Y

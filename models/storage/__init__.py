@@ -1,0 +1,1 @@
+"""The artefact, and the store that keeps its versions."""

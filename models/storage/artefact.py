@@ -1,0 +1,328 @@
+"""One model, one file: a `.npz` that proves itself.
+
+    manifest.json      what the model is, and how it came to be
+    parameters.npy     the trained numbers, a row for each network
+    state.npy          running statistics, likewise
+    (zip comment)      sha256 of every byte before it
+
+Writing is deterministic: the same model gives the same bytes, so the sha256 of the
+file is its identity. Reading trusts nothing: the seal first, then names, counts,
+sizes, dtypes and shapes against the manifest before any array is made, then each
+array's digest, and last the golden pair, which is answered again. There is no pickle,
+and whatever is wrong is one error, `ArtefactCorrupt`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.lib import format as npy
+
+from models.errors import ArtefactCorrupt, InvalidInput
+from models.features.predictions import Output, Regression, Task
+from models.features.reference import Reference
+from models.model import Inputs, Model
+from models.nn.network import Network, NetworkSpec, sizes
+from models.types import Array
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+MEMBERS = [MANIFEST, "parameters.npy", "state.npy"]
+MAX_FILE_BYTES = 1 << 30
+MAX_MANIFEST_BYTES = 32 << 20
+SEAL_BYTES = 64  # a sha256 in hexadecimal
+#: A zip's end without its comment, and far more than a directory of three needs.
+END_BYTES, MAX_DIRECTORY_BYTES = 22, 1024
+#: How far a golden answer may be off: another processor sums in another order.
+GOLDEN_TOLERANCE = 1e-4
+
+
+class ArrayEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the manifest says of one array."""
+
+    dtype: Literal["<f4"]
+    shape: tuple[Annotated[int, msgspec.Meta(ge=0, le=1 << 28)], ...]
+    sha256: str
+
+
+class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The data a model was fitted to: digest, size, and how it was divided."""
+
+    sha256: str
+    rows: int
+    columns: int
+    train_rows: int
+    validation_rows: int
+    test_rows: int
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request's rows and the reply they must get, for ever."""
+
+    instances: list[Any]
+    predictions: list[Any]
+
+
+#: What decided in which part a row came: its content, chance, its group, or its time.
+DividedBy: TypeAlias = Literal["content", "chance", "grouped", "time"]
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something about the data that a person should know before the model is used."""
+
+    kind: str
+    columns: tuple[str, ...]
+    sentence: str
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the model was made: the reason of each default that was chosen from the facts
+    of the data, how the rows were divided, and what was found in them.
+
+    `groups` are the places of few groups, from which they were spread evenly; `salt` is
+    what rows divided by chance were drawn with.
+    """
+
+    reasons: tuple[str, ...]
+    divided_by: DividedBy = "content"
+    groups: tuple[float, ...] = ()
+    salt: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything about a model but its numbers."""
+
+    task: Task
+    inputs: Inputs
+    output: Output
+    target: str
+    network: NetworkSpec
+    recipe: Recipe
+    config: dict[str, Any]
+    data: Fingerprint
+    metrics: dict[str, Any]
+    history: list[dict[str, list[float]]]
+    reference: Reference
+    golden: Golden
+    arrays: dict[str, ArrayEntry] = {}
+    members: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    format: int = FORMAT
+
+
+class Artefact(msgspec.Struct, frozen=True):
+    """A manifest with its model, read and proven."""
+
+    manifest: Manifest
+    model: Model
+    sha256: str
+
+
+def dump(manifest: Manifest, networks: Sequence[Network]) -> bytes:
+    """Return the bytes of the artefact; `arrays` and `members` are the networks'."""
+    arrays = {
+        name: np.ascontiguousarray(values, "<f4")
+        for name, values in _vectors(networks).items()
+    }
+    entries = {
+        name: ArrayEntry("<f4", array.shape, hashlib.sha256(array.data).hexdigest())
+        for name, array in arrays.items()
+    }
+    manifest = msgspec.structs.replace(manifest, arrays=entries, members=len(networks))
+    members = {MANIFEST: msgspec.json.encode(manifest)}
+    for name, array in arrays.items():
+        stream = io.BytesIO()
+        npy.write_array(stream, array, version=(1, 0), allow_pickle=False)
+        members[f"{name}.npy"] = stream.getvalue()
+    return _seal(members)
+
+
+def _vectors(networks: Sequence[Network]) -> dict[str, Array]:
+    return {
+        "parameters": np.stack([network.parameters for network in networks]),
+        "state": np.stack([network.state for network in networks]),
+    }
+
+
+def _seal(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = b"0" * SEAL_BYTES
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
+    body = stream.getvalue()[:-SEAL_BYTES]
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def read(path: Path, accept: Callable[[str], None] = lambda sha256: None) -> Artefact:
+    """Read and prove the artefact at `path`; raises ArtefactCorrupt or OSError.
+
+    `accept` is told the sha256 before anything in the file is looked at, and may raise.
+    """
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ArtefactCorrupt(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    data = path.read_bytes()
+    try:
+        accept(hashlib.sha256(data).hexdigest())
+        return load(data)
+    except ArtefactCorrupt as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def load(data: bytes) -> Artefact:
+    """Prove the bytes of an artefact and return it; raises ArtefactCorrupt.
+
+    The arrays of the model are views of `data`, which nobody can write to.
+    """
+    body, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
+    if hashlib.sha256(body).hexdigest().encode() != seal:
+        raise ArtefactCorrupt("its bytes are not those that were written")
+    members = _members(data)
+    manifest = _manifest(members.pop(MANIFEST))
+    arrays = _arrays(manifest, members)
+    try:
+        networks = [
+            Network.from_arrays(manifest.network, parameters, state)
+            for parameters, state in zip(
+                arrays["parameters"], arrays["state"], strict=True
+            )
+        ]
+        model = Model(manifest.inputs, networks, manifest.output)
+    except (ValueError, TypeError) as error:
+        raise ArtefactCorrupt(f"its parts do not fit together: {error}") from None
+    _replay(model, manifest.golden)
+    return Artefact(manifest, model, hashlib.sha256(data).hexdigest())
+
+
+def _members(data: bytes) -> dict[str, memoryview]:
+    """Return each member's bytes as a view, after every check on the container."""
+    _check_directory(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            names = sorted(entry.filename[:80] for entry in entries)
+            if names != MEMBERS:
+                raise ArtefactCorrupt(f"expected the members {MEMBERS}, found {names}")
+            for entry in entries:
+                _check_entry(entry, len(data))
+            if sum(entry.file_size for entry in entries) > len(data):
+                raise ArtefactCorrupt("its members lie about their size")
+            return {e.filename: memoryview(archive.read(e)) for e in entries}
+    except ArtefactCorrupt:
+        raise
+    # zipfile reports damage in many ways: BadZipFile, struct.error, ValueError, …
+    except Exception as error:
+        raise ArtefactCorrupt(f"not a whole .npz archive ({error})") from None
+
+
+def _check_directory(data: bytes) -> None:
+    """Refuse a list of more than three members, which `zipfile` would read whole."""
+    at = len(data) - SEAL_BYTES - END_BYTES
+    end = data[max(at, 0) : -SEAL_BYTES]
+    size = int.from_bytes(end[12:16], "little")
+    in_64_bits = data[max(at - 20, 0) :].startswith(b"PK\6\7")
+    if not end.startswith(b"PK\5\6") or size > MAX_DIRECTORY_BYTES or in_64_bits:
+        raise ArtefactCorrupt("not a whole .npz archive of three members")
+
+
+def _check_entry(entry: zipfile.ZipInfo, file_bytes: int) -> None:
+    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+        raise ArtefactCorrupt(f"{entry.filename} is not stored plainly")
+    limit = MAX_MANIFEST_BYTES if entry.filename == MANIFEST else file_bytes
+    if not entry.compress_size == entry.file_size <= limit:
+        raise ArtefactCorrupt(f"{entry.filename} lies about its size, or is too long")
+
+
+def _manifest(raw: memoryview) -> Manifest:
+    try:
+        version = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("format")
+        if version is None or bytes(version) != str(FORMAT).encode():
+            spelled = b"none" if version is None else bytes(version)
+            found = spelled[:20].decode(errors="replace")
+            raise ArtefactCorrupt(
+                f"its format is {found}; this version of glassnet reads {FORMAT}"
+            )
+        return msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtefactCorrupt(f"{MANIFEST}: {error}") from None
+
+
+def _arrays(manifest: Manifest, members: dict[str, memoryview]) -> dict[str, Array]:
+    n_parameters, n_state = sizes(manifest.network)
+    n = manifest.members
+    expected = {"parameters": (n, n_parameters), "state": (n, n_state)}
+    if set(manifest.arrays) != set(expected):
+        raise ArtefactCorrupt(
+            f"{MANIFEST}: expected the arrays {sorted(expected)}, "
+            f"found {[name[:80] for name in sorted(manifest.arrays)[:8]]}"
+        )
+    arrays: dict[str, Array] = {}
+    for name, entry in manifest.arrays.items():
+        if entry.shape != expected[name]:
+            raise ArtefactCorrupt(
+                f"{name}: its network needs shape {expected[name]}, "
+                f"the manifest says {entry.shape}"
+            )
+        arrays[name] = _array(name, entry, members[f"{name}.npy"])
+    return arrays
+
+
+def _array(name: str, entry: ArrayEntry, raw: memoryview) -> Array:
+    stream = io.BytesIO(raw[: 1 << 16])
+    try:
+        if npy.read_magic(stream) != (1, 0):
+            raise ValueError("it is of another version")
+        shape, fortran, dtype = npy.read_array_header_1_0(stream)
+    except Exception as error:
+        raise ArtefactCorrupt(f"{name}: its header is damaged ({error})") from None
+    content = raw[stream.tell() :]
+    if shape != entry.shape or dtype != np.dtype(entry.dtype) or fortran:
+        raise ArtefactCorrupt(
+            f"{name}: the manifest says {entry.dtype} {entry.shape}, "
+            f"its header {dtype} {shape}"
+        )
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ArtefactCorrupt(f"{name}: {len(content)} bytes for shape {shape}")
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise ArtefactCorrupt(f"{name}: its digest is not the manifest's")
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _replay(model: Model, golden: Golden) -> None:
+    """Answer the golden request again and compare."""
+    try:
+        answered = model.answer_json(msgspec.json.encode(golden.instances))
+    except InvalidInput as error:
+        raise ArtefactCorrupt(f"its golden request fails: {error}") from None
+    if len(golden.predictions) != len(answered) or not all(
+        _agree(model.output, expected, found)
+        for expected, found in zip(golden.predictions, answered, strict=True)
+    ):
+        raise ArtefactCorrupt("it no longer gives its golden answer")
+
+
+def _agree(output: Output, expected: Any, found: Any) -> bool:
+    """Tell whether a reply is the expected one, but for how processors differ."""
+    try:
+        if isinstance(output, Regression):
+            # In units of the target: what is small depends on it.
+            near = GOLDEN_TOLERANCE * (output.std + abs(found - output.mean))
+            return bool(abs(expected - found) <= near)
+        P, Q = expected["probabilities"], found["probabilities"]
+        second, first = sorted(Q)[-2:]
+        tie = first - second <= 2 * GOLDEN_TOLERANCE  # then the label may be either
+        return (
+            len(P) == len(Q)
+            and all(abs(p - q) <= GOLDEN_TOLERANCE for p, q in zip(P, Q, strict=True))
+            and (tie or expected["label"] == found["label"])
+        )
+    except (KeyError, TypeError, OverflowError):
+        return False

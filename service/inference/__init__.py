@@ -1,0 +1,1 @@
+"""Answering requests, apart from HTTP."""

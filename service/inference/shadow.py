@@ -1,0 +1,137 @@
+"""Candidate and production side by side: where do they differ, and by how much?
+
+The request is answered by one of them, and that is all it waits for; a thread has the
+other answer the same rows afterwards. Only so many rows wait for it: beyond, they are
+not compared, and counted as such.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.codecs import TableDecoder
+from models.features.predictions import Answer, Classification, Output, spelled
+from models.model import Model, Raw
+from service.monitoring.metrics import Compared
+from service.registry.registry import Loaded
+
+log = logging.getLogger("glassnet.service")
+
+#: Rows that wait to be compared; the rows of one request always may.
+MOST_ROWS = 10_000
+#: Two values disagree that are so many standard deviations of the target apart.
+APART = 0.1
+
+
+class _Answered(NamedTuple):
+    loaded: Loaded
+    raw: Raw
+    answer: Answer
+    rows: int
+
+
+class Comparisons:
+    """Takes what was answered in a trial, and has the other version answer it too."""
+
+    def __init__(self, metrics: Compared) -> None:
+        self._metrics = metrics
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._queue: SimpleQueue[_Answered] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._told: set[tuple[str, int]] = set()
+
+    def put(self, loaded: Loaded, raw: Raw, answer: Answer, rows: int) -> None:
+        """Have a request of a trial compared, unless too much waits already."""
+        with self._lock:
+            if self._waiting and self._waiting + rows > MOST_ROWS:
+                self._metrics.failed(loaded, "busy")
+                return
+            self._waiting += rows
+            if self._thread is None:  # not before the first: threads survive no fork
+                thread = threading.Thread(target=self._run, name="comparisons")
+                thread.daemon = True
+                thread.start()
+                self._thread = thread
+        self._queue.put(_Answered(loaded, raw, answer, rows))
+
+    def _run(self) -> None:
+        while True:
+            answered = self._queue.get()
+            try:
+                self._compare(answered)
+            except Exception as error:  # of a candidate anything may be wrong
+                self._metrics.failed(answered.loaded, "error")
+                self._tell(answered.loaded, error)
+            with self._lock:
+                self._waiting -= answered.rows
+
+    def _compare(self, answered: _Answered) -> None:
+        loaded = answered.loaded
+        assert loaded.trial is not None
+        other = loaded.trial.other(loaded)
+        ours, theirs = loaded.artefact.model, other.artefact.model
+        raw = _fitted(answered.raw, theirs)
+        began = time.perf_counter()
+        answer = theirs.predict(raw)
+        self._metrics.ran(other, time.perf_counter() - began)
+        found = differences(ours.output, answered.answer, theirs.output, answer)
+        self._metrics.compared(loaded.trial.candidate, answered.rows, *found)
+
+    def _tell(self, loaded: Loaded, error: Exception) -> None:
+        """Log the first failure of a version; the metrics count the others."""
+        assert loaded.trial is not None
+        candidate = loaded.trial.candidate
+        if (candidate.name, candidate.version) not in self._told:
+            self._told.add((candidate.name, candidate.version))
+            log.warning(
+                f"model {candidate.name} version {candidate.version} cannot be "
+                f"compared with version {loaded.trial.production.version}",
+                exc_info=error,
+                extra={"model": candidate.name, "version": candidate.version},
+            )
+
+
+def _fitted(raw: Raw, model: Model) -> Raw:
+    """Return rows as a model of perhaps another signature takes them."""
+    if isinstance(model.decoder, TableDecoder) and isinstance(raw, Mapping):
+        return model.decoder.assemble(dict(raw))
+    return raw
+
+
+def differences(
+    output: Output, answer: Answer, other: Output, theirs: Answer
+) -> tuple[int, float]:
+    """Return how many rows disagree, and the largest difference of their numbers.
+
+    Classes: another label, a difference of probabilities; a class that one of them
+    does not know has none there. Values: one a tenth of the target's spread away.
+    """
+    if isinstance(output, Classification):
+        assert isinstance(other, Classification)
+        names = {spelled(label): None for label in (*output.classes, *other.classes)}
+        P, Q = _aligned(names, output, answer), _aligned(names, other, theirs)
+        labels = [[spelled(x) for x in a["label"].tolist()] for a in (answer, theirs)]
+        disagree = sum(a != b for a, b in zip(*labels, strict=True))
+        return disagree, float(np.abs(P - Q).max())
+    apart = np.abs(answer["value"] - theirs["value"])
+    return int((apart > APART * output.std).sum()), float(apart.max())
+
+
+def _aligned(
+    names: Mapping[str, None], output: Classification, answer: Answer
+) -> NDArray[Any]:
+    """Return probabilities (n, names), in the order of all the names."""
+    columns = dict(
+        zip(map(spelled, output.classes), answer["probabilities"].T, strict=True)
+    )
+    nothing = np.zeros(len(answer["label"]))
+    return np.stack([columns.get(name, nothing) for name in names], axis=1)

@@ -1,0 +1,1 @@
+"""WSGI middleware: who may ask, and how many at once."""

@@ -1,0 +1,241 @@
+"""What is asked beside what training saw: an index a column, over a sliding window.
+
+Each worker counts in which bins of the artefact's reference its rows and answers fall.
+It counts in a file that the workers share in memory, so that whoever is scraped adds
+up what all have counted, and makes the index (`models.features.reference.psi`) of the
+sum. Time is cut into slots, of which the oldest is counted over. The clock is the
+monotonic one, which is the same for all processes and cannot be set.
+
+Counting takes a hundredth of a worker's time and no more: after a request that took
+t it rests for about 99 t, a time drawn by chance, which no pattern of requests evades.
+Requests that are further apart than that are all counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.features.columns import CategoricalColumn
+from models.features.predictions import Answer, Classification
+from models.features.reference import (
+    MOST_CATEGORIES,
+    Histogram,
+    Shares,
+    answers_of,
+    columns_of,
+    psi,
+)
+from models.features.table import TableInput
+from models.model import Inputs, Raw
+from models.storage.artefact import Artefact
+from service.registry.registry import Entry, Loaded
+from service.server.shared_memory import mapped
+
+#: Pieces of the window, whose length is off by one of them at most.
+SLOTS = 12
+#: Rows of one request that are counted; of more, every so many.
+MOST_ROWS = 1_000
+#: How long it rests, in times of what counting took.
+REST = 99.0
+
+#: One row (1 + bins) a slot: its number since the clock began, and what was counted.
+Slots: TypeAlias = NDArray[np.int64]
+
+
+class Bins:
+    """The bins of all columns of a version, in one row of counts.
+
+    Predictions are a column too, under the target's name, which is that of no input.
+    """
+
+    def __init__(self, artefact: Artefact) -> None:
+        manifest = artefact.manifest
+        reference = manifest.reference
+        self._inputs, self._output = manifest.inputs, manifest.output
+        self._target = manifest.target
+        inputs = {
+            name: seen
+            for name, seen in reference.inputs.items()
+            if _fits(manifest.inputs, name, seen)
+        }
+        found = [(name, seen, reference.rows) for name, seen in inputs.items()]
+        as_text = isinstance(manifest.output, Classification)
+        answers = reference.outputs.get("label" if as_text else "value")
+        if answers is not None and as_text == isinstance(answers, Shares):
+            found.append((self._target, answers, reference.answered))
+        self._columns: list[tuple[str, Histogram | Shares, int, int]] = []
+        self.size = 0
+        for name, seen, rows in found:
+            if isinstance(seen, Shares):
+                seen = seen.folded(MOST_CATEGORIES)
+            self._columns.append((name, seen, rows, self.size))
+            self.size += seen.size
+
+    def count(self, raw: Raw, answer: Answer) -> NDArray[np.intp]:
+        """Return how many rows fall in each bin (size,)."""
+        step = -(-len(next(iter(answer.values()))) // MOST_ROWS)
+        rows = slice(None, None, step)
+        some = {name: values[rows] for name, values in answer.items()}
+        values = {
+            **columns_of(self._inputs, _chosen(raw, rows)),
+            self._target: answers_of(self._output, some),
+        }
+        places = [
+            # Each is of the kind that its column is.
+            seen.place(cast(Any, values[name])) + start
+            for name, seen, _, start in self._columns
+        ]
+        nothing = np.zeros(0, np.intp)
+        return np.bincount(np.concatenate([nothing, *places]), minlength=self.size)
+
+    def indices(self, counts: NDArray[Any]) -> Iterator[tuple[str, float]]:
+        """Yield each column with its index, where there are rows enough to tell."""
+        for name, seen, rows, start in self._columns:
+            index = psi(seen.counts(rows), counts[start : start + seen.size])
+            if index is not None:
+                yield name, index
+
+
+def _fits(inputs: Inputs, name: str, seen: Histogram | Shares) -> bool:
+    """Tell whether a column can be counted so; an artefact may say anything."""
+    if not isinstance(inputs, TableInput):
+        return name == inputs.name and isinstance(seen, Histogram)
+    column = inputs.by_name.get(name)
+    as_text = isinstance(column, CategoricalColumn)
+    return column is not None and as_text == isinstance(seen, Shares)
+
+
+def _chosen(raw: Raw, rows: slice) -> Raw:
+    if isinstance(raw, Mapping):
+        return {name: values[rows] for name, values in raw.items()}
+    return raw[rows]
+
+
+class Window:
+    """What one worker has counted of one version."""
+
+    def __init__(self, artefact: Artefact, bins: Bins, slots: Slots) -> None:
+        self.artefact, self._bins, self.slots = artefact, bins, slots
+        self._rest_until = 0.0
+        self._busy = threading.Lock()
+
+    def record(self, raw: Raw, answer: Answer, slot_seconds: float) -> None:
+        """Count a request, unless it is time to rest or another is being counted."""
+        now = time.monotonic()
+        if now < self._rest_until or not self._busy.acquire(blocking=False):
+            return
+        try:
+            began = time.thread_time()
+            counts = self._bins.count(raw, answer)
+            number = int(now / slot_seconds)
+            slot = self.slots[number % SLOTS]
+            if slot[0] != number:
+                slot[:] = 0
+                slot[0] = number
+            slot[1:] += counts
+            took = time.thread_time() - began
+            self._rest_until = now + took * REST * random.expovariate(1.0)
+        finally:
+            self._busy.release()
+
+
+class Drift:
+    """The windows of one worker, and the indices over all; 0 seconds turn it off."""
+
+    def __init__(self, seconds: float) -> None:
+        self._slot_seconds = seconds / SLOTS
+        self._windows: dict[tuple[str, int], Window] = {}
+        self._directory: Path | None = None
+        self._opening = threading.Lock()
+
+    def share(self, directory: Path) -> None:
+        """Count from now on where the others of a directory can read it."""
+        self._directory = directory / "drift"
+        self._directory.mkdir(exist_ok=True)
+        for path in self._directory.iterdir():
+            alive = Path("/proc", path.suffix[1:]).exists()
+            if not alive and not len(self._fresh(_read(path))):
+                path.unlink(missing_ok=True)
+
+    def record(self, loaded: Loaded, raw: Raw, answer: Answer) -> None:
+        """Count the rows of a request and their answers, if it is time to."""
+        if not self._slot_seconds:
+            return
+        window = self._windows.get((loaded.name, loaded.version))
+        if window is None or window.artefact is not loaded.artefact:
+            with self._opening:  # the first requests come at once
+                window = self._windows.get((loaded.name, loaded.version))
+                if window is None or window.artefact is not loaded.artefact:
+                    window = self._open(loaded)
+        window.record(raw, answer, self._slot_seconds)
+
+    def forget(self, loaded: Loaded) -> None:
+        """Count no more what is unloaded."""
+        self._windows.pop((loaded.name, loaded.version), None)
+        if self._directory is not None:
+            path = self._directory / f"{_stem(loaded)}.{os.getpid()}"
+            path.unlink(missing_ok=True)
+
+    def indices(
+        self, catalogue: Mapping[str, Entry]
+    ) -> Iterator[tuple[tuple[str, str, str], float]]:
+        """Yield model, version and column, with the index of what all have counted."""
+        for entry in catalogue.values():
+            for loaded in entry.versions.values():
+                windows = list(self._counted(loaded))
+                if not windows:
+                    continue
+                bins = Bins(loaded.artefact)
+                counts = np.sum([self._fresh(each).sum(0) for each in windows], 0)
+                for column, index in bins.indices(counts[1:]):
+                    yield (loaded.name, str(loaded.version), column), index
+
+    def _open(self, loaded: Loaded) -> Window:
+        bins = Bins(loaded.artefact)
+        shape = SLOTS, 1 + bins.size
+        slots = np.zeros(shape, np.int64)
+        if self._directory is not None:
+            path = self._directory / f"{_stem(loaded)}.{os.getpid()}"
+            # Where there is no room left, others see nothing of what is counted here.
+            with contextlib.suppress(OSError):
+                slots = np.ndarray(shape, np.int64, mapped(path, slots.nbytes))
+        window = Window(loaded.artefact, bins, slots)
+        self._windows[loaded.name, loaded.version] = window
+        return window
+
+    def _counted(self, loaded: Loaded) -> Iterator[Slots]:
+        """Yield what each worker has counted of a version."""
+        if self._directory is not None:
+            for path in self._directory.glob(f"{_stem(loaded)}.*"):
+                if len(slots := _read(path)):
+                    yield slots
+        elif window := self._windows.get((loaded.name, loaded.version)):
+            yield window.slots
+
+    def _fresh(self, slots: Slots) -> Slots:
+        newest = int(time.monotonic() / self._slot_seconds)
+        return slots[(slots[:, 0] > newest - SLOTS) & (slots[:, 0] <= newest)]
+
+
+def _stem(loaded: Loaded) -> str:
+    """Return the name of a version's files; its bytes decide what is in them."""
+    return f"{loaded.name}@{loaded.version}-{loaded.artefact.sha256[:16]}"
+
+
+def _read(path: Path) -> Slots:
+    """Return the slots in a file; none where it is gone again, or was never whole."""
+    try:
+        slots = np.fromfile(path, np.int64)
+    except FileNotFoundError:
+        slots = np.zeros(0, np.int64)
+    return slots.reshape(SLOTS, -1) if len(slots) else np.zeros((0, 1), np.int64)

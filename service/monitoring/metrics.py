@@ -1,0 +1,316 @@
+"""The service's Prometheus metrics, right across workers.
+
+With PROMETHEUS_MULTIPROC_DIR set (our gunicorn configuration does it) every worker
+writes to files of its own and whoever is scraped adds them up; each gauge says how.
+Only names of loaded models become labels, and a route is its template, so nothing a
+client sends makes a new series.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Literal, TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from service.registry.registry import Event, Loaded
+
+PREFIX = "glassnet"
+#: How the gauges of several workers become one.
+Mode: TypeAlias = Literal["livesum", "livemax", "max"]
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: Of a request that is answered, in order.
+PHASES = ("input", "infer", "output")
+DRIFT = (
+    "drift_psi",
+    "Population stability index of a column of the requests, or of the predictions "
+    "(under the target's name), over the window.",
+    ("model", "version", "column"),
+)
+UNREADABLE = (
+    "store_unreadable",
+    "1 while the store cannot be read, and what is loaded goes on.",
+    (),
+)
+VERSION = version("glassnet")
+
+
+class Computed(Collector):
+    """A gauge that is known when it is asked for, by whichever worker is."""
+
+    def __init__(self, name: str, help: str, labels: tuple[str, ...]) -> None:
+        self._name, self._help, self._labelnames = f"{PREFIX}_{name}", help, labels
+        #: Yields labels, and the value that goes with them.
+        self.values: Callable[[], Iterable[tuple[Sequence[str], float]]] = tuple
+
+    def describe(self) -> Iterable[Metric]:
+        """Yield it without a value."""
+        yield GaugeMetricFamily(self._name, self._help, labels=self._labelnames)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield it as it is now."""
+        for family in self.describe():
+            for labels, value in self.values():
+                family.add_sample(
+                    self._name, dict(zip(self._labelnames, labels, strict=True)), value
+                )
+            yield family
+
+
+Names: TypeAlias = tuple[str, ...]
+
+
+def counter(to: CollectorRegistry, name: str, help: str, labels: Names) -> Counter:
+    """Return a counter, which several workers add up."""
+    return Counter(f"{PREFIX}_{name}", help, labels, registry=to)
+
+
+def gauge(
+    to: CollectorRegistry, name: str, help: str, labels: Names, mode: Mode
+) -> Gauge:
+    """Return a gauge of which several workers make one by its mode."""
+    name = f"{PREFIX}_{name}"
+    return Gauge(name, help, labels, registry=to, multiprocess_mode=mode)
+
+
+def histogram(to: CollectorRegistry, name: str, help: str, labels: Names) -> Histogram:
+    """Return a histogram of seconds."""
+    return Histogram(f"{PREFIX}_{name}", help, labels, registry=to, buckets=SECONDS)
+
+
+class Compared:
+    """What came of comparing a candidate's answers with production's."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = "model", "version"
+        #: By candidate, in this worker.
+        self._largest: dict[tuple[str, str], float] = {}
+        self.rows = counter(
+            registry,
+            "comparison_rows_total",
+            "Rows that a candidate (the version) and production have answered.",
+            labels,
+        )
+        self.disagreements = counter(
+            registry,
+            "comparison_disagreements_total",
+            "Rows of them with two labels, or values 0.1 standard deviations apart.",
+            labels,
+        )
+        self.difference = gauge(
+            registry,
+            "comparison_difference_max",
+            "The largest difference of a probability, or of a value.",
+            labels,
+            "max",
+        )
+        self.seconds = histogram(
+            registry,
+            "comparison_duration_seconds",
+            "Time of the forward pass of a version that only answers to be compared.",
+            labels,
+        )
+        self.failures = counter(
+            registry,
+            "comparison_failures_total",
+            "Requests that a candidate could not answer (fallback: production did), "
+            "or that were not compared (error, or busy with others).",
+            (*labels, "reason"),
+        )
+
+    def compared(
+        self, candidate: Loaded, rows: int, disagreements: int, difference: float
+    ) -> None:
+        """Count rows that both have answered."""
+        labels = candidate.name, str(candidate.version)
+        self.rows.labels(*labels).inc(rows)
+        self.disagreements.labels(*labels).inc(disagreements)
+        largest = self._largest.get(labels, 0.0)
+        if difference >= largest:
+            self._largest[labels] = difference
+            self.difference.labels(*labels).set(difference)
+
+    def ran(self, loaded: Loaded, seconds: float) -> None:
+        """Count a forward pass of which the client got nothing."""
+        self.seconds.labels(loaded.name, str(loaded.version)).observe(seconds)
+
+    def failed(self, loaded: Loaded, reason: str) -> None:
+        """Count a request whose trial failed, whichever version answered it."""
+        assert loaded.trial is not None
+        candidate = loaded.trial.candidate
+        self.failures.labels(candidate.name, str(candidate.version), reason).inc()
+
+
+class Metrics:
+    """One object a metric; names are those of the documentation."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._of = cache(self._find)
+        self._at = cache(self._count)
+
+        self.requests = counter(
+            self.registry,
+            "http_requests_total",
+            "Requests answered, but for probes and scrapes.",
+            ("route", "method", "code"),
+        )
+        self.request_seconds = histogram(
+            self.registry,
+            "http_request_duration_seconds",
+            "Time from the parsed request to the reply.",
+            ("route",),
+        )
+        self.in_progress = gauge(
+            self.registry,
+            "requests_in_progress",
+            "Requests being answered now.",
+            (),
+            "livesum",
+        )
+        self.refused = counter(
+            self.registry,
+            "requests_refused_total",
+            "Requests turned away unread.",
+            ("reason",),
+        )
+        self.build_info = gauge(
+            self.registry,
+            "build_info",
+            "The version of glassnet that runs.",
+            ("version",),
+            "livemax",
+        )
+        self.build_info.labels(VERSION).set(1)
+        self._measure_models()
+        self.drift, self.unreadable = Computed(*DRIFT), Computed(*UNREADABLE)
+        self.comparison = Compared(self.registry)
+
+    def _measure_models(self) -> None:
+        self.inference_seconds = histogram(
+            self.registry,
+            "inference_duration_seconds",
+            "Time of decoding rows, the forward pass and encoding the answer.",
+            ("model", "version"),
+        )
+        self.phases = counter(
+            self.registry,
+            "inference_phase_seconds_total",
+            "Time by phase: input, infer, output; failed if there was no answer.",
+            ("model", "version", "phase"),
+        )
+        self.last = gauge(
+            self.registry,
+            "inference_last_timestamp_seconds",
+            "When rows were last answered.",
+            ("model", "version"),
+            "max",
+        )
+        self.rows = counter(
+            self.registry,
+            "inference_rows_total",
+            "Rows answered.",
+            ("model", "version"),
+        )
+        self.failures = counter(
+            self.registry,
+            "inference_failures_total",
+            "Requests to a loaded model that got no answer.",
+            ("model", "version", "reason"),
+        )
+        self.reloads = counter(
+            self.registry,
+            "reloads_total",
+            "Versions loaded, refused or unloaded, in each worker.",
+            ("model", "result"),
+        )
+        self.model_info = gauge(
+            self.registry,
+            "model_info",
+            "1 while the version is loaded, 0 afterwards.",
+            ("model", "version", "sha256"),
+            "livemax",
+        )
+
+    def collectors(self) -> list[MetricWrapperBase | Computed]:
+        """Return every metric, for the documentation."""
+        kinds = (MetricWrapperBase, Computed)
+        ours = [*vars(self).values(), *vars(self.comparison).values()]
+        return [metric for metric in ours if isinstance(metric, kinds)]
+
+    def answered(self, loaded: Loaded, rows: int, phases: Sequence[float]) -> None:
+        """Count one request that was answered, and the seconds of its phases."""
+        seconds, counters, last, answered = self._of(loaded.name, str(loaded.version))
+        seconds.observe(sum(phases))
+        for counter, phase in zip(counters, phases, strict=True):
+            counter.inc(phase)
+        last.set_to_current_time()
+        answered.inc(rows)
+
+    def replied(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one request that is no probe, whatever was answered."""
+        count, time = self._at(route, method, status)
+        count.inc()
+        time.observe(seconds)
+
+    def _count(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        count = self.requests.labels(route, method, status)
+        return count, self.request_seconds.labels(route)
+
+    def _find(
+        self, name: str, version: str
+    ) -> tuple[Histogram, list[Counter], Gauge, Counter]:
+        """Return what counts the answers of one version: to look it up takes longer."""
+        labels = name, version
+        return (
+            self.inference_seconds.labels(*labels),
+            [self.phases.labels(*labels, phase) for phase in PHASES],
+            self.last.labels(*labels),
+            self.rows.labels(*labels),
+        )
+
+    def failed(self, loaded: Loaded, reason: str, seconds: float) -> None:
+        """Count one request to a loaded model that got no answer."""
+        labels = (loaded.name, str(loaded.version))
+        self.failures.labels(*labels, reason).inc()
+        self.phases.labels(*labels, "failed").inc(seconds)
+
+    def observe(self, event: Event) -> None:
+        """Count what a refresh of the registry did."""
+        self.reloads.labels(event.model, event.result).inc()
+        if event.loaded is not None:
+            self.show(event.loaded, event.result == "loaded")
+
+    def show(self, loaded: Loaded, present: bool) -> None:
+        """Say whether a version is loaded in this worker."""
+        labels = (loaded.name, str(loaded.version), loaded.artefact.sha256)
+        self.model_info.labels(*labels).set(int(present))
+
+    def exposition(self) -> bytes:
+        """Return the text that Prometheus scrapes."""
+        return generate_latest(self._summed())
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield every sample: its name, its labels and its value over all workers."""
+        for family in self._summed().collect():
+            yield from family.samples
+
+    def _summed(self) -> CollectorRegistry:
+        summed = CollectorRegistry()
+        summed.register(self.drift)
+        summed.register(self.unreadable)
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+        else:
+            summed.register(self.registry)
+        return summed

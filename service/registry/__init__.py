@@ -1,0 +1,1 @@
+"""The models that are loaded, and the store they come from."""

@@ -1,0 +1,1 @@
+"""gunicorn: its configuration, its worker, and what its processes share."""

@@ -1,0 +1,65 @@
+"""One JSON object a line: the service's logs, gunicorn's, and one line a request."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from gunicorn.glogging import Logger
+
+#: Attributes that every record has; what else a record carries is ours.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes time, level, logger, message and whatever was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(
+                timespec="milliseconds"
+            ),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in vars(record).items():
+            if name not in _STANDARD:
+                line[name] = value
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own log, without its access lines: ours know the model and the id."""
+
+    def access(self, *_: Any) -> None:
+        """Write nothing."""
+
+    def exception(self, message: str, *args: Any, **options: Any) -> None:
+        """Log a fault; a client that took too long (see the worker) is not one."""
+        stalled = isinstance(sys.exc_info()[1], BlockingIOError)
+        log = self.debug if stalled else super().exception
+        log(message, *args, **options)
+
+
+def configuration(level: str) -> dict[str, Any]:
+    """Return a `logging.config` dictionary that sends everything to standard error."""
+    ours = {"handlers": ["stderr"], "level": level.upper(), "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "service.server.json_logging.JsonFormatter"}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
+        },
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+        "loggers": {
+            "glassnet": ours,
+            "gunicorn.error": ours,
+        },
+    }

@@ -1,0 +1,76 @@
+"""Every error, on every route, is `{"error": "one sentence"}` with the right code."""
+
+from __future__ import annotations
+
+import logging
+from typing import TypeAlias
+
+import msgspec
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+
+from models.errors import GlassnetError, InvalidInput, NotFound
+from service.inference.model_server import LoadFailed, Unavailable
+from service.middleware.concurrency_limit import Refused
+from service.web.request_context import current
+
+log = logging.getLogger("glassnet.service")
+
+JSON = "application/json"
+#: Body, status and headers: what Flask takes from a view, and WSGI from the express.
+Reply: TypeAlias = tuple[bytes, int, dict[str, str]]
+
+
+class Unsupported(GlassnetError):
+    """A content encoding or type the service does not read."""
+
+
+_CODES: dict[type[GlassnetError], int] = {
+    InvalidInput: 400,
+    LoadFailed: 400,
+    NotFound: 404,
+    Unsupported: 415,
+    Unavailable: 503,
+}
+
+
+def reply(code: int, sentence: str, **headers: str) -> Reply:
+    """Return the one error shape."""
+    body = msgspec.json.encode({"error": sentence})
+    return body, code, {"Content-Type": JSON, **headers}
+
+
+def install(app: Flask) -> None:
+    """Answer every exception of an app in that shape."""
+    app.register_error_handler(Exception, explained)
+
+
+def explained(error: Exception) -> Reply:
+    """Return what to answer for an exception of any kind; ours are logged."""
+    if isinstance(error, Refused):
+        return reply(error.code, str(error), **error.headers)
+    if isinstance(error, HTTPException):
+        return _http(error)
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return reply(code, str(error))
+    about = current().names
+    log.error("request failed", exc_info=error, extra=about)
+    request_id = about["request_id"]
+    return reply(500, f"internal error; the log has it as request {request_id}")
+
+
+def _http(error: HTTPException) -> Reply:
+    code = error.code or 500
+    if code == 404:
+        return reply(404, "there is no such route")
+    if code == 405:
+        allowed = ", ".join(sorted(error.valid_methods or ()))  # type: ignore[attr-defined]
+        method = current().environ["REQUEST_METHOD"][:20]
+        return reply(405, f"this route takes {allowed}, not {method}", Allow=allowed)
+    if code == 413:
+        limit = current().engine.max_body_bytes
+        return reply(
+            413, f"the body is larger than {limit} bytes (GLASSNET_MAX_BODY_BYTES)"
+        )
+    return reply(code, (error.description or error.name).rstrip("."))

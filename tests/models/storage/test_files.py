@@ -1,0 +1,73 @@
+"""Files that are whole or not there, and locks that nobody has to clear away."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.storage import files
+
+
+def full(handle: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_file_is_written_once(tmp_path: Path) -> None:
+    files.write(tmp_path / "a", b"1")
+    with pytest.raises(FileExistsError):
+        files.write(tmp_path / "a", b"2")
+    assert (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_a_file_is_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    files.replace(path, b"1")
+    files.replace(path, b"2")
+    assert path.read_bytes() == b"2"
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.replace(path, b"3")
+    assert path.read_bytes() == b"2"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / ".a-dead").write_bytes(b"half")
+    (tmp_path / ".ab-other").write_bytes(b"")
+    files.sweep(tmp_path / "a")
+    assert os.listdir(tmp_path) == [".ab-other"]
+
+
+def test_one_holds_a_lock_at_a_time(tmp_path: Path) -> None:
+    with (
+        files.locked(tmp_path),
+        pytest.raises(BlockingIOError),
+        files.locked(tmp_path, wait=False),
+    ):
+        pytest.fail("two at once")
+    with files.locked(tmp_path, wait=False):
+        pass
+
+
+def test_a_lock_ends_with_the_last_process_that_has_its_handle(tmp_path: Path) -> None:
+    with files.locked(tmp_path) as handle:
+        child = subprocess.Popen(
+            [sys.executable, "-c", "input()"],
+            stdin=subprocess.PIPE,
+            pass_fds=(handle,),
+        )
+    try:
+        with pytest.raises(BlockingIOError), files.locked(tmp_path, wait=False):
+            pytest.fail("its child holds it")
+    finally:
+        child.kill()
+        child.communicate()
+    with files.locked(tmp_path, wait=False):
+        pass

@@ -1,0 +1,199 @@
+"""Clients that take their time, against one real worker with few threads."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+
+from service.middleware.concurrency_limit import SPARE
+from service.server.worker import Answer
+
+pytestmark = pytest.mark.e2e
+
+BODY = json.dumps({"instances": [[0, 1]]}).encode()
+HEAD = b"POST /v1/models/xor:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+#: More clients than there are threads.
+MANY = 8 * (2 + SPARE)
+
+
+@contextmanager
+def clients(server: Any, count: int, *sent: bytes) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        address = ("127.0.0.1", server.port)
+        found = [
+            stack.enter_context(socket.create_connection(address, 30))
+            for _ in range(count)
+        ]
+        for client in found:
+            for piece in sent:
+                client.sendall(piece)
+        yield found
+
+
+def received(client: socket.socket) -> bytes:
+    """Return all that comes until the server closes."""
+    content = b""
+    with suppress(ConnectionResetError):  # where half a head was never read
+        while piece := client.recv(65536):
+            content += piece
+    return content
+
+
+def answered(client: socket.socket) -> bytes:
+    """Return one answer on a connection that is kept: head and body may come apart."""
+    content = b""
+    while not content.endswith(b"}"):
+        piece = client.recv(65536)
+        assert piece, content
+        content += piece
+    return content
+
+
+@pytest.fixture(scope="module")
+def patient(start_shared: Callable[..., Any], served: Path) -> Any:
+    """One worker of two slots that waits longer than any test."""
+    return start_shared(served, workers=1, threads=2, read_seconds=600)
+
+
+def test_a_head_that_does_not_come_keeps_nobody_waiting(patient: Any) -> None:
+    whole = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with ExitStack() as stack:
+        for length in (0, 1, 20, len(whole) - 1):
+            slow = stack.enter_context(clients(patient, MANY, whole[:length]))
+            assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
+            slow[0].sendall(whole[length:])  # and is answered when it does
+            assert received(slow[0]).startswith(b"HTTP/1.1 200")
+
+
+def test_a_head_of_which_no_more_comes_is_over_at_once(patient: Any) -> None:
+    for half in (b"G", HEAD[:20], HEAD[:-1]):
+        with clients(patient, 1, half) as (client,):
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(10)
+            received(client)
+
+
+def test_a_connection_is_kept_after_a_body_that_nobody_read(patient: Any) -> None:
+    for size in (1, 1 << 16, 1 << 20):
+        head = HEAD.replace(b"Host: x", b"Host: x\r\nContent-Encoding: br")
+        with clients(patient, 1, head % size + bytes(size)) as (client,):
+            assert b" 415 " in answered(client)
+            client.sendall(HEAD % len(BODY) + BODY)
+            assert answered(client).startswith(b"HTTP/1.1 200")
+
+
+def test_nor_do_more_connections_than_there_is_room_for(
+    start: Callable[..., Any], served: Path
+) -> None:
+    # Of its own: to end so many takes a while, in which others would be in the way.
+    patient = start(served, workers=1, threads=2, read_seconds=600)
+    with clients(patient, 1100, b"G"):  # gunicorn's worker_connections and some
+        assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
+
+
+def test_nor_does_the_next_head_on_a_connection_that_was_kept(patient: Any) -> None:
+    whole = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with clients(patient, MANY, whole) as slow:
+        for client in slow:
+            assert answered(client).startswith(b"HTTP/1.1 200")
+            client.sendall(whole[:9])
+        assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
+        slow[0].sendall(whole[9:])
+        assert answered(slow[0]).startswith(b"HTTP/1.1 200")
+
+
+def test_who_does_not_close_keeps_nobody_waiting(patient: Any) -> None:
+    with clients(patient, MANY, b"no request\r\n\r\n") as slow:
+        for client in slow:
+            assert received(client).startswith(b"HTTP/1.1 400")
+        assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
+
+
+def test_a_refused_body_that_does_not_come_keeps_nobody_waiting(patient: Any) -> None:
+    with clients(patient, MANY, HEAD % len(BODY) + BODY[:3]):
+        assert patient.request("GET", "/v2/health/ready")[0] == 200
+        assert patient.request("GET", "/v2/health/live")[0] == 200
+
+
+@pytest.mark.parametrize("length", [10, 3_000_000])
+def test_an_answer_arrives_whatever_of_the_body_is_still_on_its_way(
+    patient: Any, length: int
+) -> None:
+    head = (HEAD % length).replace(b":predict", b":foretell")
+    with clients(patient, 1, head, b" " * length) as (client,):
+        assert client.recv(65536).startswith(b"HTTP/1.1 404")
+
+
+def test_a_body_that_stalls_is_given_up(
+    start: Callable[..., Any], served: Path
+) -> None:
+    server = start(served, workers=1, threads=2, read_seconds=0.3)
+    chunked = HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
+    bad = {
+        HEAD % len(BODY) + BODY[:5]: b"HTTP/1.1 408",
+        chunked + b"5\r\nab": b"HTTP/1.1 408",
+        chunked + b"x\r\nab": b"HTTP/1.1 400",
+        chunked + b"2\r\nabcd\r\n": b"HTTP/1.1 400",
+        HEAD[:20]: b"",
+    }
+    for sent, status in bad.items():
+        with clients(server, 1, sent) as (client,):
+            reply = received(client)
+            assert reply.startswith(status), sent
+            assert not status or b'{"error":' in reply
+    with clients(server, 1, HEAD % len(BODY) + BODY[:5]) as (client,):
+        client.shutdown(socket.SHUT_WR)
+        reply = received(client)
+        assert b"the body ends after 5 of 23 bytes" in reply
+    assert server.predict("xor", [[0, 1]])[0]["label"] == 1
+    assert [line for line in server.log() if line["level"] == "error"] == []
+
+
+def test_who_does_not_read_is_given_up(
+    start: Callable[..., Any], served: Path, until: Callable[..., None]
+) -> None:
+    server = start(served, workers=1, threads=2, read_seconds=0.5)
+    body = json.dumps({"instances": [[[0] * 8] * 8] * 10_000}).encode()
+    head = (HEAD % len(body)).replace(b"xor", b"digits")
+    with clients(server, 2 + SPARE) as slow:
+        for client in slow:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.sendall(head + body)
+        until("an answer", lambda: server.request("GET", "/v2/health/ready")[0] == 200)
+    assert [line for line in server.log() if line["level"] == "error"] == []
+
+
+def test_idle_connections_do_not_hold_up_the_end(
+    start: Callable[..., Any], served: Path
+) -> None:
+    server = start(served, workers=1, read_seconds=600)
+    with clients(server, 5) as idle:
+        assert server.stop() == 0
+        assert all(received(client) == b"" for client in idle)
+
+
+def test_an_answer_is_one_write() -> None:
+    written: list[bytes] = []
+
+    class Socket:
+        sendall = staticmethod(written.append)
+
+    class Request:
+        method, version = "GET", (1, 1)
+
+        def should_close(self) -> bool:
+            return False
+
+    answer = Answer(Request(), Socket(), Config())
+    answer.start_response("200 OK", [("Content-Length", "4")])
+    answer.write(b"body")
+    (whole,) = written
+    assert whole.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert whole.endswith(b"\r\n\r\nbody")

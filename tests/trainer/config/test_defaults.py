@@ -1,0 +1,498 @@
+"""What is chosen, why, and whether it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.errors import ConfigError
+from models.features.predictions import Task
+from models.storage.store import Store
+from trainer.config.defaults import (
+    FEW_IMAGES,
+    TOO_FEW_FOR_REALMLP,
+    TOO_FEW_TO_SPLIT,
+    Facts,
+    choose_members,
+    choose_training,
+)
+from trainer.config.schema import Config, settings
+
+TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
+#: Rows from which a table gets RealMLP, eight of them.
+ENOUGH = TOO_FEW_FOR_REALMLP
+SIZES = (4, 99, ENOUGH - 1, ENOUGH, 1_000, 50_000)
+EVERY = [
+    Facts(rows, task, table, image)
+    for rows in SIZES
+    for task in TASKS
+    for table, image in ((True, False), (False, False), (False, True))
+]
+
+#: A value for every setting that a recipe may choose, and that none chooses.
+GIVEN = {
+    "network.architecture": "mlp",
+    "network.hidden": [7],
+    "network.activation": "gelu",
+    "network.batch_norm": True,
+    "network.dropout": 0.3,
+    "train.learning_rate": 0.123,
+    "train.beta2": 0.77,
+    "train.weight_decay": 0.33,
+    "train.augmentation": 0.0,
+    "train.schedule": "step",
+    "train.regularization": "step",
+    "train.batch_size": 17,
+    "train.epochs": 19,
+    "train.averaging": 2.5,
+    "train.patience": 5,
+    "data.split": "random",
+    "data.validation_fraction": 0.21,
+    "data.test_fraction": 0.22,
+    "ensemble.members": 3,
+}
+#: What nothing is chosen for: it is off unless given.
+OPTIONAL = {
+    "train.clip_norm",
+    "train.max_norm",
+    "train.class_weights",
+    "data.group",
+    "data.time",
+    "data.weight",
+    "gate.calibration",
+    "gate.group",
+    "gate.group_limit",
+    "gate.minimum_gain",
+    "guards.hours",
+    "runtime.threads",
+}
+
+
+def flat(config: Config) -> dict[str, Any]:
+    found = {}
+    for setting in settings():
+        value: Any = config
+        for part in setting.key.split("."):
+            value = getattr(value, part)
+        found[setting.key] = value
+    return found
+
+
+def chosen(
+    config: Config, facts: Facts, validation_given: bool = False
+) -> tuple[Config, list[str]]:
+    members = choose_members(config, facts, validation_given)
+    training = choose_training(members.config, facts)
+    return training.config, members.reasons + training.reasons
+
+
+def test_every_open_setting_is_known_here() -> None:
+    opened = {key for key, value in flat(Config()).items() if value is None}
+    assert opened - OPTIONAL == set(GIVEN)
+
+
+@pytest.mark.parametrize("facts", EVERY, ids=str)
+def test_every_open_setting_gets_a_value_and_a_reason(facts: Facts) -> None:
+    config, reasons = chosen(Config(), facts)
+    values = flat(config)
+    assert {k for k, v in values.items() if v is None} == OPTIONAL
+    assert len(reasons) == len(set(reasons)) == len(GIVEN)
+    defaults = flat(Config())
+    assert {k: v for k, v in values.items() if k not in GIVEN} == {
+        k: v for k, v in defaults.items() if k not in GIVEN
+    }
+
+
+@pytest.mark.parametrize("rows", [50, 5_000])
+@pytest.mark.parametrize("key", GIVEN)
+def test_a_given_setting_is_kept_and_needs_no_reason(
+    key: str, rows: int, configured: Callable[..., Config]
+) -> None:
+    text = str(GIVEN[key]).lower()
+    config, reasons = chosen(configured(f"{key}={text}"), Facts(rows, "binary"))
+    assert flat(config)[key] == GIVEN[key]
+    assert len(reasons) == len(GIVEN) - 1
+
+
+def test_with_all_given_nothing_is_chosen(configured: Callable[..., Config]) -> None:
+    given = configured(*(f"{k}={str(v).lower()}" for k, v in GIVEN.items()))
+    assert chosen(given, Facts(500, "binary")) == (given, [])
+
+
+# The architecture, the members, and what they spare.
+
+
+@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize("rows", [4, ENOUGH - 1, ENOUGH, 10**6])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_table_of_enough_rows_gets_eight_realmlps(
+    table: bool, rows: int, task: Task
+) -> None:
+    config = choose_members(Config(), Facts(rows, task, table), False).config
+    real = table and rows >= ENOUGH
+    assert config.network.architecture == ("realmlp" if real else "mlp")
+    assert config.ensemble.members == (8 if real else 1)
+
+
+def test_validation_rows_of_ones_own_make_one_network_of_the_same_kind() -> None:
+    config = choose_members(Config(), Facts(5_000, "binary"), True).config
+    assert config.network.architecture == "realmlp"
+    assert config.ensemble.members == 1
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "realmlp"])
+@pytest.mark.parametrize("rows", [50, 5_000])
+def test_the_architecture_that_is_asked_for_is_trained_by_its_recipe(
+    architecture: str, rows: int, configured: Callable[..., Config]
+) -> None:
+    given = configured(f"network.architecture={architecture}")
+    config, _ = chosen(given, Facts(rows, "binary"))
+    assert config.ensemble.members == (8 if architecture == "realmlp" else 1)
+    waves = config.train.schedule == "coslog4"
+    assert waves == (architecture == "realmlp")
+
+
+@pytest.mark.parametrize("rows", [1, TOO_FEW_TO_SPLIT - 1])
+def test_few_rows_are_not_divided(rows: int) -> None:
+    found = choose_members(Config(), Facts(rows, "binary"), False)
+    data = found.config.data
+    assert (data.validation_fraction, data.test_fraction) == (0.0, 0.0)
+    assert sum(f"{rows} rows are too few" in reason for reason in found.reasons) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "table", "share"),
+    [
+        (TOO_FEW_TO_SPLIT, True, 0.15),
+        (ENOUGH - 1, True, 0.15),
+        (ENOUGH, True, 0.1),
+        (10**6, True, 0.1),
+        (10**6, False, 0.15),
+    ],
+)
+def test_enough_rows_are_divided(rows: int, table: bool, share: float) -> None:
+    facts = Facts(rows, "binary", table)
+    data = choose_members(Config(), facts, False).config.data
+    assert (data.validation_fraction, data.test_fraction) == (share, share)
+
+
+def test_each_row_is_spared_by_some_member() -> None:
+    config = choose_members(Config(), Facts(ENOUGH, "binary"), False).config
+    spared = config.data.test_fraction + config.data.validation_fraction  # type: ignore[operator]
+    assert config.ensemble.members * spared >= 1.0  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("rows", [10, 1_000])
+def test_validation_rows_of_ones_own_replace_a_share(rows: int) -> None:
+    found = choose_members(Config(), Facts(rows, "binary"), True)
+    assert found.config.data.validation_fraction == 0.0
+    assert "the validation rows given choose the epoch" in found.reasons
+    assert not any("training figures" in reason for reason in found.reasons)
+
+
+def test_two_ways_to_choose_the_epoch_are_wrong_usage(
+    configured: Callable[..., Config],
+) -> None:
+    given = configured("data.validation_fraction=0.1")
+    with pytest.raises(ConfigError, match=r"--valid and data\.validation_fraction"):
+        choose_members(given, Facts(1_000, "binary"), True)
+
+
+@pytest.mark.parametrize("members", [1, 5])
+def test_shares_that_leave_no_rows_are_wrong_usage(
+    members: int, configured: Callable[..., Config]
+) -> None:
+    shares = ("data.test_fraction=0.5", "data.validation_fraction=0.5")
+    given = configured(f"ensemble.members={members}", *shares)
+    with pytest.raises(ConfigError, match="leave no rows to train"):
+        choose_members(given, Facts(1_000, "binary"), False)
+
+
+# The training.
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_more_rows_get_larger_batches_and_fewer_epochs(table: bool) -> None:
+    found = [
+        chosen(Config(), Facts(n, "binary", table))[0] for n in (ENOUGH, 5_000, 50_000)
+    ]
+    batches = [config.train.batch_size for config in found]
+    epochs = [config.train.epochs for config in found]
+    assert batches == sorted(batches) and batches[0] < batches[-1]
+    assert epochs == sorted(epochs, reverse=True) and epochs[0] > epochs[-1]
+
+
+@pytest.mark.parametrize("facts", EVERY, ids=str)
+def test_presets_spend_more_and_more(
+    facts: Facts, configured: Callable[..., Config]
+) -> None:
+    fast, default, best = (
+        chosen(configured(f"preset={name}"), facts)[0]
+        for name in ("fast", "default", "best")
+    )
+    assert default == chosen(Config(), facts)[0]
+    members = [config.ensemble.members for config in (fast, default, best)]
+    several = default.network.architecture == "realmlp" or default.ensemble.members != 1
+    assert members == ([2, 8, 16] if several else [1, 1, 1])
+    epochs = [config.train.epochs or 0 for config in (fast, default, best)]
+    assert epochs[0] < epochs[1] < epochs[2]
+
+
+def test_few_rows_still_take_enough_steps() -> None:
+    for rows in (ENOUGH, 600, 1_500):
+        run = chosen(Config(), Facts(rows, "regression"))[0].train
+        assert run.epochs and run.batch_size
+        steps = run.epochs * -(-rows // run.batch_size)
+        assert 2_000 <= steps < 3_000
+
+
+def test_of_plain_networks_more_rows_get_wider_ones() -> None:
+    found = [chosen(Config(), Facts(n, "binary", False))[0] for n in (50, 500, 50_000)]
+    widths = [sum(config.network.hidden or []) for config in found]
+    assert widths == sorted(widths) and widths[0] < widths[-1]
+
+
+def test_a_batch_is_no_larger_than_tiny_data() -> None:
+    assert chosen(Config(), Facts(3, "binary"))[0].train.batch_size == 3
+
+
+def test_the_learning_rate_of_a_plain_network_suits_the_optimizer(
+    configured: Callable[..., Config],
+) -> None:
+    for rule in ("gradient_descent", "momentum", "adam"):
+        given = configured(f"train.optimizer={rule}")
+        found, reasons = chosen(given, Facts(5_000, "binary", table=False))
+        assert found.train.optimizer == rule
+        assert any(rule in reason for reason in reasons)
+
+
+def image(rows: int, task: Task = "multiclass") -> Facts:
+    return Facts(rows, task, table=False, image=True)
+
+
+def test_enough_images_get_eight_networks() -> None:
+    for rows in (FEW_IMAGES - 1, FEW_IMAGES, 60_000):
+        config = choose_members(Config(), image(rows), False).config
+        assert config.network.architecture == "mlp"
+        assert config.ensemble.members == (8 if rows >= FEW_IMAGES else 1)
+    alone = choose_members(Config(), image(60_000), validation_given=True).config
+    assert alone.ensemble.members == 1
+
+
+@pytest.mark.parametrize("rows", [4, 1_000, 5_000, 60_000, 10**6])
+@pytest.mark.parametrize("task", TASKS)
+def test_images_are_moved_normalized_and_never_stopped_early(
+    rows: int, task: Task
+) -> None:
+    config = chosen(Config(), image(rows, task))[0]
+    assert config.network.batch_norm is True
+    assert config.train.augmentation and config.train.augmentation > 0
+    assert config.train.patience == config.train.epochs
+    # Batch norm makes up for what dropout takes, which a number cannot bear.
+    assert (config.network.dropout == 0) == (task == "regression")
+
+
+def test_the_fewer_images_the_further_they_are_moved() -> None:
+    found = [chosen(Config(), image(n))[0] for n in (1_000, 5_000, 60_000)]
+    strengths = [config.train.augmentation or 0 for config in found]
+    assert strengths == sorted(strengths, reverse=True)
+    assert strengths[0] > strengths[-1] > 0
+
+
+def test_the_more_images_the_larger_their_network() -> None:
+    found = [chosen(Config(), image(n))[0].network for n in (1_000, 5_000, 60_000)]
+    sizes = [
+        (len(network.hidden or ()), sum(network.hidden or ())) for network in found
+    ]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 3
+
+
+def test_an_image_set_of_any_size_takes_a_bounded_time() -> None:
+    """Row passes, which time goes with."""
+    passes = {
+        n: n * (chosen(Config(), image(n))[0].train.epochs or 0)
+        for n in (10, 100, 1_000, 10_000, 50_000, 150_000)
+    }
+    assert max(passes.values()) <= 3_000_000
+    assert list(passes.values()) == sorted(passes.values())
+
+
+@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize("rows", [50, 5_000])
+def test_only_images_are_moved(
+    table: bool, rows: int, configured: Callable[..., Config]
+) -> None:
+    facts = Facts(rows, "binary", table)
+    assert chosen(Config(), facts)[0].train.augmentation == 0.0
+    with pytest.raises(ConfigError, match=r"train\.augmentation=0\.5 moves images"):
+        chosen(configured("train.augmentation=0.5"), facts)
+
+
+def test_patience_of_images_is_of_the_epochs_that_are_given(
+    configured: Callable[..., Config],
+) -> None:
+    found = chosen(configured("train.epochs=7"), image(5_000))[0]
+    assert found.train.patience == 7
+
+
+def test_regularization_of_a_plain_network_stays() -> None:
+    config = chosen(Config(), Facts(5_000, "binary", False))[0]
+    run = config.train
+    assert (run.schedule, run.regularization) == ("cosine", "constant")
+    assert (run.beta2, run.weight_decay) == (0.999, 0.01)
+
+
+def test_patience_is_of_the_epochs_that_are_given(
+    configured: Callable[..., Config],
+) -> None:
+    for table in (False, True):
+        facts = Facts(5_000, "binary", table)
+        long = chosen(configured("train.epochs=10000"), facts)[0].train.patience
+        short = chosen(configured("train.epochs=1"), facts)[0].train.patience
+        assert long is not None and short is not None
+        assert short <= 20 and 1_000 <= long <= 10_000
+
+
+def test_each_reason_states_the_value_it_chose() -> None:
+    for facts in EVERY:
+        config, reasons = chosen(Config(), facts)
+        run, net = config.train, config.network
+        for words in (
+            f"architecture {net.architecture}",
+            f"hidden layers {net.hidden}",
+            f"activation {net.activation}",
+            f"dropout {net.dropout:g}",
+            f"beta2 {run.beta2}",
+            f"weight decay {run.weight_decay}",
+            f"augmentation {run.augmentation:g}",
+            f"learning rate {run.learning_rate}",
+            f"schedule {run.schedule}",
+            f"batches of {run.batch_size}",
+            f"at most {run.epochs} epochs",
+            f"patience {run.patience}",
+            "averaged over the latest epoch",
+        ):
+            assert sum(words in reason for reason in reasons) == 1, words
+
+
+# What comes of it.
+
+
+@pytest.mark.parametrize("seed", range(31))
+def test_xor_is_learnt_from_any_seed(
+    seed: int, store: Store, fit: Callable[..., Any]
+) -> None:
+    result = fit(store, "builtin:xor", seed=seed, settings=())
+    assert result.metrics["accuracy"] == 1.0
+    columns = {"x1": np.array([0, 0, 1, 1.0]), "x2": np.array([0, 1, 0, 1.0])}
+    found = store.load("m", 1).model.predict(columns)["probabilities"][:, 1]
+    assert (found[[1, 2]] > 0.9).all() and (found[[0, 3]] < 0.1).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "seed"),
+    [
+        *product([20, 100], [1, 2, 3]),
+        # Eight networks, once each.
+        pytest.param(ENOUGH, 2, marks=pytest.mark.long),
+        pytest.param(1_000, 1, marks=pytest.mark.long),
+    ],
+)
+def test_half_plus_two_is_learnt(
+    rows: int,
+    seed: int,
+    store: Store,
+    fit: Callable[..., Any],
+    write_csv: Callable[..., Path],
+) -> None:
+    x = np.random.default_rng(seed).uniform(-10, 10, rows)
+    path = write_csv({"x": x.tolist(), "y": (x / 2 + 2).tolist()})
+    fit(store, path, target="y", seed=seed, settings=())
+    answer = store.load("m", 1).model.predict({"x": np.array([0.0, 2.0, 4.0])})
+    np.testing.assert_allclose(answer["value"], [2, 3, 4], atol=0.05)
+
+
+def test_digits_are_read(store: Store, fit: Callable[..., Any]) -> None:
+    result = fit(store, "builtin:digits", settings=())
+    assert result.metrics["measured_on"] == "held-out rows"
+    assert result.metrics["rows"] >= 250
+    assert result.metrics["accuracy"] >= 0.98
+    assert result.config["train"]["augmentation"] > 0
+
+
+@pytest.mark.parametrize("target", ["churn", "level", "price"])
+def test_a_table_is_learnt(
+    target: str,
+    store: Store,
+    fit: Callable[..., Any],
+    table: Callable[..., Any],
+    write_csv: Callable[..., Path],
+) -> None:
+    kept = ("size", "colour", "member", "since", target)
+    path = write_csv({name: table(2 * ENOUGH)[name] for name in kept})
+    settings = ("network.hidden=[64, 64]", "train.epochs=40")
+    figures = fit(store, path, target=target, settings=settings).metrics
+    assert figures["measured_on"] == "held-out rows" and figures["rows"] > 150
+    # One size in ten is missing, and a third of the score's spread is chance.
+    if target == "price":
+        assert figures["r2"] > 0.7
+    else:
+        assert figures["auc"] > 0.85
+
+
+# How rows are divided.
+
+
+@pytest.mark.parametrize(
+    ("given", "split"),
+    [
+        ((), "random"),
+        (("data.group=g",), "grouped"),
+        (("data.time=t",), "time"),
+        (("data.split=grouped", "data.group=g"), "grouped"),
+        (("data.split=time", "data.time=t"), "time"),
+        (("data.weight=w",), "random"),
+    ],
+)
+def test_the_column_that_is_given_decides_how_rows_are_divided(
+    given: tuple[str, ...], split: str, configured: Callable[..., Config]
+) -> None:
+    config, reasons = chosen(configured(*given), Facts(ENOUGH, "binary"))
+    assert config.data.split == split
+    said = [reason for reason in reasons if reason.startswith("rows are divided ")]
+    assert len(said) == ("data.split" not in " ".join(given))
+
+
+def test_all_members_spare_the_same_rows_in_time_and_so_more_of_them(
+    configured: Callable[..., Config],
+) -> None:
+    for given, share in ((("data.time=t",), 0.15), (("data.group=g",), 0.1)):
+        config, reasons = chosen(configured(*given), Facts(ENOUGH, "binary"))
+        assert config.ensemble.members == 8
+        assert config.data.test_fraction == config.data.validation_fraction == share
+        each = any("of each network" in reason for reason in reasons)
+        assert each == (share == 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("data.split=grouped",), "data.split=grouped needs data.group, the column"),
+        (("data.split=time",), "data.split=time needs data.time, the column that"),
+        (("data.split=time", "data.group=g"), "data.group is for data.split=grouped"),
+        (("data.split=random", "data.time=t"), "data.time is for data.split=time, not"),
+        (("data.group=g", "data.time=t"), "data.group and data.time exclude each"),
+    ],
+)
+def test_a_division_without_its_column_is_wrong_usage(
+    given: tuple[str, ...], expected: str, configured: Callable[..., Config]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        chosen(configured(*given), Facts(ENOUGH, "binary"))
+    assert str(caught.value).startswith(expected)

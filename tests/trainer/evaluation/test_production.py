@@ -1,0 +1,61 @@
+"""What serves now is read whole, or said to be damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.storage.store import Store
+from trainer.evaluation import row_fingerprints
+from trainer.evaluation.production import serving
+
+Fit = Callable[..., Any]
+FAST = ("train.epochs=2", "ensemble.members=1")
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def test_of_nothing_published_nothing_serves(store: Store, said: list[str]) -> None:
+    assert serving(store, "m", said.append) is None
+    assert said == []
+
+
+def test_it_is_what_production_stands_on(
+    fit: Fit, store: Store, people_csv: Path, said: list[str]
+) -> None:
+    first = fit(store, people_csv, target="Status", settings=FAST)
+    fit(store, people_csv, target="Status", settings=FAST, promote="never")
+    found = serving(store, "m", said.append)
+    assert found is not None and found.version == 1
+    assert found.artefact.sha256 == first.sha256
+    assert found.measured is not None
+    assert len(found.measured) == first.metrics["rows"]
+    assert said == []
+
+
+def test_without_marks_it_serves_still(
+    fit: Fit, store: Store, people_csv: Path, said: list[str]
+) -> None:
+    fit(store, people_csv, target="Status", settings=FAST)
+    (store.root / "m" / "1" / row_fingerprints.ROWS).unlink()
+    found = serving(store, "m", said.append)
+    assert found is not None and found.measured is None
+
+
+@pytest.mark.parametrize("file", ["model.npz", row_fingerprints.ROWS])
+def test_damage_is_said_and_stands_in_nobodys_way(
+    file: str, fit: Fit, store: Store, people_csv: Path, said: list[str]
+) -> None:
+    fit(store, people_csv, target="Status", settings=FAST)
+    path = store.root / "m" / "1" / file
+    path.write_bytes(np.random.default_rng(0).bytes(50))
+    assert serving(store, "m", said.append) is None
+    (sentence,) = said
+    assert "cannot be read and is not compared" in sentence and file in sentence

@@ -1,0 +1,300 @@
+"""Rows divided by content, chance, group or time, and once more as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import DataError
+from models.storage.artefact import Artefact
+from models.storage.store import Store
+from trainer.config import schema
+from trainer.config.defaults import Facts, choose_members
+from trainer.config.schema import Config
+from trainer.data import Dataset, read, take
+from trainer.data.roles import set_aside
+from trainer.data.row_hashing import apart, by_time, places, turns, windows
+from trainer.preparation.split_plan import (
+    TOO_FEW_PLACES,
+    Division,
+    divide,
+    divided_again,
+)
+
+bounded = settings(deadline=None, max_examples=100)
+
+
+def whole(*assignments: str, rows: int = 1000) -> Config:
+    """Return a config of which the division is complete."""
+    given = schema.load(None, assignments, {})
+    return choose_members(given, Facts(rows, "binary"), False).config
+
+
+def grouped(groups: list[Any], kind: str = "categorical") -> Dataset:
+    n = len(groups)
+    inputs = {"x": np.arange(float(n)), "g": groups}
+    if kind != "categorical":
+        inputs["g"] = np.array(groups, float)
+    whole = Dataset(inputs, {"x": "numeric", "g": kind}, "y", [0, 1] * (n // 2))
+    return set_aside(whole, {"group": "g"})
+
+
+def timed(times: Any) -> Dataset:
+    n = len(times)
+    inputs = {"x": np.arange(float(n)), "t": np.asarray(times, float)}
+    kinds = dict.fromkeys(inputs, "numeric")
+    return set_aside(Dataset(inputs, kinds, "y", [0, 1] * (n // 2)), {"time": "t"})
+
+
+def divided(data: Dataset, *assignments: str, seed: int = 0) -> Division:
+    return divide(
+        whole(*assignments, rows=len(data)), data, np.random.default_rng(seed)
+    )
+
+
+def test_rows_are_divided_by_what_stands_in_them() -> None:
+    data = timed(np.arange(400))
+    found = divided(data, "ensemble.members=5")
+    assert found.by == "content" and found.groups == ()
+    expected = windows(places(data.inputs), 5, 0.1, 0.1)
+    assert [[p.tolist() for p in s] for s in found.splits] == [
+        [p.tolist() for p in s] for s in expected
+    ]
+
+
+def test_rows_too_alike_are_divided_by_chance() -> None:
+    data = Dataset({"x": np.arange(400.0) % 3}, {"x": "numeric"}, "y", [0, 1] * 200)
+    assert divided(data).by == "chance"
+
+
+def test_no_row_left_to_train_is_told() -> None:
+    data = timed(np.arange(2))
+    shares = ("data.validation_fraction=0.9", "data.test_fraction=0.09")
+    with pytest.raises(DataError, match="2 rows leave none to train"):
+        divided(data, *shares, "ensemble.members=1")
+
+
+# Groups.
+
+
+@bounded
+@given(
+    st.lists(st.integers(0, 300), min_size=40, max_size=400),
+    st.integers(1, 7),
+    st.sampled_from([(0.1, 0.1), (0.2, 0.2), (0.3, 0.0), (0.0, 0.25)]),
+)
+def test_a_group_is_never_on_two_sides(
+    drawn: list[int], members: int, shares: tuple[float, float]
+) -> None:
+    groups = [f"g{g}" for g in drawn]
+    given = (
+        "data.group=g",
+        f"ensemble.members={members}",
+        f"data.validation_fraction={shares[0]}",
+        f"data.test_fraction={shares[1]}",
+    )
+    data = grouped(groups[: len(groups) // 2 * 2])
+    if len(set(data.aside["g"])) < 1 / min(share for share in shares if share):
+        return  # it may be refused, as below
+    found = divided(data, *given)
+    assert found.by == "grouped" and len(found.splits) == members
+    for split in found.splits:
+        assert sum(map(len, split)) == len(groups) // 2 * 2
+        train, validation, test = ({groups[i] for i in part} for part in split)
+        assert not train & validation and not train & test and not validation & test
+        assert train and bool(validation) == (shares[0] > 0)
+        assert bool(test) == (shares[1] > 0)
+
+
+def test_a_groups_place_is_its_own_however_the_data_grows() -> None:
+    names = [f"g{i % 200}" for i in range(1000)]
+    grown = [f"new{i % 90}" for i in range(600)] + names
+    before, after = (divided(grouped(g), "data.group=g") for g in (names, grown))
+    assert before.groups == after.groups == ()
+    for one, other in zip(before.splits, after.splits, strict=True):
+        for mine, its in zip(one, other, strict=True):
+            assert mine.tolist() == (its[its >= 600] - 600).tolist()
+
+
+def test_few_groups_are_spread_over_all_windows() -> None:
+    names = [f"patient {i % 10}" for i in range(600)]
+    found = divided(grouped(names), "data.group=g", "ensemble.members=5")
+    assert len(found.groups) == 10
+    spared = [i for s in found.splits for i in [*s.validation, *s.test]]
+    assert sorted(spared) == list(range(600))
+    for split in found.splits:
+        assert [len(part) for part in split] == [480, 60, 60]
+
+
+def test_too_few_groups_are_told() -> None:
+    names = ["a", "b", "c", "d"] * 150
+    with pytest.raises(DataError) as caught:
+        divided(grouped(names), "data.group=g")
+    assert str(caught.value) == (
+        "column 'g' (data.group) has 4 groups, too few for 10% of them to choose the "
+        "epoch and 10% to be measured on, of each of 8 networks: take larger shares "
+        "(data.validation_fraction, data.test_fraction)"
+    )
+    shares = ("data.validation_fraction=0.25", "data.test_fraction=0.25")
+    found = divided(grouped(names), "data.group=g", *shares)
+    assert all(len(part) for split in found.splits for part in split)
+
+
+def test_groups_that_leave_a_window_empty_are_spread_too() -> None:
+    names = [f"g{i}" for i in range(300)]
+    shares = ("data.validation_fraction=0.004", "data.test_fraction=0.004")
+    found = divided(grouped(names), "data.group=g", "ensemble.members=40", *shares)
+    assert len(found.groups) == 300
+    assert all(len(part) for split in found.splits for part in split)
+
+
+def test_a_group_is_the_same_written_as_number_or_text() -> None:
+    numbers = [i % 300 for i in range(900)]
+    one = divided(grouped(numbers, "numeric"), "data.group=g")
+    other = divided(grouped([str(n) for n in numbers]), "data.group=g")
+    for mine, its in zip(one.splits, other.splits, strict=True):
+        assert [p.tolist() for p in mine] == [p.tolist() for p in its]
+
+
+# Time.
+
+
+def test_the_last_rows_are_measured_by_every_member() -> None:
+    order = np.random.default_rng(1).permutation(600)
+    found = divided(timed(order), "data.time=t")
+    assert found.by == "time"
+    assert len(found.splits) == 8
+    for split in found.splits:
+        assert split is found.splits[0]
+        assert sorted(order[split.test].tolist()) == list(range(510, 600))
+        assert sorted(order[split.validation].tolist()) == list(range(420, 510))
+
+
+def test_too_few_times_are_told() -> None:
+    with pytest.raises(DataError) as caught:
+        divided(timed([1, 2] * 300), "data.time=t")
+    assert str(caught.value) == (
+        "column 't' (data.time) has 2 different times for 3 parts"
+    )
+
+
+def test_few_rows_all_train_however_they_are_divided() -> None:
+    for found in (
+        divided(timed(np.arange(20)), "data.time=t"),
+        divided(grouped(list("abcd") * 5), "data.group=g"),
+    ):
+        assert [list(map(len, split)) for split in found.splits] == [[20, 0, 0]]
+
+
+# Once more.
+
+QUICK = (
+    "ensemble.members=5",
+    "network.architecture=realmlp",
+    "network.hidden=[8]",
+    "train.epochs=1",
+)
+
+
+@pytest.fixture
+def fitted(
+    fit: Callable[..., Any],
+    store: Store,
+    table: Callable[..., Any],
+    write_csv: Callable[..., Path],
+) -> Callable[..., tuple[Artefact, Dataset]]:
+    """Fit a table with groups and times; return the artefact and the data."""
+
+    def make(*settings: str, groups: int = 150, alike: bool = False) -> Any:
+        columns = table(400)
+        kept = {name: columns[name] for name in ("size", "colour", "churn")}
+        if alike:
+            kept = {"colour": columns["colour"], "churn": columns["churn"]}
+        else:
+            kept["g"] = [f"g{7 * i % groups}" for i in range(400)]
+            kept["t"] = [i // 2 for i in range(400)]
+        path = write_csv(kept)
+        fit(store, path, target="churn", settings=(*QUICK, *settings))
+        artefact = store.load("m", store.versions("m")[-1])
+        return artefact, read(str(path), "churn")
+
+    return make
+
+
+@pytest.mark.parametrize("groups", [20, 150, 400])
+def test_groups_are_divided_again(
+    groups: int, fitted: Callable[..., tuple[Artefact, Dataset]]
+) -> None:
+    artefact, data = fitted("data.group=g", groups=groups)
+    recipe = artefact.manifest.recipe
+    assert recipe.divided_by == "grouped"
+    assert isinstance(data.inputs, dict)
+    names = data.inputs["g"]
+    few = len(set(names)) < TOO_FEW_PLACES
+    assert len(recipe.groups) == (len(set(names)) if few else 0)
+    given = whole("data.group=g", "ensemble.members=5")
+    expected = divide(given, set_aside(data, {"group": "g"}), np.random.default_rng())
+    some = np.arange(1, 400, 3)
+    inputs = {name: data.inputs[name] for name in ("size", "colour", "t")}
+    for raw, aside in (
+        (take(inputs, some), take({"g": names}, some)),
+        (take(data.inputs, some), {}),  # where it is an ordinary input by now
+    ):
+        found = divided_again(artefact.manifest, raw, aside)
+        assert found is not None
+        for mine, its in zip(expected.splits, found, strict=True):
+            for part, again in zip(mine, its, strict=True):
+                assert sorted(set(part) & set(some)) == some[again].tolist()
+    assert divided_again(artefact.manifest, inputs, {}) is None
+
+
+def test_content_is_divided_again(
+    fitted: Callable[..., tuple[Artefact, Dataset]],
+) -> None:
+    artefact, data = fitted()
+    assert artefact.manifest.recipe.divided_by == "content"
+    expected = windows(places(data.inputs), 5, 0.1, 0.1)
+    found = divided_again(artefact.manifest, data.inputs, {})
+    assert found is not None
+    for mine, its in zip(expected, found, strict=True):
+        assert [p.tolist() for p in mine] == [p.tolist() for p in its]
+
+
+def test_rows_too_alike_are_divided_again_by_their_turns(
+    fitted: Callable[..., tuple[Artefact, Dataset]],
+) -> None:
+    artefact, data = fitted(alike=True)
+    recipe = artefact.manifest.recipe
+    assert recipe.divided_by == "chance" and recipe.salt
+    turn = turns(places(data.inputs))
+    where = apart(places(data.inputs), turn, recipe.salt)
+    expected = windows(where, 5, 0.1, 0.1)
+    counted = artefact.manifest.data
+    assert counted.train_rows == len(expected[0].train)
+    some = np.arange(0, 400, 3)
+    rows = take(data.inputs, some)
+    found = divided_again(artefact.manifest, rows, {}, turn[some])
+    assert found is not None
+    for mine, its in zip(expected, found, strict=True):
+        for part, again in zip(mine, its, strict=True):
+            assert sorted(set(part) & set(some)) == some[again].tolist()
+    assert divided_again(artefact.manifest, rows, {}) is None
+
+
+def test_the_members_of_a_division_in_time_held_out_the_same(
+    fitted: Callable[..., tuple[Artefact, Dataset]],
+) -> None:
+    artefact, data = fitted("data.time=t")
+    assert artefact.manifest.recipe.divided_by == "time"
+    assert divided_again(artefact.manifest, data.inputs, {}) is None
+    split = by_time(np.arange(400) // 2 * 1.0, 0.15, 0.15)
+    counted = artefact.manifest.data
+    assert (counted.train_rows, counted.validation_rows, counted.test_rows) == tuple(
+        map(len, split)
+    )

@@ -1,0 +1,189 @@
+"""Every fault is named where it is put in, and nothing is said of an honest run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.training import ensemble
+from trainer.training.loop import Run
+
+MLP = "network.architecture=mlp"
+#: Enough rows for the figures that they are no chance.
+MANY = "data.test_fraction=0.3"
+
+
+@pytest.fixture
+def spoilt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], None]], None]:
+    """Do something to every network before its first step."""
+
+    def spoil(change: Callable[[Run], None]) -> None:
+        make = ensemble.make_run
+
+        def spoilt(*arguments: Any) -> Run:
+            run = make(*arguments)
+            change(run)
+            return run
+
+        monkeypatch.setattr(ensemble, "make_run", spoilt)
+
+    return spoil
+
+
+@pytest.fixture
+def rewritten(tmp_path: Path, people_csv: Path) -> Callable[..., Path]:
+    """The people with a column made anew from the others."""
+
+    def rewrite(column: str, make: Callable[[dict[str, list[str]]], list[str]]) -> Path:
+        with people_csv.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        table = {name: [row[name] for row in rows] for name in rows[0]}
+        table[column] = make(table)
+        path = tmp_path / "rewritten.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(table)
+            writer.writerows(zip(*table.values(), strict=True))
+        return path
+
+    return rewrite
+
+
+@pytest.mark.parametrize(
+    ("data", "settings"),
+    [
+        ("people", ("train.epochs=30",)),
+        ("people", ("train.epochs=30", MLP)),
+        ("builtin:digits", ("train.epochs=12", "network.hidden=[32]")),
+        ("builtin:xor", ("train.epochs=200",)),
+    ],
+)
+def test_of_an_honest_run_nothing_is_said(
+    recorded: Callable[..., Any], people_csv: Path, data: str, settings: tuple[str, ...]
+) -> None:
+    source = people_csv if data == "people" else data
+    target = "Status" if data == "people" else None
+    found = recorded(source, *settings, target=target)
+    assert found.faults == {}
+
+
+def test_a_layer_of_dead_relus(
+    recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
+) -> None:
+    def kill(run: Run) -> None:
+        run.network.layers[2].b[...] = -1e3  # type: ignore[attr-defined]
+
+    spoilt(kill)
+    found = recorded(people_csv, MLP, target="Status")
+    assert (
+        "100% of the ReLU units of layer 4 (activation) are dead"
+        in found.faults["dead"]
+    )
+    assert "of layer 2 (activation) are dead" not in found.faults["dead"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate"), [((MLP,), "0.2"), (("train.epochs=6",), "4")]
+)
+def test_a_learning_rate_a_hundred_times_too_high(
+    recorded: Callable[..., Any], people_csv: Path, settings: tuple[str, ...], rate: str
+) -> None:
+    own = recorded(people_csv, *settings, target="Status")
+    given = own.artefact.manifest.config["train"]["learning_rate"]
+    assert given * 100 == pytest.approx(float(rate)) and own.faults == {}
+    high = recorded(
+        people_csv, *settings, f"train.learning_rate={rate}", target="Status"
+    )
+    assert f"The learning rate ({rate}) is too high" in high.faults["learning_rate"]
+    assert f"Try train.learning_rate={given:.2g}" in high.faults["learning_rate"]
+
+
+def test_saturated_sigmoids(
+    recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
+) -> None:
+    def stretch(run: Run) -> None:
+        run.network.layers[0].W[...] *= 300.0  # type: ignore[attr-defined]
+
+    settings = (MLP, "network.activation=sigmoid")
+    honest = recorded(people_csv, *settings, target="Status")
+    assert "saturated" not in honest.faults
+    spoilt(stretch)
+    found = recorded(people_csv, *settings, target="Status")
+    assert "Layer 2 (activation) is saturated" in found.faults["saturated"]
+
+
+def test_a_column_that_leaks(
+    recorded: Callable[..., Any], rewritten: Callable[..., Path]
+) -> None:
+    data = rewritten("decided", lambda table: [s.upper() for s in table["Status"]])
+    found = recorded(data, target="Status")
+    assert set(found.faults) == {"leak"}
+    assert (
+        "column 'decided' alone explains 100.0% of target 'Status'"
+        in found.faults["leak"]
+    )
+    assert "so these figures flatter" in found.faults["leak"]
+
+
+def test_a_shuffled_target(
+    recorded: Callable[..., Any], rewritten: Callable[..., Path]
+) -> None:
+    def shuffle(table: dict[str, list[str]]) -> list[str]:
+        order = np.random.default_rng(0).permutation(len(table["Status"]))
+        return [table["Status"][i] for i in order]
+
+    settings = ("train.epochs=20", MANY)
+    found = recorded(rewritten("Status", shuffle), *settings, target="Status")
+    assert "the columns tell next to nothing of 'Status'" in found.faults["no_signal"]
+    assert "a join or a sort may have shuffled them" in found.faults["no_signal"]
+
+
+def test_a_shuffled_number(
+    recorded: Callable[..., Any], rewritten: Callable[..., Path]
+) -> None:
+    def noise(table: dict[str, list[str]]) -> list[str]:
+        values = np.random.default_rng(99).normal(size=len(table["Status"]))
+        return [f"{value:.4f}" for value in values]
+
+    settings = ("train.epochs=12", MANY)
+    found = recorded(rewritten("noise", noise), *settings, target="noise")
+    assert "always answering the mean" in found.faults["no_signal"]
+
+
+def test_a_gradient_that_vanishes(
+    recorded: Callable[..., Any], people_csv: Path
+) -> None:
+    settings = (MLP, "network.activation=sigmoid", f"network.hidden={[16] * 12}")
+    found = recorded(people_csv, *settings, target="Status")
+    assert "The gradient vanishes" in found.faults["vanished"]
+
+
+def test_learning_by_heart(
+    recorded: Callable[..., Any], rewritten: Callable[..., Path]
+) -> None:
+    def coin(table: dict[str, list[str]]) -> list[str]:
+        return (
+            np.random.default_rng(0).choice(["a", "b"], len(table["Status"])).tolist()
+        )
+
+    settings = (MLP, "train.epochs=60", "train.patience=60", "train.learning_rate=0.01")
+    found = recorded(rewritten("coin", coin), *settings, target="coin")
+    assert "learns its rows by heart" in found.faults["overfitted"]
+
+
+def test_what_several_networks_share_is_said_once(
+    recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
+) -> None:
+    def kill(run: Run) -> None:
+        run.network.layers[2].b[...] = -1e3  # type: ignore[attr-defined]
+
+    spoilt(kill)
+    settings = (MLP, "ensemble.members=2")
+    found = recorded(people_csv, *settings, target="Status")
+    assert found.faults["dead"].count("are dead") == 1
+    assert "(2 of 2 networks)" in found.faults["dead"]

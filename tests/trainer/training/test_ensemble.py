@@ -1,0 +1,413 @@
+"""Networks fitted side by side: what each gets, and what ends them all."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import pickle
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.errors import ConfigError, TrainingDiverged
+from models.nn.layers import EmbeddingsSpec
+from models.nn.network import Network, sizes
+from trainer.data import read
+from trainer.preparation.prepare import Prepared, prepare
+from trainer.training import ensemble
+from trainer.training.checkpoint import Checkpoint, Checkpoints
+from trainer.training.ensemble import MAX_PARAMETERS, learn_all, make_run, network_spec
+from trainer.training.history import History
+from trainer.training.initialization import initialize_from_data
+from trainer.training.loop import Run, train
+from trainer.training.progress import Standing
+
+Make = Callable[..., Prepared]
+
+
+@pytest.fixture
+def prepared(
+    table: Callable[..., Any],
+    write_csv: Callable[..., Path],
+    configured: Callable[..., Any],
+) -> Make:
+    """Prepare a small table with some settings."""
+
+    def make(*settings: str, members: int = 3) -> Prepared:
+        whole = table(150)
+        names = ("size", "colour", "member", "churn")
+        data = read(str(write_csv({name: whole[name] for name in names})), "churn")
+        chosen = configured(
+            f"ensemble.members={members}", "network.hidden=[8]", *settings
+        )
+        rng = np.random.default_rng(0)
+        return prepare(data, None, None, chosen, rng, lambda sentence: None)
+
+    return make
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path / "m", pytest.fail, "key")
+
+
+LONG = ("train.epochs=1000000", "train.patience=1000000")
+
+
+def streams() -> list[np.random.SeedSequence]:
+    """Return them as they are at the start: each counts what it has spawned."""
+    return np.random.SeedSequence(3).spawn(8)
+
+
+def learned(given: Prepared, checkpoints: Checkpoints, **more: Any) -> Any:
+    watch = more.pop("watch", lambda standing: None)
+    spec = network_spec(given)
+    return learn_all(given, spec, streams(), watch, checkpoints, **more)
+
+
+# The network.
+
+
+def test_a_plain_network_is_as_wide_as_its_columns(prepared: Make) -> None:
+    given = prepared("network.architecture=mlp", "network.hidden=[8, 4]")
+    spec = network_spec(given)
+    assert spec.n_in == given.inputs.width
+    assert spec.n_out == given.output.width == 1
+    assert not any(isinstance(layer, EmbeddingsSpec) for layer in spec.layers)
+
+
+def test_realmlp_begins_with_embeddings(prepared: Make) -> None:
+    spec = network_spec(prepared("network.architecture=realmlp"))
+    assert isinstance(spec.layers[0], EmbeddingsSpec)
+
+
+def test_all_networks_together_must_fit_into_an_artefact(prepared: Make) -> None:
+    wide = ("network.architecture=mlp", "network.hidden=[15000, 15000]")
+    n = sizes(network_spec(prepared(*wide, members=1)))[0]
+    assert n < MAX_PARAMETERS < 2 * n
+    with pytest.raises(ConfigError, match=r"network\.hidden=\[15000, 15000\] makes"):
+        network_spec(prepared(*wide, members=2))
+
+
+# One run.
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "realmlp"])
+def test_a_run_starts_from_its_own_stream_rows_and_validation(
+    architecture: str, prepared: Make
+) -> None:
+    given = prepared(f"network.architecture={architecture}", "train.averaging=0.5")
+    spec = network_spec(given)
+    run = make_run(given, spec, 1, streams()[1], 12.5)
+    split = given.splits[1]
+    rows = given.rows(given.part(split.train))
+    assert run.validation is not None
+    np.testing.assert_equal(tuple(run.rows), tuple(rows))
+    np.testing.assert_equal(
+        tuple(run.validation), tuple(given.rows(given.part(split.validation)))
+    )
+    assert run.limit == 12.5 and run.average is not None
+    expected = Network(spec)
+    starting, training = streams()[1].spawn(2)
+    if architecture == "realmlp":
+        initialize_from_data(expected, rows.X, np.random.default_rng(starting))
+    else:
+        expected.initialize(np.random.default_rng(starting))
+    np.testing.assert_array_equal(run.network.parameters, expected.parameters)
+    assert (
+        run.rng.bit_generator.state
+        == np.random.default_rng(training).bit_generator.state
+    )
+
+
+# All of them.
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_each_network_is_what_it_is_alone(
+    threads: int, prepared: Make, nowhere: Checkpoints
+) -> None:
+    given = prepared("train.epochs=4", f"runtime.threads={threads}")
+    spec = network_spec(given)
+    members, seconds = learn_all(given, spec, streams(), lambda now: None, nowhere)
+    assert seconds > 0
+    for number, (member, stream) in enumerate(zip(members, streams(), strict=False)):
+        alone = make_run(given, spec, number, stream)
+        history = train(alone)
+        np.testing.assert_array_equal(
+            member.network.parameters, alone.network.parameters
+        )
+        assert member.history.curves() == history.curves()
+
+
+class Clock:
+    """Seconds that pass only when a network is fitted, which helpers see at 0."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> None:
+        self.now = 100.0
+        self.limits: list[float] = []
+        monkeypatch.setattr(ensemble.time, "perf_counter", lambda: self.now)
+        make = ensemble.make_run
+
+        def made(*arguments: Any) -> Run:
+            self.limits.append(arguments[-1])
+            return make(*arguments)
+
+        def trained(run: Run, tell: Any, keep: Any) -> History:
+            self.now += seconds[len(self.limits) - 1]
+            run.history.seconds = run.limit
+            return run.history
+
+        monkeypatch.setattr(ensemble, "make_run", made)
+        monkeypatch.setattr(ensemble, "train", trained)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limits"),
+    [
+        ([20.0, 20.0, 20.0], [20.0, 20.0, 20.0]),  # each takes its share
+        ([6.0, 10.0, 1.0], [20.0, 27.0, 44.0]),  # what one leaves is the others'
+        ([70.0, 1.0, 1.0], [20.0, -5.0, -11.0]),  # it took more than all
+    ],
+)
+def test_a_limit_is_shared(
+    seconds: list[float],
+    limits: list[float],
+    prepared: Make,
+    nowhere: Checkpoints,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch, seconds)
+    learned(prepared("runtime.threads=1"), nowhere, limit=60.0)
+    assert clock.limits == limits
+
+
+def test_those_at_once_have_the_same_share(
+    prepared: Make, nowhere: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch, [0.0] * 5)
+    given = prepared("runtime.threads=2", members=5)
+    members, _ = learned(given, nowhere, limit=60.0)
+    # Three turns: two, two and one.
+    limits = [member.history.seconds for member in members]
+    assert limits == [20.0, 20.0, 30.0, 30.0, 60.0]
+
+
+def test_without_a_limit_each_has_for_ever(
+    prepared: Make, nowhere: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch, [5.0] * 3)
+    members, _ = learned(prepared(), nowhere)
+    assert [member.history.seconds for member in members] == [math.inf] * 3
+
+
+@pytest.mark.parametrize("limit", [1e-6, 0.0, -1.0])
+def test_a_limit_that_is_up_leaves_every_network_one_step(
+    limit: float, prepared: Make, nowhere: Checkpoints
+) -> None:
+    members, _ = learned(prepared("train.epochs=100"), nowhere, limit=limit)
+    assert [member.history.epochs for member in members] == [1, 1, 1]
+    assert all(member.history.out_of_time for member in members)
+
+
+# What is told.
+
+
+def test_a_network_that_stopped_early_takes_no_more_time(
+    prepared: Make, nowhere: Checkpoints
+) -> None:
+    still = ("train.epochs=100", "train.patience=1", "train.learning_rate=1e-30")
+    told: list[Standing] = []
+    learned(prepared(*still, "runtime.threads=1"), nowhere, watch=told.append)
+    assert len(told) == 6  # each stops after two epochs of a hundred
+    last = told[-1]
+    assert last.left == pytest.approx(last.seconds * 98 / 6)
+
+
+def test_no_more_is_left_than_the_limit_leaves(
+    prepared: Make, nowhere: Checkpoints
+) -> None:
+    told: list[Standing] = []
+    learned(prepared(*LONG), nowhere, limit=0.3, watch=told.append)
+    assert told
+    assert all(now.left <= max(0.3 - now.seconds, 0.0) + 1e-9 for now in told)
+
+
+# What ends them all.
+
+
+@pytest.mark.parametrize("failing", [0, 1, 7])
+def test_when_one_fails_none_is_waited_for(
+    failing: int,
+    prepared: Make,
+    nowhere: Checkpoints,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make = ensemble.make_run
+
+    def one_fails(given: Any, spec: Any, number: int, *more: Any) -> Run:
+        if number == failing:
+            raise TrainingDiverged(f"network {number}")
+        return make(given, spec, number, *more)
+
+    monkeypatch.setattr(ensemble, "make_run", one_fails)
+    settings = LONG if failing < 2 else ()
+    with pytest.raises(TrainingDiverged, match=f"network {failing}"):
+        learned(prepared(*settings, "runtime.threads=2", members=8), nowhere)
+
+
+def test_ctrl_c_ends_them_and_what_they_did_is_kept(
+    prepared: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.training.checkpoint.LEAST_SECONDS", 0.0)
+    given = prepared(*LONG, "runtime.threads=2")
+    seen: dict[int, int] = {}
+
+    def watch(standing: Standing) -> None:
+        seen[standing.number] = standing.history.epochs
+        if min(seen.get(1, 0), seen.get(2, 0)) >= 3:
+            raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path / "m", pytest.fail, "key")
+    with pytest.raises(KeyboardInterrupt):
+        learned(given, checkpoints, watch=watch)
+    for number in (0, 1):
+        run = make_run(given, network_spec(given), number, streams()[number])
+        assert checkpoints.of(number, pytest.fail).restore(run)
+        assert run.history.epochs > 0
+
+
+def test_of_a_full_disk_all_say_one_sentence(
+    prepared: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Checkpoint, run: Run) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("trainer.training.checkpoint.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(Checkpoint, "_write", full)
+    said: list[str] = []
+    checkpoints = Checkpoints(tmp_path / "m", said.append, "key")
+    learned(prepared("train.epochs=3", "runtime.threads=2"), checkpoints)
+    (sentence,) = said
+    assert "(No space left on device)" in sentence
+
+
+def test_what_was_done_before_is_gone_on_from(
+    prepared: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.training.checkpoint.LEAST_SECONDS", 0.0)
+    given = prepared("train.epochs=6", "runtime.threads=1")
+    spec = network_spec(given)
+    said: list[str] = []
+    checkpoints = Checkpoints(tmp_path / "m", said.append, "key")
+
+    def ends(number: int, epochs: int) -> Callable[[Standing], None]:
+        def watch(standing: Standing) -> None:
+            if (standing.number, standing.history.epochs) == (number, epochs):
+                raise CancelledError
+
+        return watch
+
+    with pytest.raises(CancelledError):
+        learn_all(given, spec, streams(), ends(2, 4), checkpoints)
+    seen: list[tuple[int, int]] = []
+
+    def watch(standing: Standing) -> None:
+        seen.append((standing.number, standing.history.epochs))
+
+    members, _ = learn_all(given, spec, streams(), watch, checkpoints)
+    whole, _ = learn_all(
+        *(given, spec, streams(), lambda standing: None),
+        Checkpoints(tmp_path / "other", said.append, "key"),
+    )
+    for found, expected in zip(members, whole, strict=True):
+        np.testing.assert_array_equal(
+            found.network.parameters, expected.network.parameters
+        )
+        assert found.history.curves() == expected.history.curves()
+    # The first was over; the second was left after its third epoch or sooner.
+    assert {number for number, _ in seen} == {2, 3}
+    assert 3 <= sum(number == 2 for number, _ in seen) <= 5
+    assert said == []
+
+
+def test_the_seconds_before_an_interruption_count(
+    prepared: Make, nowhere: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def restored(self: Checkpoint, run: Run) -> bool:
+        run.history.seconds = 600.0
+        return True
+
+    monkeypatch.setattr(Checkpoint, "restore", restored)
+    _, seconds = learned(prepared("train.epochs=1", "runtime.threads=2"), nowhere)
+    # Three networks of ten minutes, two at once.
+    assert 900.0 <= seconds < 960.0
+
+
+LARGE = ("network.hidden=[500, 500]", "train.batch_size=64", "train.epochs=1")
+
+
+def test_the_number_of_cores_changes_no_byte_of_a_lone_network(
+    prepared: Make, nowhere: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for cores in (1, 2, 8):
+        monkeypatch.setattr(ensemble, "_cores", lambda cores=cores: cores)
+        members, _ = learned(prepared(*LARGE, members=1), nowhere)
+        found.add(members[0].network.parameters.tobytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("members", "settings", "expected"),
+    [(1, (), 1), (1, ("runtime.threads=2",), 2), (2, ("runtime.threads=2",), 1)],
+)
+def test_only_a_lone_network_has_the_blas_threads_that_are_asked_for(
+    members: int,
+    settings: tuple[str, ...],
+    expected: int,
+    prepared: Make,
+    nowhere: Checkpoints,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[int] = []
+
+    def limited(limit: int, user_api: str) -> Any:
+        limits.append(limit)
+        return nullcontext()
+
+    monkeypatch.setattr(ensemble, "threadpool_limits", limited)
+    learned(prepared("train.epochs=1", *settings, members=members), nowhere)
+    assert limits == [expected]
+
+
+@pytest.mark.parametrize(("live", "seen"), [(True, {1, 2}), (False, set())])
+def test_a_watcher_gets_live_runs_where_it_asks_for_them(
+    live: bool, seen: set[int], prepared: Make, nowhere: Checkpoints
+) -> None:
+    told: list[Standing] = []
+    given = prepared("train.epochs=2", "runtime.threads=2", members=2)
+    learned(given, nowhere, watch=told.append, live=live)
+    assert {standing.number for standing in told if standing.run} == seen
+    assert len(told) == 4
+
+
+def test_tasks_and_results_are_plain_data(prepared: Make, nowhere: Checkpoints) -> None:
+    given = prepared("train.epochs=1")
+    spec = network_spec(given)
+    shared = ensemble.SharedWork(given, spec, 0.0, math.inf)
+    path = nowhere.of(0, pytest.fail).path
+    task = ensemble.MemberTask(0, streams()[0], 1, path)
+    shared, task = pickle.loads(pickle.dumps((shared, task)))
+    messages: list[Any] = []
+    fitted = ensemble.fit_member(shared, task, messages.append)
+    epoch, end = pickle.loads(pickle.dumps(messages))
+    assert epoch.history == fitted.history and epoch.run is None and end is None
+    copy = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(copy.parameters, fitted.parameters)

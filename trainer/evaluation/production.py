@@ -1,0 +1,42 @@
+"""The version in production, which a candidate and its data are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.errors import (
+    ArtefactCorrupt,
+    LabelNotFound,
+    ModelNotFound,
+    VersionNotFound,
+)
+from models.storage.artefact import Artefact
+from models.storage.store import PRODUCTION, Store
+from trainer.evaluation import row_fingerprints
+from trainer.evaluation.row_fingerprints import Marks
+from trainer.preparation.prepare import Say
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What serves now, and which rows it was measured on, where that is known."""
+
+    version: int
+    artefact: Artefact
+    measured: Marks | None = None
+
+
+def serving(store: Store, name: str, say: Say) -> Serving | None:
+    """Return what serves now; a damaged version stands in nobody's way."""
+    try:
+        version = store.resolve(name, label=PRODUCTION)
+        artefact = store.load(name, version)
+        measured = row_fingerprints.read(
+            store.path(name, version).with_name(row_fingerprints.ROWS)
+        )
+    except (ModelNotFound, LabelNotFound):
+        return None
+    except (VersionNotFound, ArtefactCorrupt, OSError) as error:
+        say(f"the version in production cannot be read and is not compared: {error}")
+        return None
+    return Serving(version, artefact, measured)

@@ -1,0 +1,78 @@
+"""Which rows a version was measured on, by their hashes alone: rows.npy beside it.
+
+Data grow and are corrected, and a candidate is judged on today's. The rows that the
+version in production was measured on are found among them again by what stands in them,
+and a row whose target is another now is told from one that is as it was. No value of a
+row is kept.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ArtefactCorrupt
+from models.features.predictions import Classification, Output, spelled
+from models.features.table import TableInput
+from models.model import Inputs
+from trainer.data.row_hashing import apart, places
+from trainer.preparation.prepare import Part
+
+#: Beside the artefact.
+ROWS = "rows.npy"
+#: Of more rows, those with the lowest hashes are kept: a sample, the same every time.
+MOST = 20_000
+#: A row's hash without its target, and with it (n, 2).
+Marks: TypeAlias = NDArray[np.float64]
+
+
+def marks(part: Part, inputs: Inputs, output: Output) -> Marks:
+    """Return the marks of rows, by the columns that a model has."""
+    raw = part.raw
+    if isinstance(inputs, TableInput) and not isinstance(raw, np.ndarray):
+        raw = {name: raw[name] for name in inputs.by_name}
+    where = places(raw)
+    if part.turns is not None:  # equal rows, told apart by their order
+        where = apart(where, part.turns, 0)
+    target = part.target
+    if isinstance(output, Classification):
+        names = [spelled(label) for label in output.classes]
+        answered = places({"row": where, "target": [names[code] for code in target]})
+    else:
+        answered = places({"row": where, "target": np.asarray(target, np.float64)})
+    return np.column_stack([where, answered])
+
+
+def dump(found: Marks) -> bytes:
+    """Return the bytes of rows.npy."""
+    kept = np.unique(found, axis=0)[:MOST]
+    stream = io.BytesIO()
+    np.save(stream, np.ascontiguousarray(kept, "<f8"), allow_pickle=False)
+    return stream.getvalue()
+
+
+def read(path: Path) -> Marks | None:
+    """Return the marks in a file, if there is one; ArtefactCorrupt if it is damaged."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError) as error:
+        raise ArtefactCorrupt(f"{path}: {error}") from None
+    if found.dtype != np.dtype("<f8") or found.ndim != 2 or found.shape[1] != 2:
+        raise ArtefactCorrupt(f"{path}: expected two numbers a row")
+    return np.asarray(found, np.float64)
+
+
+def as_they_were(now: Marks, then: Marks) -> NDArray[np.bool_]:
+    """Tell of each row now whether it was there then, with the target it has now."""
+    return np.isin(now[:, 1], then[:, 1])
+
+
+def with_other_targets(now: Marks, then: Marks) -> NDArray[np.bool_]:
+    """Tell of each row now whether it was there then, and with another target only."""
+    return np.isin(now[:, 0], then[:, 0]) & ~as_they_were(now, then)

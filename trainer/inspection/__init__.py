@@ -1,0 +1,1 @@
+"""Looking at published versions, and using them on files."""

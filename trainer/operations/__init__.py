@@ -1,0 +1,1 @@
+"""Retraining on a schedule, and telling people how it went."""

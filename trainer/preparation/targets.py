@@ -1,0 +1,137 @@
+"""What is learnt: the task, its classes or its scale, and the loss for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import DataError, nearest
+from models.features.predictions import (
+    Classification,
+    Label,
+    Output,
+    Regression,
+    Task,
+    spelled,
+)
+from trainer.data.frames import is_number
+from trainer.training.losses import (
+    Loss,
+    binary_cross_entropy,
+    mean_squared_error,
+    softmax_cross_entropy,
+)
+
+#: A whole-numbered target of more values than this is a quantity, not a class.
+MAX_NUMERIC_CLASSES = 20
+MAX_CLASSES = 1_000
+
+LOSSES: dict[Task, Loss] = {
+    "binary": binary_cross_entropy,
+    "multiclass": softmax_cross_entropy,
+    "regression": mean_squared_error,
+}
+
+
+class Guess(NamedTuple):
+    """The task of a target, and why."""
+
+    task: Task
+    reason: str
+
+
+def guess_task(labels: Sequence[Label], name: str) -> Guess:
+    """Tell the task from the values of the target; DataError if they do not vary."""
+    distinct = set(labels)
+    k = len(distinct)
+    if k < 2:
+        raise DataError(
+            f"target '{name}' has only one value ({next(iter(distinct), None)!r}): "
+            "there is nothing to tell apart"
+        )
+    kind: Task = "binary" if k == 2 else "multiclass"
+    numbers = [float(label) for label in distinct if _is_numeric(label)]
+    if len(numbers) < k:
+        return Guess(kind, f"task {kind}: target '{name}' has {k} classes")
+    few = k <= MAX_NUMERIC_CLASSES and k * 5 <= len(labels)
+    if k == 2 or (few and all(number.is_integer() for number in numbers)):
+        return Guess(kind, f"task {kind}: target '{name}' takes {k} values")
+    return Guess("regression", f"task regression: target '{name}' takes {k} numbers")
+
+
+def _is_numeric(label: Label) -> bool:
+    return is_number(label) if isinstance(label, str) else not isinstance(label, bool)
+
+
+def make_output(
+    task: Task, labels: Sequence[Label], train: NDArray[np.intp], name: str
+) -> Output:
+    """Return the output of a task: classes of all rows, or the scale of training rows.
+
+    DataError where the target does not suit the task.
+    """
+    if task == "regression":
+        values = numbers(labels, name)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = float(values[train].mean()), float(values[train].std())
+        if std == 0:
+            raise DataError(f"target '{name}' has only one value: nothing to predict")
+        if not np.isfinite([mean, std]).all():
+            raise DataError(f"target '{name}' has numbers too large to scale")
+        seen = values[train]
+        lowest, highest = (
+            (float(end) - mean) / std for end in (seen.min(), seen.max())
+        )
+        return Regression(mean, std, lowest, highest)
+    classes = sorted(set(labels), key=lambda label: (isinstance(label, str), label))
+    if len(classes) < 2 or (task == "binary" and len(classes) != 2):
+        raise DataError(
+            f"target '{name}' has {len(classes)} classes, which is not a {task} task"
+        )
+    if len(classes) > MAX_CLASSES:
+        raise DataError(
+            f"target '{name}' has {len(classes)} classes, more than {MAX_CLASSES}; "
+            "for a numeric target say --task regression"
+        )
+    return Classification(tuple(classes))
+
+
+def numbers(labels: Sequence[Label], name: str) -> NDArray[np.float64]:
+    """Return a numeric target; DataError where it is text."""
+    for row, label in enumerate(labels, 1):
+        if isinstance(label, str):
+            try:
+                number = float(label)
+            except ValueError:
+                number = np.nan
+            if not np.isfinite(number):
+                raise DataError(
+                    f"target '{name}', row {row}: expected a finite number, found text"
+                )
+    return np.array([float(label) for label in labels])
+
+
+def encode(output: Output, labels: Sequence[Label], name: str) -> NDArray[Any]:
+    """Return what figures are computed from: class numbers, or values."""
+    if isinstance(output, Regression):
+        return numbers(labels, name)
+    code = {label: number for number, label in enumerate(output.classes)}
+    written = {spelled(label): number for label, number in code.items()}
+    codes = [code.get(label, written.get(spelled(label), -1)) for label in labels]
+    if -1 in codes:
+        row = codes.index(-1)
+        raise DataError(
+            f"target '{name}', row {row + 1}: there is no class "
+            f"{labels[row]!r}{nearest(spelled(labels[row]), written)}"
+        )
+    return np.array(codes, np.intp)
+
+
+def standard(output: Output, encoded: NDArray[Any]) -> NDArray[Any]:
+    """Return what the loss compares with: class numbers, or standard units."""
+    if isinstance(output, Regression):
+        return ((encoded - output.mean) / output.std).astype(np.float32)
+    return encoded

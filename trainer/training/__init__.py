@@ -1,0 +1,1 @@
+"""The networks of a run and the loop that fits them."""

@@ -1,0 +1,199 @@
+"""What an interrupted run needs to end in the same bytes.
+
+    STORE/NAME/.checkpoint-KEY/1.npz      one file a network, replaced after an epoch
+
+KEY is a digest of the data, the settings and the network: a checkpoint is only ever
+found by a run that would have made it. A file holds every number that the next step
+reads: weights, moments, averages, the best so far, the generator and the curves. One
+that is damaged is as good as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models.types import Array
+from trainer.preparation.prepare import Say
+from trainer.training.history import History
+from trainer.training.loop import Run
+
+#: The last checkpoint's cost is at most this part of the time until the next.
+SHARE_OF_TIME = 0.03
+#: What took less is sooner done again.
+LEAST_SECONDS = 0.5
+#: Checkpoints that nobody goes on from are removed when they are so old.
+ABANDONED_SECONDS = 7 * 86_400.0
+
+
+class Checkpoints:
+    """The checkpoints of one run of the trainer, one a network."""
+
+    def __init__(self, home: Path, say: Say, *decides: object) -> None:
+        """Keep them in `home`; `decides` is all that the run's numbers depend on."""
+        key = hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
+        self.home = home
+        self.directory = home / f".checkpoint-{key}"
+        self._new = [place for place in (home, *home.parents) if not place.exists()]
+        self._say = say
+        self._said: set[str] = set()
+
+    def of(self, number: int, say: Say) -> Checkpoint:
+        """Return that of a network, counted from 0; it says what is wrong with it."""
+        return Checkpoint(self.directory / f"{number + 1}.npz", say)
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is one to go on from."""
+        return any(self.directory.glob("*.npz"))
+
+    def clear(self) -> None:
+        """Remove them, abandoned ones, and directories made for nothing else."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        for other in self.home.glob(".checkpoint-*"):
+            with contextlib.suppress(OSError):  # another trainer removed it
+                if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(other, ignore_errors=True)
+        with contextlib.suppress(OSError):  # something lies there
+            for place in self._new:
+                place.rmdir()
+
+    def say_once(self, sentence: str) -> None:
+        """Say what is true of every network, as of a full disk, the first time."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._say(sentence)
+
+
+class Checkpoint:
+    """Where one network's run is kept."""
+
+    def __init__(self, path: Path, say: Say) -> None:
+        self.path = path
+        self.say = say
+        self.cost = 0.0
+        self.saved = time.perf_counter()
+
+    def save(self, run: Run) -> None:
+        """Write down the run as it stands, unless that was done a moment ago.
+
+        Where it cannot be written the run goes on without.
+        """
+        began = time.perf_counter()
+        wait = 0.0 if run.over else self.cost / SHARE_OF_TIME
+        if began - self.saved < max(wait, LEAST_SECONDS):
+            return
+        try:
+            self._write(run)
+        except OSError as error:
+            self.say(
+                f"no checkpoint can be written to {self.path.parent} "
+                f"({error.strerror}): an interruption would lose what is done now"
+            )
+        self.saved = time.perf_counter()
+        self.cost = self.saved - began
+
+    def _write(self, run: Run) -> None:
+        """Replace the file, whole or not at all."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        hidden = self.path.with_suffix(f".{uuid.uuid4().hex}")
+        text = json.dumps(dataclasses.asdict(self._notes(run)))
+        notes = np.frombuffer(text.encode(), np.uint8)
+        try:
+            with hidden.open("xb") as file:
+                np.savez(file, notes=notes, **_arrays(run))  # type: ignore[arg-type]
+                file.flush()
+                os.fsync(file.fileno())
+            hidden.replace(self.path)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+    def restore(self, run: Run) -> bool:
+        """Put the run where it was left, or leave it as it is; return which."""
+        arrays = _arrays(run)
+        try:
+            with self.path.open("rb") as file, np.load(file) as members:
+                found = {name: members[name] for name in members.files}
+            notes = msgspec.convert(json.loads(found.pop("notes").tobytes()), _Notes)
+            if notes.place != self._place or _shapes(found) != _shapes(arrays):
+                raise ValueError("it is another run's")
+            generator = type(run.rng.bit_generator)()
+            generator.state = notes.generator
+        except FileNotFoundError:
+            return False
+        # zipfile and NumPy report damage in many ways: BadZipFile, ValueError, …
+        except Exception:
+            self.say(
+                f"{self.path} cannot be read: network {self.path.stem} starts anew"
+            )
+            return False
+        for name, array in arrays.items():
+            array[...] = found[name]
+        run.history = notes.history
+        run.optimizer.steps = notes.steps
+        if run.average is not None:
+            run.average.steps = notes.averaged
+        run.best.loss, run.best.epoch = notes.best_loss, notes.best_epoch
+        run.rng.bit_generator.state = notes.generator
+        run.started = time.perf_counter() - run.history.seconds
+        return True
+
+    @property
+    def _place(self) -> str:
+        """The key and the number: wherever the store is moved, it moves along."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def _notes(self, run: Run) -> _Notes:
+        return _Notes(
+            place=self._place,
+            history=run.history,
+            steps=run.optimizer.steps,
+            averaged=run.average.steps if run.average is not None else 0,
+            best_loss=run.best.loss,
+            best_epoch=run.best.epoch,
+            generator=run.rng.bit_generator.state,  # type: ignore[arg-type]
+        )
+
+
+def _arrays(run: Run) -> dict[str, Array]:
+    """Return every array that a step reads and writes, as it stands."""
+    optimizer = run.optimizer
+    found = {
+        "parameters": run.network.parameters,
+        "state": run.network.state,
+        "best_parameters": run.best.parameters,
+        "best_state": run.best.state,
+        **{name: getattr(optimizer, name) for name in optimizer.memories},
+    }
+    if run.average is not None:
+        found["average_parameters"] = run.average.parameters
+        found["average_state"] = run.average.state
+    return found
+
+
+def _shapes(arrays: dict[str, Array]) -> dict[str, object]:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+@dataclasses.dataclass
+class _Notes:
+    """Whose it is, and every other number: JSON keeps a float to its last bit."""
+
+    place: str
+    history: History
+    steps: int
+    averaged: int
+    best_loss: float
+    best_epoch: int
+    generator: dict[str, Any]

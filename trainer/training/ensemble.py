@@ -1,0 +1,220 @@
+"""Every network of a run, fitted: some at once, each from its own stream of chance."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from models.errors import ConfigError
+from models.nn.architectures import mlp, realmlp
+from models.nn.network import Network, NetworkSpec, sizes
+from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from models.types import Array
+from trainer.engines.base import Report
+from trainer.engines.processes import ProcessEngine
+from trainer.preparation.prepare import Prepared, layout_of
+from trainer.training.checkpoint import Checkpoint, Checkpoints
+from trainer.training.history import History
+from trainer.training.initialization import initialize_from_data
+from trainer.training.layer_stats import Watch
+from trainer.training.loop import Run, train
+from trainer.training.parameter_groups import is_realmlp
+from trainer.training.progress import Course, Watcher
+
+#: What fits into an artefact beside its manifest.
+MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fitted network of an ensemble."""
+
+    network: Network
+    history: History
+
+
+def network_spec(prepared: Prepared) -> NetworkSpec:
+    """Return the configured network; ConfigError if no artefact could hold it."""
+    config = prepared.config.network
+    assert config.hidden is not None and config.activation is not None
+    n_out, dropout = prepared.output.width, config.dropout or 0.0
+    layout = layout_of(prepared.inputs)
+    if config.architecture == "realmlp":
+        spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
+    else:
+        spec = mlp(
+            [prepared.inputs.width, *config.hidden, n_out],
+            config.activation,
+            batch_norm=bool(config.batch_norm),
+            dropout=dropout,
+            categories=layout.categories,
+        )
+    n_parameters = sizes(spec)[0] * (prepared.config.ensemble.members or 1)
+    if n_parameters > MAX_PARAMETERS:
+        raise ConfigError(
+            f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "
+            f"an artefact holds {MAX_PARAMETERS:,}"
+        )
+    return spec
+
+
+def learn_all(
+    prepared: Prepared,
+    spec: NetworkSpec,
+    streams: Sequence[np.random.SeedSequence],
+    watch: Watcher,
+    checkpoints: Checkpoints,
+    limit: float = math.inf,
+    live: bool = False,
+) -> tuple[list[Member], float]:
+    """Fit every member, some at once; return them with the seconds it took.
+
+    A member's numbers depend on its own stream alone: how many are fitted at once
+    changes nothing but the time. Each gets an equal share of `limit` seconds. The
+    seconds before an interruption are counted. With `live` the members are fitted one
+    after the other, and `watch` gets each run itself.
+
+    Raises TrainingDiverged, and GlassnetError if a process ends without a result.
+    """
+    count, threads = len(prepared.splits), prepared.config.runtime.threads
+    at_once = 1 if live else min(count, threads or _cores())
+    rounds = -(-count // at_once)
+    course = Course(count, watch, limit)
+    shared = SharedWork(prepared, spec, time.perf_counter(), limit)
+    tasks = [
+        MemberTask(
+            number,
+            streams[number],
+            rounds - number // at_once,
+            checkpoints.of(number, checkpoints.say_once).path,
+        )
+        for number in range(count)
+    ]
+
+    def on_message(number: int, message: Epoch | str | None) -> None:
+        if message is None:
+            course.ended(number)
+        elif isinstance(message, str):
+            checkpoints.say_once(message)
+        else:
+            course.tell(number, message.history, message.run)
+
+    # Its threads change the last bits of a product: the cores must not decide.
+    blas = threads or 1 if count == 1 else 1
+    with threadpool_limits(blas, user_api="blas"):
+        fitted = ProcessEngine(at_once).map(fit_member, shared, tasks, on_message)
+    spent = sum(each.spent for each in fitted) / at_once
+    members = [each.member(spec) for each in fitted]
+    return members, time.perf_counter() - shared.started + spent
+
+
+@dataclass(frozen=True)
+class SharedWork:
+    """What all tasks need: the rows, the network, and the clock's start and limit."""
+
+    prepared: Prepared
+    spec: NetworkSpec
+    started: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class MemberTask:
+    """One network to fit, counted from 0, with `rounds` of tasks still to run."""
+
+    number: int
+    stream: np.random.SeedSequence
+    rounds: int
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The message after an epoch; the live run stays in its own process."""
+
+    history: History
+    run: Run | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Epoch, (self.history,)
+
+
+@dataclass(frozen=True)
+class FittedArrays:
+    """The result of a task; `spent` counts the seconds before an interruption."""
+
+    parameters: Array
+    state: Array
+    history: History
+    spent: float
+
+    def member(self, spec: NetworkSpec) -> Member:
+        """Return the network that these arrays belong to."""
+        network = Network(spec)
+        network.parameters[...] = self.parameters
+        network.state[...] = self.state
+        return Member(network, self.history)
+
+
+def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedArrays:
+    """Fit one network, from its checkpoint if there is one.
+
+    Reports an Epoch after each epoch, sentences about the checkpoint, and None at the
+    end. Raises TrainingDiverged.
+    """
+    left = shared.limit - (time.perf_counter() - shared.started)
+    run = make_run(
+        shared.prepared, shared.spec, task.number, task.stream, left / task.rounds
+    )
+    checkpoint = Checkpoint(task.checkpoint, report)
+    spent = run.history.seconds if checkpoint.restore(run) else 0.0
+    health = Watch(run)
+
+    def keep(run: Run) -> None:
+        health.look(run)
+        checkpoint.save(run)
+
+    history = train(run, lambda history: report(Epoch(history, run)), keep)
+    report(None)
+    return FittedArrays(run.network.parameters, run.network.state, history, spent)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def make_run(
+    prepared: Prepared,
+    spec: NetworkSpec,
+    number: int,
+    stream: np.random.SeedSequence,
+    limit: float = math.inf,
+) -> Run:
+    """Return a member's run before its first step."""
+    starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
+    split = prepared.splits[number]
+    rows = prepared.rows(prepared.part(split.train))
+    validation = prepared.validation(split)
+    network = Network(spec)
+    if is_realmlp(network):
+        initialize_from_data(network, rows.X, starting)
+    else:
+        network.initialize(starting)
+    return Run(
+        network,
+        prepared.loss,
+        rows,
+        None if validation is None else prepared.rows(validation),
+        prepared.config.train,
+        training,
+        limit,
+        prepared.augmentation(),
+    )

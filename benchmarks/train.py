@@ -26,7 +26,7 @@ from models.nn.architectures import mlp
 from models.nn.network import Network
 from trainer.config.schema import TrainConfig
 from trainer.data.arrays import read_idx
-from trainer.training.loop import Run
+from trainer.training.loop import TrainingRun
 from trainer.training.losses import softmax_cross_entropy
 from trainer.types import Rows
 
@@ -126,7 +126,7 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epo
     )
 
     # One run for all rounds, as the others keep their optimizer's memory.
-    run = Run(network, softmax_cross_entropy, rows, None, config, rng)
+    run = TrainingRun(network, softmax_cross_entropy, rows, None, config, rng)
 
     def epoch() -> None:
         with threadpool_limits(threads, user_api="blas"):

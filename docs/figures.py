@@ -22,7 +22,7 @@ from models.nn.network import Network, NetworkSpec
 from trainer.config import schema as settings
 from trainer.data import read
 from trainer.report.drawing import GRID, INK, LINES, legend, picture
-from trainer.training.loop import Run, train
+from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import binary_cross_entropy, softmax_cross_entropy
 from trainer.training.optimizers import GradientDescent, Momentum, Optimizer
 from trainer.types import Rows
@@ -238,7 +238,9 @@ def mlp_of(
     return mlp([64, *hidden, 10], activation, **others)
 
 
-def learn(rows: Rows, validation: Rows | None, spec: NetworkSpec, epochs: int) -> Run:
+def learn(
+    rows: Rows, validation: Rows | None, spec: NetworkSpec, epochs: int
+) -> TrainingRun:
     """Fit a network by plain descent with the trainer's own loop."""
     network = Network(spec, np.float64)
     rng = np.random.default_rng(42)
@@ -257,7 +259,9 @@ def learn(rows: Rows, validation: Rows | None, spec: NetworkSpec, epochs: int) -
     }
     given = [f"train.{key}={value}" for key, value in chosen.items()]
     train_config = settings.load(None, given, {}).train
-    run = Run(network, softmax_cross_entropy, rows, validation, train_config, rng)
+    run = TrainingRun(
+        network, softmax_cross_entropy, rows, validation, train_config, rng
+    )
     train(run)
     return run
 

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from models.codecs import TableDecoder, TensorDecoder, decoder_for
 from models.errors import InvalidInput
-from models.features.predictions import Answer, Output
+from models.features.predictions import Output, Predictions
 from models.features.table import Columns, TableInput
 from models.features.tensor import TensorInput
 from models.nn.network import Network
-from models.nn.stacked_networks import Stack
+from models.nn.stacked_networks import StackedNetworks
 from models.types import Array
 
 Inputs: TypeAlias = TableInput | TensorInput
 #: Raw rows: columns of a table, or one array (n, …).
-Raw: TypeAlias = Columns | NDArray[Any]
+RawColumns: TypeAlias = Columns | NDArray[Any]
 
 
 class Model:
@@ -41,19 +41,19 @@ class Model:
                     f"{network.n_out}"
                 )
         self.inputs = inputs
-        self.stack = Stack(networks) if len(networks) > 1 else None
+        self.stack = StackedNetworks(networks) if len(networks) > 1 else None
         self.networks = self.stack.networks if self.stack else tuple(networks)
         self.output = output
         self.decoder: TableDecoder | TensorDecoder = decoder_for(inputs)
 
-    def logits(self, raw: Raw) -> Array:
+    def logits(self, raw: RawColumns) -> Array:
         """Return the outputs (E, n, O) of every network for raw rows."""
         X = self.inputs.encode(raw)  # type: ignore[arg-type]
         if self.stack is None:
             return self.networks[0].predict(X)[None]
         return self.stack.predict(X)
 
-    def predict(self, raw: Raw) -> Answer:
+    def predict(self, raw: RawColumns) -> Predictions:
         """Answer raw rows; all numbers of the answer are finite.
 
         Raises InvalidInput where the network's own numbers overflow.
@@ -81,7 +81,7 @@ class Model:
         return by_row(self.predict(self.decoder.rows(rows)))
 
 
-def by_row(answer: Answer) -> list[Any]:
+def by_row(answer: Predictions) -> list[Any]:
     """Turn an answer into one bare value (one output) or one object (several) a row."""
     lists = {name: values.tolist() for name, values in answer.items()}
     if len(lists) == 1:

@@ -13,10 +13,10 @@ from werkzeug.routing import BaseConverter, Rule
 from models.storage.store import Store
 from service.console import pages
 from service.inference.inference import Inference
-from service.inference.model_server import Engine, tell
-from service.inference.shadow import Comparisons
-from service.middleware.auth import Access, Door
-from service.middleware.concurrency_limit import OPEN, REFUSAL, Admission
+from service.inference.model_server import ModelServer, log_event
+from service.inference.shadow import ShadowComparer
+from service.middleware.auth import Access, AuthMiddleware
+from service.middleware.concurrency_limit import EXEMPT_PATHS, REFUSAL, ConcurrencyLimit
 from service.middleware.concurrency_limit import Application as Wsgi
 from service.monitoring.drift import Drift
 from service.monitoring.metrics import Metrics
@@ -33,8 +33,8 @@ from service.protocols.http import compressed
 from service.registry.registry import Registry
 from service.settings import Settings, from_environment
 from service.web import errors
-from service.web.fast_path import Express
-from service.web.request_context import Call, current
+from service.web.fast_path import FastPath
+from service.web.request_context import RequestContext, current_request
 
 _LOGGED_FROM = {"all": 0, "errors": 400, "none": 1000}
 #: Probes, scrapes and looks are not traffic: counted, they would hide its errors.
@@ -69,7 +69,7 @@ class Application(Flask):
 
     def dispatch_request(self) -> ResponseReturnValue:
         """Call the view of a request; again, for production, if a candidate failed."""
-        return current().answered(super().dispatch_request)
+        return current_request().answered(super().dispatch_request)
 
 
 class Name(BaseConverter):
@@ -96,17 +96,21 @@ def build(settings: Settings | None = None) -> Flask:
     app.url_map.converters |= {"default": Name, "verb": Verb}
     metrics = Metrics()
     store = Store(settings.directory, settings.signing_key_file)
-    registry = Registry(store, settings.keep_versions, observe=tell)
-    open = (*OPEN, settings.aip_health_route, *(pages.OPEN if settings.console else ()))
+    registry = Registry(store, settings.keep_versions, observe=log_event)
+    open = (
+        *EXEMPT_PATHS,
+        settings.aip_health_route,
+        *(pages.OPEN if settings.console else ()),
+    )
     access = Access(settings.token_file, settings.admin_token_file, open)
-    engine = Engine(
+    engine = ModelServer(
         registry,
         metrics,
         Inference(
             metrics,
             settings.max_rows,
             Drift(settings.drift_seconds),
-            Comparisons(metrics.comparison),
+            ShadowComparer(metrics.comparison),
         ),
         settings.default_model,
         settings.max_body_bytes,
@@ -128,22 +132,24 @@ def build(settings: Settings | None = None) -> Flask:
     return app
 
 
-def _guard(app: Flask, engine: Engine, settings: Settings) -> None:
+def _guard(app: Flask, engine: ModelServer, settings: Settings) -> None:
     """Put before Flask what refuses a request unread, and what needs no Flask."""
     flask = app.wsgi_app
-    express = Express(app, flask, engine)
-    guarded: Wsgi = Admission(express, flask, settings.threads, engine.access.open)
+    express = FastPath(app, flask, engine)
+    guarded: Wsgi = ConcurrencyLimit(
+        express, flask, settings.threads, engine.access.open
+    )
     if engine.access.ask is not None:
-        guarded = Door(guarded, flask, engine.access)
+        guarded = AuthMiddleware(guarded, flask, engine.access)
     app.wsgi_app = guarded  # type: ignore[method-assign]
 
 
-def _measure(app: Flask, engine: Engine) -> None:
+def _measure(app: Flask, engine: ModelServer) -> None:
     """Give every request that Flask brings an id, and count, time and log it."""
 
     @app.before_request
     def begin() -> None:
-        Call(engine, request.environ)
+        RequestContext(engine, request.environ)
         if refusal := request.environ.get(REFUSAL):
             engine.metrics.refused.labels(refusal.reason).inc()
             raise refusal
@@ -154,7 +160,9 @@ def _measure(app: Flask, engine: Engine) -> None:
             _compress(response)
         route = request.url_rule.rule if request.url_rule else "unmatched"
         counted = request.endpoint not in UNCOUNTED
-        headers = current().end(route if counted else None, response.status_code)
+        headers = current_request().end(
+            route if counted else None, response.status_code
+        )
         response.headers.extend(headers)
         return response
 

@@ -21,7 +21,7 @@ from tests.serving import Server, serving, wait_for
 from tests.starting import starts
 from trainer.config import schema
 from trainer.pipeline import Request, Result
-from trainer.pipeline import fit as run_fit
+from trainer.pipeline import run as run_fit
 
 Fit = Callable[..., Result]
 #: Most tests fit a model for its own sake, and a report takes a second to draw.

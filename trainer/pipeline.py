@@ -38,11 +38,11 @@ from trainer.evaluation import gate, row_fingerprints
 from trainer.evaluation import metrics as evaluate
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.paired_comparison import Comparison
-from trainer.evaluation.production import serving
+from trainer.evaluation.production import load_production
 from trainer.preparation.prepare import Prepared, Say, joined, prepare
 from trainer.training.checkpoint import Checkpoints
-from trainer.training.ensemble import Member, learn_all, network_spec
-from trainer.training.progress import Watcher
+from trainer.training.ensemble import Member, fit_members, network_spec
+from trainer.training.progress import ProgressCallback
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3
@@ -80,7 +80,7 @@ class Result:
     config: dict[str, Any]
 
 
-def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
+def run(request: Request, store: Store, say: Say, watch: ProgressCallback) -> Result:
     """Run the whole path and return the result; nothing is published on an error."""
     started = time.perf_counter()
     store.check_name(request.model)
@@ -97,13 +97,13 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     )
     gate.check(prepared.config.gate, prepared)
     findings = diagnose(prepared, say)
-    before = serving(store, request.model, lambda said: None)
+    before = load_production(store, request.model, lambda said: None)
     guarded = guard(prepared, before, say)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
     try:
-        members, train_s = learn_all(
+        members, train_s = fit_members(
             prepared, spec, streams, watch, checkpoints, limit, request.live
         )
     except TrainingDiverged:
@@ -116,10 +116,10 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     encoded = dump(manifest(prepared, members, findings), networks)
     # Prove it as a reader will: what is published is what was measured.
     candidate = load(encoded)
-    parts, where = prepared.measured
+    parts, where = prepared.evaluation_parts
     rows = joined(parts)
     policy, standards = request.promote, prepared.config.gate
-    production = serving(store, request.model, say)
+    production = load_production(store, request.model, say)
     verdict = gate.decide(policy, standards, candidate, production, rows, where)
     timing = _timing(prepared, members, train_s)
     total = time.perf_counter() - started
@@ -128,7 +128,7 @@ def fit(request: Request, store: Store, say: Say, watch: Watcher) -> Result:
     refused = CANDIDATE if request.promote == "auto" else None
     label = PRODUCTION if verdict.promoted else refused
     measured = row_fingerprints.dump(
-        row_fingerprints.marks(rows, prepared.inputs, prepared.output)
+        row_fingerprints.fingerprint_rows(rows, prepared.inputs, prepared.output)
     )
     contents = {ARTEFACT: encoded, RUN: run, row_fingerprints.ROWS: measured}
     if prepared.config.runtime.report:
@@ -157,7 +157,7 @@ def _checkpoints(
     request: Request, prepared: Prepared, spec: NetworkSpec, store: Store, say: Say
 ) -> Checkpoints:
     """Return the checkpoints of this very run, those of an earlier start or none."""
-    own = prepared.own
+    own = prepared.user_validation
     found = Checkpoints(
         store.root / request.model,
         say,
@@ -198,7 +198,7 @@ def manifest(
     that are the same for all, as the last in time, are answered by all together.
     """
     inputs, output = prepared.inputs, prepared.output
-    parts, where = prepared.measured
+    parts, where = prepared.evaluation_parts
     networks = [member.network for member in members]
     model = Model(inputs, networks, output)
     models = [Model(inputs, [network], output) for network in networks]
@@ -212,7 +212,7 @@ def manifest(
     weight = prepared.config.data.weight
     basis = {} if weight is None else {"weighted_by": weight}
     golden = json_rows(inputs, rows.raw, slice(0, GOLDEN_ROWS))
-    data, division, own = prepared.data, prepared.division, prepared.own
+    data, division, own = prepared.data, prepared.division, prepared.user_validation
     first = division.splits[0]
     return Manifest(
         task=prepared.task,
@@ -245,7 +245,7 @@ def manifest(
             for member in members
         ],
         reference=Reference.fit(
-            inputs, data.inputs, output, answer, prepared.whole.target
+            inputs, data.inputs, output, answer, prepared.all_rows.target
         ),
         golden=Golden(golden, model.answer_json(msgspec.json.encode(golden))),
     )

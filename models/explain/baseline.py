@@ -13,10 +13,10 @@ import numpy as np
 from models.features.columns import AnyColumn, BooleanColumn, CategoricalColumn, Values
 from models.features.reference import Histogram, Reference, Shares
 from models.features.table import TableInput
-from models.model import Inputs, Raw
+from models.model import Inputs, RawColumns
 
 
-def baseline(inputs: Inputs, reference: Reference) -> Raw:
+def baseline(inputs: Inputs, reference: Reference) -> RawColumns:
     """Return the baseline of a model as raw rows, of which there is one."""
     if isinstance(inputs, TableInput):
         return {

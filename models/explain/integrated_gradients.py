@@ -36,11 +36,17 @@ from numpy.typing import NDArray
 from models.codecs import json_rows
 from models.errors import InvalidInput, nearest
 from models.explain.baseline import baseline
-from models.features.predictions import Classification, Floats, Label, Output, spelled
+from models.features.predictions import (
+    Classification,
+    Floats,
+    Label,
+    Output,
+    label_text,
+)
 from models.features.table import TableInput
-from models.model import Inputs, Raw
+from models.model import Inputs, RawColumns
 from models.nn.layers import Dropout, EmbeddingsSpec
-from models.nn.network import Network, NetworkSpec, sizes
+from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import Artefact
 from models.types import Array
 
@@ -72,7 +78,7 @@ class Explanation:
     """The attributions of n rows; column by column, or shaped as a tensor's row."""
 
     inputs: Inputs
-    baseline: Raw  # one row
+    baseline: RawColumns  # one row
     targets: list[Label]
     output: Floats  # (n,)
     baseline_output: Floats  # (n,)
@@ -120,7 +126,9 @@ class Explainer:
     def __init__(self, artefact: Artefact) -> None:
         self.model = artefact.model
         self.output: Output = self.model.output
-        self.baseline: Raw = baseline(self.model.inputs, artefact.manifest.reference)
+        self.baseline: RawColumns = baseline(
+            self.model.inputs, artefact.manifest.reference
+        )
         spec = artefact.manifest.network
         front = spec.layers[0] if spec.layers else None
         sources = list(range(spec.n_in))
@@ -129,7 +137,7 @@ class Explainer:
             sources = front.sources()
             self._skipped = 1
         inner = NetworkSpec(len(sources), spec.layers[self._skipped :])
-        n_parameters, _ = sizes(inner)
+        n_parameters, _ = count_parameters(inner)
         self._networks = [
             Network.from_arrays(
                 inner,
@@ -154,7 +162,7 @@ class Explainer:
         nodes, weights = np.polynomial.legendre.leggauss(NODES)  # on [-1, 1]
         self._nodes, self._weights = (nodes + 1.0) / 2.0, weights / 2.0
 
-    def explain(self, raw: Raw, target: Label | None = None) -> Explanation:
+    def explain(self, raw: RawColumns, target: Label | None = None) -> Explanation:
         """Explain raw rows: the class `target`, or of each row the likeliest.
 
         Raises InvalidInput for a class that the model does not know.
@@ -183,7 +191,7 @@ class Explainer:
             raise InvalidInput(f"row {row}: its numbers are too large for this model")
         return found
 
-    def activations(self, raw: Raw) -> list[list[dict[str, Any]]]:
+    def activations(self, raw: RawColumns) -> list[list[dict[str, Any]]]:
         """Return, a row, what each layer of the model's first network gives."""
         encode: Any = self.model.inputs.encode
         X: Array = encode(raw)
@@ -307,10 +315,10 @@ def class_of(output: Output, target: Label | None) -> int | None:
         both = isinstance(label, bool) == isinstance(target, bool)
         if both and label == target:
             return place
-    names = [spelled(label) for label in output.classes]
+    names = [label_text(label) for label in output.classes]
     if isinstance(target, str) and names.count(target) == 1:
         return names.index(target)
-    wanted = spelled(target)[:80]
+    wanted = label_text(target)[:80]
     known = nearest(wanted, names) or f"; there are {', '.join(names[:8])}"
     more = ", …" if len(names) > 8 and not nearest(wanted, names) else ""
     raise InvalidInput(f"target: there is no class '{wanted}'{known}{more}")

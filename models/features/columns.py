@@ -60,7 +60,7 @@ class Column(
     nullable: bool = False
 
 
-class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Standardization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """(x - center) * scale by the median and the quartiles, which outliers leave alone.
 
     RealMLP's robust scaling (Holzmüller et al. 2024, arXiv 2407.04491, section 3):
@@ -71,7 +71,7 @@ class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: float
 
     @classmethod
-    def fit(cls, values: Floats) -> Scaling:
+    def fit(cls, values: Floats) -> Standardization:
         """Learn from values without NaN; a constant gets scale 0."""
         if not len(values):
             return cls(0.0, 0.0)
@@ -93,7 +93,7 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
     minimum: float | None = None
     maximum: float | None = None
     integer: bool = False
-    scaling: Scaling
+    scaling: Standardization
 
     datatype: ClassVar[str] = "FP64"
 
@@ -106,11 +106,11 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
             minimum=float(present.min()) if len(present) else None,
             maximum=float(present.max()) if len(present) else None,
             integer=bool(len(present)) and bool((present == np.floor(present)).all()),
-            scaling=Scaling.fit(present),
+            scaling=Standardization.fit(present),
         )
 
     @property
-    def scalings(self) -> tuple[Scaling, ...]:
+    def scalings(self) -> tuple[Standardization, ...]:
         return (self.scaling,) if self.scaling.scale else ()
 
     def features(self, values: Floats) -> list[Floats]:
@@ -134,8 +134,8 @@ class BooleanColumn(Column, tag="boolean", frozen=True, kw_only=True):
         )
 
     @property
-    def scalings(self) -> tuple[Scaling, ...]:
-        return (Scaling(0.5, 2.0),) if self.varies else ()
+    def scalings(self) -> tuple[Standardization, ...]:
+        return (Standardization(0.5, 2.0),) if self.varies else ()
 
     def features(self, values: Floats) -> list[Floats]:
         return [values] if self.varies else []
@@ -151,7 +151,7 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
     minimum: str | None = None
     maximum: str | None = None
     has_time: bool
-    scaling: Scaling
+    scaling: Standardization
 
     datatype: ClassVar[str] = "BYTES"
 
@@ -165,7 +165,7 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
             minimum=iso(present.min(), has_time) if len(present) else None,
             maximum=iso(present.max(), has_time) if len(present) else None,
             has_time=has_time,
-            scaling=Scaling.fit(present),
+            scaling=Standardization.fit(present),
         )
 
     @property
@@ -173,10 +173,10 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
         return (YEAR, WEEK, DAY) if self.has_time else (YEAR, WEEK)
 
     @property
-    def scalings(self) -> tuple[Scaling, ...]:
+    def scalings(self) -> tuple[Standardization, ...]:
         if not self.scaling.scale:
             return ()
-        return (self.scaling, *[Scaling(0.0, 1.0)] * (2 * len(self.periods)))
+        return (self.scaling, *[Standardization(0.0, 1.0)] * (2 * len(self.periods)))
 
     def features(self, values: Floats) -> list[Floats]:
         if not self.scaling.scale:

@@ -17,14 +17,19 @@ Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 Floats: TypeAlias = NDArray[np.float64]
 INT64 = range(-(1 << 63), 1 << 63)
 #: Output name -> one value (or one list of values) a row.
-Answer: TypeAlias = dict[str, NDArray[Any]]
+Predictions: TypeAlias = dict[str, NDArray[Any]]
 
 #: The logit of the first of two classes, and of the second.
 _SIDES = np.array([1.0, -1.0])
-DATATYPES: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
+LABEL_DATATYPES: dict[type, str] = {
+    bool: "BOOL",
+    int: "INT64",
+    float: "FP64",
+    str: "BYTES",
+}
 
 
-def spelled(value: Label) -> str:
+def label_text(value: Label) -> str:
     """Return a label as text files write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -64,7 +69,7 @@ class Classification(
         kinds = {type(label) for label in self.classes}
         if kinds == {int} and not all(label in INT64 for label in self.classes):
             return "BYTES"
-        return DATATYPES[kinds.pop()] if len(kinds) == 1 else "BYTES"
+        return LABEL_DATATYPES[kinds.pop()] if len(kinds) == 1 else "BYTES"
 
     @property
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -101,7 +106,7 @@ class Classification(
             P = P * (1.0 - self.smoothing) + self.smoothing / len(self.classes)
         return P
 
-    def decode(self, Z: Array) -> Answer:
+    def decode(self, Z: Array) -> Predictions:
         """Answer from the logits (E, n, width) of E networks."""
         if len(Z) == 1:
             # What `calibrate` comes to for one network, without a logarithm.
@@ -151,7 +156,7 @@ class Regression(
     width: ClassVar[int] = 1
     tensors: ClassVar[dict[str, tuple[str, tuple[int, ...]]]] = {"value": ("FP64", ())}
 
-    def decode(self, Z: Array) -> Answer:
+    def decode(self, Z: Array) -> Predictions:
         """Answer from the outputs (E, n, 1) of E networks."""
         # In float64: in float32 the limits themselves would be rounded, and left.
         standard = np.clip(Z[:, :, 0].astype(np.float64), self.lowest, self.highest)

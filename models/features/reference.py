@@ -17,9 +17,9 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from models.features.columns import CategoricalColumn, Floats, Texts, Values
-from models.features.predictions import Answer, Classification, Output, spelled
+from models.features.predictions import Classification, Output, Predictions, label_text
 from models.features.table import Columns, TableInput
-from models.model import Inputs, Raw
+from models.model import Inputs, RawColumns
 
 BINS = 10
 #: Categories told apart in an index; all others are one.
@@ -161,9 +161,9 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def fit(
         cls,
         inputs: Inputs,
-        raw: Raw,
+        raw: RawColumns,
         output: Output,
-        answer: Answer,
+        answer: Predictions,
         target: NDArray[Any] | None = None,
     ) -> Reference:
         """Count raw training rows, answered rows, and class numbers or values."""
@@ -192,7 +192,7 @@ def psi(ours: Counts, theirs: Counts) -> float | None:
     return float(((p - q) * np.log(p / q)).sum())
 
 
-def columns_of(inputs: Inputs, raw: Raw) -> Mapping[str, Values]:
+def columns_of(inputs: Inputs, raw: RawColumns) -> Mapping[str, Values]:
     """Return raw rows by column, the rows of a tensor as their means."""
     if isinstance(inputs, TableInput):
         return cast(Columns, raw)
@@ -214,7 +214,7 @@ def _inputs(
     return counted
 
 
-def answers_of(output: Output, answer: Answer) -> Values:
+def answers_of(output: Output, answer: Predictions) -> Values:
     """Return what answers are counted by: the value, or the label as it is spelled."""
     if isinstance(output, Classification):
         return [str(label) for label in answer["label"].tolist()]
@@ -223,12 +223,12 @@ def answers_of(output: Output, answer: Answer) -> Values:
 
 def _target(output: Output, target: NDArray[Any]) -> Histogram | Shares:
     if isinstance(output, Classification):
-        names = [spelled(label) for label in output.classes]
+        names = [label_text(label) for label in output.classes]
         return Shares.fit(names, [names[code] for code in target.tolist()])
     return Histogram.fit(target)
 
 
-def _outputs(output: Output, answer: Answer) -> dict[str, Histogram | Shares]:
+def _outputs(output: Output, answer: Predictions) -> dict[str, Histogram | Shares]:
     values = answers_of(output, answer)
     if isinstance(output, Classification):
         names = [str(label) for label in output.classes]

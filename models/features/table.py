@@ -41,8 +41,8 @@ FAR = 1e100
 class Layout(NamedTuple):
     """Quantities, other features, and the sizes of the categories that are codes."""
 
-    quantities: int
-    plain: int
+    numeric: int
+    other: int
     categories: tuple[int, ...]
 
 

@@ -71,7 +71,7 @@ def realmlp(
     activation → dropout; the output layer is linear alone.
     """
     front = EmbeddingsSpec(*layout)
-    n_in = layout.quantities + layout.plain + len(layout.categories)
+    n_in = layout.numeric + layout.other + len(layout.categories)
     width = front.width(n_in)
     layers: list[AnyLayerSpec] = [front, ScalingSpec(width)]
     for n in hidden:

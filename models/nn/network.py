@@ -43,7 +43,7 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return width
 
 
-class Block(NamedTuple):
+class ParameterBlock(NamedTuple):
     """Where one layer's numbers lie in the flat vectors, and what people call it."""
 
     name: str
@@ -64,7 +64,7 @@ class Network:
         self.spec = spec
         self.n_out = spec.n_out
         self.layers: list[Layer] = [build(layer) for layer in spec.layers]
-        n_parameters, n_state = sizes(spec)
+        n_parameters, n_state = count_parameters(spec)
         self.bind(
             np.zeros(n_parameters, dtype),  # parameters
             np.zeros(n_parameters, dtype),  # gradients
@@ -99,18 +99,18 @@ class Network:
     def bind(self, parameters: Array, gradients: Array, state: Array) -> None:
         """Take these flat vectors for its own, with the numbers they hold."""
         self.parameters, self.gradients, self.state = parameters, gradients, state
-        self.blocks: list[Block] = []
+        self.blocks: list[ParameterBlock] = []
         at = at_state = 0
         for number, layer in enumerate(self.layers, 1):
             start = at
             for shape, kind in zip(layer.parameter_shapes, layer.kinds, strict=True):
                 here = slice(at, at + math.prod(shape))
                 name = f"layer {number} ({layer.title})"
-                self.blocks.append(Block(name, here, kind, shape))
+                self.blocks.append(ParameterBlock(name, here, kind, shape))
                 at = here.stop
-            trained = cut(parameters, start, layer.parameter_shapes)
-            slopes = cut(gradients, start, layer.parameter_shapes)
-            measured = cut(state, at_state, layer.state_shapes)
+            trained = split_views(parameters, start, layer.parameter_shapes)
+            slopes = split_views(gradients, start, layer.parameter_shapes)
+            measured = split_views(state, at_state, layer.state_shapes)
             at_state += sum(view.size for view in measured)
             if trained:
                 layer.bind(trained, slopes, measured)
@@ -159,7 +159,7 @@ class Network:
         return X
 
 
-def cut(numbers: Array, at: int, shapes: Sequence[Shape]) -> list[Array]:
+def split_views(numbers: Array, at: int, shapes: Sequence[Shape]) -> list[Array]:
     """Return views of a flat vector (N,) from `at`, one behind the other.
 
     Of vectors (E, N) they have that axis in front; a number a unit, (n,), is (E, 1, n):
@@ -175,7 +175,7 @@ def cut(numbers: Array, at: int, shapes: Sequence[Shape]) -> list[Array]:
     return views
 
 
-def sizes(spec: NetworkSpec) -> tuple[int, int]:
+def count_parameters(spec: NetworkSpec) -> tuple[int, int]:
     """Return the lengths of the parameter and the state vector, allocating nothing."""
 
     def count(shapes: Sequence[Shape]) -> int:

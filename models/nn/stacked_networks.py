@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.nn.layers import build
-from models.nn.network import CHUNK, Network, cut
+from models.nn.network import CHUNK, Network, split_views
 from models.types import Array
 
 
-class Stack:
+class StackedNetworks:
     """E networks over copies of their numbers; for answering, and threads may share it.
 
     `networks` are the single ones, over the same memory.
@@ -36,8 +36,8 @@ class Stack:
         self.layers = [build(layer) for layer in spec.layers]
         at = at_state = 0
         for layer in self.layers:
-            trained = cut(parameters, at, layer.parameter_shapes)
-            measured = cut(state, at_state, layer.state_shapes)
+            trained = split_views(parameters, at, layer.parameter_shapes)
+            measured = split_views(state, at_state, layer.state_shapes)
             at += sum(view[0].size for view in trained)
             at_state += sum(view[0].size for view in measured)
             if trained:

@@ -30,7 +30,7 @@ from models.errors import ArtefactCorrupt, InvalidInput
 from models.features.predictions import Output, Regression, Task
 from models.features.reference import Reference
 from models.model import Inputs, Model
-from models.nn.network import Network, NetworkSpec, sizes
+from models.nn.network import Network, NetworkSpec, count_parameters
 from models.types import Array
 
 FORMAT = 2
@@ -256,7 +256,7 @@ def _manifest(raw: memoryview) -> Manifest:
 
 
 def _arrays(manifest: Manifest, members: dict[str, memoryview]) -> dict[str, Array]:
-    n_parameters, n_state = sizes(manifest.network)
+    n_parameters, n_state = count_parameters(manifest.network)
     n = manifest.members
     expected = {"parameters": (n, n_parameters), "state": (n, n_state)}
     if set(manifest.arrays) != set(expected):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write(path: Path, content: bytes) -> None:
+def write_durable(path: Path, content: bytes) -> None:
     """Write a new file, and return once it is on the disk."""
     with path.open("xb") as file:
         file.write(content)
@@ -18,25 +18,25 @@ def write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace_atomically(path: Path, content: bytes) -> None:
     """Put a file in the place of another: a reader sees the one or the other, whole."""
     hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        write(hidden, content)
+        write_durable(hidden, content)
         hidden.replace(path)
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise
-    flush(path.parent)
+    fsync_directory(path.parent)
 
 
-def sweep(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Remove what was to replace a file when its writer was killed; under a lock."""
     for left in path.parent.glob(f".{path.name}-*"):
         left.unlink(missing_ok=True)
 
 
-def flush(directory: Path) -> None:
+def fsync_directory(directory: Path) -> None:
     """Make renames inside a directory last through a power cut."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

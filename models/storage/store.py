@@ -105,21 +105,23 @@ class Store:
             where = self.root / name / str(version) / RUN
             raise ArtefactCorrupt(f"{where}: {error}") from None
 
-    def beside(self, name: str, version: int, file: str) -> bytes | None:
+    def read_attachment(self, name: str, version: int, file: str) -> bytes | None:
         """Return a file that lies beside a version's model, or None."""
         try:
             return self.path(name, version).with_name(file).read_bytes()
         except FileNotFoundError:
             return None
 
-    def attach(self, name: str, version: int, file: str, content: bytes) -> Path:
+    def write_attachment(
+        self, name: str, version: int, file: str, content: bytes
+    ) -> Path:
         """Put a file beside a version's model, in the place of an older one.
 
         Raises OSError where the version is gone, or cannot be written to.
         """
         path = self.path(name, version).with_name(file)
-        files.sweep(path)
-        files.replace(path, content)
+        files.remove_leftovers(path)
+        files.replace_atomically(path, content)
         return path
 
     def labels(self, name: str) -> dict[str, Label]:
@@ -228,7 +230,9 @@ class Store:
             contents = {**contents, SIGNATURE: keys.sign(name, sha256)}
         home = self.root / name
         home.mkdir(parents=True, exist_ok=True)
-        files.flush(self.root)  # a new model's directory is to last as its versions do
+        files.fsync_directory(
+            self.root
+        )  # a new model's directory is to last as its versions do
         self._sweep(home)
         hidden = home / f".new-{uuid.uuid4().hex}"
         hidden.mkdir()
@@ -236,8 +240,8 @@ class Store:
             # The lock tells `_sweep` of another trainer that this one is alive.
             with files.locked(hidden):
                 for file, content in contents.items():
-                    files.write(hidden / file, content)
-                files.flush(hidden)
+                    files.write_durable(hidden / file, content)
+                files.fsync_directory(hidden)
                 with files.locked(home):
                     version = self._place(hidden, home)
                     if label is not None:
@@ -258,7 +262,7 @@ class Store:
                     raise
                 version += 1
                 continue
-            files.flush(home)
+            files.fsync_directory(home)
             return version
 
     def _sweep(self, home: Path) -> None:
@@ -365,11 +369,11 @@ class Store:
         home = self.root / name
         content = self._labels(name)
         before = msgspec.json.encode(content)
-        files.sweep(home / LABELS)
+        files.remove_leftovers(home / LABELS)
         yield content
         after = msgspec.json.encode(content)
         if after != before:
-            files.replace(home / LABELS, msgspec.json.format(after))
+            files.replace_atomically(home / LABELS, msgspec.json.format(after))
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from flask import Blueprint, Response, make_response, request
 from models.errors import NotFound
 from service.console.state import report_path, standing, trial
 from service.protocols import operators
-from service.protocols.http import answer, engine, find
+from service.protocols.http import answer, find, model_server
 from service.web.errors import Reply
 
 routes = Blueprint("console", __name__)
@@ -95,13 +95,13 @@ def file(name: str) -> Response:
 @routes.get("/console/state")
 def state() -> Reply:
     """Say which models are live, and what all workers measured of them."""
-    return answer(standing(engine()), Cache_Control="no-store")
+    return answer(standing(model_server()), Cache_Control="no-store")
 
 
 @routes.get("/console/models/<name>/versions/<version>")
 def about(name: str, version: str) -> Reply:
     """Say what a person needs to try a version: its form, and what is inside."""
-    return answer(trial(engine(), find(name, version)), Cache_Control="no-store")
+    return answer(trial(model_server(), find(name, version)), Cache_Control="no-store")
 
 
 @routes.get("/console/reports/<name>/<version>")
@@ -109,7 +109,7 @@ def report(name: str, version: str) -> Response:
     """Return the report of a version, in which no script runs."""
     loaded = find(name, version)
     try:
-        content = report_path(engine(), loaded).read_bytes()
+        content = report_path(model_server(), loaded).read_bytes()
     except OSError:
         raise NotFound(
             f"model '{name}' version {loaded.version} has no report"

@@ -21,7 +21,7 @@ from models.errors import GlassnetError
 from models.features.tensor import TensorInput
 from models.nn.layers import ActivationSpec, build
 from models.storage.store import PRODUCTION, REPORT
-from service.inference.model_server import Engine
+from service.inference.model_server import ModelServer
 from service.monitoring.metrics import PREFIX, VERSION, Metrics
 from service.protocols.http import description
 from service.registry.registry import Entry, Loaded
@@ -70,7 +70,7 @@ class Measured:
         }
 
 
-def standing(engine: Engine) -> dict[str, Any]:
+def standing(engine: ModelServer) -> dict[str, Any]:
     """Return every model, its versions and what was measured of them."""
     registry = engine.registry
     measured = _measured(engine.metrics)
@@ -96,7 +96,7 @@ def standing(engine: Engine) -> dict[str, Any]:
     }
 
 
-def trial(engine: Engine, loaded: Loaded) -> dict[str, Any]:
+def trial(engine: ModelServer, loaded: Loaded) -> dict[str, Any]:
     """Return what a person needs to try a version: its form, and what is inside."""
     manifest = loaded.artefact.manifest
     (typical,) = json_rows(manifest.inputs, loaded.explainer.baseline, slice(0, 1))
@@ -118,7 +118,7 @@ def trial(engine: Engine, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def report_path(engine: Engine, loaded: Loaded) -> Path:
+def report_path(engine: ModelServer, loaded: Loaded) -> Path:
     """Return where the report of a version lies, if there is one."""
     place = engine.registry.store.path(loaded.name, loaded.version)
     return place.with_name(REPORT)
@@ -134,7 +134,7 @@ def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], Measured]:
     return found
 
 
-def _live_since(engine: Engine, name: str, entry: Entry) -> str | None:
+def _live_since(engine: ModelServer, name: str, entry: Entry) -> str | None:
     """Return when production came to the version that serves, as ISO text."""
     with contextlib.suppress(OSError, GlassnetError):
         label = engine.registry.store.labels(name).get(PRODUCTION)
@@ -143,7 +143,7 @@ def _live_since(engine: Engine, name: str, entry: Entry) -> str | None:
     return None
 
 
-def _version(engine: Engine, loaded: Loaded, measured: Measured) -> dict[str, Any]:
+def _version(engine: ModelServer, loaded: Loaded, measured: Measured) -> dict[str, Any]:
     manifest = loaded.artefact.manifest
     trained = None
     with contextlib.suppress(OSError, GlassnetError):

@@ -15,9 +15,9 @@ import msgspec
 
 from models.codecs.json import Json, opening
 from models.errors import InvalidInput
-from models.features.predictions import Answer
-from models.model import Raw
-from service.inference.shadow import Comparisons
+from models.features.predictions import Predictions
+from models.model import RawColumns
+from service.inference.shadow import ShadowComparer
 from service.monitoring.drift import Drift
 from service.monitoring.metrics import Metrics
 from service.registry.registry import Loaded
@@ -35,8 +35,8 @@ class Answered(NamedTuple):
     """What was answered, and when: of `time.perf_counter`."""
 
     loaded: Loaded
-    raw: Raw
-    answer: Answer
+    raw: RawColumns
+    answer: Predictions
     started: float
     decoded: float
     predicted: float
@@ -49,7 +49,7 @@ class Inference:
     metrics: Metrics
     max_rows: int
     drift: Drift
-    comparisons: Comparisons
+    comparisons: ShadowComparer
     _of_thread: threading.local = field(default_factory=threading.local)
 
     def last(self) -> Answered | None:
@@ -58,22 +58,24 @@ class Inference:
         return done
 
     @overload
-    def answer(self, loaded: Loaded, decode: Callable[[Any], Raw]) -> Answer: ...
+    def answer(
+        self, loaded: Loaded, decode: Callable[[Any], RawColumns]
+    ) -> Predictions: ...
 
     @overload
     def answer(
         self,
         loaded: Loaded,
-        decode: Callable[[Any], Raw],
-        encode: Callable[[Answer], T],
+        decode: Callable[[Any], RawColumns],
+        encode: Callable[[Predictions], T],
         started: float = ...,
     ) -> T: ...
 
     def answer(
         self,
         loaded: Loaded,
-        decode: Callable[[Any], Raw],
-        encode: Callable[[Answer], Any] = lambda answer: answer,
+        decode: Callable[[Any], RawColumns],
+        encode: Callable[[Predictions], Any] = lambda answer: answer,
         started: float = 0.0,
     ) -> Any:
         """Return, encoded, the answer to the rows `decode` gets from the decoder.
@@ -105,7 +107,9 @@ class Inference:
         return reply
 
 
-def decode_within(decode: Callable[[Any], Raw], decoder: Any, max_rows: int) -> Raw:
+def decode_within(
+    decode: Callable[[Any], RawColumns], decoder: Any, max_rows: int
+) -> RawColumns:
     """Decode, and refuse more rows than are allowed."""
     raw = decode(decoder)
     require_rows(rows_of(raw), max_rows)
@@ -121,11 +125,11 @@ def require_rows(n: int, max_rows: int) -> None:
         )
 
 
-def rows_within(decoder: Any, raw: Json, most: int) -> Raw:
+def rows_within(decoder: Any, raw: Json, most: int) -> RawColumns:
     """Decode a list of rows, but not too many: to make millions takes seconds."""
     if len(raw) > LARGE and (end := _ENDS.get(opening(raw)[:2])):
         _skim(bytes(raw), end, most)
-    rows: Raw = decoder.rows(raw)
+    rows: RawColumns = decoder.rows(raw)
     return rows
 
 
@@ -142,6 +146,6 @@ def _skim(text: bytes, end: bytes, most: int) -> None:
                 )
 
 
-def rows_of(raw: Raw | Answer) -> int:
+def rows_of(raw: RawColumns | Predictions) -> int:
     """Return the number of rows, asked or answered."""
     return len(next(iter(raw.values())) if isinstance(raw, dict) else raw)

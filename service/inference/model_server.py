@@ -14,7 +14,7 @@ from service.monitoring.metrics import Metrics
 from service.monitoring.payload_log import PayloadLog
 from service.registry.registry import Event, Registry
 from service.server import drain
-from service.server.worker_sync import Ear, Names, call
+from service.server.worker_sync import RefreshListener, SharedSet, refresh_all_workers
 
 log = logging.getLogger("glassnet.service")
 
@@ -31,7 +31,7 @@ class Unavailable(GlassnetError):
 
 
 @dataclass
-class Engine:
+class ModelServer:
     """Found as `app.extensions["glassnet"]`."""
 
     registry: Registry
@@ -61,8 +61,10 @@ class Engine:
     def start(self, poll_seconds: float, directory: Path) -> None:
         """Begin to watch the store; in each worker, after the fork."""
         self.directory = directory
-        ear = Ear(directory)  # before the first look, which no call is to miss
-        self.registry.unloaded = Names(directory / "unloaded")
+        ear = RefreshListener(
+            directory
+        )  # before the first look, which no call is to miss
+        self.registry.unloaded = SharedSet(directory / "unloaded")
         self.inference.drift.share(directory)
         for entry in self.registry.catalogue.values():
             for loaded in entry.versions.values():
@@ -125,20 +127,20 @@ class Engine:
         """Return when every worker has looked at the store, or raise Unavailable."""
         if self.directory is None:
             self.registry.refresh()
-        elif silent := call(self.directory, LOOK_SECONDS):
+        elif silent := refresh_all_workers(self.directory, LOOK_SECONDS):
             raise Unavailable(
                 f"{silent} workers have not looked at the store in {LOOK_SECONDS:.0f} s"
             )
 
     def observe(self, event: Event) -> None:
         """Log and count what a refresh did."""
-        tell(event)
+        log_event(event)
         self.metrics.observe(event)
         if event.result == "unloaded" and event.loaded is not None:
             self.inference.drift.forget(event.loaded)
 
 
-def tell(event: Event) -> None:
+def log_event(event: Event) -> None:
     """Log what a refresh did."""
     bad = event.result in ("refused", "unreadable")
     what = f"model {event.model} version {event.version}" if event.model else "store"

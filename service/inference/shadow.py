@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.codecs import TableDecoder
-from models.features.predictions import Answer, Classification, Output, spelled
-from models.model import Model, Raw
+from models.features.predictions import Classification, Output, Predictions, label_text
+from models.model import Model, RawColumns
 from service.monitoring.metrics import Compared
 from service.registry.registry import Loaded
 
@@ -31,25 +31,27 @@ MOST_ROWS = 10_000
 APART = 0.1
 
 
-class _Answered(NamedTuple):
+class _ShadowJob(NamedTuple):
     loaded: Loaded
-    raw: Raw
-    answer: Answer
+    raw: RawColumns
+    answer: Predictions
     rows: int
 
 
-class Comparisons:
+class ShadowComparer:
     """Takes what was answered in a trial, and has the other version answer it too."""
 
     def __init__(self, metrics: Compared) -> None:
         self._metrics = metrics
         self._waiting = 0
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[_Answered] = SimpleQueue()
+        self._queue: SimpleQueue[_ShadowJob] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._told: set[tuple[str, int]] = set()
 
-    def put(self, loaded: Loaded, raw: Raw, answer: Answer, rows: int) -> None:
+    def put(
+        self, loaded: Loaded, raw: RawColumns, answer: Predictions, rows: int
+    ) -> None:
         """Have a request of a trial compared, unless too much waits already."""
         with self._lock:
             if self._waiting and self._waiting + rows > MOST_ROWS:
@@ -61,7 +63,7 @@ class Comparisons:
                 thread.daemon = True
                 thread.start()
                 self._thread = thread
-        self._queue.put(_Answered(loaded, raw, answer, rows))
+        self._queue.put(_ShadowJob(loaded, raw, answer, rows))
 
     def _run(self) -> None:
         while True:
@@ -74,7 +76,7 @@ class Comparisons:
             with self._lock:
                 self._waiting -= answered.rows
 
-    def _compare(self, answered: _Answered) -> None:
+    def _compare(self, answered: _ShadowJob) -> None:
         loaded = answered.loaded
         assert loaded.trial is not None
         other = loaded.trial.other(loaded)
@@ -100,7 +102,7 @@ class Comparisons:
             )
 
 
-def _fitted(raw: Raw, model: Model) -> Raw:
+def _fitted(raw: RawColumns, model: Model) -> RawColumns:
     """Return rows as a model of perhaps another signature takes them."""
     if isinstance(model.decoder, TableDecoder) and isinstance(raw, Mapping):
         return model.decoder.assemble(dict(raw))
@@ -108,7 +110,7 @@ def _fitted(raw: Raw, model: Model) -> Raw:
 
 
 def differences(
-    output: Output, answer: Answer, other: Output, theirs: Answer
+    output: Output, answer: Predictions, other: Output, theirs: Predictions
 ) -> tuple[int, float]:
     """Return how many rows disagree, and the largest difference of their numbers.
 
@@ -117,9 +119,11 @@ def differences(
     """
     if isinstance(output, Classification):
         assert isinstance(other, Classification)
-        names = {spelled(label): None for label in (*output.classes, *other.classes)}
+        names = {label_text(label): None for label in (*output.classes, *other.classes)}
         P, Q = _aligned(names, output, answer), _aligned(names, other, theirs)
-        labels = [[spelled(x) for x in a["label"].tolist()] for a in (answer, theirs)]
+        labels = [
+            [label_text(x) for x in a["label"].tolist()] for a in (answer, theirs)
+        ]
         disagree = sum(a != b for a, b in zip(*labels, strict=True))
         return disagree, float(np.abs(P - Q).max())
     apart = np.abs(answer["value"] - theirs["value"])
@@ -127,11 +131,11 @@ def differences(
 
 
 def _aligned(
-    names: Mapping[str, None], output: Classification, answer: Answer
+    names: Mapping[str, None], output: Classification, answer: Predictions
 ) -> NDArray[Any]:
     """Return probabilities (n, names), in the order of all the names."""
     columns = dict(
-        zip(map(spelled, output.classes), answer["probabilities"].T, strict=True)
+        zip(map(label_text, output.classes), answer["probabilities"].T, strict=True)
     )
     nothing = np.zeros(len(answer["label"]))
     return np.stack([columns.get(name, nothing) for name in names], axis=1)

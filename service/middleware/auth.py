@@ -135,7 +135,7 @@ class Access:
         raise Unauthorized(given)
 
 
-class Door:
+class AuthMiddleware:
     """A WSGI application that lets those into another who may ask.
 
     The rest goes to `refuse`.

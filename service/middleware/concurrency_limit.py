@@ -17,9 +17,9 @@ Application: TypeAlias = Any
 #: Where in the environment Flask finds why a request is refused before it is read.
 REFUSAL = "glassnet.refusal"
 #: What answers whoever asks and however much there is to do; Vertex AI names another.
-OPEN = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
+EXEMPT_PATHS = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 #: Threads beyond the slots.
-SPARE = 4
+PROBE_THREADS = 4
 
 
 class Refused(GlassnetError):
@@ -39,7 +39,7 @@ class Overloaded(Refused):
     headers = {"Retry-After": "1"}  # noqa: RUF012
 
 
-class Admission:
+class ConcurrencyLimit:
     """A WSGI application that lets as many requests at once into another.
 
     Those beyond go to `refuse`, with the reason in their environment; paths that are

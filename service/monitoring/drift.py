@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.columns import CategoricalColumn
-from models.features.predictions import Answer, Classification
+from models.features.predictions import Classification, Predictions
 from models.features.reference import (
     MOST_CATEGORIES,
     Histogram,
@@ -36,7 +36,7 @@ from models.features.reference import (
     psi,
 )
 from models.features.table import TableInput
-from models.model import Inputs, Raw
+from models.model import Inputs, RawColumns
 from models.storage.artefact import Artefact
 from service.registry.registry import Entry, Loaded
 from service.server.shared_memory import mapped
@@ -81,7 +81,7 @@ class Bins:
             self._columns.append((name, seen, rows, self.size))
             self.size += seen.size
 
-    def count(self, raw: Raw, answer: Answer) -> NDArray[np.intp]:
+    def count(self, raw: RawColumns, answer: Predictions) -> NDArray[np.intp]:
         """Return how many rows fall in each bin (size,)."""
         step = -(-len(next(iter(answer.values()))) // MOST_ROWS)
         rows = slice(None, None, step)
@@ -115,7 +115,7 @@ def _fits(inputs: Inputs, name: str, seen: Histogram | Shares) -> bool:
     return column is not None and as_text == isinstance(seen, Shares)
 
 
-def _chosen(raw: Raw, rows: slice) -> Raw:
+def _chosen(raw: RawColumns, rows: slice) -> RawColumns:
     if isinstance(raw, Mapping):
         return {name: values[rows] for name, values in raw.items()}
     return raw[rows]
@@ -129,7 +129,7 @@ class Window:
         self._rest_until = 0.0
         self._busy = threading.Lock()
 
-    def record(self, raw: Raw, answer: Answer, slot_seconds: float) -> None:
+    def record(self, raw: RawColumns, answer: Predictions, slot_seconds: float) -> None:
         """Count a request, unless it is time to rest or another is being counted."""
         now = time.monotonic()
         if now < self._rest_until or not self._busy.acquire(blocking=False):
@@ -167,7 +167,7 @@ class Drift:
             if not alive and not len(self._fresh(_read(path))):
                 path.unlink(missing_ok=True)
 
-    def record(self, loaded: Loaded, raw: Raw, answer: Answer) -> None:
+    def record(self, loaded: Loaded, raw: RawColumns, answer: Predictions) -> None:
         """Count the rows of a request and their answers, if it is time to."""
         if not self._slot_seconds:
             return

@@ -17,7 +17,7 @@ from flask import Blueprint
 from models.errors import InvalidInput
 from models.features.predictions import Label
 from service.inference.inference import decode_within, rows_of, rows_within
-from service.protocols.http import answer, body, decode, engine, find
+from service.protocols.http import answer, body, decode, find, model_server
 from service.web.errors import Reply
 
 routes = Blueprint("explaining", __name__, url_prefix="/v1/models")
@@ -50,11 +50,13 @@ def explain(name: str, version: str | None = None, label: str | None = None) -> 
 
     def rows(decoder: Any) -> Any:
         if asked.instances:
-            return rows_within(decoder, asked.instances, engine().inference.max_rows)
+            return rows_within(
+                decoder, asked.instances, model_server().inference.max_rows
+            )
         return decoder.by_column(asked.inputs)
 
     decoder = loaded.artefact.model.decoder
-    raw = decode_within(rows, decoder, engine().inference.max_rows)
+    raw = decode_within(rows, decoder, model_server().inference.max_rows)
     if (n := rows_of(raw)) > MAX_ROWS:
         raise InvalidInput(
             f"{n} rows to explain in one request, at most {MAX_ROWS} are allowed: "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 MOST_BYTES = 1 << 20
 
 
-def rows_at(text: bytes, key: str, width: int) -> NDArray[np.float64] | None:
+def parse_numeric_rows(text: bytes, key: str, width: int) -> NDArray[np.float64] | None:
     """Return the rows (n, width) of `{key: [[…], …]}`, if that is what a text is."""
     if len(text) > MOST_BYTES or text[:1] != b"{":
         return None

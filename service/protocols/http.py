@@ -14,10 +14,10 @@ from werkzeug.http import parse_accept_header
 
 from models.codecs.json import parse, plain
 from models.errors import InvalidInput, VersionNotFound, nearest
-from service.inference.model_server import Engine
+from service.inference.model_server import ModelServer
 from service.registry.registry import Loaded
 from service.web.errors import JSON, Reply, Unsupported
-from service.web.request_context import current
+from service.web.request_context import current_request
 
 #: Encodings of a body, and what zlib calls them: with gzip's header, with its own.
 _WINDOWS = {"gzip": 31, "deflate": 15}
@@ -25,9 +25,9 @@ _WINDOWS = {"gzip": 31, "deflate": 15}
 WORTH_COMPRESSING = 1400
 
 
-def engine() -> Engine:
+def model_server() -> ModelServer:
     """Return what this application's routes share."""
-    return current().engine
+    return current_request().engine
 
 
 def body() -> bytes:
@@ -35,20 +35,20 @@ def body() -> bytes:
 
     The content type is not asked: real clients send JSON under any, or none.
     """
-    call = current()
+    call = current_request()
     if call.body is None:  # a second version may have to read it
         call.body = _body()
     return call.body
 
 
 def _body() -> bytes:
-    encoding = (current().header("Content-Encoding") or "identity").lower()
+    encoding = (current_request().header("Content-Encoding") or "identity").lower()
     if encoding not in ("identity", *_WINDOWS):
         raise Unsupported(
             f"the body is compressed by '{encoding[:20]}', expected gzip or deflate"
         )
-    limit = engine().max_body_bytes
-    raw = _raw(current().environ, limit)
+    limit = model_server().max_body_bytes
+    raw = _raw(current_request().environ, limit)
     return raw if encoding == "identity" else _decompressed(raw, encoding, limit)
 
 
@@ -100,7 +100,7 @@ def compressed(reply: Reply) -> Reply:
     content, code, headers = reply
     if code != 200 or len(content) < WORTH_COMPRESSING:
         return reply
-    accepted = parse_accept_header(current().header("Accept-Encoding"), Accept)
+    accepted = parse_accept_header(current_request().header("Accept-Encoding"), Accept)
     encoding = accepted.best_match((*_WINDOWS, "identity"))
     headers = {**headers, "Vary": "Accept-Encoding"}
     if encoding in _WINDOWS:
@@ -144,7 +144,7 @@ def find(name: str, version: str | None = None, label: str | None = None) -> Loa
             raise VersionNotFound("a version is a whole number, such as 3")
         # Longer than any version, and than what int() takes without a fight.
         number = int(version[:18])
-    call, registry = current(), engine().registry
+    call, registry = current_request(), model_server().registry
     if call.environ["REQUEST_METHOD"] == "POST" and number is None and label is None:
         loaded = call.instead or registry.choose(name, call.request_id)
         call.chosen = loaded

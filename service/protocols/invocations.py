@@ -25,11 +25,11 @@ from models.codecs import TableDecoder, TensorDecoder
 from models.codecs.csv import check_widths, csv_rows
 from models.codecs.json import opening, plain
 from models.errors import InvalidInput, ModelNotFound
-from models.features.predictions import Answer, spelled
-from models.model import Raw, by_row
+from models.features.predictions import Predictions, label_text
+from models.model import RawColumns, by_row
 from service.inference.inference import require_rows, rows_within
 from service.monitoring.metrics import VERSION
-from service.protocols.http import body, decode, engine, find, misnamed
+from service.protocols.http import body, decode, find, misnamed, model_server
 from service.registry.registry import Loaded
 from service.settings import Settings
 from service.web import errors
@@ -84,13 +84,15 @@ def invocations() -> errors.Reply:
     raw = body()
     if given_csv:
         header = _header()
-        most = engine().inference.max_rows
-        found = engine().inference.answer(
+        most = model_server().inference.max_rows
+        found = model_server().inference.answer(
             loaded, lambda decoder: csv_rows(decoder, raw, header, most)
         )
     else:
         asked = _asked(raw)
-        found = engine().inference.answer(loaded, lambda decoder: _rows(decoder, asked))
+        found = model_server().inference.answer(
+            loaded, lambda decoder: _rows(decoder, asked)
+        )
     named = {"X-Model-Version": str(loaded.version)}
     if as_csv:
         kind = {"Content-Type": f"{CSV}; charset=utf-8"}
@@ -101,7 +103,7 @@ def invocations() -> errors.Reply:
 
 def ping() -> errors.Reply:
     """Say whether to send requests, by the status alone."""
-    reason = engine().unready
+    reason = model_server().unready
     return errors.reply(503, reason) if reason else (b"", 200, TEXT)
 
 
@@ -112,9 +114,9 @@ def version() -> errors.Reply:
 
 def _model() -> Loaded:
     """Return what serves of the one model that is meant."""
-    if named := engine().default_model:
+    if named := model_server().default_model:
         return find(named)
-    names = sorted(engine().registry.catalogue)
+    names = sorted(model_server().registry.catalogue)
     if not names:
         raise ModelNotFound("no model is loaded")
     if len(names) > 1:
@@ -167,19 +169,19 @@ def _asked(raw: bytes) -> Invocation:
     return asked
 
 
-def _rows(decoder: TableDecoder | TensorDecoder, asked: Invocation) -> Raw:
+def _rows(decoder: TableDecoder | TensorDecoder, asked: Invocation) -> RawColumns:
     if asked.dataframe_split is not None:
         return _rows_of_frame(decoder, asked.dataframe_split)
     if opening(asked.inputs)[:1] == "{":
         return decoder.by_column(asked.inputs)
     rows = asked.inputs or asked.instances or asked.dataframe_records
-    return rows_within(decoder, rows, engine().inference.max_rows)
+    return rows_within(decoder, rows, model_server().inference.max_rows)
 
 
-def _rows_of_frame(decoder: TableDecoder | TensorDecoder, frame: Frame) -> Raw:
+def _rows_of_frame(decoder: TableDecoder | TensorDecoder, frame: Frame) -> RawColumns:
     """Decode a frame: by the names of its columns, or in order where it has none."""
     names = None if frame.columns is None else [str(name) for name in frame.columns]
-    require_rows(len(frame.data), engine().inference.max_rows)
+    require_rows(len(frame.data), model_server().inference.max_rows)
     rows = [_cells(row, number) for number, row in enumerate(frame.data)]
     if isinstance(decoder, TensorDecoder):
         if names == [decoder.tensor.name]:
@@ -211,11 +213,11 @@ def _list(items: Iterable[bytes | msgspec.Raw]) -> bytes:
     return b"[" + b",".join(items) + b"]"
 
 
-def csv_lines(found: Answer) -> str:
+def csv_lines(found: Predictions) -> str:
     """Return an answer as CSV without a header, a line a row, every number a field."""
     fields = [values.reshape(len(values), -1).tolist() for values in found.values()]
     return "".join(
-        _line([spelled(field) for part in row for field in part])
+        _line([label_text(field) for part in row for field in part])
         for row in zip(*fields, strict=True)
     )
 

@@ -29,7 +29,7 @@ from service.protocols import (
     tensors,
     tfserving,
 )
-from service.protocols.http import answer, engine
+from service.protocols.http import answer, model_server
 from service.registry.registry import Entry, Loaded
 from service.web.errors import Reply
 
@@ -92,7 +92,7 @@ def document(app: Flask) -> Schema:
                 paths.setdefault(path, {})[method.lower()] = operation
     schemas = {**_COMPONENTS, "Error": _ERROR, **_own_schemas()}
     components: Schema = {"schemas": schemas}
-    if engine().access.ask or engine().access.administer:
+    if model_server().access.ask or model_server().access.administer:
         bearer = {"type": "http", "scheme": "bearer"}
         components["securitySchemes"] = {"bearer": bearer}
     return {
@@ -105,7 +105,7 @@ def document(app: Flask) -> Schema:
 
 def _operations(app: Flask, rule: Rule) -> Iterator[tuple[str, Schema]]:
     """Yield the paths of a route: one, or where it has a <name> one a model."""
-    catalogue = engine().registry.catalogue
+    catalogue = model_server().registry.catalogue
     if "<name>" not in rule.rule:
         yield _VARIABLE.sub(r"{\1}", rule.rule), _operation(app, rule, None)
         return
@@ -142,7 +142,7 @@ def _operation(app: Flask, rule: Rule, loaded: Loaded | None) -> Schema:
         operation["parameters"] = parameters
     if body := _body(rule.endpoint, loaded):
         operation["requestBody"] = _content(body)
-    access = engine().access
+    access = model_server().access
     is_open = rule.rule in access.open
     administers = rule.endpoint.rpartition(".")[2] in ("load", "unload")
     if (access.ask and not is_open) or (administers and access.administer):
@@ -156,7 +156,7 @@ def _parameters(rule: Rule, loaded: Loaded | None) -> Iterator[Schema]:
         if loaded:
             if name == "name":
                 continue
-            entry = engine().registry.entry(loaded.name)
+            entry = model_server().registry.entry(loaded.name)
             labels = {k: v for k, v in entry.labels.items() if v in entry.versions}
             known = labels if name == "label" else entry.versions
             alike = _alike(entry, loaded, entry.versions)
@@ -256,8 +256,8 @@ def _named(kind: str, names: list[str]) -> Schema:
 
 def _own_schemas() -> Schema:
     """Return what the models' own decoders take."""
-    found, most = {}, engine().inference.max_rows
-    for name, entry in engine().registry.catalogue.items():
+    found, most = {}, model_server().inference.max_rows
+    for name, entry in model_server().registry.catalogue.items():
         decoder = entry.versions[entry.default].artefact.model.decoder
         found[f"{name}.rows"] = schema.rows(decoder, most)
         found[f"{name}.columns"] = schema.columns(decoder, most)
@@ -267,7 +267,7 @@ def _own_schemas() -> Schema:
 
 def _only_model() -> Loaded | None:
     """Return the model behind /invocations, if it is known which."""
-    catalogue, named = engine().registry.catalogue, engine().default_model
+    catalogue, named = model_server().registry.catalogue, model_server().default_model
     entry = catalogue.get(named)
     if not named and len(catalogue) == 1:
         (entry,) = catalogue.values()

@@ -17,14 +17,14 @@ from typing import Any
 import msgspec
 from flask import Blueprint
 
-from models.features.predictions import Answer
+from models.features.predictions import Predictions
 from models.features.table import TableInput
 from service.monitoring.metrics import VERSION
 from service.protocols import repository, statistics, tensors
-from service.protocols.http import answer, body, decode, description, engine, find
+from service.protocols.http import answer, body, decode, description, find, model_server
 from service.registry.registry import Loaded
 from service.web.errors import Reply
-from service.web.request_context import current
+from service.web.request_context import current_request
 
 routes = Blueprint("openinference", __name__, url_prefix="/v2")
 routes.register_blueprint(repository.routes)
@@ -57,7 +57,7 @@ def live() -> Reply:
 @routes.get("/health/ready")
 def ready() -> Reply:
     """Say whether to send requests: a model is loaded, and nobody said to stop."""
-    if reason := engine().unready:
+    if reason := model_server().unready:
         return answer({"ready": False, "live": True, "error": reason}, 503)
     return answer({"ready": True, "live": True})
 
@@ -70,7 +70,7 @@ def metadata(name: str, version: str | None = None) -> Reply:
     return answer(
         {
             "name": name,
-            "versions": [str(v) for v in engine().registry.entry(name).versions],
+            "versions": [str(v) for v in model_server().registry.entry(name).versions],
             "platform": PLATFORM,
             "inputs": list(_inputs(loaded)),
             "outputs": list(_outputs(loaded)),
@@ -89,7 +89,7 @@ def config(name: str, version: str | None = None) -> Reply:
             "name": name,
             "platform": PLATFORM,
             "backend": "glassnet",
-            "max_batch_size": engine().inference.max_rows,
+            "max_batch_size": model_server().inference.max_rows,
             "input": [_configured(tensor) for tensor in _inputs(loaded)],
             "output": [_configured(tensor) for tensor in _outputs(loaded)],
         }
@@ -110,7 +110,7 @@ def infer(name: str, version: str | None = None) -> Reply:
     """Answer tensors with tensors."""
     loaded = find(name, version)
     model = loaded.artefact.model
-    length = current().header(tensors.HEAD)
+    length = current_request().header(tensors.HEAD)
     content, started = body(), time.perf_counter()
     head, binary = tensors.divide(content, length)
     if length is not None and not head:
@@ -119,13 +119,13 @@ def infer(name: str, version: str | None = None) -> Reply:
         asked = decode(_infer_request, head)
     chosen = tensors.wanted(model.output, asked)
 
-    def reply(found: Answer) -> Reply:
+    def reply(found: Predictions) -> Reply:
         outputs, chunks = tensors.encoded(model.output, chosen, found)
         about = {"model_name": name, "model_version": str(loaded.version)}
         given = {} if asked.id is None else {"id": asked.id}
         return _reply({**about, **given, "outputs": outputs}, chunks)
 
-    return engine().inference.answer(
+    return model_server().inference.answer(
         loaded, lambda decoder: tensors.decoded(decoder, asked, binary), reply, started
     )
 

@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.monitoring.metrics import VERSION
-from service.protocols.http import answer, engine
+from service.protocols.http import answer, model_server
 from service.web.errors import Reply
 
 routes = Blueprint("operators", __name__)
@@ -15,7 +15,7 @@ routes = Blueprint("operators", __name__)
 @routes.get("/metrics")
 def metrics() -> Response:
     """Return the metrics of all workers."""
-    text = engine().metrics.exposition()
+    text = model_server().metrics.exposition()
     return Response(text, content_type=CONTENT_TYPE_LATEST)
 
 

@@ -16,10 +16,10 @@ import msgspec
 from flask import Blueprint
 
 from models.errors import InvalidInput
-from service.protocols.http import answer, body, decode, engine
+from service.protocols.http import answer, body, decode, model_server
 from service.registry.registry import Registry
 from service.web.errors import Reply
-from service.web.request_context import current
+from service.web.request_context import current_request
 
 routes = Blueprint("repository", __name__, url_prefix="/repository")
 
@@ -44,7 +44,7 @@ _change_request = msgspec.json.Decoder(ChangeRequest)
 def index() -> Reply:
     """List the models and versions, and which of them are ready."""
     asked: IndexRequest = decode(_index_request, body() or b"{}")
-    states = list(_states(engine().registry))
+    states = list(_states(model_server().registry))
     if asked.ready:
         states = [state for state in states if state["state"] == "READY"]
     return answer(states)
@@ -61,7 +61,7 @@ def load(name: str) -> Reply:
                 f"parameter '{key[:20]}': a model comes from the store alone, "
                 "where the trainer publishes it"
             )
-    engine().load(name)
+    model_server().load(name)
     return answer({"name": name, "load": True})
 
 
@@ -70,12 +70,12 @@ def unload(name: str) -> Reply:
     """Serve a model no more; done when no worker does."""
     _require_administer()
     decode(_change_request, body() or b"{}")
-    engine().unload(name)
+    model_server().unload(name)
     return answer({"name": name, "unload": True})
 
 
 def _require_administer() -> None:
-    engine().access.require_administer(current().header("Authorization"))
+    model_server().access.require_administer(current_request().header("Authorization"))
 
 
 def _states(registry: Registry) -> Iterator[dict[str, Any]]:

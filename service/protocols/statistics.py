@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from flask import Blueprint
 
 from service.monitoring.metrics import PREFIX, Metrics
-from service.protocols.http import answer, engine, find
+from service.protocols.http import answer, find, model_server
 from service.registry.registry import Loaded
 from service.web.errors import Reply
 
@@ -28,7 +28,7 @@ routes = Blueprint("statistics", __name__, url_prefix="/models")
 @routes.get("/<name>/versions/<version>/stats")
 def statistics(name: str | None = None, version: str | None = None) -> Reply:
     """Say how many requests and rows each version answered, and where time went."""
-    registry = engine().registry
+    registry = model_server().registry
     if name is None:
         entries = list(registry.catalogue.values())
     else:
@@ -36,7 +36,7 @@ def statistics(name: str | None = None, version: str | None = None) -> Reply:
     versions = [each for entry in entries for each in entry.versions.values()]
     if name is not None and version is not None:
         versions = [find(name, version)]
-    return answer({"model_stats": _model_stats(engine().metrics, versions)})
+    return answer({"model_stats": _model_stats(model_server().metrics, versions)})
 
 
 def _model_stats(metrics: Metrics, versions: Iterable[Loaded]) -> list[dict[str, Any]]:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from models.codecs import TableDecoder, TensorDecoder
 from models.codecs.datatypes import DATATYPES, to_bytes
 from models.errors import InvalidInput, nearest
-from models.features.predictions import Answer, Classification, Output, spelled
+from models.features.predictions import Classification, Output, Predictions, label_text
 from models.features.table import TableInput
-from models.model import Inputs, Raw
+from models.model import Inputs, RawColumns
 
 HEAD = "Inference-Header-Content-Length"
 _I64 = (1 << 63) - 1
@@ -133,7 +133,7 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
 
 def decoded(
     decoder: TableDecoder | TensorDecoder, asked: InferRequest, binary: memoryview
-) -> Raw:
+) -> RawColumns:
     """Return the rows in a request; InvalidInput where they do not fit the signature.
 
     `binary` is what follows the head: the bytes of the inputs that have a size there.
@@ -216,7 +216,7 @@ def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
 
 
 def encoded(
-    output: Output, chosen: Sequence[Wanted], found: Answer
+    output: Output, chosen: Sequence[Wanted], found: Predictions
 ) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Return the outputs of a reply's head, and the bytes that follow it."""
     heads: list[dict[str, Any]] = []
@@ -245,7 +245,7 @@ def encoded(
 def _texts(labels: NDArray[Any]) -> NDArray[Any]:
     """Spell labels of several kinds, which have no datatype in common but text."""
     texts = np.empty(labels.shape, object)
-    texts[:] = [spelled(label) for label in labels]
+    texts[:] = [label_text(label) for label in labels]
     return texts
 
 
@@ -255,7 +255,7 @@ def _ranked(output: Classification, P: NDArray[Any], most: int) -> NDArray[Any]:
     Triton's classification extension; it gives all where more are asked for.
     """
     best = np.argsort(-P, axis=1, kind="stable")[:, :most]
-    labels = [spelled(label) for label in output.classes]
+    labels = [label_text(label) for label in output.classes]
     texts = np.empty(best.shape, object)
     texts[:] = [
         [f"{row[i]}:{i}:{labels[i]}" for i in order]

@@ -23,23 +23,28 @@ from flask import Blueprint
 from models.codecs import TableDecoder, TensorDecoder
 from models.codecs.json import opening, plain
 from models.errors import InvalidInput, NotFound, nearest
-from models.features.predictions import Answer, Classification, Regression, spelled
+from models.features.predictions import (
+    Classification,
+    Predictions,
+    Regression,
+    label_text,
+)
 from models.features.table import TableInput
-from models.model import Raw, by_row
+from models.model import RawColumns, by_row
 from service.inference.inference import require_rows, rows_within
-from service.protocols.fast_json import rows_at
+from service.protocols.fast_json import parse_numeric_rows
 from service.protocols.http import (
     answer,
     body,
     decode,
     description,
-    engine,
     find,
     misnamed,
+    model_server,
 )
 from service.registry.registry import Loaded
 from service.web.errors import Reply
-from service.web.request_context import current
+from service.web.request_context import current_request
 
 routes = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 
@@ -88,20 +93,22 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
     decoder = loaded.artefact.model.decoder
     numbers = None
     if isinstance(decoder, TensorDecoder):
-        numbers = rows_at(raw, "instances", decoder.tensor.size)
+        numbers = parse_numeric_rows(raw, "instances", decoder.tensor.size)
     asked = _asked(decoder, raw) if numbers is None else None
 
-    def rows(decoder: Any) -> Raw:
+    def rows(decoder: Any) -> RawColumns:
         if asked is not None and asked.instances:
-            return rows_within(decoder, asked.instances, engine().inference.max_rows)
-        found: Raw = (
+            return rows_within(
+                decoder, asked.instances, model_server().inference.max_rows
+            )
+        found: RawColumns = (
             decoder.float32(numbers)
             if asked is None
             else decoder.by_column(asked.inputs)
         )
         return found
 
-    def reply(found: Answer) -> Reply:
+    def reply(found: Predictions) -> Reply:
         if asked is None or asked.instances:
             content: dict[str, Any] = {"predictions": by_row(found)}
         else:
@@ -110,7 +117,7 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
             content = {"outputs": lists if len(lists) > 1 else only}
         return answer(content, X_Model_Version=str(loaded.version))
 
-    return engine().inference.answer(loaded, rows, reply, started)
+    return model_server().inference.answer(loaded, rows, reply, started)
 
 
 @routes.post("/<name>:classify")
@@ -123,7 +130,7 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
     if not isinstance(output, Classification):
         raise InvalidInput(f"model '{name}' answers a number: ask :regress or :predict")
     found = _answer_examples(loaded)
-    classes = [spelled(each) for each in output.classes]
+    classes = [label_text(each) for each in output.classes]
     pairs = [
         [list(pair) for pair in zip(classes, row, strict=True)]
         for row in found["probabilities"].tolist()
@@ -150,7 +157,7 @@ def regress(name: str, version: str | None = None, label: str | None = None) -> 
 @routes.post("/<name>/labels/<verb:label>")
 def unknown_verb(**names: str) -> Reply:
     """Say which verbs there are, to one who asked for another."""
-    path = current().environ["PATH_INFO"]
+    path = current_request().environ["PATH_INFO"]
     verb = path.rpartition(":")[2][:20] if ":" in path else ""
     hint = nearest(verb, VERBS) or f"; there are {', '.join(f':{v}' for v in VERBS)}"
     raise NotFound(f"there is no verb ':{verb}'{hint}")
@@ -159,7 +166,7 @@ def unknown_verb(**names: str) -> Reply:
 @routes.get("")
 def models() -> Reply:
     """List the names of the loaded models."""
-    return answer({"models": sorted(engine().registry.catalogue)})
+    return answer({"models": sorted(model_server().registry.catalogue)})
 
 
 @routes.get("/<name>")
@@ -167,7 +174,7 @@ def models() -> Reply:
 @routes.get("/<name>/labels/<label>")
 def status(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Say which versions are available, and why one is not."""
-    entry = engine().registry.entry(name)
+    entry = model_server().registry.entry(name)
     refused = {str(v): _refused(v) for v in sorted(entry.refused, reverse=True)}
     if version in refused:
         states = [refused[version]]
@@ -248,14 +255,14 @@ def _require_signature(given: str | None) -> None:
         raise InvalidInput(f"there is one signature only, '{SIGNATURE}'")
 
 
-def _answer_examples(loaded: Loaded) -> Answer:
+def _answer_examples(loaded: Loaded) -> Predictions:
     asked: ExamplesRequest = decode(_examples_request, _texts_of_base64(body()))
     _require_signature(asked.signature_name)
-    inference = engine().inference
+    inference = model_server().inference
     context = asked.context or {}
     _require_size(len(asked.examples), context, inference.max_rows)
 
-    def rows(decoder: TableDecoder | TensorDecoder) -> Raw:
+    def rows(decoder: TableDecoder | TensorDecoder) -> RawColumns:
         form = _as_list if isinstance(decoder, TensorDecoder) else _as_value
         found = [
             {name: form(value) for name, value in _row(context, example, n).items()}
@@ -270,7 +277,7 @@ def _require_size(n: int, context: dict[str, msgspec.Raw], max_rows: int) -> Non
     """Refuse what would only be large once every example has the context."""
     require_rows(n, max_rows)
     size = len(msgspec.json.encode(context))
-    limit = engine().max_body_bytes
+    limit = model_server().max_body_bytes
     if n * size > limit:
         raise InvalidInput(
             f"a context of {size} bytes for each of {n} examples is more than "

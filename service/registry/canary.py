@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrafficSplit:
     """Two versions that are loaded, and what the second does beside the first."""
 
     production: Loaded

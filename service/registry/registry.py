@@ -27,7 +27,7 @@ from models.explain.integrated_gradients import Explainer
 from models.storage.artefact import Artefact
 from models.storage.labels import Label
 from models.storage.store import CANDIDATE, PRODUCTION, Store
-from service.registry.canary import Trial
+from service.registry.canary import TrafficSplit
 
 Result: TypeAlias = Literal["loaded", "refused", "unloaded", "unreadable"]
 
@@ -41,7 +41,7 @@ class Loaded:
     artefact: Artefact
     since: datetime
     #: Set where what it answers is part of a trial.
-    trial: Trial | None = None
+    trial: TrafficSplit | None = None
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -57,7 +57,7 @@ class Entry:
     labels: Mapping[str, int]
     default: int
     refused: Mapping[int, str]
-    trial: Trial | None = None
+    trial: TrafficSplit | None = None
 
 
 @dataclass(frozen=True)
@@ -269,11 +269,11 @@ class Registry:
 
 def _trial(
     versions: Mapping[int, Loaded], default: int, label: Label | None
-) -> Trial | None:
+) -> TrafficSplit | None:
     """Return what a candidate does, if it is to do anything and is loaded."""
     if label is None or not (label.share or label.shadow):
         return None
     candidate = versions.get(label.version)
     if candidate is None or label.version == default:
         return None
-    return Trial(versions[default], candidate, label.share, label.shadow)
+    return TrafficSplit(versions[default], candidate, label.share, label.shadow)

@@ -30,7 +30,7 @@ _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS, dir=_memory)
 
-from service.middleware.concurrency_limit import SPARE  # noqa: E402
+from service.middleware.concurrency_limit import PROBE_THREADS  # noqa: E402
 from service.server import drain, shared_memory, worker_sync  # noqa: E402
 from service.server.json_logging import configuration  # noqa: E402
 from service.settings import from_environment  # noqa: E402
@@ -41,7 +41,7 @@ wsgi_app = "service:create_app()"
 bind = _settings.address
 worker_class = "service.server.worker.Worker"
 workers = _settings.workers
-threads = _settings.threads + SPARE
+threads = _settings.threads + PROBE_THREADS
 preload_app = True
 worker_tmp_dir = _memory
 certfile = _settings.tls_certificate_file

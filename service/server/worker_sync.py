@@ -24,7 +24,7 @@ def directory(parent: str | None) -> Path:
     return Path(tempfile.mkdtemp(prefix="glassnet-workers-", dir=parent))
 
 
-class Names(MutableSet[str]):
+class SharedSet(MutableSet[str]):
     """A set that processes share: each name is an empty file, for who starts later."""
 
     def __init__(self, directory: Path) -> None:
@@ -50,7 +50,7 @@ class Names(MutableSet[str]):
         (self._directory / name).unlink(missing_ok=True)
 
 
-class Ear:
+class RefreshListener:
     """Where one worker hears that it is to look."""
 
     def __init__(self, directory: Path) -> None:
@@ -75,7 +75,7 @@ class Ear:
                 self._callers.append(self._socket.accept()[0])
 
 
-def call(directory: Path, seconds: float) -> int:
+def refresh_all_workers(directory: Path, seconds: float) -> int:
     """Have every worker look, and return how many have not when the time is over."""
     deadline = time.monotonic() + seconds
     called, silent = [], 0

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from models.errors import GlassnetError, InvalidInput, NotFound
 from service.inference.model_server import LoadFailed, Unavailable
 from service.middleware.concurrency_limit import Refused
-from service.web.request_context import current
+from service.web.request_context import current_request
 
 log = logging.getLogger("glassnet.service")
 
@@ -54,7 +54,7 @@ def explained(error: Exception) -> Reply:
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return reply(code, str(error))
-    about = current().names
+    about = current_request().names
     log.error("request failed", exc_info=error, extra=about)
     request_id = about["request_id"]
     return reply(500, f"internal error; the log has it as request {request_id}")
@@ -66,10 +66,10 @@ def _http(error: HTTPException) -> Reply:
         return reply(404, "there is no such route")
     if code == 405:
         allowed = ", ".join(sorted(error.valid_methods or ()))  # type: ignore[attr-defined]
-        method = current().environ["REQUEST_METHOD"][:20]
+        method = current_request().environ["REQUEST_METHOD"][:20]
         return reply(405, f"this route takes {allowed}, not {method}", Allow=allowed)
     if code == 413:
-        limit = current().engine.max_body_bytes
+        limit = current_request().engine.max_body_bytes
         return reply(
             413, f"the body is larger than {limit} bytes (GLASSNET_MAX_BODY_BYTES)"
         )

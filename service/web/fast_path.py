@@ -15,12 +15,12 @@ from typing import Any, TypeAlias, cast
 
 from flask import Flask
 
-from service.inference.model_server import Engine
+from service.inference.model_server import ModelServer
 from service.middleware.concurrency_limit import Application
 from service.protocols.http import compressed
 from service.web import errors
 from service.web.errors import Reply
-from service.web.request_context import Call
+from service.web.request_context import RequestContext
 
 #: Functions that ask nothing of Flask.
 ENDPOINTS = ("tfserving.predict", "openinference.infer")
@@ -31,10 +31,10 @@ _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPSta
 _Found: TypeAlias = tuple[str, Callable[..., Reply], dict[str, str]]
 
 
-class Express:
+class FastPath:
     """A WSGI application in front of Flask's."""
 
-    def __init__(self, app: Flask, flask: Application, engine: Engine) -> None:
+    def __init__(self, app: Flask, flask: Application, engine: ModelServer) -> None:
         self._flask, self._engine = flask, engine
         self._routes = [
             (rule.rule, _pattern(rule.rule), _function(app, rule.endpoint))
@@ -50,7 +50,7 @@ class Express:
         if found is None or environ["REQUEST_METHOD"] != "POST":
             return self._flask(environ, start_response)
         route, function, names = found
-        call = Call(self._engine, environ)
+        call = RequestContext(self._engine, environ)
         try:
             content, code, headers = compressed(
                 call.answered(partial(function, **names))

@@ -15,10 +15,10 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from service.inference.inference import Answered
-from service.inference.model_server import Engine
+from service.inference.model_server import ModelServer
 from service.monitoring.metrics import METHODS
 from service.registry.registry import Loaded
-from service.web.tracing import trace
+from service.web.tracing import trace_ids
 
 access = logging.getLogger("glassnet.access")
 T = TypeVar("T")
@@ -26,7 +26,7 @@ T = TypeVar("T")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-class Call:
+class RequestContext:
     """A request that is being answered by this thread."""
 
     #: The body, once it is read.
@@ -35,7 +35,7 @@ class Call:
     chosen: Loaded | None = None
     instead: Loaded | None = None
 
-    def __init__(self, engine: Engine, environ: dict[str, Any]) -> None:
+    def __init__(self, engine: ModelServer, environ: dict[str, Any]) -> None:
         self.engine = engine
         self.environ = environ
         given = environ.get("HTTP_X_REQUEST_ID", "")
@@ -43,7 +43,7 @@ class Call:
         #: What it goes by in the logs.
         self.names = {
             "request_id": self.request_id,
-            **trace(environ.get("HTTP_TRACEPARENT")),
+            **trace_ids(environ.get("HTTP_TRACEPARENT")),
         }
         self.started = time.perf_counter()
         #: What the log is to say of it.
@@ -112,7 +112,7 @@ class Call:
             )
 
 
-_current: ContextVar[Call] = ContextVar("call")
+_current: ContextVar[RequestContext] = ContextVar("call")
 
 
 def server_timing(done: Answered) -> str:
@@ -125,6 +125,6 @@ def server_timing(done: Answered) -> str:
     )
 
 
-def current() -> Call:
+def current_request() -> RequestContext:
     """Return the request that this thread answers."""
     return _current.get()

@@ -12,7 +12,7 @@ _TRACEPARENT = re.compile(
 )
 
 
-def trace(header: str | None) -> dict[str, str]:
+def trace_ids(header: str | None) -> dict[str, str]:
     """Return what a log line says of a trace; nothing where no header is valid."""
     if header is None:
         return {}

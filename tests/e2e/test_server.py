@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from models.storage.store import ARTEFACT, Store
-from service.middleware.concurrency_limit import SPARE
+from service.middleware.concurrency_limit import PROBE_THREADS
 
 pytestmark = pytest.mark.e2e
 
@@ -392,7 +392,7 @@ def test_blas_has_one_thread_and_the_metrics_directory_goes_at_the_end(
         until("a stack of every thread", all_are_pythons)
         # The main thread, those that answer, and two that watch: the store, and
         # whether a request takes long.
-        assert len(os.listdir(threads)) <= 1 + (2 + SPARE) + 2
+        assert len(os.listdir(threads)) <= 1 + (2 + PROBE_THREADS) + 2
         assert b"MALLOC_ARENA_MAX=1" in Path(f"/proc/{pid}/environ").read_bytes()
     mapped = Path(f"/proc/{server.workers()[0]}/maps").read_text()
     found = re.search(r"(/\S+/glassnet-metrics-\w+)/", mapped)

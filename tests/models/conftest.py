@@ -14,7 +14,7 @@ from models.features.predictions import Classification, Output, Regression
 from models.features.reference import Reference
 from models.features.table import TableInput, fit_column
 from models.features.tensor import TensorInput
-from models.model import Inputs, Model, Raw
+from models.model import Inputs, Model, RawColumns
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec
 from models.storage.artefact import Fingerprint, Golden, Manifest, Recipe, dump
@@ -25,7 +25,7 @@ class Made(NamedTuple):
 
     manifest: Manifest
     networks: tuple[Network, ...]
-    raw: Raw
+    raw: RawColumns
 
     @property
     def network(self) -> Network:
@@ -43,7 +43,7 @@ class Made(NamedTuple):
 
 
 def make(
-    inputs: Inputs, raw: Raw, spec: NetworkSpec, output: Output, members: int = 1
+    inputs: Inputs, raw: RawColumns, spec: NetworkSpec, output: Output, members: int = 1
 ) -> Made:
     networks = tuple(Network(spec) for _ in range(members))
     for seed, network in enumerate(networks, 1):

@@ -27,9 +27,9 @@ from models.storage.store import CANDIDATE, PRODUCTION, Store
 from trainer import pipeline
 from trainer.config.defaults import TOO_FEW_FOR_REALMLP
 from trainer.data import Dataset, read, take
-from trainer.data.row_hashing import Split, places, windows
+from trainer.data.row_hashing import Split, hash_rows, windows
 from trainer.training import checkpoint, ensemble
-from trainer.training.progress import Standing
+from trainer.training.progress import Progress
 
 Fit = Callable[..., pipeline.Result]
 #: One plain network, for what is promised of every run.
@@ -49,13 +49,13 @@ def data(table: Callable[..., Any], write_csv: Callable[..., Path]) -> Path:
 
 def split_of(data: Dataset) -> Split:
     """Return the division that a run of one network makes, made here once more."""
-    (split,) = windows(places(data.inputs), 1, 0.15, 0.15)
+    (split,) = windows(hash_rows(data.inputs), 1, 0.15, 0.15)
     return split
 
 
 def splits_of(data: Dataset) -> list[Split]:
     """Return the divisions of a run of five."""
-    return windows(places(data.inputs), 5, 0.1, 0.1)
+    return windows(hash_rows(data.inputs), 5, 0.1, 0.1)
 
 
 PUBLISHED = ["m/1/model.npz", "m/1/rows.npy", "m/1/run.json", "m/labels.json"]
@@ -414,7 +414,7 @@ def test_damaged_production_stands_in_nobodys_way(
 # Nothing half done.
 
 
-@pytest.mark.parametrize("at", ["prepare", "learn_all", "manifest", "dump", "load"])
+@pytest.mark.parametrize("at", ["prepare", "fit_members", "manifest", "dump", "load"])
 @pytest.mark.parametrize("settings", [FAST, FIVE])
 def test_nothing_is_published_on_an_error(
     at: str,
@@ -493,7 +493,7 @@ def test_the_watcher_is_called_after_every_epoch(
     request = pipeline.Request(
         str(data), "churn", "m", None, None, configured(*FAST), "auto"
     )
-    pipeline.fit(
+    pipeline.run(
         request, store, said.append, lambda now: seen.append(now.history.epochs)
     )
     assert seen == [1, 2, 3, 4, 5, 6]
@@ -784,7 +784,7 @@ def test_the_watcher_is_told_which_network(
     seen: list[tuple[int, int, int]] = []
     config = configured(*FIVE)
     request = pipeline.Request(str(data), "churn", "m", None, None, config, "auto")
-    pipeline.fit(
+    pipeline.run(
         request,
         store,
         lambda sentence: None,
@@ -819,10 +819,10 @@ class Stopped(BaseException):
     """What ends a run from outside."""
 
 
-def stop_at(number: int, epochs: int) -> Callable[[Standing], None]:
+def stop_at(number: int, epochs: int) -> Callable[[Progress], None]:
     """Return a watcher that ends the run at an epoch of a network."""
 
-    def watch(now: Standing) -> None:
+    def watch(now: Progress) -> None:
         if (now.number, now.history.epochs) == (number, epochs):
             raise Stopped
 
@@ -1012,7 +1012,7 @@ def test_damaged_checkpoints_are_said_and_begun_anew(
 def test_a_run_that_diverges_leaves_nothing_to_go_on_from(
     fit: Fit, store: Store, data: Path
 ) -> None:
-    def break_it(now: Standing) -> None:
+    def break_it(now: Progress) -> None:
         if now.history.epochs == 4:
             assert checkpoints_in(store)
             raise TrainingDiverged("as if")
@@ -1085,10 +1085,10 @@ def test_reading_takes_its_part_of_the_limit(
 
     def learned(*arguments: Any) -> Any:
         limits.append(arguments[5])
-        return ensemble.learn_all(*arguments)
+        return ensemble.fit_members(*arguments)
 
     monkeypatch.setattr(pipeline, "read", slow)
-    monkeypatch.setattr(pipeline, "learn_all", learned)
+    monkeypatch.setattr(pipeline, "fit_members", learned)
     fit(store, data, target="churn", settings=FAST, time_limit=100.0)
     assert 0.0 < limits[0] <= 99.8
 

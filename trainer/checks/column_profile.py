@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.columns import Values
-from models.model import Raw
+from models.model import RawColumns
 
 #: Rows that are looked at, and values where there are many columns.
 MOST_ROWS, MOST_VALUES = 100_000, 10_000_000
@@ -46,7 +46,9 @@ class Profile:
     pattern: bytes
 
 
-def columns(raw: Raw, kinds: dict[str, str]) -> Iterator[tuple[str, str, Values]]:
+def columns(
+    raw: RawColumns, kinds: dict[str, str]
+) -> Iterator[tuple[str, str, Values]]:
     """Yield name, kind and values of every column; an image has none."""
     if not isinstance(raw, np.ndarray):
         yield from ((name, kinds[name], raw[name]) for name in kinds)

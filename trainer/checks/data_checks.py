@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
-from models.features.predictions import Classification, spelled
+from models.features.predictions import Classification, label_text
 from models.features.table import TableInput
 from models.model import Inputs
 from models.storage.artefact import Finding
@@ -31,8 +31,13 @@ from trainer.checks.column_profile import (
     profile,
     sample,
 )
-from trainer.checks.dataset_shift import Other, others, shared_groups, shifts
-from trainer.data.row_hashing import Places, places
+from trainer.checks.dataset_shift import (
+    EvaluationSet,
+    evaluation_sets,
+    shared_groups,
+    shifts,
+)
+from trainer.data.row_hashing import RowHashes, hash_rows
 from trainer.preparation.prepare import Prepared, Say
 
 #: Nothing is wrong with data of which this is found.
@@ -105,8 +110,8 @@ def _between_rows(prepared: Prepared, natural: float) -> Iterator[Finding]:
     chance = prepared.division.by == "chance"
     where = prepared.data.places if strange or chance else None
     if where is not None and strange:
-        yield from _copies(where, prepared.whole.target)
-    for other in others(prepared):
+        yield from _copies(where, prepared.all_rows.target)
+    for other in evaluation_sets(prepared):
         if other.may_differ:
             yield from _drift(prepared, other)
         yield from _groups(prepared, other)
@@ -136,7 +141,7 @@ def _constant(inputs: Inputs) -> Iterator[Finding]:
 
 def _profiles(prepared: Prepared, training: NDArray[np.intp]) -> list[Profile]:
     rows = sample(training, prepared.data.n_columns)
-    target = Target(prepared.whole.target[rows], prepared.task != "regression")
+    target = Target(prepared.all_rows.target[rows], prepared.task != "regression")
     unused = set(_unused(prepared.inputs))
     return [
         profile(name, kind, chosen(values, rows), target, len(prepared.data))
@@ -205,9 +210,9 @@ def _twins(profiles: Sequence[Profile]) -> Iterator[Finding]:
             )
 
 
-def _copies(where: Places, target: NDArray[Any]) -> Iterator[Finding]:
+def _copies(where: RowHashes, target: NDArray[Any]) -> Iterator[Finding]:
     """Find rows that stand twice, with their target."""
-    keys = places({"row": where, "target": target.astype(np.float64)})
+    keys = hash_rows({"row": where, "target": target.astype(np.float64)})
     n = len(keys)
     twice = n - len(np.unique(keys))
     if twice >= TWICE * n:
@@ -219,7 +224,7 @@ def _copies(where: Places, target: NDArray[Any]) -> Iterator[Finding]:
         )
 
 
-def _drift(prepared: Prepared, other: Other) -> Iterator[Finding]:
+def _drift(prepared: Prepared, other: EvaluationSet) -> Iterator[Finding]:
     """Find columns, or the target, that are otherwise distributed in other rows."""
     for name, value in shifts(prepared, other):
         if value > DRIFT:
@@ -233,7 +238,7 @@ def _drift(prepared: Prepared, other: Other) -> Iterator[Finding]:
             )
 
 
-def _groups(prepared: Prepared, other: Other) -> Iterator[Finding]:
+def _groups(prepared: Prepared, other: EvaluationSet) -> Iterator[Finding]:
     shared, groups = shared_groups(prepared, other)
     if shared:
         name = prepared.config.data.group
@@ -246,10 +251,12 @@ def _groups(prepared: Prepared, other: Other) -> Iterator[Finding]:
         )
 
 
-def _overlap(training: Places, other: Other, apart: bool) -> Iterator[Finding]:
+def _overlap(
+    training: RowHashes, other: EvaluationSet, apart: bool
+) -> Iterator[Finding]:
     """Find other rows that train too, input for input; some cannot be kept `apart`."""
     n = len(other.part)
-    same = int(np.isin(places(other.part.raw), training).sum())
+    same = int(np.isin(hash_rows(other.part.raw), training).sum())
     if same >= TWICE * n:
         yield Finding(
             "overlap",
@@ -268,7 +275,9 @@ def _imbalance(prepared: Prepared, training: NDArray[np.intp]) -> Iterator[Findi
     output = prepared.output
     if not isinstance(output, Classification) or prepared.class_weights is not None:
         return
-    counts = np.bincount(prepared.whole.target[training], minlength=len(output.classes))
+    counts = np.bincount(
+        prepared.all_rows.target[training], minlength=len(output.classes)
+    )
     rarest = int(counts.argmin())
     share = counts[rarest] / counts.sum()
     if share >= RARE / len(counts):
@@ -278,7 +287,7 @@ def _imbalance(prepared: Prepared, training: NDArray[np.intp]) -> Iterator[Findi
         "imbalance",
         (name,),
         f"target '{name}': only {share:.1%} of the training rows are "
-        f"'{spelled(output.classes[rarest])}'; classes are not weighted, since "
+        f"'{label_text(output.classes[rarest])}'; classes are not weighted, since "
         "probabilities that are true have the lowest log loss "
         "(train.class_weights=balanced minds the rare class more)",
     )

@@ -17,7 +17,7 @@ from trainer.preparation.prepare import Part, Prepared
 
 
 @dataclass(frozen=True)
-class Other:
+class EvaluationSet:
     """Rows beside those that train, what to call them, and whether they may differ.
 
     By chance or by group rows are drawn from the same as those that train; those of
@@ -29,22 +29,22 @@ class Other:
     may_differ: bool
 
 
-def others(prepared: Prepared) -> Iterator[Other]:
+def evaluation_sets(prepared: Prepared) -> Iterator[EvaluationSet]:
     """Yield the user's own validation rows, and those that the first member holds out.
 
     Not those divided by what stands in them: nothing can be wrong with these.
     """
-    if prepared.own is not None:
-        yield Other("the validation rows given", prepared.own, True)
+    if prepared.user_validation is not None:
+        yield EvaluationSet("the validation rows given", prepared.user_validation, True)
     by, split = prepared.division.by, prepared.splits[0]
     rows = split.test if len(split.test) else split.validation
     if len(rows) and by != "content":
         last = by == "time"
         name = "the last rows" if last else "the rows held out"
-        yield Other(name, prepared.part(rows), last)
+        yield EvaluationSet(name, prepared.part(rows), last)
 
 
-def shifts(prepared: Prepared, other: Other) -> Iterator[tuple[str, float]]:
+def shifts(prepared: Prepared, other: EvaluationSet) -> Iterator[tuple[str, float]]:
     """Yield every column, and the target, with its PSI from training to other rows.
 
     Left out where as much would come about by chance.
@@ -57,7 +57,7 @@ def shifts(prepared: Prepared, other: Other) -> Iterator[tuple[str, float]]:
 
 def _pairs(prepared: Prepared, other: Part) -> Iterator[tuple[str, Values, Values]]:
     """Yield name and values, of some training rows and of others."""
-    data, whole = prepared.data, prepared.whole
+    data, whole = prepared.data, prepared.all_rows
     rows = sample(prepared.splits[0].train, data.n_columns)
     both = (columns(raw, data.kinds) for raw in (whole.raw, other.raw))
     pairs = zip(*both, strict=True)
@@ -90,11 +90,11 @@ def psi(ours: Values, theirs: Values) -> float | None:
     return reference.psi(seen.count(ours), seen.count(theirs))
 
 
-def shared_groups(prepared: Prepared, other: Other) -> tuple[int, int]:
+def shared_groups(prepared: Prepared, other: EvaluationSet) -> tuple[int, int]:
     """Return how many groups of the other rows train too, and how many there are."""
     name = prepared.config.data.group
     if name is None or name not in other.part.aside:
         return 0, 0
-    groups, training = set(other.part.aside[name]), prepared.whole.aside[name]
+    groups, training = set(other.part.aside[name]), prepared.all_rows.aside[name]
     trained = {training[i] for i in prepared.splits[0].train.tolist()}
     return len(groups & trained), len(groups)

@@ -23,7 +23,7 @@ import numpy as np
 
 from models.errors import ConfigError, DataError
 from models.features.columns import Values
-from models.features.predictions import Classification, spelled
+from models.features.predictions import Classification, label_text
 from models.features.reference import (
     MOST_CATEGORIES,
     Histogram,
@@ -35,9 +35,13 @@ from models.features.table import TableInput
 from models.storage.artefact import Finding, Manifest
 from trainer.checks.data_checks import at_most
 from trainer.config.thresholds import GuardsConfig
-from trainer.evaluation.paired_comparison import FEWEST
-from trainer.evaluation.production import Serving
-from trainer.evaluation.row_fingerprints import as_they_were, marks, with_other_targets
+from trainer.evaluation.paired_comparison import MIN_ROWS
+from trainer.evaluation.production import ProductionModel
+from trainer.evaluation.row_fingerprints import (
+    changed_targets,
+    fingerprint_rows,
+    unchanged_rows,
+)
 from trainer.preparation.prepare import Prepared, Say
 
 HOUR = 3600.0
@@ -46,7 +50,10 @@ BEYOND_CHANCE = 3.0
 
 
 def guard(
-    prepared: Prepared, production: Serving | None, say: Say, now: float | None = None
+    prepared: Prepared,
+    production: ProductionModel | None,
+    say: Say,
+    now: float | None = None,
 ) -> tuple[Finding, ...]:
     """Say and return what is found; DataError if some of it is to stop the run.
 
@@ -67,7 +74,7 @@ def guard(
     return findings
 
 
-def _beside(prepared: Prepared, production: Serving) -> Iterator[Finding]:
+def _beside(prepared: Prepared, production: ProductionModel) -> Iterator[Finding]:
     """Compare with the version in production, as far as the two can be compared."""
     settings, then = prepared.config.guards, production.artefact.manifest
     version = f"version {production.version}"
@@ -139,8 +146,8 @@ def _balance(prepared: Prepared, then: Manifest, version: str) -> Iterator[Findi
     if not isinstance(output, Classification) or not isinstance(before, Shares):
         return
     name, limit = prepared.data.target_name, prepared.config.guards.balance
-    now = np.bincount(prepared.whole.target, minlength=len(output.classes))
-    names = [spelled(label) for label in output.classes]
+    now = np.bincount(prepared.all_rows.target, minlength=len(output.classes))
+    names = [label_text(label) for label in output.classes]
     n, m = len(prepared.data), then.data.rows
     shares = dict(zip(names, now / n, strict=True))
     were = dict(zip(before.categories, before.shares, strict=True))
@@ -180,25 +187,25 @@ def _distributions(
 ) -> Iterator[tuple[str, Values, Histogram | Shares]]:
     """Yield names, the values of all rows, and how those of then were counted."""
     reference, same = then.reference, sorted(_unchanged(prepared, then))
-    values = columns_of(then.inputs, prepared.whole.raw) if same else {}
+    values = columns_of(then.inputs, prepared.all_rows.raw) if same else {}
     for name in same:
         yield name, values[name], reference.inputs[name]
     if isinstance(reference.target, Histogram) and prepared.task == "regression":
-        yield prepared.data.target_name, prepared.whole.target, reference.target
+        yield prepared.data.target_name, prepared.all_rows.target, reference.target
 
 
 def _targets(
-    prepared: Prepared, production: Serving, version: str
+    prepared: Prepared, production: ProductionModel, version: str
 ) -> Iterator[Finding]:
     """Look for rows that are as they were, but for their target."""
     then, limit = production.artefact.manifest, prepared.config.guards.targets
     same = _unchanged(prepared, then) == then.reference.inputs.keys()
     if production.measured is None or prepared.task != then.task or not same:
         return
-    now = marks(prepared.whole, then.inputs, prepared.output)
-    other = int(with_other_targets(now, production.measured).sum())
-    known = other + int(as_they_were(now, production.measured).sum())
-    if known >= FEWEST and other > limit * known:
+    now = fingerprint_rows(prepared.all_rows, then.inputs, prepared.output)
+    other = int(changed_targets(now, production.measured).sum())
+    known = other + int(unchanged_rows(now, production.measured).sum())
+    if known >= MIN_ROWS and other > limit * known:
         name = prepared.data.target_name
         yield Finding(
             "targets",

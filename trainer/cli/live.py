@@ -18,8 +18,8 @@ import numpy as np
 from models.nn.layers import Linear
 from models.types import Array
 from trainer.cli.progress import progress, say
-from trainer.training.loop import Run
-from trainer.training.progress import Standing, Watcher
+from trainer.training.loop import TrainingRun
+from trainer.training.progress import Progress, ProgressCallback
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,7 +37,7 @@ NEGATIVE, POSITIVE = (208, 92, 42), (58, 124, 196)
 
 
 @contextmanager
-def watching() -> Iterator[Watcher]:
+def live_view() -> Iterator[ProgressCallback]:
     """Give a watcher that draws the first network; a line now and then elsewhere."""
     if not sys.stderr.isatty():
         say(
@@ -51,7 +51,7 @@ def watching() -> Iterator[Watcher]:
 
     live = Live(console=Console(stderr=True), auto_refresh=False)
 
-    def draw(standing: Standing) -> None:
+    def draw(standing: Progress) -> None:
         run, epochs = standing.run, standing.history.epochs
         if run is None or standing.number > 1:
             return
@@ -70,7 +70,7 @@ def watching() -> Iterator[Watcher]:
         live.stop()
 
 
-def picture(run: Run) -> RenderableType:
+def picture(run: TrainingRun) -> RenderableType:
     """Return loss, answers and weights as they are after the latest epoch."""
     from rich.columns import Columns
     from rich.panel import Panel
@@ -110,7 +110,7 @@ def hill(values: Sequence[float], width: int = WIDTH, height: int = HEIGHT) -> s
     return "\n".join(lines)
 
 
-def _answers(run: Run) -> Table:
+def _answers(run: TrainingRun) -> Table:
     """Return some rows with their truth and what the network says of them."""
     from rich.table import Table
     from rich.text import Text
@@ -147,7 +147,7 @@ def _truth(truth: float) -> str:
     return f"{truth:+.2f}" if isinstance(truth, np.floating) else str(truth)
 
 
-def _weights(run: Run) -> Text:
+def _weights(run: TrainingRun) -> Text:
     """Return the weights as squares: orange below zero, blue above, strong if large."""
     from rich.text import Text
 

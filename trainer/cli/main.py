@@ -18,12 +18,12 @@ from models.errors import ConfigError
 from models.features.predictions import Task
 from models.storage.store import PRODUCTION, Store
 from trainer.cli.inference import compare, evaluate, explain, predict, report
-from trainer.cli.live import watching
+from trainer.cli.live import live_view
 from trainer.cli.options import (
-    Teaching,
+    SentenceErrorsGroup,
     data_argument,
-    failure_is_told,
     json_option,
+    notify_on_failure,
     print_json,
     print_table,
     store_option,
@@ -31,7 +31,7 @@ from trainer.cli.options import (
 from trainer.cli.progress import progress, say
 from trainer.config import schema as settings
 from trainer.evaluation.gate import Policy
-from trainer.operations.cron import Clock
+from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import SCHEDULE, OnStop, Scheduler, health
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 EXIT_REFUSED = 3
 
 
-@click.group(cls=Teaching, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=SentenceErrorsGroup, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="glassnet")
 def main() -> None:
     """Fit a small neural network and publish it as a versioned artefact."""
@@ -53,7 +55,7 @@ for command in (evaluate, predict, explain, compare, report):
 
 
 @main.command()
-@failure_is_told
+@notify_on_failure
 @data_argument
 @click.option("--target", metavar="COLUMN", help="Column to predict.")
 @click.option("--model", required=True, metavar="NAME", help="Name to publish under.")
@@ -139,7 +141,7 @@ def fit(
     from trainer.data import source
     from trainer.operations import notifications
     from trainer.pipeline import Request
-    from trainer.pipeline import fit as run
+    from trainer.pipeline import run as run
 
     validation = None
     if valid is not None or valid_query is not None:
@@ -158,7 +160,7 @@ def fit(
         live=watch,
         time_limit=time_limit or math.inf,
     )
-    with (watching if watch else progress)() as watcher:
+    with (live_view if watch else progress)() as watcher:
         result = run(request, store, say, watcher)
     refused = promote == "auto" and not result.promoted
     if as_json:
@@ -321,7 +323,7 @@ def schedule(
     """
     from trainer.data import source
 
-    clock = Clock.of(cron, timezone)
+    clock = CronSchedule.of(cron, timezone)
     verb, *arguments = command
     if verb != "fit":
         raise ConfigError(f"a schedule runs fit, not '{verb}'")

@@ -63,7 +63,7 @@ def data_argument(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def failure_is_told(command: Callable[..., None]) -> Callable[..., None]:
+def notify_on_failure(command: Callable[..., None]) -> Callable[..., None]:
     """Tell whoever watches of what ends a command on a `model`, and let it end."""
 
     @functools.wraps(command)
@@ -81,7 +81,7 @@ def failure_is_told(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-class Teaching(click.Group):
+class SentenceErrorsGroup(click.Group):
     """A group whose commands end in one sentence, not in a traceback."""
 
     def invoke(self, context: click.Context) -> Any:

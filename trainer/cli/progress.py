@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from trainer.training.progress import Standing, Watcher
+from trainer.training.progress import Progress, ProgressCallback
 
 #: Seconds between lines where there is no terminal to redraw.
 INTERVAL = 10.0
@@ -23,13 +23,13 @@ def say(sentence: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Watcher]:
+def progress() -> Iterator[ProgressCallback]:
     """Give a watcher for the training loop; its moving line is gone when it ends."""
     if not sys.stderr.isatty():
         yield _lines()
         return
 
-    def watch(standing: Standing) -> None:
+    def watch(standing: Progress) -> None:
         # A line that is broken in two could not be erased.
         width = shutil.get_terminal_size().columns - 1
         _erase()
@@ -47,10 +47,10 @@ def _erase() -> None:
         click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def _lines() -> Watcher:
+def _lines() -> ProgressCallback:
     last = time.monotonic()
 
-    def watch(standing: Standing) -> None:
+    def watch(standing: Progress) -> None:
         nonlocal last
         if time.monotonic() - last >= INTERVAL:
             last = time.monotonic()
@@ -59,7 +59,7 @@ def _lines() -> Watcher:
     return watch
 
 
-def line(standing: Standing) -> str:
+def line(standing: Progress) -> str:
     """Return the latest epoch in one line, the more important the further left."""
     history = standing.history
     text = (

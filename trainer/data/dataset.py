@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from models.features.predictions import Label
 from models.features.table import Columns
-from models.model import Raw
-from trainer.data.row_hashing import Places, places
+from models.model import RawColumns
+from trainer.data.row_hashing import RowHashes, hash_rows
 
 #: Columns stay columns, an array an array.
-AnyRaw = TypeVar("AnyRaw", bound=Raw)
+AnyRaw = TypeVar("AnyRaw", bound=RawColumns)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Dataset:
     inputs.
     """
 
-    inputs: Raw
+    inputs: RawColumns
     kinds: dict[str, str]
     target_name: str
     target: Sequence[Label | None] | None
@@ -62,9 +62,9 @@ class Dataset:
         return digest.hexdigest()
 
     @cached_property
-    def places(self) -> Places:
+    def places(self) -> RowHashes:
         """Where every row stands, by what stands in it."""
-        return places(self.inputs)
+        return hash_rows(self.inputs)
 
     def only(self, rows: NDArray[np.intp]) -> Dataset:
         """Return the chosen rows."""
@@ -79,7 +79,7 @@ class Dataset:
         )
 
 
-def length(raw: Raw) -> int:
+def length(raw: RawColumns) -> int:
     """Return the number of rows."""
     return len(raw if isinstance(raw, np.ndarray) else next(iter(raw.values())))
 

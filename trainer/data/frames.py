@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
 from models.features.columns import FIRST_SECOND, LAST_SECOND, MISSING, Values, seconds
-from models.features.predictions import Label, spelled
+from models.features.predictions import Label, label_text
 from trainer.data.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _labels_of_text(column: pl.Series) -> Sequence[Label | None]:
             table = {text: kind(text) for text in distinct}
         except (ValueError, KeyError):
             continue
-        if all(spelled(v) == text and np.isfinite(v) for text, v in table.items()):
+        if all(label_text(v) == text and np.isfinite(v) for text, v in table.items()):
             return [None if text is None else table.get(text) for text in texts]
     if all(map(is_number, distinct)):
         return [text if text in distinct else None for text in texts]

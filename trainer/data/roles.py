@@ -91,13 +91,13 @@ class _Column:
 
 
 def _groups(column: _Column, values: Values) -> Values:
-    texts = spelled(values)
+    texts = group_text(values)
     present = np.array([text is not None for text in texts])
     column.require(present, "the name of a group", "none")
     return texts
 
 
-def spelled(values: Values) -> Texts:
+def group_text(values: Values) -> Texts:
     """Return values as text: a group is the same however its column is typed."""
     if not isinstance(values, np.ndarray):
         return values

@@ -25,13 +25,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.model import Raw
+from models.model import RawColumns
 
 #: Where on its step a place stands that is spread: away from any window's end.
 OFFSET = 0.382
 
 Rows = NDArray[np.intp]
-Places = NDArray[np.float64]
+RowHashes = NDArray[np.float64]
 
 
 class Split(NamedTuple):
@@ -42,7 +42,7 @@ class Split(NamedTuple):
     test: Rows
 
 
-def places(raw: Raw) -> Places:
+def hash_rows(raw: RawColumns) -> RowHashes:
     """Return the place of every row, in [0, 1), from its values."""
     columns: list[Any]
     if isinstance(raw, np.ndarray):
@@ -76,7 +76,7 @@ def _scramble(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def turns(where: Places) -> NDArray[np.float64]:
+def count_occurrences(where: RowHashes) -> NDArray[np.float64]:
     """Number the rows of each place in their order, from 0."""
     order = np.argsort(where, kind="stable")
     ranked = where[order]
@@ -87,18 +87,22 @@ def turns(where: Places) -> NDArray[np.float64]:
     return found
 
 
-def apart(where: Places, turn: NDArray[np.float64], salt: int) -> Places:
+def rehash_duplicates(
+    where: RowHashes, turn: NDArray[np.float64], salt: int
+) -> RowHashes:
     """Return other places, by chance, where rows of one place had the same."""
-    return places({"place": where, "turn": turn, "salt": np.full(len(where), salt)})
+    return hash_rows({"place": where, "turn": turn, "salt": np.full(len(where), salt)})
 
 
-def windows(where: Places, members: int, validation: float, test: float) -> list[Split]:
+def windows(
+    where: RowHashes, members: int, validation: float, test: float
+) -> list[Split]:
     """Return the parts of every member."""
     return [window(where, m, members, validation, test) for m in range(members)]
 
 
 def window(
-    where: Places, member: int, members: int, validation: float, test: float
+    where: RowHashes, member: int, members: int, validation: float, test: float
 ) -> Split:
     """Return the parts of one member, counted from 0."""
     turned = (where - member / members) % 1.0
@@ -107,7 +111,7 @@ def window(
     return Split(*(np.flatnonzero(m) for m in (~measured & ~chosen, chosen, measured)))
 
 
-def spread(where: Places, known: Places) -> Places:
+def spread(where: RowHashes, known: RowHashes) -> RowHashes:
     """Space places evenly, in the order of all that are known.
 
     Chance leaves no window of the circle empty only when there are many.

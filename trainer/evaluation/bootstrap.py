@@ -20,7 +20,7 @@ LEVEL = 0.95
 DRAWS = 2000
 #: More kin than this are thrown together by chance before they are drawn: the spread
 #: of a mean is the same, and the time does not grow with the rows.
-MOST_KIN = 2_000
+MAX_CLUSTERS = 2_000
 
 
 def interval(
@@ -63,6 +63,6 @@ def _totals(
         kin = np.arange(len(rows))
     _, place = np.unique(kin, return_inverse=True)
     n = int(place.max()) + 1
-    if n > MOST_KIN:
-        place, n = (rng.permutation(n) % MOST_KIN)[place], MOST_KIN
+    if n > MAX_CLUSTERS:
+        place, n = (rng.permutation(n) % MAX_CLUSTERS)[place], MAX_CLUSTERS
     return np.column_stack([np.bincount(place, column, n) for column in rows.T])

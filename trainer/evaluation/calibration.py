@@ -47,7 +47,9 @@ def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
         return prepared
     groups: list[tuple[Sequence[Network], Part | None]]
     chosen = [split.validation for split in prepared.splits]
-    if prepared.own or all(np.array_equal(chosen[0], other) for other in chosen[1:]):
+    if prepared.user_validation or all(
+        np.array_equal(chosen[0], other) for other in chosen[1:]
+    ):
         groups = [(networks, prepared.validation(prepared.splits[0]))]
     else:
         groups = [

@@ -21,9 +21,13 @@ from models.errors import ConfigError, InvalidInput, nearest
 from models.features.table import TableInput
 from models.storage.artefact import Artefact
 from trainer.config.thresholds import GateConfig
-from trainer.data.roles import spelled
-from trainer.evaluation.paired_comparison import Comparison, Trial, columns_of
-from trainer.evaluation.production import Serving
+from trainer.data.roles import group_text
+from trainer.evaluation.paired_comparison import (
+    Comparison,
+    PairedComparison,
+    columns_of,
+)
+from trainer.evaluation.production import ProductionModel
 from trainer.preparation.prepare import Part, Prepared
 
 Policy = Literal["auto", "always", "never"]
@@ -51,11 +55,11 @@ def check(settings: GateConfig, prepared: Prepared) -> None:
         raise ConfigError("gate.group_limit needs gate.group, the column of groups")
     if settings.group is None:
         return
-    columns = columns_of(prepared.whole)
+    columns = columns_of(prepared.all_rows)
     if settings.group not in columns:
         hint = nearest(settings.group, columns)
         raise ConfigError(f"gate.group: there is no column '{settings.group}'{hint}")
-    found = len(set(spelled(columns[settings.group])))
+    found = len(set(group_text(columns[settings.group])))
     if found > MOST_GROUPS:
         raise ConfigError(
             f"gate.group: column '{settings.group}' has {found:,} values, "
@@ -67,7 +71,7 @@ def decide(
     policy: Policy,
     settings: GateConfig,
     candidate: Artefact,
-    production: Serving | None,
+    production: ProductionModel | None,
     rows: Part,
     measured_on: str,
 ) -> Verdict:
@@ -82,7 +86,7 @@ def decide(
     if problem:
         return Verdict(False, f"cannot be compared with production: {problem}")
     try:
-        trial = Trial(settings, candidate, production, rows)
+        trial = PairedComparison(settings, candidate, production, rows)
         found = tuple(trial.comparisons(measured_on))
     except InvalidInput as error:
         return Verdict(False, f"cannot be compared with production: {error}")

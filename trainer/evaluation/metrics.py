@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Answer, Classification, Floats, Output
+from models.features.predictions import Classification, Floats, Output, Predictions
 
 Codes = NDArray[np.intp]
 #: Metric that is compared when one is enough: the smaller the better.
@@ -19,7 +19,7 @@ ECE_BINS = 15
 
 def metrics(
     output: Output,
-    answer: Answer,
+    answer: Predictions,
     target: NDArray[Any],
     weights: Floats | None = None,
 ) -> dict[str, float]:
@@ -53,7 +53,7 @@ def classification(
     return found
 
 
-def losses(output: Output, answer: Answer, target: NDArray[Any]) -> Floats:
+def losses(output: Output, answer: Predictions, target: NDArray[Any]) -> Floats:
     """Return what each row adds to the primary figure (n,): -ln p, or error²."""
     if isinstance(output, Classification):
         return _log_losses(answer["probabilities"], target)

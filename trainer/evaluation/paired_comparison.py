@@ -16,23 +16,23 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from models.features.columns import Floats
-from models.features.predictions import Answer, Classification, Output
+from models.features.predictions import Classification, Output, Predictions
 from models.features.table import Columns
-from models.model import Model, Raw
+from models.model import Model, RawColumns
 from models.storage.artefact import Artefact
 from trainer.config.thresholds import GateConfig
 from trainer.data import take
-from trainer.data.roles import spelled
-from trainer.data.row_hashing import apart, places
+from trainer.data.roles import group_text
+from trainer.data.row_hashing import hash_rows, rehash_duplicates
 from trainer.evaluation import bootstrap
 from trainer.evaluation.metrics import PRIMARY, losses, mean_loss, metrics
-from trainer.evaluation.production import Serving
-from trainer.evaluation.row_fingerprints import as_they_were, marks
+from trainer.evaluation.production import ProductionModel
+from trainer.evaluation.row_fingerprints import fingerprint_rows, unchanged_rows
 from trainer.preparation.prepare import Part
-from trainer.preparation.split_plan import divided_again
+from trainer.preparation.split_plan import split_again
 
 #: Fewer rows than this say nothing of their own, be it of a group or of what was there.
-FEWEST = 30
+MIN_ROWS = 30
 
 
 class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,7 +74,7 @@ class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
         return "at least as good" if even else "not worse beyond doubt"
 
 
-class Trial:
+class PairedComparison:
     """What both models lose on each row, what it counts, and to whom it belongs.
 
     `figures` are all of production's on the same rows, if there is one.
@@ -84,7 +84,7 @@ class Trial:
         self,
         settings: GateConfig,
         candidate: Artefact,
-        production: Serving | None,
+        production: ProductionModel | None,
         rows: Part,
     ) -> None:
         manifest = candidate.manifest
@@ -97,16 +97,16 @@ class Trial:
             answer = self._answer(production.artefact)
             self.old = losses(self.output, answer, rows.target)
             self.figures = metrics(self.output, answer, rows.target, rows.weights)
-        self.kin = _kin(rows, manifest.config["data"]["group"])
+        self.kin = _clusters(rows, manifest.config["data"]["group"])
         self.there = np.zeros(len(rows), bool)
         if production is not None and production.measured is not None:
             theirs = production.artefact.manifest
-            now = marks(rows, theirs.inputs, self.output)
-            self.there = as_they_were(now, production.measured)
+            now = fingerprint_rows(rows, theirs.inputs, self.output)
+            self.there = unchanged_rows(now, production.measured)
 
-    def _answer(self, artefact: Artefact) -> Answer:
+    def _answer(self, artefact: Artefact) -> Predictions:
         rows = self.rows
-        answer = unseen(artefact, rows.raw, rows.aside, rows.turns)
+        answer = out_of_fold(artefact, rows.raw, rows.aside, rows.turns)
         return _aligned(answer, artefact.manifest.output, self.output)
 
     def comparisons(self, measured_on: str) -> Iterator[Comparison]:
@@ -115,7 +115,7 @@ class Trial:
         if self.old is not None:
             everywhere = np.ones(len(self.rows), bool)
             yield self._compare(measured_on, everywhere, gain=gain)
-            if self.there.sum() >= FEWEST:
+            if self.there.sum() >= MIN_ROWS:
                 yield self._compare("rows it was measured on", self.there)
         groups = list(self._groups())
         for name, chosen in groups:
@@ -127,9 +127,9 @@ class Trial:
         name = self.settings.group
         if name is None:
             return
-        texts = np.array([str(x) for x in spelled(columns_of(self.rows)[name])])
+        texts = np.array([str(x) for x in group_text(columns_of(self.rows)[name])])
         for text in np.unique(texts).tolist():
-            if (texts == text).sum() >= FEWEST:
+            if (texts == text).sum() >= MIN_ROWS:
                 yield f"rows of {name} = {text}", texts == text
 
     def _compare(
@@ -164,12 +164,12 @@ class Trial:
         return found
 
 
-def _kin(rows: Part, group: str | None) -> NDArray[Any]:
+def _clusters(rows: Part, group: str | None) -> NDArray[Any]:
     """Tell rows that belong together: of one group, or the same in every column."""
     if group is not None and group in rows.aside:
         return np.array([str(text) for text in rows.aside[group]])
-    where = places(rows.raw)
-    return where if rows.turns is None else apart(where, rows.turns, 0)
+    where = hash_rows(rows.raw)
+    return where if rows.turns is None else rehash_duplicates(where, rows.turns, 0)
 
 
 def columns_of(rows: Part) -> Columns:
@@ -178,12 +178,12 @@ def columns_of(rows: Part) -> Columns:
     return {**raw, **rows.aside}
 
 
-def unseen(
+def out_of_fold(
     artefact: Artefact,
-    raw: Raw,
+    raw: RawColumns,
     aside: Columns | None = None,
     turns: Floats | None = None,
-) -> Answer:
+) -> Predictions:
     """Answer each row by a network of the artefact that was fitted without it.
 
     A row has its place from what stands in it, or from its group, so the place tells
@@ -195,7 +195,7 @@ def unseen(
     answer = model.predict(raw)
     if manifest.members == 1:
         return answer
-    splits = divided_again(manifest, raw, aside or {}, turns)
+    splits = split_again(manifest, raw, aside or {}, turns)
     if splits is None:
         return answer
     pairs = list(zip(model.networks, splits, strict=True))
@@ -209,7 +209,7 @@ def unseen(
     return answer
 
 
-def _aligned(answer: Answer, theirs: Output, ours: Output) -> Answer:
+def _aligned(answer: Predictions, theirs: Output, ours: Output) -> Predictions:
     """Return an answer in our order of classes; a class they lack gets nothing."""
     if not isinstance(ours, Classification) or not isinstance(theirs, Classification):
         return answer

@@ -13,20 +13,20 @@ from models.errors import (
 from models.storage.artefact import Artefact
 from models.storage.store import PRODUCTION, Store
 from trainer.evaluation import row_fingerprints
-from trainer.evaluation.row_fingerprints import Marks
+from trainer.evaluation.row_fingerprints import RowFingerprints
 from trainer.preparation.prepare import Say
 
 
 @dataclass(frozen=True)
-class Serving:
+class ProductionModel:
     """What serves now, and which rows it was measured on, where that is known."""
 
     version: int
     artefact: Artefact
-    measured: Marks | None = None
+    measured: RowFingerprints | None = None
 
 
-def serving(store: Store, name: str, say: Say) -> Serving | None:
+def load_production(store: Store, name: str, say: Say) -> ProductionModel | None:
     """Return what serves now; a damaged version stands in nobody's way."""
     try:
         version = store.resolve(name, label=PRODUCTION)
@@ -39,4 +39,4 @@ def serving(store: Store, name: str, say: Say) -> Serving | None:
     except (VersionNotFound, ArtefactCorrupt, OSError) as error:
         say(f"the version in production cannot be read and is not compared: {error}")
         return None
-    return Serving(version, artefact, measured)
+    return ProductionModel(version, artefact, measured)

@@ -16,46 +16,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtefactCorrupt
-from models.features.predictions import Classification, Output, spelled
+from models.features.predictions import Classification, Output, label_text
 from models.features.table import TableInput
 from models.model import Inputs
-from trainer.data.row_hashing import apart, places
+from trainer.data.row_hashing import hash_rows, rehash_duplicates
 from trainer.preparation.prepare import Part
 
 #: Beside the artefact.
 ROWS = "rows.npy"
 #: Of more rows, those with the lowest hashes are kept: a sample, the same every time.
-MOST = 20_000
+MAX_ROWS = 20_000
 #: A row's hash without its target, and with it (n, 2).
-Marks: TypeAlias = NDArray[np.float64]
+RowFingerprints: TypeAlias = NDArray[np.float64]
 
 
-def marks(part: Part, inputs: Inputs, output: Output) -> Marks:
+def fingerprint_rows(part: Part, inputs: Inputs, output: Output) -> RowFingerprints:
     """Return the marks of rows, by the columns that a model has."""
     raw = part.raw
     if isinstance(inputs, TableInput) and not isinstance(raw, np.ndarray):
         raw = {name: raw[name] for name in inputs.by_name}
-    where = places(raw)
+    where = hash_rows(raw)
     if part.turns is not None:  # equal rows, told apart by their order
-        where = apart(where, part.turns, 0)
+        where = rehash_duplicates(where, part.turns, 0)
     target = part.target
     if isinstance(output, Classification):
-        names = [spelled(label) for label in output.classes]
-        answered = places({"row": where, "target": [names[code] for code in target]})
+        names = [label_text(label) for label in output.classes]
+        answered = hash_rows({"row": where, "target": [names[code] for code in target]})
     else:
-        answered = places({"row": where, "target": np.asarray(target, np.float64)})
+        answered = hash_rows({"row": where, "target": np.asarray(target, np.float64)})
     return np.column_stack([where, answered])
 
 
-def dump(found: Marks) -> bytes:
+def dump(found: RowFingerprints) -> bytes:
     """Return the bytes of rows.npy."""
-    kept = np.unique(found, axis=0)[:MOST]
+    kept = np.unique(found, axis=0)[:MAX_ROWS]
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(kept, "<f8"), allow_pickle=False)
     return stream.getvalue()
 
 
-def read(path: Path) -> Marks | None:
+def read(path: Path) -> RowFingerprints | None:
     """Return the marks in a file, if there is one; ArtefactCorrupt if it is damaged."""
     try:
         found = np.load(path, allow_pickle=False)
@@ -68,11 +68,11 @@ def read(path: Path) -> Marks | None:
     return np.asarray(found, np.float64)
 
 
-def as_they_were(now: Marks, then: Marks) -> NDArray[np.bool_]:
+def unchanged_rows(now: RowFingerprints, then: RowFingerprints) -> NDArray[np.bool_]:
     """Tell of each row now whether it was there then, with the target it has now."""
     return np.isin(now[:, 1], then[:, 1])
 
 
-def with_other_targets(now: Marks, then: Marks) -> NDArray[np.bool_]:
+def changed_targets(now: RowFingerprints, then: RowFingerprints) -> NDArray[np.bool_]:
     """Tell of each row now whether it was there then, and with another target only."""
-    return np.isin(now[:, 0], then[:, 0]) & ~as_they_were(now, then)
+    return np.isin(now[:, 0], then[:, 0]) & ~unchanged_rows(now, then)

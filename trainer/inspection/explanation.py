@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.explain.integrated_gradients import Explainer, Explanation
-from models.features.predictions import Classification, spelled
+from models.features.predictions import Classification, label_text
 from models.features.table import TableInput
 from models.storage.artefact import Artefact
 from trainer.data import Source, read_for
@@ -41,7 +41,7 @@ def save(found: Explanation, output: Any, out: Path) -> None:
     """Write `target`, `output`, `baseline_output` and one `a_<input>` an input."""
     targets: list[Any] = found.targets
     if isinstance(output, Classification):
-        targets = [spelled(label) for label in targets]
+        targets = [label_text(label) for label in targets]
     columns: dict[str, Any] = {
         "target": targets,
         "output": found.output,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from models.errors import ArtefactCorrupt, ConfigError
-from models.features.predictions import Classification, spelled
+from models.features.predictions import Classification, label_text
 from models.features.table import TableInput
 from models.storage.artefact import Artefact, DividedBy
 from models.storage.store import Store
@@ -65,10 +65,10 @@ def predict(artefact: Artefact, source: Source | str, out: Path) -> int:
     if isinstance(output, Classification):
         labels = answer["label"].tolist()
         if out.suffix == ".csv" or len({type(label) for label in labels}) > 1:
-            labels = [spelled(label) for label in labels]
+            labels = [label_text(label) for label in labels]
         columns = {"prediction": labels}
         for place, label in enumerate(output.classes):
-            columns[f"p_{spelled(label)}"] = answer["probabilities"][:, place]
+            columns[f"p_{label_text(label)}"] = answer["probabilities"][:, place]
     else:
         columns = {"prediction": answer["value"]}
     write(columns, out)

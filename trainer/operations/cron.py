@@ -16,14 +16,14 @@ from cronsim import CronSim, CronSimError
 from models.errors import ConfigError, nearest
 
 
-class Clock(msgspec.Struct, frozen=True):
+class CronSchedule(msgspec.Struct, frozen=True):
     """A cron expression in a time zone; what goes in and comes out is in UTC."""
 
     cron: str
     zone: str
 
     @classmethod
-    def of(cls, cron: str, zone: str) -> Clock:
+    def of(cls, cron: str, zone: str) -> CronSchedule:
         """Return a clock; ConfigError if there is no such time or zone."""
         if zone not in available_timezones():
             raise ConfigError(

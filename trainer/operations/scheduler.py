@@ -30,7 +30,7 @@ import msgspec
 
 from models.errors import ArtefactCorrupt
 from models.storage import files
-from trainer.operations.cron import Clock
+from trainer.operations.cron import CronSchedule
 
 OnStop = Literal["wait", "kill"]
 #: Of a model, beside its versions.
@@ -43,7 +43,7 @@ DONE, REFUSED = 0, 3
 AHEAD = timedelta(days=1)
 
 
-class Run(msgspec.Struct, frozen=True):
+class ScheduledRun(msgspec.Struct, frozen=True):
     """How one run ended: `result` is what `trainer fit --json` printed."""
 
     began: datetime
@@ -65,8 +65,8 @@ class State(msgspec.Struct):
     zone: str
     since: datetime
     covered: datetime
-    last: Run | None = None
-    last_done: Run | None = None
+    last: ScheduledRun | None = None
+    last_done: ScheduledRun | None = None
 
 
 def read_state(home: Path) -> State | None:
@@ -83,8 +83,8 @@ def read_state(home: Path) -> State | None:
 def write_state(home: Path, state: State) -> None:
     """Replace the state."""
     path = home / "state.json"
-    files.sweep(path)
-    files.replace(path, msgspec.json.format(msgspec.json.encode(state)))
+    files.remove_leftovers(path)
+    files.replace_atomically(path, msgspec.json.format(msgspec.json.encode(state)))
 
 
 def health(home: Path, hours: float | None, now: datetime) -> tuple[bool, str]:
@@ -96,7 +96,7 @@ def health(home: Path, hours: float | None, now: datetime) -> tuple[bool, str]:
     state = read_state(home)
     if state is None:
         return False, f"no schedule has begun in {home}"
-    clock = Clock(state.cron, state.zone)
+    clock = CronSchedule(state.cron, state.zone)
     began, what = state.since, "no run was good since"
     if state.last_done and state.last_done.began >= state.since:
         began, what = state.last_done.began, "the last good run began"
@@ -115,7 +115,7 @@ class Scheduler:
     name: str
     #: Where the state is, and whose lock a run holds.
     home: Path
-    clock: Clock
+    clock: CronSchedule
     command: Sequence[str]
     say: Callable[[str], None]
     jitter: float = 0.0
@@ -147,7 +147,7 @@ class Scheduler:
         # Whoever holds it runs by a state that is there already.
         with suppress(BlockingIOError), files.locked(self.home, wait=False):
             state = self._state()
-            if Clock(state.cron, state.zone) != self.clock:
+            if CronSchedule(state.cron, state.zone) != self.clock:
                 state.cron, state.zone = self.clock.cron, self.clock.zone
                 state.since = state.covered = self._covered
             write_state(self.home, state)
@@ -200,7 +200,7 @@ class Scheduler:
             self.say(f"{self.home}: the state was not written: {error.strerror}")
         self.say(f"{_told(self.name, run)}; the next is {self.clock.show(self.due())}")
 
-    def run(self, lock: int, began: datetime) -> Run | None:
+    def run(self, lock: int, began: datetime) -> ScheduledRun | None:
         """Run the command to its end; None if it was stopped on our own order."""
         process = subprocess.Popen(
             self.command,
@@ -253,7 +253,7 @@ class Scheduler:
 
 def _ended(
     began: datetime, ended: datetime, code: int, printed: list[str], said: list[str]
-) -> Run:
+) -> ScheduledRun:
     """Return a run from its exit code and the last it printed and said."""
     result = error = None
     if code in (DONE, REFUSED):
@@ -263,10 +263,10 @@ def _ended(
         error = f"killed by {signal.Signals(-code).name}"
     else:
         error = (said or ["it said nothing"])[0].removeprefix("Error: ")
-    return Run(began, ended, code, result, error)
+    return ScheduledRun(began, ended, code, result, error)
 
 
-def _told(name: str, run: Run) -> str:
+def _told(name: str, run: ScheduledRun) -> str:
     """Return a run in one line."""
     seconds = (run.ended - run.began).total_seconds()
     if not run.is_done:

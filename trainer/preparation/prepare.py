@@ -16,16 +16,16 @@ from models.features.columns import CategoricalColumn, Floats
 from models.features.predictions import Label, Output, Task
 from models.features.table import Columns, Layout, TableInput, fit_column
 from models.features.tensor import TensorInput
-from models.model import Inputs, Raw
-from trainer.config.defaults import Facts, choose_members, choose_training
+from models.model import Inputs, RawColumns
+from trainer.config.defaults import DataFacts, choose_members, choose_training
 from trainer.config.schema import Config, DataConfig
 from trainer.data import Dataset, Source, join, length, read_for, take
 from trainer.data.roles import Role, set_aside
-from trainer.data.row_hashing import Split, places
+from trainer.data.row_hashing import Split, hash_rows
 from trainer.preparation import sample_weights as weights
 from trainer.preparation import targets
 from trainer.preparation.augmentation import Augmentation, image_axes
-from trainer.preparation.split_plan import Division, divide
+from trainer.preparation.split_plan import SplitPlan, plan_splits
 from trainer.training.losses import Loss, label_smoothing
 from trainer.types import Rows
 
@@ -41,7 +41,7 @@ class Part:
     that were divided by chance know their turn among their equals.
     """
 
-    raw: Raw
+    raw: RawColumns
     target: NDArray[Any]
     weights: Floats | None = None
     aside: Columns = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Part:
     def digest(self) -> str:
         """A sha256 of what stands in the rows, their targets and their weights."""
         digest = hashlib.sha256()
-        for values in (places(self.raw), self.target, self.weights):
+        for values in (hash_rows(self.raw), self.target, self.weights):
             digest.update(b"" if values is None else values.tobytes())
         return digest.hexdigest()
 
@@ -89,9 +89,9 @@ class Prepared:
     output: Output
     config: Config
     reasons: tuple[str, ...]
-    whole: Part
-    division: Division
-    own: Part | None
+    all_rows: Part
+    division: SplitPlan
+    user_validation: Part | None
     class_weights: Floats | None
 
     @property
@@ -109,7 +109,7 @@ class Prepared:
 
     def part(self, rows: NDArray[np.intp]) -> Part:
         """Return some rows."""
-        whole = self.whole
+        whole = self.all_rows
         return Part(
             take(whole.raw, rows),
             whole.target[rows],
@@ -126,8 +126,8 @@ class Prepared:
 
     def validation(self, split: Split) -> Part | None:
         """Return the rows that choose a member's epoch."""
-        if self.own is not None:
-            return self.own
+        if self.user_validation is not None:
+            return self.user_validation
         return self.part(split.validation) if len(split.validation) else None
 
     def augmentation(self) -> Augmentation | None:
@@ -138,15 +138,15 @@ class Prepared:
         return Augmentation(self.inputs.shape, strength)
 
     @cached_property
-    def measured(self) -> tuple[list[Part], str]:
+    def evaluation_parts(self) -> tuple[list[Part], str]:
         """The rows that each member's figures come from, and what they are called.
 
         One part alone where those are the same rows for all.
         """
         if any(len(split.test) for split in self.splits):
             return self._each("test"), "held-out rows"
-        if self.own is not None:
-            return [self.own], "validation rows"
+        if self.user_validation is not None:
+            return [self.user_validation], "validation rows"
         if all(len(split.validation) for split in self.splits):
             return self._each("validation"), "validation rows"
         return self._each("train"), "training rows"
@@ -179,10 +179,10 @@ def prepare(
     task = task or guess.task
     table = bool(data.kinds)
     image = not table and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
-    facts = Facts(len(data), task, table, image)
+    facts = DataFacts(len(data), task, table, image)
     choice = choose_members(config, facts, validation is not None)
     reasons += choice.reasons
-    division = divide(choice.config, data, rng)
+    division = plan_splits(choice.config, data, rng)
     training = np.unique(np.concatenate([split.train for split in division.splits]))
     inputs = fit_inputs(data, training)
     if not inputs.width:
@@ -197,7 +197,7 @@ def prepare(
         None if counts is None else counts[training],
     )
     trained = min(len(split.train) for split in division.splits)
-    choice = choose_training(choice.config, Facts(trained, task, table, image))
+    choice = choose_training(choice.config, DataFacts(trained, task, table, image))
     reasons += choice.reasons
     if class_weights is not None:
         reasons.append(weights.reason(output, class_weights))
@@ -210,9 +210,9 @@ def prepare(
         output=output,
         config=choice.config,
         reasons=tuple(reasons),
-        whole=Part(data.inputs, target, counts, data.aside, division.turns),
+        all_rows=Part(data.inputs, target, counts, data.aside, division.turns),
         division=division,
-        own=None
+        user_validation=None
         if validation is None
         else read_part(validation, inputs, output, name, config.data, weighed=True),
         class_weights=class_weights,

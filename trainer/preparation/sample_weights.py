@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.errors import ConfigError, nearest
 from models.features.columns import Floats
-from models.features.predictions import Classification, Output, spelled
+from models.features.predictions import Classification, Output, label_text
 from models.types import Array
 from trainer.training.losses import Loss, Targets, Weights, row_weights
 
@@ -42,7 +42,7 @@ def of_classes(
         found = np.ones(len(counts))
         np.divide(counts.sum() / len(counts), counts, out=found, where=counts > 0)
         return found
-    names = [spelled(label) for label in output.classes]
+    names = [label_text(label) for label in output.classes]
     for name in asked:
         if name not in names:
             raise ConfigError(
@@ -55,7 +55,7 @@ def reason(output: Output, classes: Floats) -> str:
     """Say what each class weighs; of many the first."""
     assert isinstance(output, Classification)
     shown = [
-        f"{spelled(label)} {weight:.3g}"
+        f"{label_text(label)} {weight:.3g}"
         for label, weight in zip(output.classes[:6], classes, strict=False)
     ]
     more = ", …" if len(classes) > len(shown) else ""

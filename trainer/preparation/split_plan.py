@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.features.table import Columns, TableInput
-from models.model import Raw
+from models.model import RawColumns
 from models.storage.artefact import DividedBy, Manifest
 from trainer.config.schema import Config
 from trainer.data import Dataset
-from trainer.data.roles import spelled
+from trainer.data.roles import group_text
 from trainer.data.row_hashing import (
-    Places,
+    RowHashes,
     Split,
-    apart,
     by_time,
-    places,
+    count_occurrences,
+    hash_rows,
+    rehash_duplicates,
     spread,
-    turns,
     windows,
 )
 
@@ -39,7 +39,7 @@ TOO_FEW_PLACES = 100
 
 
 @dataclass(frozen=True)
-class Division:
+class SplitPlan:
     """The parts of each member, and what it takes to divide again.
 
     That is the places of few groups; or for rows divided by chance the turn of each
@@ -53,7 +53,7 @@ class Division:
     salt: int = 0
 
 
-def divide(config: Config, data: Dataset, rng: np.random.Generator) -> Division:
+def plan_splits(config: Config, data: Dataset, rng: np.random.Generator) -> SplitPlan:
     """Divide rows as a complete config says; DataError where a part would be empty."""
     if config.data.split == "time":
         found = _by_time(config, data)
@@ -75,7 +75,7 @@ def _shares(config: Config) -> tuple[int, float, float]:
     return members, settings.validation_fraction, settings.test_fraction
 
 
-def _random(config: Config, data: Dataset, rng: np.random.Generator) -> Division:
+def _random(config: Config, data: Dataset, rng: np.random.Generator) -> SplitPlan:
     """Divide by what stands in the rows, or by chance where they are too alike."""
     members, validation, test = _shares(config)
     where = data.places
@@ -85,17 +85,17 @@ def _random(config: Config, data: Dataset, rng: np.random.Generator) -> Division
         len(np.unique(where)) < min(len(data) / 2, TOO_FEW_PLACES)
         or min(len(split.train) for split in found) < enough
     ):
-        turn, salt = turns(where), int(rng.integers(1 << 53))
-        found = windows(apart(where, turn, salt), members, validation, test)
-        return Division("chance", tuple(found), turns=turn, salt=salt)
-    return Division("content", tuple(found))
+        turn, salt = count_occurrences(where), int(rng.integers(1 << 53))
+        found = windows(rehash_duplicates(where, turn, salt), members, validation, test)
+        return SplitPlan("chance", tuple(found), turns=turn, salt=salt)
+    return SplitPlan("content", tuple(found))
 
 
-def _grouped(config: Config, data: Dataset) -> Division:
+def _grouped(config: Config, data: Dataset) -> SplitPlan:
     members, validation, test = _shares(config)
     name = config.data.group
     assert name is not None
-    where = _places_of_groups(data.aside, name)
+    where = _hashes_of_groups(data.aside, name)
     known = np.unique(where)
     found = windows(where, members, validation, test)
     spaced = len(known) < TOO_FEW_PLACES or _any_empty(found, validation, test)
@@ -109,7 +109,7 @@ def _grouped(config: Config, data: Dataset) -> Division:
             f"measured on{each}: take larger shares (data.validation_fraction, "
             "data.test_fraction)"
         )
-    return Division("grouped", tuple(found), tuple(known.tolist()) if spaced else ())
+    return SplitPlan("grouped", tuple(found), tuple(known.tolist()) if spaced else ())
 
 
 def _any_empty(splits: list[Split], validation: float, test: float) -> bool:
@@ -122,11 +122,11 @@ def _any_empty(splits: list[Split], validation: float, test: float) -> bool:
     )
 
 
-def _places_of_groups(columns: Columns, name: str) -> Places:
-    return places({name: spelled(columns[name])})
+def _hashes_of_groups(columns: Columns, name: str) -> RowHashes:
+    return hash_rows({name: group_text(columns[name])})
 
 
-def _by_time(config: Config, data: Dataset) -> Division:
+def _by_time(config: Config, data: Dataset) -> SplitPlan:
     members, validation, test = _shares(config)
     name = config.data.time
     assert name is not None
@@ -134,12 +134,12 @@ def _by_time(config: Config, data: Dataset) -> Division:
         split = by_time(np.asarray(data.aside[name], float), validation, test)
     except ValueError as error:
         raise DataError(f"column '{name}' (data.time) has {error}") from None
-    return Division("time", (split,) * members)
+    return SplitPlan("time", (split,) * members)
 
 
-def divided_again(
+def split_again(
     manifest: Manifest,
-    raw: Raw,
+    raw: RawColumns,
     aside: Columns,
     turn: NDArray[np.float64] | None = None,
 ) -> list[Split] | None:
@@ -155,16 +155,16 @@ def divided_again(
         columns = aside if isinstance(raw, np.ndarray) else {**raw, **aside}
         if settings["group"] not in columns:
             return None
-        where = _places_of_groups(columns, settings["group"])
+        where = _hashes_of_groups(columns, settings["group"])
         if recipe.groups:
             where = spread(where, np.array(recipe.groups))
     else:
         if isinstance(manifest.inputs, TableInput):
             raw = {name: raw[name] for name in manifest.inputs.by_name}
-        where = places(raw)
+        where = hash_rows(raw)
         if recipe.divided_by == "chance":
             if turn is None:
                 return None
-            where = apart(where, turn, recipe.salt)
+            where = rehash_duplicates(where, turn, recipe.salt)
     shares = settings["validation_fraction"], settings["test_fraction"]
     return windows(where, manifest.members, *shares)

@@ -15,7 +15,7 @@ from models.features.predictions import (
     Output,
     Regression,
     Task,
-    spelled,
+    label_text,
 )
 from trainer.data.frames import is_number
 from trainer.training.losses import (
@@ -119,13 +119,13 @@ def encode(output: Output, labels: Sequence[Label], name: str) -> NDArray[Any]:
     if isinstance(output, Regression):
         return numbers(labels, name)
     code = {label: number for number, label in enumerate(output.classes)}
-    written = {spelled(label): number for label, number in code.items()}
-    codes = [code.get(label, written.get(spelled(label), -1)) for label in labels]
+    written = {label_text(label): number for label, number in code.items()}
+    codes = [code.get(label, written.get(label_text(label), -1)) for label in labels]
     if -1 in codes:
         row = codes.index(-1)
         raise DataError(
             f"target '{name}', row {row + 1}: there is no class "
-            f"{labels[row]!r}{nearest(spelled(labels[row]), written)}"
+            f"{labels[row]!r}{nearest(label_text(labels[row]), written)}"
         )
     return np.array(codes, np.intp)
 

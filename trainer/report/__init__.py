@@ -49,10 +49,10 @@ def write(store: Store, name: str, version: int) -> str:
     from trainer.report.page import page
 
     artefact = store.load(name, version)
-    kept = store.beside(name, version, RECORD)
+    kept = store.read_attachment(name, version, RECORD)
     found = None if kept is None else record.decode(kept)
     content = page(name, version, artefact, found, store.run(name, version))
-    return str(store.attach(name, version, REPORT, content.encode()))
+    return str(store.write_attachment(name, version, REPORT, content.encode()))
 
 
 def try_to_write(store: Store, name: str, version: int, say: Say) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from models.codecs import json_rows
-from models.features.predictions import Answer, Classification, Output, spelled
+from models.features.predictions import Classification, Output, Predictions, label_text
 from models.features.table import TableInput
-from models.model import Model, Raw
+from models.model import Model, RawColumns
 from models.storage.artefact import Artefact
 from trainer.data import take
 from trainer.evaluation import metrics
@@ -60,7 +60,7 @@ def gather(
 
 def _measured(prepared: Prepared, artefact: Artefact) -> list[tuple[Model, Part]]:
     """Return the models that answer, each with rows it has not seen."""
-    parts, _ = prepared.measured
+    parts, _ = prepared.evaluation_parts
     model = artefact.model
     alone = [Model(model.inputs, [n], model.output) for n in model.networks]
     models = [model] if len(parts) == 1 else alone
@@ -78,7 +78,7 @@ def _constant(output: Output, target: Any) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _answers(record: Record, output: Output, answer: Answer, target: Any) -> None:
+def _answers(record: Record, output: Output, answer: Predictions, target: Any) -> None:
     if isinstance(output, Classification):
         P = answer["probabilities"]
         record.confusion = curves.confusion(output, P, target)
@@ -111,20 +111,20 @@ def _columns(
 
 
 def _mistakes(
-    artefact: Artefact, answer: Answer, rows: Part, record: Record
+    artefact: Artefact, answer: Predictions, rows: Part, record: Record
 ) -> list[Mistake]:
     """Return the rows that were answered worst, the worst first."""
     output = artefact.model.output
     losses = metrics.losses(output, answer, rows.target)
     worst = np.argsort(-losses, kind="stable")[:MOST_MISTAKES]
-    raw: Raw = take(rows.raw, worst)
+    raw: RawColumns = take(rows.raw, worst)
     shown = json_rows(artefact.model.inputs, raw, slice(0, len(worst)))
     found = []
     for place, row in zip(worst.tolist(), shown, strict=True):
         values, picture = _shown(row, [weight.name for weight in record.weights])
         if isinstance(output, Classification):
-            truth = spelled(output.classes[rows.target[place]])
-            said = spelled(answer["label"][place])
+            truth = label_text(output.classes[rows.target[place]])
+            said = label_text(answer["label"][place])
             loss = float(np.exp(-losses[place]))
         else:
             truth = number(float(rows.target[place]), 5)

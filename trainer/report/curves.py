@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Classification, Floats, spelled
+from models.features.predictions import Classification, Floats, label_text
 from trainer.evaluation.metrics import ECE_BINS
 from trainer.report.record import Bin, Confusion, Curve
 
@@ -24,7 +24,7 @@ def confusion(output: Classification, P: Floats, target: Codes) -> Confusion:
     counts = np.zeros((len(shown), len(shown)), int)
     np.add.at(counts, (truth[inside], answer[inside]), 1)
     return Confusion(
-        [spelled(output.classes[c]) for c in shown],
+        [label_text(output.classes[c]) for c in shown],
         counts.tolist(),
         int((~inside).sum()),
     )
@@ -52,7 +52,7 @@ def roc(output: Classification, P: Floats, target: Codes) -> list[Curve]:
         x = np.concatenate([[0.0], (taken - hits) / (len(target) - positives)])
         y = np.concatenate([[0.0], hits / positives])
         area = float(np.trapezoid(y, x))
-        found.append(_curve(spelled(output.classes[c]), x, y, area))
+        found.append(_curve(label_text(output.classes[c]), x, y, area))
     return found
 
 
@@ -65,7 +65,7 @@ def precision_recall(output: Classification, P: Floats, target: Codes) -> list[C
         area = float((np.diff(recall, prepend=0.0) * precision).sum())
         x = np.concatenate([[0.0], recall])
         y = np.concatenate([precision[:1], precision])
-        found.append(_curve(spelled(output.classes[c]), x, y, area))
+        found.append(_curve(label_text(output.classes[c]), x, y, area))
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.storage.artefact import Manifest
 from trainer.report.record import Record
-from trainer.training.history import Look, Reading
+from trainer.training.history import LayerSnapshot, LayerStats
 
 #: Share of a layer's units that are dead, or flat, before it is said.
 DEAD, SATURATED = 0.7, 0.5
@@ -103,12 +103,12 @@ def _times(moved: float) -> str:
     return f"{moved:.1f} times" if moved < 1000 else "thousands of times"
 
 
-def _is_linear(reading: Reading) -> bool:
+def _is_linear(reading: LayerStats) -> bool:
     return "(linear)" in reading.name
 
 
 def _layers(
-    record: Record, check: Callable[[Sequence[Look], int], Fault | None]
+    record: Record, check: Callable[[Sequence[LayerSnapshot], int], Fault | None]
 ) -> Iterator[Fault]:
     """Check every layer of each network; say once what is wrong with several."""
     if not record.health or not record.health[0]:
@@ -126,7 +126,7 @@ def _where(found: int, networks: int) -> str:
     return "" if networks == 1 else f" ({found} of {networks} networks)"
 
 
-def _dead(looks: Sequence[Look], place: int) -> Fault | None:
+def _dead(looks: Sequence[LayerSnapshot], place: int) -> Fault | None:
     layer = looks[-1].layers[place]
     if layer.dead is None or layer.dead < DEAD:
         return None
@@ -139,7 +139,7 @@ def _dead(looks: Sequence[Look], place: int) -> Fault | None:
     )
 
 
-def _saturated(looks: Sequence[Look], place: int) -> Fault | None:
+def _saturated(looks: Sequence[LayerSnapshot], place: int) -> Fault | None:
     shares = [look.layers[place].saturated for look in looks]
     known = [share for share in shares if share is not None]
     if not known or float(np.median(known)) < SATURATED:

@@ -10,7 +10,7 @@ import numpy as np
 from models.explain.integrated_gradients import Explainer
 from models.features.predictions import Floats
 from models.features.table import TableInput
-from models.model import Model, Raw
+from models.model import Model, RawColumns
 from models.storage.artefact import Artefact
 from trainer.data import length, take
 from trainer.evaluation.metrics import losses, mean_loss
@@ -72,7 +72,7 @@ def _costs(
     return costs
 
 
-def _figure(some: Sequence[tuple[Model, Part]], raws: Sequence[Raw]) -> float:
+def _figure(some: Sequence[tuple[Model, Part]], raws: Sequence[RawColumns]) -> float:
     """Return the log loss, or the root of the mean squared error."""
     found = np.concatenate(
         [
@@ -83,7 +83,7 @@ def _figure(some: Sequence[tuple[Model, Part]], raws: Sequence[Raw]) -> float:
     return mean_loss(some[0][0].output, found, None)
 
 
-def _shuffled(raw: Raw, name: str, place: int, order: Any) -> Raw:
+def _shuffled(raw: RawColumns, name: str, place: int, order: Any) -> RawColumns:
     """Return rows with the values of one column in another order."""
     if isinstance(raw, np.ndarray):
         dealt = raw.reshape(len(raw), -1).copy()

@@ -25,7 +25,7 @@ from trainer.report.drawing import (
 )
 from trainer.report.markup import plain
 from trainer.report.record import Bin, Curve, Points
-from trainer.training.history import Look, Reading
+from trainer.training.history import LayerSnapshot, LayerStats
 
 Floats = NDArray[np.float64]
 #: From this ratio of the largest to the smallest on, powers of ten tell more.
@@ -93,9 +93,9 @@ def rates(history: Sequence[dict[str, list[float]]]) -> str:
 
 
 def layers(
-    looks: Sequence[Look],
+    looks: Sequence[LayerSnapshot],
     kind: str,
-    value: Callable[[Reading], float | None],
+    value: Callable[[LayerStats], float | None],
     y: str,
     *,
     log: bool = False,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from models.errors import ArtefactCorrupt
-from trainer.training.history import Look
+from trainer.training.history import LayerSnapshot
 
 
 class Curve(msgspec.Struct):
@@ -79,7 +79,7 @@ class Record(msgspec.Struct):
     #: The figure of always giving the same answer, which asks no column.
     constant: float
     steps_an_epoch: int
-    health: list[list[Look]]
+    health: list[list[LayerSnapshot]]
     confusion: Confusion | None = None
     roc: list[Curve] = []
     precision_recall: list[Curve] = []

@@ -27,7 +27,7 @@ import numpy as np
 from models.types import Array
 from trainer.preparation.prepare import Say
 from trainer.training.history import History
-from trainer.training.loop import Run
+from trainer.training.loop import TrainingRun
 
 #: The last checkpoint's cost is at most this part of the time until the next.
 SHARE_OF_TIME = 0.03
@@ -85,7 +85,7 @@ class Checkpoint:
         self.cost = 0.0
         self.saved = time.perf_counter()
 
-    def save(self, run: Run) -> None:
+    def save(self, run: TrainingRun) -> None:
         """Write down the run as it stands, unless that was done a moment ago.
 
         Where it cannot be written the run goes on without.
@@ -104,7 +104,7 @@ class Checkpoint:
         self.saved = time.perf_counter()
         self.cost = self.saved - began
 
-    def _write(self, run: Run) -> None:
+    def _write(self, run: TrainingRun) -> None:
         """Replace the file, whole or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         hidden = self.path.with_suffix(f".{uuid.uuid4().hex}")
@@ -119,7 +119,7 @@ class Checkpoint:
         finally:
             hidden.unlink(missing_ok=True)
 
-    def restore(self, run: Run) -> bool:
+    def restore(self, run: TrainingRun) -> bool:
         """Put the run where it was left, or leave it as it is; return which."""
         arrays = _arrays(run)
         try:
@@ -154,7 +154,7 @@ class Checkpoint:
         """The key and the number: wherever the store is moved, it moves along."""
         return f"{self.path.parent.name}/{self.path.name}"
 
-    def _notes(self, run: Run) -> _Notes:
+    def _notes(self, run: TrainingRun) -> _Notes:
         return _Notes(
             place=self._place,
             history=run.history,
@@ -166,7 +166,7 @@ class Checkpoint:
         )
 
 
-def _arrays(run: Run) -> dict[str, Array]:
+def _arrays(run: TrainingRun) -> dict[str, Array]:
     """Return every array that a step reads and writes, as it stands."""
     optimizer = run.optimizer
     found = {
@@ -174,7 +174,7 @@ def _arrays(run: Run) -> dict[str, Array]:
         "state": run.network.state,
         "best_parameters": run.best.parameters,
         "best_state": run.best.state,
-        **{name: getattr(optimizer, name) for name in optimizer.memories},
+        **{name: getattr(optimizer, name) for name in optimizer.state_names},
     }
     if run.average is not None:
         found["average_parameters"] = run.average.parameters

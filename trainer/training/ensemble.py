@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from models.errors import ConfigError
 from models.nn.architectures import mlp, realmlp
-from models.nn.network import Network, NetworkSpec, sizes
+from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.types import Array
 from trainer.engines.base import Report
@@ -24,10 +24,10 @@ from trainer.preparation.prepare import Prepared, layout_of
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
-from trainer.training.layer_stats import Watch
-from trainer.training.loop import Run, train
+from trainer.training.layer_stats import LayerStatsRecorder
+from trainer.training.loop import TrainingRun, train
 from trainer.training.parameter_groups import is_realmlp
-from trainer.training.progress import Course, Watcher
+from trainer.training.progress import ProgressCallback, ProgressTracker
 
 #: What fits into an artefact beside its manifest.
 MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
@@ -57,7 +57,7 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
             dropout=dropout,
             categories=layout.categories,
         )
-    n_parameters = sizes(spec)[0] * (prepared.config.ensemble.members or 1)
+    n_parameters = count_parameters(spec)[0] * (prepared.config.ensemble.members or 1)
     if n_parameters > MAX_PARAMETERS:
         raise ConfigError(
             f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "
@@ -66,11 +66,11 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
     return spec
 
 
-def learn_all(
+def fit_members(
     prepared: Prepared,
     spec: NetworkSpec,
     streams: Sequence[np.random.SeedSequence],
-    watch: Watcher,
+    watch: ProgressCallback,
     checkpoints: Checkpoints,
     limit: float = math.inf,
     live: bool = False,
@@ -87,7 +87,7 @@ def learn_all(
     count, threads = len(prepared.splits), prepared.config.runtime.threads
     at_once = 1 if live else min(count, threads or _cores())
     rounds = -(-count // at_once)
-    course = Course(count, watch, limit)
+    course = ProgressTracker(count, watch, limit)
     shared = SharedWork(prepared, spec, time.perf_counter(), limit)
     tasks = [
         MemberTask(
@@ -141,7 +141,7 @@ class Epoch:
     """The message after an epoch; the live run stays in its own process."""
 
     history: History
-    run: Run | None = None
+    run: TrainingRun | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Epoch, (self.history,)
@@ -176,10 +176,10 @@ def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedAr
     )
     checkpoint = Checkpoint(task.checkpoint, report)
     spent = run.history.seconds if checkpoint.restore(run) else 0.0
-    health = Watch(run)
+    health = LayerStatsRecorder(run)
 
-    def keep(run: Run) -> None:
-        health.look(run)
+    def keep(run: TrainingRun) -> None:
+        health.record(run)
         checkpoint.save(run)
 
     history = train(run, lambda history: report(Epoch(history, run)), keep)
@@ -197,7 +197,7 @@ def make_run(
     number: int,
     stream: np.random.SeedSequence,
     limit: float = math.inf,
-) -> Run:
+) -> TrainingRun:
     """Return a member's run before its first step."""
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
     split = prepared.splits[number]
@@ -208,7 +208,7 @@ def make_run(
         initialize_from_data(network, rows.X, starting)
     else:
         network.initialize(starting)
-    return Run(
+    return TrainingRun(
         network,
         prepared.loss,
         rows,

@@ -30,7 +30,7 @@ STEP = 1e-5
 TOLERANCE = 1e-6
 
 
-class Finding(NamedTuple):
+class GradientCheck(NamedTuple):
     """How far a layer's gradient is from the definition: |a − n| / max(1, |a|, |n|)."""
 
     name: str
@@ -46,7 +46,7 @@ def check_gradients(
     weights: Weights = None,
     seed: int = 0,
     samples: int = 40,
-) -> list[Finding]:
+) -> list[GradientCheck]:
     """Return the largest relative error of every parameter block and of the input.
 
     The network is made anew in float64 with random parameters, and runs as in
@@ -78,10 +78,10 @@ def check_gradients(
         return float(np.max(np.abs(found - numeric) / scale, initial=0.0))
 
     findings = [
-        Finding(b.name, error(network.parameters[b.slice], analytic[b.slice]))
+        GradientCheck(b.name, error(network.parameters[b.slice], analytic[b.slice]))
         for b in network.blocks
     ]
-    return [*findings, Finding("input", error(X.reshape(-1), dX.reshape(-1)))]
+    return [*findings, GradientCheck("input", error(X.reshape(-1), dX.reshape(-1)))]
 
 
 def _slope(value: Callable[[], float], vector: Array, i: int) -> float:
@@ -97,7 +97,7 @@ def _slope(value: Callable[[], float], vector: Array, i: int) -> float:
     return (8.0 * near - far) / (12.0 * STEP)
 
 
-def check_everything() -> Iterator[Finding]:
+def check_everything() -> Iterator[GradientCheck]:
     """Yield every activation, layer and loss with its largest error."""
     rng = np.random.default_rng(7)
     X = rng.standard_normal((12, 5))
@@ -140,6 +140,6 @@ def _worst(
     X: Array,
     T: Targets,
     weights: Weights = None,
-) -> Finding:
+) -> GradientCheck:
     found = check_gradients(spec, loss, X, T, weights=weights)
-    return Finding(name, max(finding.error for finding in found))
+    return GradientCheck(name, max(finding.error for finding in found))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Reading:
+class LayerStats:
     """One layer: what it gives, and what becomes of its parameters.
 
     `mean` and `spread` are of its outputs; `dead` is the share of ReLU units that are 0
@@ -25,11 +25,11 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Look:
+class LayerSnapshot:
     """All layers after an epoch, counted from 1."""
 
     epoch: int
-    layers: list[Reading]
+    layers: list[LayerStats]
 
 
 @dataclass
@@ -46,7 +46,7 @@ class History:
     seconds: float = 0.0
     out_of_time: bool = False
     #: For the report alone; no part of the model.
-    health: list[Look] = field(default_factory=list)
+    health: list[LayerSnapshot] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:

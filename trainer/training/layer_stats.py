@@ -14,8 +14,8 @@ from models.nn.layers import Activation
 from models.nn.layers.activations import ReLU, Sigmoid, Tanh
 from models.nn.network import Network
 from models.types import Array
-from trainer.training.history import Look, Reading
-from trainer.training.loop import Run
+from trainer.training.history import LayerSnapshot, LayerStats
+from trainer.training.loop import TrainingRun
 
 #: Rows looked at, and looks in a run at most: about a hundredth of its time.
 ROWS, LOOKS = 64, 50
@@ -23,10 +23,10 @@ ROWS, LOOKS = 64, 50
 FLAT = 0.05
 
 
-class Watch:
+class LayerStatsRecorder:
     """Looks at a run after its epochs, seldom enough to cost little."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrainingRun) -> None:
         n = len(run.rows.X)
         rows = np.linspace(0, n - 1, min(n, ROWS)).astype(np.intp)
         self.X, self.T = run.rows.X[rows], run.rows.T[rows]
@@ -36,15 +36,15 @@ class Watch:
         self.every = -(-run.history.planned // LOOKS)
         self.before = run.network.parameters.copy()
 
-    def look(self, run: Run) -> None:
+    def record(self, run: TrainingRun) -> None:
         """Write a look into the run's history, if it is time for one."""
         epoch = run.history.epochs
         if epoch == 1 or epoch % self.every == 0:
-            run.history.health.append(Look(epoch, self._layers(run)))
+            run.history.health.append(LayerSnapshot(epoch, self._layers(run)))
         if (epoch + 1) % self.every == 0:
             self.before[...] = run.network.parameters
 
-    def _layers(self, run: Run) -> list[Reading]:
+    def _layers(self, run: TrainingRun) -> list[LayerStats]:
         self.network.parameters[...] = run.network.parameters
         self.network.state[...] = run.network.state
         outputs: list[Array] = []
@@ -56,7 +56,9 @@ class Watch:
         self.network.backward(dZ)
         names = [f"layer {n} ({x.title})" for n, x in enumerate(self.network.layers, 1)]
         return [
-            Reading(name, **_of_outputs(Y), **_of_units(layer, Y), **self._moved(name))
+            LayerStats(
+                name, **_of_outputs(Y), **_of_units(layer, Y), **self._moved(name)
+            )
             for name, layer, Y in zip(names, self.network.layers, outputs, strict=True)
         ]
 

@@ -34,7 +34,7 @@ from trainer.types import Rows
 LONG, SPARSE = 16, 4
 
 #: Called after each epoch with the history so far.
-Watcher = Callable[[History], None]
+EpochCallback = Callable[[History], None]
 
 
 def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
@@ -52,7 +52,7 @@ def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
     return rule(len(decay), decay, config.weight_decay, rates, **memory)
 
 
-class Run:
+class TrainingRun:
     """One network's descent: everything that one step leaves for the next.
 
     Every choice of `config` is made. The schedule is run through in `limit` seconds.
@@ -133,7 +133,7 @@ class Run:
         if not np.isfinite(self.network.parameters).all():
             last = self._batch[: taken % self.size or self.size]
             raise diverged(self.network, last, steps, rate)
-        self._judge(summed / taken, rate)
+        self._validate(summed / taken, rate)
         self.history.out_of_time = steps < self.total and self.progress == 1.0
 
     def _step(self, chosen: NDArray[np.intp], rate: float, progress: float) -> float:
@@ -144,7 +144,7 @@ class Run:
         for layer, share in self.dropouts:
             layer.rate = share * strength
         X = self._batch[: len(chosen)]
-        summed = len(chosen) * self._learn(chosen, X)
+        summed = len(chosen) * self._forward_backward(chosen, X)
         if not math.isfinite(summed):
             raise diverged(network, X, optimizer.steps + 1, rate)
         if self.clip_norm:
@@ -156,7 +156,7 @@ class Run:
             self.average.update()
         return summed
 
-    def _learn(self, chosen: NDArray[np.intp], X: Array) -> float:
+    def _forward_backward(self, chosen: NDArray[np.intp], X: Array) -> float:
         """Fill the gradients from the chosen rows, copied into X; return their loss."""
         rows = self.rows
         # mode='clip' lets take write straight into `out`, without a copy.
@@ -169,7 +169,7 @@ class Run:
         self.network.backward(dZ)
         return value
 
-    def _judge(self, loss: float, rate: float) -> None:
+    def _validate(self, loss: float, rate: float) -> None:
         """Write down the epoch, and keep its weights if they are the best so far."""
         history, network = self.history, self.network
         history.loss.append(loss)
@@ -220,9 +220,9 @@ class Run:
 # What overflows is told as TrainingDiverged, not in NumPy's warnings.
 @np.errstate(over="ignore", invalid="ignore")
 def train(
-    run: Run,
-    watch: Watcher = lambda history: None,
-    keep: Callable[[Run], None] = lambda run: None,
+    run: TrainingRun,
+    watch: EpochCallback = lambda history: None,
+    keep: Callable[[TrainingRun], None] = lambda run: None,
 ) -> History:
     """Fit the run's network in place; `keep` is given the run after each epoch.
 

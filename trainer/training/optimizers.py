@@ -65,7 +65,7 @@ class Optimizer(ABC):
     one step leaves for the next.
     """
 
-    memories: ClassVar[tuple[str, ...]] = ()
+    state_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Optimizer(ABC):
                 self._flush(here, scratch)
             if self.weight_decay:
                 self._shrink(P, G, self.weight_decay * decay, learning_rate, scratch)
-            factor = self._direct(G, here, scratch)
+            factor = self._step_direction(G, here, scratch)
             scratch *= learning_rate * factor * rate
             P -= scratch
 
@@ -103,7 +103,7 @@ class Optimizer(ABC):
         such numbers many times slower: pixels that are nearly always black would double
         the time of a run.
         """
-        for name in self.memories:
+        for name in self.state_names:
             memory = getattr(self, name)[here]
             memory[np.abs(memory, out=scratch) < FORGOTTEN] = 0.0
 
@@ -115,7 +115,7 @@ class Optimizer(ABC):
         G += scratch
 
     @abstractmethod
-    def _direct(self, G: Array, here: slice, out: Array) -> float:
+    def _step_direction(self, G: Array, here: slice, out: Array) -> float:
         """Write the direction against which to step; return a factor for its length."""
 
 
@@ -143,7 +143,7 @@ def _one(values: Array) -> float | Array:
 class GradientDescent(Optimizer):
     """p ← p − η g"""
 
-    def _direct(self, G: Array, here: slice, out: Array) -> float:
+    def _step_direction(self, G: Array, here: slice, out: Array) -> float:
         np.copyto(out, G)
         return 1.0
 
@@ -151,7 +151,7 @@ class GradientDescent(Optimizer):
 class Momentum(Optimizer):
     """v ← μ v + g, p ← p − η v (Polyak 1964): speed gathers along a ravine"""
 
-    memories = ("velocity",)
+    state_names = ("velocity",)
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class Momentum(Optimizer):
         self.momentum = momentum
         self.velocity = np.zeros(n, decay.dtype)
 
-    def _direct(self, G: Array, here: slice, out: Array) -> float:
+    def _step_direction(self, G: Array, here: slice, out: Array) -> float:
         velocity = self.velocity[here]
         velocity *= self.momentum
         velocity += G
@@ -180,7 +180,7 @@ class Nesterov(Momentum):
     momentum in deep learning".
     """
 
-    def _direct(self, G: Array, here: slice, out: Array) -> float:
+    def _step_direction(self, G: Array, here: slice, out: Array) -> float:
         velocity = self.velocity[here]
         velocity *= self.momentum
         velocity += G
@@ -192,7 +192,7 @@ class Nesterov(Momentum):
 class RMSProp(Optimizer):
     """s ← ρ s + (1 − ρ) g², p ← p − η g / (√s + ε) (Tieleman and Hinton 2012)"""
 
-    memories = ("square",)
+    state_names = ("square",)
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class RMSProp(Optimizer):
         self.rho, self.epsilon = rho, epsilon
         self.square = np.zeros(n, decay.dtype)
 
-    def _direct(self, G: Array, here: slice, out: Array) -> float:
+    def _step_direction(self, G: Array, here: slice, out: Array) -> float:
         square = self.square[here]
         np.multiply(G, G, out=out)
         out *= 1.0 - self.rho
@@ -230,7 +230,7 @@ class Adam(Optimizer):
     2 ends with half of that): two passes less over memory.
     """
 
-    memories = ("gradients", "squares")
+    state_names = ("gradients", "squares")
 
     def __init__(
         self,
@@ -247,7 +247,7 @@ class Adam(Optimizer):
         self.gradients = np.zeros(n, decay.dtype)
         self.squares = np.zeros(n, decay.dtype)
 
-    def _direct(self, G: Array, here: slice, out: Array) -> float:
+    def _step_direction(self, G: Array, here: slice, out: Array) -> float:
         gradients, squares = self.gradients[here], self.squares[here]
         gradients *= self.beta1
         gradients += G

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.nn.layers import Scaling
 from models.nn.layers.base import Kind
-from models.nn.network import Block, Network
+from models.nn.network import Network, ParameterBlock
 from models.types import Array
 
 #: RealMLP's factors of the learning rate (arXiv 2407.04491, table A.1). A weight has
@@ -48,12 +48,12 @@ def decay(network: Network) -> Array:
     )
 
 
-def _rate(block: Block) -> float:
+def _rate(block: ParameterBlock) -> float:
     factor = _FACTORS[block.kind]
     return factor / math.sqrt(block.shape[0]) if block.kind == "weight" else factor
 
 
-def _vector(network: Network, value: Callable[[Block], float]) -> Array:
+def _vector(network: Network, value: Callable[[ParameterBlock], float]) -> Array:
     vector = np.empty_like(network.parameters)
     for block in network.blocks:
         vector[block.slice] = value(block)

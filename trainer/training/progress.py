@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trainer.training.history import History
-from trainer.training.loop import Run
+from trainer.training.loop import TrainingRun
 
 
 @dataclass(frozen=True)
-class Standing:
+class Progress:
     """The latest epoch of network `number` (from 1) of `count`.
 
     `rows_per_s` counts the training rows of all networks; `left` is in seconds, by the
@@ -26,17 +26,19 @@ class Standing:
     seconds: float
     rows_per_s: float
     left: float
-    run: Run | None = None
+    run: TrainingRun | None = None
 
 
 #: Called after each epoch of each network, one call at a time.
-Watcher: TypeAlias = Callable[[Standing], None]
+ProgressCallback: TypeAlias = Callable[[Progress], None]
 
 
-class Course:
+class ProgressTracker:
     """The epochs of all networks of a run, told to a watcher as they come."""
 
-    def __init__(self, count: int, watch: Watcher, limit: float = math.inf) -> None:
+    def __init__(
+        self, count: int, watch: ProgressCallback, limit: float = math.inf
+    ) -> None:
         self.count = count
         self.watch = watch
         self.limit = limit
@@ -45,7 +47,9 @@ class Course:
         self._taken = 0.0  # of that, what was not done before an interruption
         self._rows = 0
 
-    def tell(self, number: int, history: History, run: Run | None = None) -> None:
+    def tell(
+        self, number: int, history: History, run: TrainingRun | None = None
+    ) -> None:
         """Take the latest epoch of a network, counted from 0."""
         self._done[number] = history.epochs / history.planned
         self._taken += 1.0 / history.planned
@@ -55,7 +59,7 @@ class Course:
         left = min(seconds * ahead / self._taken, max(self.limit - seconds, 0.0))
         rate = self._rows / seconds
         place = number + 1, self.count
-        self.watch(Standing(history, *place, seconds, rate, left, run))
+        self.watch(Progress(history, *place, seconds, rate, left, run))
 
     def ended(self, number: int) -> None:
         """Count a network as done, however early it stopped."""

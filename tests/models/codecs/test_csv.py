@@ -19,14 +19,14 @@ from models.features.columns import (
     CategoricalColumn,
     DatetimeColumn,
     NumericColumn,
-    Scaling,
+    Standardization,
     seconds,
 )
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
 from trainer.data import read_for
 
-UNIT = Scaling(0.0, 1.0)
+UNIT = Standardization(0.0, 1.0)
 TABLE = TableInput(
     (
         NumericColumn(name="age", nullable=True, scaling=UNIT),

@@ -21,14 +21,14 @@ from models.features.columns import (
     CategoricalColumn,
     DatetimeColumn,
     NumericColumn,
-    Scaling,
+    Standardization,
     seconds,
 )
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
 
 bounded = settings(deadline=None, max_examples=200)
-UNIT = Scaling(0.0, 1.0)
+UNIT = Standardization(0.0, 1.0)
 COLUMNS: tuple[AnyColumn, ...] = (
     NumericColumn(name="age", nullable=True, scaling=UNIT),
     BooleanColumn(name="member", varies=True),

@@ -21,14 +21,14 @@ from models.features.columns import (
     CategoricalColumn,
     DatetimeColumn,
     NumericColumn,
-    Scaling,
+    Standardization,
     Values,
     seconds,
 )
 from models.features.table import TableInput
 
 bounded = settings(deadline=None, max_examples=150)
-UNIT = Scaling(0.0, 1.0)
+UNIT = Standardization(0.0, 1.0)
 
 # A nullable column stands before one that is not: msgspec orders its fields otherwise.
 COLUMNS: tuple[AnyColumn, ...] = (

@@ -25,7 +25,7 @@ from models.features.columns import (
     DatetimeColumn,
     Floats,
     NumericColumn,
-    Scaling,
+    Standardization,
     iso,
     seconds,
 )
@@ -53,7 +53,7 @@ def array(*values: float) -> Floats:
 @example(array(1e-7, 0, 0, 1e-7))
 @example(array(-3, 5, 1e5, 2))
 def test_scaling_is_sklearns_robust_scaling(values: Floats) -> None:
-    scaling = Scaling.fit(values)
+    scaling = Standardization.fit(values)
     if len(values) and np.subtract(*np.quantile(values, [0.75, 0.25])) > 1e-9:
         peer = RobustScaler().fit(values[:, None])
         assert scaling.center == pytest.approx(peer.center_[0], rel=1e-9, abs=1e-12)
@@ -61,12 +61,14 @@ def test_scaling_is_sklearns_robust_scaling(values: Floats) -> None:
 
 
 def test_where_the_quartiles_meet_the_range_is_taken() -> None:
-    assert Scaling.fit(array(5, 5, 5, 5, 5, 5, 5, 9, 1)) == Scaling(5.0, 2 / 8)
+    assert Standardization.fit(array(5, 5, 5, 5, 5, 5, 5, 9, 1)) == Standardization(
+        5.0, 2 / 8
+    )
 
 
 @pytest.mark.parametrize("values", [(), (7.0,), (7.0, 7.0, 7.0), (-0.0, 0.0)])
 def test_what_does_not_vary_has_scale_zero(values: tuple[float, ...]) -> None:
-    assert Scaling.fit(array(*values)).scale == 0
+    assert Standardization.fit(array(*values)).scale == 0
 
 
 @bounded
@@ -75,11 +77,11 @@ def test_what_does_not_vary_has_scale_zero(values: tuple[float, ...]) -> None:
 @example(array(-1.7e308, -1.6e308, 1.6e308, 1.7e308))
 @example(array(0.0, 5e-324, 1e-323, 1.5e-323))
 def test_any_numbers_give_a_scaling_the_manifest_can_hold(values: Floats) -> None:
-    scaling = Scaling.fit(values)
+    scaling = Standardization.fit(values)
     assert np.isfinite([scaling.center, scaling.scale]).all()
     assert scaling.scale >= 0
     written = msgspec.json.encode(scaling)
-    assert msgspec.json.decode(written, type=Scaling) == scaling
+    assert msgspec.json.decode(written, type=Standardization) == scaling
 
 
 # Numbers
@@ -90,7 +92,7 @@ def test_a_numeric_column_knows_its_range_and_its_gaps() -> None:
     assert (column.name, column.nullable) == ("age", True)
     assert (column.minimum, column.maximum) == (-1.5, 8)
     assert not column.integer
-    assert column.scaling == Scaling.fit(array(3, -1.5, 8))
+    assert column.scaling == Standardization.fit(array(3, -1.5, 8))
 
 
 def test_whole_numbers_are_told_from_others() -> None:

@@ -17,7 +17,7 @@ from models.nn.layers import (
     ScalingSpec,
 )
 from models.nn.layers.activations import FUNCTIONS, Function
-from models.nn.network import Network, NetworkSpec, sizes
+from models.nn.network import Network, NetworkSpec, count_parameters
 from trainer.training.gradcheck import STEP, TOLERANCE, check_gradients
 from trainer.training.losses import (
     Loss,
@@ -52,7 +52,7 @@ def test_mlp_builds_the_network_of_the_article() -> None:
         ),
     )
     assert spec.n_out == 10
-    assert sizes(spec) == (784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10, 0)
+    assert count_parameters(spec) == (784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10, 0)
 
 
 def test_mlp_orders_norm_activation_and_dropout() -> None:
@@ -122,7 +122,7 @@ def test_realmlps_widths_fit_together(
     assert spec.n_out == n_out
     network = Network(spec)
     network.initialize(np.random.default_rng(0))
-    assert sizes(spec) == (len(network.parameters), 0)
+    assert count_parameters(spec) == (len(network.parameters), 0)
     X = np.zeros((5, spec.n_in), np.float32)
     Z = network.predict(X)
     assert Z.shape == (5, n_out)

@@ -25,7 +25,7 @@ from models.nn.layers import (
     ScalingSpec,
 )
 from models.nn.layers.activations import Function
-from models.nn.network import Network, NetworkSpec, sizes
+from models.nn.network import Network, NetworkSpec, count_parameters
 from models.types import Array
 from trainer.training.gradcheck import TOLERANCE, check_gradients
 from trainer.training.losses import (
@@ -136,7 +136,7 @@ def test_everything_is_float32_unless_asked() -> None:
 )
 def test_sizes_are_those_of_the_vectors(spec: NetworkSpec) -> None:
     network = Network(spec)
-    assert sizes(spec) == (len(network.parameters), len(network.state))
+    assert count_parameters(spec) == (len(network.parameters), len(network.state))
 
 
 def test_sizes_of_a_network_no_memory_could_hold_cost_nothing() -> None:
@@ -144,7 +144,7 @@ def test_sizes_of_a_network_no_memory_could_hold_cost_nothing() -> None:
     spec = NetworkSpec(huge, (LinearSpec(huge, huge), BatchNormSpec(huge)))
     tracemalloc.start()
     try:
-        assert sizes(spec) == (huge * huge + 3 * huge, 2 * huge)
+        assert count_parameters(spec) == (huge * huge + 3 * huge, 2 * huge)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

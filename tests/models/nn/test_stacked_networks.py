@@ -15,7 +15,7 @@ from models.nn.architectures import mlp, realmlp
 from models.nn.layers import ActivationSpec, DropoutSpec
 from models.nn.layers.activations import FUNCTIONS
 from models.nn.network import Network, NetworkSpec
-from models.nn.stacked_networks import Stack
+from models.nn.stacked_networks import StackedNetworks
 
 SPECS = {
     "plain": mlp([4, 6, 3], "relu"),
@@ -54,7 +54,7 @@ def rows(n: int, seed: int = 0, dtype: Any = np.float32) -> Any:
 def test_it_says_what_each_says(name: str, count: int, n: int, seed: int) -> None:
     alone = networks(SPECS[name], count, np.float64)
     X = rows(n, seed, np.float64)
-    found = Stack(alone).predict(X)
+    found = StackedNetworks(alone).predict(X)
     assert found.shape == (count, n, SPECS[name].n_out)
     for Z, network in zip(found, alone, strict=True):
         np.testing.assert_allclose(Z, network.predict(X), rtol=1e-10, atol=1e-12)
@@ -63,28 +63,30 @@ def test_it_says_what_each_says(name: str, count: int, n: int, seed: int) -> Non
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_activation_takes_several(function: Any) -> None:
     alone = networks(mlp([4, 5, 2], function), 3)
-    found = Stack(alone).predict(rows(6))
+    found = StackedNetworks(alone).predict(rows(6))
     for Z, network in zip(found, alone, strict=True):
         np.testing.assert_allclose(Z, network.predict(rows(6)), rtol=1e-5)
 
 
 def test_networks_without_numbers_say_the_same() -> None:
     spec = NetworkSpec(4, (DropoutSpec(0.5), ActivationSpec("tanh")))
-    found = Stack(networks(spec, 3)).predict(rows(5))
+    found = StackedNetworks(networks(spec, 3)).predict(rows(5))
     np.testing.assert_allclose(found, np.stack([np.tanh(rows(5))] * 3), rtol=1e-6)
 
 
 def test_many_rows_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = networks(SPECS["real"], 3)
-    whole = Stack(alone).predict(rows(10))
+    whole = StackedNetworks(alone).predict(rows(10))
     for chunk in (1, 7, 9):
         monkeypatch.setattr(stacked_networks, "CHUNK", chunk)
-        np.testing.assert_allclose(Stack(alone).predict(rows(10)), whole, rtol=1e-5)
+        np.testing.assert_allclose(
+            StackedNetworks(alone).predict(rows(10)), whole, rtol=1e-5
+        )
 
 
 def test_its_networks_share_its_memory_and_say_the_same() -> None:
     alone = networks(SPECS["real"], 3)
-    found = Stack(alone)
+    found = StackedNetworks(alone)
     for own, network in zip(found.networks, alone, strict=True):
         np.testing.assert_array_equal(own.parameters, network.parameters)
         np.testing.assert_array_equal(own.state, network.state)
@@ -95,7 +97,7 @@ def test_its_networks_share_its_memory_and_say_the_same() -> None:
 
 
 def test_the_rows_are_left_alone_and_nothing_is_kept() -> None:
-    found, X = Stack(networks(SPECS["real"], 2)), rows(5)
+    found, X = StackedNetworks(networks(SPECS["real"], 2)), rows(5)
     held = X.copy()
     first = found.predict(X)
     kept = first.copy()
@@ -107,4 +109,4 @@ def test_the_rows_are_left_alone_and_nothing_is_kept() -> None:
 def test_networks_of_two_kinds_are_no_stack() -> None:
     two = networks(SPECS["plain"], 1) + networks(SPECS["normed"], 1)
     with pytest.raises(ValueError, match="of one kind"):
-        Stack(two)
+        StackedNetworks(two)

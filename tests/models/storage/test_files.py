@@ -18,9 +18,9 @@ def full(handle: int) -> None:
 
 
 def test_a_file_is_written_once(tmp_path: Path) -> None:
-    files.write(tmp_path / "a", b"1")
+    files.write_durable(tmp_path / "a", b"1")
     with pytest.raises(FileExistsError):
-        files.write(tmp_path / "a", b"2")
+        files.write_durable(tmp_path / "a", b"2")
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
@@ -28,12 +28,12 @@ def test_a_file_is_replaced_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a"
-    files.replace(path, b"1")
-    files.replace(path, b"2")
+    files.replace_atomically(path, b"1")
+    files.replace_atomically(path, b"2")
     assert path.read_bytes() == b"2"
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        files.replace(path, b"3")
+        files.replace_atomically(path, b"3")
     assert path.read_bytes() == b"2"
     assert os.listdir(tmp_path) == ["a"]
 
@@ -41,7 +41,7 @@ def test_a_file_is_replaced_whole(
 def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / ".a-dead").write_bytes(b"half")
     (tmp_path / ".ab-other").write_bytes(b"")
-    files.sweep(tmp_path / "a")
+    files.remove_leftovers(tmp_path / "a")
     assert os.listdir(tmp_path) == [".ab-other"]
 
 

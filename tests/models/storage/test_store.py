@@ -174,7 +174,7 @@ def test_an_interrupt_while_writing_leaves_no_trace(
         path.write_bytes(content[:2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.files, "write", interrupted)
+    monkeypatch.setattr(module.files, "write_durable", interrupted)
     with pytest.raises(KeyboardInterrupt):
         three.publish("m", FILES)
     assert hidden(three) == []
@@ -187,7 +187,7 @@ def test_a_failed_first_version_makes_no_model(
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.files, "write", full)
+    monkeypatch.setattr(module.files, "write_durable", full)
     with pytest.raises(OSError, match="No space left"):
         store.publish("m", FILES)
     assert store.names() == []

@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry
 
 from models.features.predictions import Classification, Regression
 from models.storage.store import Store
-from service.inference.shadow import APART, MOST_ROWS, Comparisons, differences
+from service.inference.shadow import APART, MOST_ROWS, ShadowComparer, differences
 from service.monitoring.metrics import Compared
-from service.registry.canary import Trial
+from service.registry.canary import TrafficSplit
 from service.registry.registry import Loaded, Registry
 
 LABELS: Any = st.lists(
@@ -70,11 +70,11 @@ def test_values_disagree_from_a_tenth_of_the_spread() -> None:
 
 
 @pytest.fixture
-def trial(served: Path) -> Trial:
+def trial(served: Path) -> TrafficSplit:
     registry = Registry(Store(served))
     registry.refresh()
     loaded = registry.find("people")
-    return Trial(loaded, replace(loaded, version=2), 0.0, shadow=True)
+    return TrafficSplit(loaded, replace(loaded, version=2), 0.0, shadow=True)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
@@ -83,10 +83,10 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
 
 
 def test_so_many_rows_wait_and_the_others_are_counted(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+    trial: TrafficSplit, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
 ) -> None:
     registry = CollectorRegistry()
-    comparisons = Comparisons(Compared(registry))
+    comparisons = ShadowComparer(Compared(registry))
     go_on, began = threading.Event(), threading.Event()
     model = trial.candidate.artefact.model
     predict = model.predict
@@ -114,7 +114,7 @@ def test_so_many_rows_wait_and_the_others_are_counted(
     assert value(registry, "rows_total") == MOST_ROWS + 6
 
 
-def test_the_largest_difference_stays(trial: Trial) -> None:
+def test_the_largest_difference_stays(trial: TrafficSplit) -> None:
     registry = CollectorRegistry()
     metrics = Compared(registry)
     for difference in (0.1, 0.5, 0.2):

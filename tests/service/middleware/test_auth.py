@@ -16,7 +16,7 @@ from models.errors import ConfigError
 from service import create_app
 from service.console import pages
 from service.middleware.auth import Access, Forbidden, Tokens, Unauthorized
-from service.middleware.concurrency_limit import OPEN
+from service.middleware.concurrency_limit import EXEMPT_PATHS
 from service.settings import Settings
 
 ASK, NEW, ADMIN = "asking-0123456789", "newer-0123456789", "admin-0123456789"
@@ -45,11 +45,11 @@ def guarded(served: Path, tmp_path: Path) -> FlaskClient:
 
 
 def test_without_a_token_only_what_watches_is_answered(guarded: FlaskClient) -> None:
-    for path in (*OPEN, *pages.OPEN):
+    for path in (*EXEMPT_PATHS, *pages.OPEN):
         assert guarded.get(path).status_code == 200
     rules = guarded.application.url_map.iter_rules()
     paths = {rule.rule.replace("<name>", "xor") for rule in rules}
-    paths -= {*OPEN, *pages.OPEN}
+    paths -= {*EXEMPT_PATHS, *pages.OPEN}
     assert len(paths) > 20
     for path in (*paths, "/nothing", "/ping/", "/v2/health/ready/"):
         for method in ("GET", "POST"):

@@ -14,7 +14,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from service import create_app
-from service.middleware.concurrency_limit import OPEN, REFUSAL, Admission, Overloaded
+from service.middleware.concurrency_limit import (
+    EXEMPT_PATHS,
+    REFUSAL,
+    ConcurrencyLimit,
+    Overloaded,
+)
 from service.settings import Settings
 
 PREDICT = "/v1/models/xor:predict"
@@ -25,7 +30,7 @@ class Nested:
     """An application of which requests overlap: each one makes the next."""
 
     def __init__(self, most: int) -> None:
-        self.guard = Admission(self.answer, self.refuse, most, ["/alive"])
+        self.guard = ConcurrencyLimit(self.answer, self.refuse, most, ["/alive"])
         self.paths: list[str] = []
         self.seen: list[str] = []
 
@@ -99,7 +104,7 @@ def test_probes_are_answered_while_every_slot_is_taken(
 
         until("all slots to be taken", taken)
         assert server.request("POST", PREDICT, BODY)[0] == 503
-        for path in set(OPEN) - {"/metrics", "/ping", "/health"}:
+        for path in set(EXEMPT_PATHS) - {"/metrics", "/ping", "/health"}:
             assert server.request("GET", path)[0] == 200
         assert taken()
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)

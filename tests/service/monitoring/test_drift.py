@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.features.reference import Histogram, Reference, Shares
-from models.model import Model, Raw
+from models.model import Model, RawColumns
 from models.storage.artefact import Artefact
 from models.storage.store import Store
 from service.monitoring.drift import MOST_ROWS, SLOTS, Bins, Drift
@@ -276,7 +276,7 @@ def test_counting_takes_a_hundredth_of_the_time(
     counted = 0
 
     class Counting(Bins):
-        def count(self, raw: Raw, answer: Any) -> Any:
+        def count(self, raw: RawColumns, answer: Any) -> Any:
             nonlocal counted
             counted += 1
             return super().count(raw, answer)

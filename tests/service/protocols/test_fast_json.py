@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.protocols.fast_json import MOST_BYTES, rows_at
+from service.protocols.fast_json import MOST_BYTES, parse_numeric_rows
 
 finite = st.floats(allow_nan=False, allow_infinity=False) | st.integers(
     -(1 << 63), (1 << 64) - 1
@@ -33,14 +33,14 @@ json_values = st.recursive(
     )
 )
 def test_rows_of_numbers_are_those_of_json(rows: list[list[float]]) -> None:
-    found = rows_at(json.dumps({"x": rows}).encode(), "x", len(rows[0]))
+    found = parse_numeric_rows(json.dumps({"x": rows}).encode(), "x", len(rows[0]))
     assert found is not None
     np.testing.assert_array_equal(found, np.array(rows, np.float64))
 
 
 @given(json_values)
 def test_nothing_but_rows_of_numbers_is_read(value: object) -> None:
-    found = rows_at(json.dumps({"x": value}).encode(), "x", 2)
+    found = parse_numeric_rows(json.dumps({"x": value}).encode(), "x", 2)
     plain = (
         isinstance(value, list)
         and value
@@ -78,8 +78,10 @@ def test_nothing_but_rows_of_numbers_is_read(value: object) -> None:
     ids=lambda text: text[:30].decode("latin-1"),
 )
 def test_what_is_not_that_plain_is_left_to_others(text: bytes) -> None:
-    assert rows_at(text, "x", 2) is None
-    assert rows_at(b'{"x":[[1,2]]}', "x", 2) is not None  # and spoils nothing
+    assert parse_numeric_rows(text, "x", 2) is None
+    assert (
+        parse_numeric_rows(b'{"x":[[1,2]]}', "x", 2) is not None
+    )  # and spoils nothing
 
 
 def test_threads_do_not_see_each_others_numbers() -> None:
@@ -88,7 +90,7 @@ def test_threads_do_not_see_each_others_numbers() -> None:
     def read(number: int) -> None:
         text = json.dumps({"x": [[number] * 50] * 50}).encode()
         for _ in range(200):
-            found = rows_at(text, "x", 50)
+            found = parse_numeric_rows(text, "x", 50)
             if found is not None and not (found == number).all():
                 wrong.append(found)
 

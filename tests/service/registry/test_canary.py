@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from models.model import Model
 from models.storage.store import ARTEFACT, CANDIDATE, Store
 from service import create_app
-from service.inference.model_server import Engine
+from service.inference.model_server import ModelServer
 from service.registry.canary import turn
 from service.settings import Settings
 
@@ -51,7 +51,7 @@ class Trialled:
             content = self.store.path(name, 1).read_bytes()
             self.store.publish(name, {ARTEFACT: content})
         app = create_app(Settings(store=str(store)))
-        self.engine: Engine = app.extensions["glassnet"]
+        self.engine: ModelServer = app.extensions["glassnet"]
         self.client: FlaskClient = app.test_client()
 
     def candidate(self, **how: Any) -> None:

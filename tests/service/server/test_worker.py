@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from service.middleware.concurrency_limit import SPARE
+from service.middleware.concurrency_limit import PROBE_THREADS
 from service.server.worker import Answer
 
 pytestmark = pytest.mark.e2e
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 BODY = json.dumps({"instances": [[0, 1]]}).encode()
 HEAD = b"POST /v1/models/xor:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 #: More clients than there are threads.
-MANY = 8 * (2 + SPARE)
+MANY = 8 * (2 + PROBE_THREADS)
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def test_who_does_not_read_is_given_up(
     server = start(served, workers=1, threads=2, read_seconds=0.5)
     body = json.dumps({"instances": [[[0] * 8] * 8] * 10_000}).encode()
     head = (HEAD % len(body)).replace(b"xor", b"digits")
-    with clients(server, 2 + SPARE) as slow:
+    with clients(server, 2 + PROBE_THREADS) as slow:
         for client in slow:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
             client.sendall(head + body)

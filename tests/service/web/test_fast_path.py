@@ -12,7 +12,7 @@ from werkzeug.test import Client, EnvironBuilder
 
 from service.app import build
 from service.settings import Settings
-from service.web.fast_path import ENDPOINTS, Express
+from service.web.fast_path import ENDPOINTS, FastPath
 
 ROWS = [[0, 1], [1, 1]]
 V1 = {"instances": ROWS}
@@ -40,7 +40,7 @@ class Both:
             self.seen.append(environ["PATH_INFO"])
             return plain(environ, start_response)
 
-        self.express = Client(Express(self.app, witness, self.engine))
+        self.express = Client(FastPath(self.app, witness, self.engine))
 
     def ask(self, path: str, body: bytes, **headers: str) -> None:
         """Compare status, headers and body of the two."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.web.tracing import trace
+from service.web.tracing import trace_ids
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -17,7 +17,7 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     ],
 )
 def test_a_valid_header_names_trace_and_span(header: str) -> None:
-    assert trace(header) == {"trace_id": TRACE, "span_id": SPAN}
+    assert trace_ids(header) == {"trace_id": TRACE, "span_id": SPAN}
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_a_valid_header_names_trace_and_span(header: str) -> None:
     ],
 )
 def test_any_other_is_none(header: str | None) -> None:
-    assert trace(header) == {}
+    assert trace_ids(header) == {}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.checks.dataset_shift import others, psi, shared_groups, shifts
+from trainer.checks.dataset_shift import evaluation_sets, psi, shared_groups, shifts
 from trainer.config import schema
 from trainer.data import read
 from trainer.preparation.prepare import Prepared, prepare
@@ -104,7 +104,7 @@ def test_what_is_gone_or_far_has_moved_far(other: Any) -> None:
 
 
 def test_rows_divided_by_content_are_not_compared(write_csv: WriteCsv) -> None:
-    assert list(others(ready(write_csv(rows(600, 0))))) == []
+    assert list(evaluation_sets(ready(write_csv(rows(600, 0))))) == []
 
 
 @pytest.mark.parametrize(
@@ -118,22 +118,22 @@ def test_held_out_rows_are_compared(
     given: str, name: str, may_differ: bool, size: int | None, write_csv: WriteCsv
 ) -> None:
     prepared = ready(write_csv(rows(600, 0)), given)
-    (other,) = others(prepared)
+    (other,) = evaluation_sets(prepared)
     assert (other.name, other.may_differ) == (name, may_differ)
     test = prepared.splits[0].test
     assert len(other.part) == len(test) == (size or len(test))
     # Without any, those that choose the epoch.
     prepared = ready(write_csv(rows(600, 0)), given, "data.test_fraction=0")
-    (other,) = others(prepared)
+    (other,) = evaluation_sets(prepared)
     assert len(other.part) == len(prepared.splits[0].validation)
 
 
 def test_ones_own_rows_are_compared_first(write_csv: WriteCsv) -> None:
     valid = write_csv(rows(300, 1), "valid.csv")
     prepared = ready(write_csv(rows(600, 0)), "data.time=t", valid=valid)
-    names = [other.name for other in others(prepared)]
+    names = [other.name for other in evaluation_sets(prepared)]
     assert names == ["the validation rows given", "the last rows"]
-    assert next(others(prepared)).part is prepared.own
+    assert next(evaluation_sets(prepared)).part is prepared.user_validation
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
@@ -142,7 +142,7 @@ def test_columns_and_target_that_moved_are_found(
 ) -> None:
     valid = write_csv(rows(800, 1, shift), "valid.csv")
     prepared = ready(write_csv(rows(4000, 0)), valid=valid)
-    found = dict(shifts(prepared, next(others(prepared))))
+    found = dict(shifts(prepared, next(evaluation_sets(prepared))))
     del found["g"], found["t"]
     assert set(found) == {"x", "z", "c", "y"}
     assert found["z"] < 0.1
@@ -155,7 +155,7 @@ def test_a_number_that_is_learnt_can_move(write_csv: WriteCsv) -> None:
     x, y = rng.normal(size=4000), rng.normal(size=4000) + np.arange(4000) / 1000
     data = write_csv({"x": x.round(3), "t": range(4000), "y": y.round(3)})
     prepared = ready(data, "data.time=t")
-    found = dict(shifts(prepared, next(others(prepared))))
+    found = dict(shifts(prepared, next(evaluation_sets(prepared))))
     assert found["x"] < 0.1 and found["y"] > 1
 
 
@@ -166,7 +166,7 @@ def test_images_have_a_mean_that_moves(tmp_path: Path) -> None:
     for scale in (1.0, 255.0):
         np.savez(paths[1], X=X[600:] * scale, y=np.arange(300) % 2)
         prepared = ready(paths[0], valid=paths[1])
-        found = dict(shifts(prepared, next(others(prepared))))
+        found = dict(shifts(prepared, next(evaluation_sets(prepared))))
         assert set(found) == {"mean of x", "y"}
         assert (found["mean of x"] > 0.25) == (scale > 1)
 
@@ -180,10 +180,10 @@ def test_groups_on_both_sides_are_counted(write_csv: WriteCsv) -> None:
     valid["g"] = [*train["g"][:2], "new", "other", "new"]
     paths = write_csv(train), write_csv(valid, "valid.csv")
     prepared = ready(paths[0], "data.group=g", "data.test_fraction=0", valid=paths[1])
-    (other,) = others(prepared)
+    (other,) = evaluation_sets(prepared)
     assert shared_groups(prepared, other) == (2, 4)
     prepared = ready(paths[0], "data.group=g")
-    (other,) = others(prepared)
+    (other,) = evaluation_sets(prepared)
     assert shared_groups(prepared, other)[0] == 0 < shared_groups(prepared, other)[1]
     prepared = ready(paths[0], valid=paths[1])
-    assert shared_groups(prepared, next(others(prepared))) == (0, 0)
+    assert shared_groups(prepared, next(evaluation_sets(prepared))) == (0, 0)

@@ -16,8 +16,8 @@ from trainer.checks.dataset_shift import psi
 from trainer.checks.production_guards import guard
 from trainer.config import schema
 from trainer.data import read
-from trainer.evaluation.production import Serving, serving
-from trainer.evaluation.row_fingerprints import marks
+from trainer.evaluation.production import ProductionModel, load_production
+from trainer.evaluation.row_fingerprints import fingerprint_rows
 from trainer.preparation.prepare import Part, prepare
 
 Table = dict[str, list[Any]]
@@ -40,10 +40,10 @@ def rows(n: int = 600, seed: int = 0) -> Table:
 @pytest.fixture
 def production(
     fit: Callable[..., Any], store: Store, write_csv: Callable[..., Path]
-) -> Serving:
+) -> ProductionModel:
     """Version 1, of `rows()`."""
     fit(store, write_csv(rows(), "then.csv"), target="y", settings=FAST)
-    found = serving(store, "m", lambda said: pytest.fail(said))
+    found = load_production(store, "m", lambda said: pytest.fail(said))
     assert found is not None
     return found
 
@@ -53,7 +53,10 @@ def found(write_csv: Callable[..., Path]) -> Found:
     """Guard a table, and return what is found; it is said too."""
 
     def found(
-        columns: Table, production: Serving | None, *settings: str, now: float = 0.0
+        columns: Table,
+        production: ProductionModel | None,
+        *settings: str,
+        now: float = 0.0,
     ) -> list[Finding]:
         given = schema.load(None, (*FAST, *settings), {})
         data = read(str(write_csv(columns, "now.csv")), "y")
@@ -72,7 +75,7 @@ def kinds(findings: list[Finding]) -> set[str]:
 
 
 def test_of_other_rows_of_the_same_nothing_is_said(
-    found: Found, production: Serving
+    found: Found, production: ProductionModel
 ) -> None:
     for seed in range(1, 6):
         assert found(rows(500, seed), production) == []
@@ -86,7 +89,7 @@ def test_without_a_version_nothing_is_said(found: Found) -> None:
 
 
 def test_columns_that_are_new_missing_or_of_another_kind(
-    found: Found, production: Serving
+    found: Found, production: ProductionModel
 ) -> None:
     now = rows(500, 1)
     now["kind"] = list(range(500))
@@ -103,7 +106,7 @@ def test_columns_that_are_new_missing_or_of_another_kind(
     ]
 
 
-def test_another_task(found: Found, production: Serving) -> None:
+def test_another_task(found: Found, production: ProductionModel) -> None:
     now = rows(500, 1)
     now["y"] = now["x"]
     now["x"] = now["z"][::-1]
@@ -131,7 +134,7 @@ def test_arrays_of_another_shape(
 # Rows.
 
 
-def test_too_few_rows(found: Found, production: Serving) -> None:
+def test_too_few_rows(found: Found, production: ProductionModel) -> None:
     (finding,) = found(rows(240, 1), production)
     assert (finding.kind, finding.sentence) == (
         "rows",
@@ -143,7 +146,7 @@ def test_too_few_rows(found: Found, production: Serving) -> None:
 # Balance.
 
 
-def test_a_class_of_another_share(found: Found, production: Serving) -> None:
+def test_a_class_of_another_share(found: Found, production: ProductionModel) -> None:
     now = rows(1000, 1)
     chosen = [i for i, y in enumerate(now["y"]) if y == "up" or i % 3 == 0]
     now = {name: [values[i] for i in chosen] for name, values in now.items()}
@@ -161,7 +164,7 @@ def test_a_class_of_another_share(found: Found, production: Serving) -> None:
 
 
 def test_of_few_rows_chance_is_not_taken_for_a_change(
-    found: Found, production: Serving
+    found: Found, production: ProductionModel
 ) -> None:
     settings = ("guards.balance=0.01", "guards.rows=0")
     for seed in range(1, 6):
@@ -169,7 +172,7 @@ def test_of_few_rows_chance_is_not_taken_for_a_change(
 
 
 def test_a_class_that_came(
-    found: Found, production: Serving, store: Store, fit: Callable[..., Any]
+    found: Found, production: ProductionModel, store: Store, fit: Callable[..., Any]
 ) -> None:
     now = rows(500, 1)
     now["y"] = ["sideways" if i < 5 else y for i, y in enumerate(now["y"])]
@@ -185,7 +188,7 @@ def test_a_class_that_went_or_came_among_many(
     now["y"] = [y + ("0" if y == "up" else str(i % 2)) for i, y in enumerate(now["y"])]
     now["y"][:3] = ["new"] * 3
     fit(store, write_csv(then, "then.csv"), target="y", settings=FAST)
-    production = serving(store, "m", lambda said: None)
+    production = load_production(store, "m", lambda said: None)
     sentences = [f.sentence for f in found(now, production)]
     assert any("'up1' is 0.0% of 500 rows, and was" in text for text in sentences)
     assert any("'new' is 0.6% of 500 rows, and was 0.0%" in text for text in sentences)
@@ -194,7 +197,7 @@ def test_a_class_that_went_or_came_among_many(
 # Distribution.
 
 
-def test_a_column_that_has_moved(found: Found, production: Serving) -> None:
+def test_a_column_that_has_moved(found: Found, production: ProductionModel) -> None:
     now = rows(500, 1)
     now["z"] = [z + 2 for z in now["z"]]
     now["kind"] = ["a" if i % 4 else "new" for i in range(500)]
@@ -207,7 +210,7 @@ def test_a_column_that_has_moved(found: Found, production: Serving) -> None:
 
 
 def test_the_index_is_that_of_the_values_themselves(
-    found: Found, production: Serving
+    found: Found, production: ProductionModel
 ) -> None:
     now = rows(500, 1)
     now["z"] = [z + 2 for z in now["z"]]
@@ -225,7 +228,7 @@ def test_a_numeric_target_that_has_moved(
         return table
 
     fit(store, write_csv(numeric(0, 0.0), "then.csv"), target="y", settings=FAST)
-    production = serving(store, "m", lambda said: None)
+    production = load_production(store, "m", lambda said: None)
     assert found(numeric(1, 0.0), production) == []
     (finding,) = found(numeric(1, 2.0), production)
     assert finding.sentence.startswith("target 'y' is otherwise distributed: PSI ")
@@ -234,7 +237,9 @@ def test_a_numeric_target_that_has_moved(
 # Targets.
 
 
-def test_rows_whose_target_is_another_now(found: Found, production: Serving) -> None:
+def test_rows_whose_target_is_another_now(
+    found: Found, production: ProductionModel
+) -> None:
     now = {name: values + rows(300, 1)[name] for name, values in rows().items()}
     assert found(now, production) == []
     order = np.random.default_rng(2).permutation(900)
@@ -249,7 +254,7 @@ def test_rows_whose_target_is_another_now(found: Found, production: Serving) -> 
         x = {"x": np.array([now["x"][i]]), "kind": [now["kind"][i]]}
         x["z"] = np.array([now["z"][i]])
         code = np.array([("down", "up").index(now["y"][i])])
-        mark = marks(Part(x, code), then.inputs, then.output)
+        mark = fingerprint_rows(Part(x, code), then.inputs, then.output)
         if mark[0, 0] in production.measured[:, 0]:
             known += 1
             other += mixed["y"][i] != now["y"][i]
@@ -261,7 +266,7 @@ def test_rows_whose_target_is_another_now(found: Found, production: Serving) -> 
     assert found(mixed, production, "guards.targets=0.9") == []
 
 
-def test_a_new_column_hides_no_row(found: Found, production: Serving) -> None:
+def test_a_new_column_hides_no_row(found: Found, production: ProductionModel) -> None:
     now = {**rows(), "also": list(range(600))}
     now["y"] = now["y"][::-1]
     assert kinds(found(now, production)) == {"schema", "targets"}
@@ -270,7 +275,7 @@ def test_a_new_column_hides_no_row(found: Found, production: Serving) -> None:
 # Staleness.
 
 
-def test_data_that_are_those_of_then(found: Found, production: Serving) -> None:
+def test_data_that_are_those_of_then(found: Found, production: ProductionModel) -> None:
     (finding,) = found(rows(), production)
     assert finding.sentence == "the data are those of version 1: nothing is new"
 
@@ -301,7 +306,9 @@ def test_age_needs_a_date(found: Found) -> None:
 # What stops.
 
 
-def test_what_is_to_stop_the_run_stops_it(found: Found, production: Serving) -> None:
+def test_what_is_to_stop_the_run_stops_it(
+    found: Found, production: ProductionModel
+) -> None:
     now = rows(290, 1)
     now["z"] = [z + 2 for z in now["z"]]
     assert kinds(found(now, production)) == {"rows", "psi"}
@@ -314,7 +321,7 @@ def test_a_stopped_run_publishes_nothing_and_another_tells_of_it(
     fit: Callable[..., Any],
     store: Store,
     write_csv: Callable[..., Path],
-    production: Serving,
+    production: ProductionModel,
 ) -> None:
     few = write_csv(rows(240, 1))
     with pytest.raises(DataError, match="240 rows"):
@@ -326,6 +333,8 @@ def test_a_stopped_run_publishes_nothing_and_another_tells_of_it(
     assert finding["kind"] == "rows" and finding["sentence"] in said
 
 
-def test_the_rows_measured_are_those_marked(production: Serving, found: Found) -> None:
+def test_the_rows_measured_are_those_marked(
+    production: ProductionModel, found: Found
+) -> None:
     assert production.measured is not None
     assert len(production.measured) == production.artefact.manifest.metrics["rows"]

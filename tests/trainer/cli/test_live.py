@@ -20,7 +20,7 @@ from models.nn.architectures import mlp
 from models.nn.network import Network
 from trainer.cli.live import _answer, hill, picture
 from trainer.config.schema import Config
-from trainer.training.loop import Run
+from trainer.training.loop import TrainingRun
 from trainer.training.losses import binary_cross_entropy, mean_squared_error
 from trainer.training.losses import softmax_cross_entropy as softmax
 from trainer.types import Rows
@@ -75,10 +75,10 @@ def test_without_a_terminal_it_is_said(command: Callable[..., Result]) -> None:
 
 
 @pytest.fixture
-def after(configured: Callable[..., Config]) -> Callable[..., Run]:
+def after(configured: Callable[..., Config]) -> Callable[..., TrainingRun]:
     """Return a run after an epoch, of one of the losses."""
 
-    def run(kind: str) -> Run:
+    def run(kind: str) -> TrainingRun:
         rng = np.random.default_rng(0)
         X = rng.standard_normal((12, 6)).astype(np.float32)
         targets = {
@@ -99,7 +99,7 @@ def after(configured: Callable[..., Config]) -> Callable[..., Run]:
             "train.beta2=0.999",
             "train.patience=3",
         ).train
-        made = Run(network, loss, Rows(X, T), None, config, rng)
+        made = TrainingRun(network, loss, Rows(X, T), None, config, rng)
         made.epoch()
         return made
 
@@ -108,7 +108,7 @@ def after(configured: Callable[..., Config]) -> Callable[..., Run]:
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
 def test_a_picture_fits_a_terminal_and_tells_all(
-    after: Callable[..., Run], kind: str
+    after: Callable[..., TrainingRun], kind: str
 ) -> None:
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(picture(after(kind)))

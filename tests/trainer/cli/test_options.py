@@ -11,11 +11,11 @@ from click.testing import CliRunner, Result
 
 from models.errors import ConfigError, DataError
 from models.storage.store import Store
-from trainer.cli.options import Teaching, data_argument, store_option
+from trainer.cli.options import SentenceErrorsGroup, data_argument, store_option
 from trainer.data import Source
 
 
-@click.group(cls=Teaching)
+@click.group(cls=SentenceErrorsGroup)
 def main() -> None:
     pass
 

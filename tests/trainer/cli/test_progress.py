@@ -11,17 +11,17 @@ import pytest
 from trainer.cli import progress as module
 from trainer.cli.progress import line, progress, say
 from trainer.training.history import History
-from trainer.training.progress import Standing
+from trainer.training.progress import Progress
 
 
-def standing(validation: bool = True, count: int = 1, rate: float = 5432.1) -> Standing:
+def standing(validation: bool = True, count: int = 1, rate: float = 5432.1) -> Progress:
     history = History(
         planned=20,
         loss=[0.9, 0.54321],
         validation_loss=[0.8, 0.81] if validation else [],
         best_epoch=1,
     )
-    return Standing(history, 2, count, seconds=12.3, rows_per_s=rate, left=110.7)
+    return Progress(history, 2, count, seconds=12.3, rows_per_s=rate, left=110.7)
 
 
 def test_line_tells_the_latest_and_the_best_epoch() -> None:

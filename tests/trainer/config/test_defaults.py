@@ -17,7 +17,7 @@ from trainer.config.defaults import (
     FEW_IMAGES,
     TOO_FEW_FOR_REALMLP,
     TOO_FEW_TO_SPLIT,
-    Facts,
+    DataFacts,
     choose_members,
     choose_training,
 )
@@ -28,7 +28,7 @@ TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 ENOUGH = TOO_FEW_FOR_REALMLP
 SIZES = (4, 99, ENOUGH - 1, ENOUGH, 1_000, 50_000)
 EVERY = [
-    Facts(rows, task, table, image)
+    DataFacts(rows, task, table, image)
     for rows in SIZES
     for task in TASKS
     for table, image in ((True, False), (False, False), (False, True))
@@ -84,7 +84,7 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def chosen(
-    config: Config, facts: Facts, validation_given: bool = False
+    config: Config, facts: DataFacts, validation_given: bool = False
 ) -> tuple[Config, list[str]]:
     members = choose_members(config, facts, validation_given)
     training = choose_training(members.config, facts)
@@ -97,7 +97,7 @@ def test_every_open_setting_is_known_here() -> None:
 
 
 @pytest.mark.parametrize("facts", EVERY, ids=str)
-def test_every_open_setting_gets_a_value_and_a_reason(facts: Facts) -> None:
+def test_every_open_setting_gets_a_value_and_a_reason(facts: DataFacts) -> None:
     config, reasons = chosen(Config(), facts)
     values = flat(config)
     assert {k for k, v in values.items() if v is None} == OPTIONAL
@@ -114,14 +114,14 @@ def test_a_given_setting_is_kept_and_needs_no_reason(
     key: str, rows: int, configured: Callable[..., Config]
 ) -> None:
     text = str(GIVEN[key]).lower()
-    config, reasons = chosen(configured(f"{key}={text}"), Facts(rows, "binary"))
+    config, reasons = chosen(configured(f"{key}={text}"), DataFacts(rows, "binary"))
     assert flat(config)[key] == GIVEN[key]
     assert len(reasons) == len(GIVEN) - 1
 
 
 def test_with_all_given_nothing_is_chosen(configured: Callable[..., Config]) -> None:
     given = configured(*(f"{k}={str(v).lower()}" for k, v in GIVEN.items()))
-    assert chosen(given, Facts(500, "binary")) == (given, [])
+    assert chosen(given, DataFacts(500, "binary")) == (given, [])
 
 
 # The architecture, the members, and what they spare.
@@ -133,14 +133,14 @@ def test_with_all_given_nothing_is_chosen(configured: Callable[..., Config]) -> 
 def test_a_table_of_enough_rows_gets_eight_realmlps(
     table: bool, rows: int, task: Task
 ) -> None:
-    config = choose_members(Config(), Facts(rows, task, table), False).config
+    config = choose_members(Config(), DataFacts(rows, task, table), False).config
     real = table and rows >= ENOUGH
     assert config.network.architecture == ("realmlp" if real else "mlp")
     assert config.ensemble.members == (8 if real else 1)
 
 
 def test_validation_rows_of_ones_own_make_one_network_of_the_same_kind() -> None:
-    config = choose_members(Config(), Facts(5_000, "binary"), True).config
+    config = choose_members(Config(), DataFacts(5_000, "binary"), True).config
     assert config.network.architecture == "realmlp"
     assert config.ensemble.members == 1
 
@@ -151,7 +151,7 @@ def test_the_architecture_that_is_asked_for_is_trained_by_its_recipe(
     architecture: str, rows: int, configured: Callable[..., Config]
 ) -> None:
     given = configured(f"network.architecture={architecture}")
-    config, _ = chosen(given, Facts(rows, "binary"))
+    config, _ = chosen(given, DataFacts(rows, "binary"))
     assert config.ensemble.members == (8 if architecture == "realmlp" else 1)
     waves = config.train.schedule == "coslog4"
     assert waves == (architecture == "realmlp")
@@ -159,7 +159,7 @@ def test_the_architecture_that_is_asked_for_is_trained_by_its_recipe(
 
 @pytest.mark.parametrize("rows", [1, TOO_FEW_TO_SPLIT - 1])
 def test_few_rows_are_not_divided(rows: int) -> None:
-    found = choose_members(Config(), Facts(rows, "binary"), False)
+    found = choose_members(Config(), DataFacts(rows, "binary"), False)
     data = found.config.data
     assert (data.validation_fraction, data.test_fraction) == (0.0, 0.0)
     assert sum(f"{rows} rows are too few" in reason for reason in found.reasons) == 2
@@ -176,20 +176,20 @@ def test_few_rows_are_not_divided(rows: int) -> None:
     ],
 )
 def test_enough_rows_are_divided(rows: int, table: bool, share: float) -> None:
-    facts = Facts(rows, "binary", table)
+    facts = DataFacts(rows, "binary", table)
     data = choose_members(Config(), facts, False).config.data
     assert (data.validation_fraction, data.test_fraction) == (share, share)
 
 
 def test_each_row_is_spared_by_some_member() -> None:
-    config = choose_members(Config(), Facts(ENOUGH, "binary"), False).config
+    config = choose_members(Config(), DataFacts(ENOUGH, "binary"), False).config
     spared = config.data.test_fraction + config.data.validation_fraction  # type: ignore[operator]
     assert config.ensemble.members * spared >= 1.0  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("rows", [10, 1_000])
 def test_validation_rows_of_ones_own_replace_a_share(rows: int) -> None:
-    found = choose_members(Config(), Facts(rows, "binary"), True)
+    found = choose_members(Config(), DataFacts(rows, "binary"), True)
     assert found.config.data.validation_fraction == 0.0
     assert "the validation rows given choose the epoch" in found.reasons
     assert not any("training figures" in reason for reason in found.reasons)
@@ -200,7 +200,7 @@ def test_two_ways_to_choose_the_epoch_are_wrong_usage(
 ) -> None:
     given = configured("data.validation_fraction=0.1")
     with pytest.raises(ConfigError, match=r"--valid and data\.validation_fraction"):
-        choose_members(given, Facts(1_000, "binary"), True)
+        choose_members(given, DataFacts(1_000, "binary"), True)
 
 
 @pytest.mark.parametrize("members", [1, 5])
@@ -210,7 +210,7 @@ def test_shares_that_leave_no_rows_are_wrong_usage(
     shares = ("data.test_fraction=0.5", "data.validation_fraction=0.5")
     given = configured(f"ensemble.members={members}", *shares)
     with pytest.raises(ConfigError, match="leave no rows to train"):
-        choose_members(given, Facts(1_000, "binary"), False)
+        choose_members(given, DataFacts(1_000, "binary"), False)
 
 
 # The training.
@@ -219,7 +219,8 @@ def test_shares_that_leave_no_rows_are_wrong_usage(
 @pytest.mark.parametrize("table", [False, True])
 def test_more_rows_get_larger_batches_and_fewer_epochs(table: bool) -> None:
     found = [
-        chosen(Config(), Facts(n, "binary", table))[0] for n in (ENOUGH, 5_000, 50_000)
+        chosen(Config(), DataFacts(n, "binary", table))[0]
+        for n in (ENOUGH, 5_000, 50_000)
     ]
     batches = [config.train.batch_size for config in found]
     epochs = [config.train.epochs for config in found]
@@ -229,7 +230,7 @@ def test_more_rows_get_larger_batches_and_fewer_epochs(table: bool) -> None:
 
 @pytest.mark.parametrize("facts", EVERY, ids=str)
 def test_presets_spend_more_and_more(
-    facts: Facts, configured: Callable[..., Config]
+    facts: DataFacts, configured: Callable[..., Config]
 ) -> None:
     fast, default, best = (
         chosen(configured(f"preset={name}"), facts)[0]
@@ -245,20 +246,22 @@ def test_presets_spend_more_and_more(
 
 def test_few_rows_still_take_enough_steps() -> None:
     for rows in (ENOUGH, 600, 1_500):
-        run = chosen(Config(), Facts(rows, "regression"))[0].train
+        run = chosen(Config(), DataFacts(rows, "regression"))[0].train
         assert run.epochs and run.batch_size
         steps = run.epochs * -(-rows // run.batch_size)
         assert 2_000 <= steps < 3_000
 
 
 def test_of_plain_networks_more_rows_get_wider_ones() -> None:
-    found = [chosen(Config(), Facts(n, "binary", False))[0] for n in (50, 500, 50_000)]
+    found = [
+        chosen(Config(), DataFacts(n, "binary", False))[0] for n in (50, 500, 50_000)
+    ]
     widths = [sum(config.network.hidden or []) for config in found]
     assert widths == sorted(widths) and widths[0] < widths[-1]
 
 
 def test_a_batch_is_no_larger_than_tiny_data() -> None:
-    assert chosen(Config(), Facts(3, "binary"))[0].train.batch_size == 3
+    assert chosen(Config(), DataFacts(3, "binary"))[0].train.batch_size == 3
 
 
 def test_the_learning_rate_of_a_plain_network_suits_the_optimizer(
@@ -266,13 +269,13 @@ def test_the_learning_rate_of_a_plain_network_suits_the_optimizer(
 ) -> None:
     for rule in ("gradient_descent", "momentum", "adam"):
         given = configured(f"train.optimizer={rule}")
-        found, reasons = chosen(given, Facts(5_000, "binary", table=False))
+        found, reasons = chosen(given, DataFacts(5_000, "binary", table=False))
         assert found.train.optimizer == rule
         assert any(rule in reason for reason in reasons)
 
 
-def image(rows: int, task: Task = "multiclass") -> Facts:
-    return Facts(rows, task, table=False, image=True)
+def image(rows: int, task: Task = "multiclass") -> DataFacts:
+    return DataFacts(rows, task, table=False, image=True)
 
 
 def test_enough_images_get_eight_networks() -> None:
@@ -328,7 +331,7 @@ def test_an_image_set_of_any_size_takes_a_bounded_time() -> None:
 def test_only_images_are_moved(
     table: bool, rows: int, configured: Callable[..., Config]
 ) -> None:
-    facts = Facts(rows, "binary", table)
+    facts = DataFacts(rows, "binary", table)
     assert chosen(Config(), facts)[0].train.augmentation == 0.0
     with pytest.raises(ConfigError, match=r"train\.augmentation=0\.5 moves images"):
         chosen(configured("train.augmentation=0.5"), facts)
@@ -342,7 +345,7 @@ def test_patience_of_images_is_of_the_epochs_that_are_given(
 
 
 def test_regularization_of_a_plain_network_stays() -> None:
-    config = chosen(Config(), Facts(5_000, "binary", False))[0]
+    config = chosen(Config(), DataFacts(5_000, "binary", False))[0]
     run = config.train
     assert (run.schedule, run.regularization) == ("cosine", "constant")
     assert (run.beta2, run.weight_decay) == (0.999, 0.01)
@@ -352,7 +355,7 @@ def test_patience_is_of_the_epochs_that_are_given(
     configured: Callable[..., Config],
 ) -> None:
     for table in (False, True):
-        facts = Facts(5_000, "binary", table)
+        facts = DataFacts(5_000, "binary", table)
         long = chosen(configured("train.epochs=10000"), facts)[0].train.patience
         short = chosen(configured("train.epochs=1"), facts)[0].train.patience
         assert long is not None and short is not None
@@ -463,7 +466,7 @@ def test_a_table_is_learnt(
 def test_the_column_that_is_given_decides_how_rows_are_divided(
     given: tuple[str, ...], split: str, configured: Callable[..., Config]
 ) -> None:
-    config, reasons = chosen(configured(*given), Facts(ENOUGH, "binary"))
+    config, reasons = chosen(configured(*given), DataFacts(ENOUGH, "binary"))
     assert config.data.split == split
     said = [reason for reason in reasons if reason.startswith("rows are divided ")]
     assert len(said) == ("data.split" not in " ".join(given))
@@ -473,7 +476,7 @@ def test_all_members_spare_the_same_rows_in_time_and_so_more_of_them(
     configured: Callable[..., Config],
 ) -> None:
     for given, share in ((("data.time=t",), 0.15), (("data.group=g",), 0.1)):
-        config, reasons = chosen(configured(*given), Facts(ENOUGH, "binary"))
+        config, reasons = chosen(configured(*given), DataFacts(ENOUGH, "binary"))
         assert config.ensemble.members == 8
         assert config.data.test_fraction == config.data.validation_fraction == share
         each = any("of each network" in reason for reason in reasons)
@@ -494,5 +497,5 @@ def test_a_division_without_its_column_is_wrong_usage(
     given: tuple[str, ...], expected: str, configured: Callable[..., Config]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        chosen(configured(*given), Facts(ENOUGH, "binary"))
+        chosen(configured(*given), DataFacts(ENOUGH, "binary"))
     assert str(caught.value).startswith(expected)

@@ -14,7 +14,7 @@ from models.errors import DataError
 from models.features.columns import seconds
 from trainer.data import Dataset
 from trainer.data.arrays import arrays
-from trainer.data.roles import Role, set_aside, spelled
+from trainer.data.roles import Role, group_text, set_aside
 
 bounded = settings(deadline=None, max_examples=200)
 
@@ -149,7 +149,7 @@ def test_a_row_without_a_group_is_told(values: Any, kind: str) -> None:
 @bounded
 @given(st.lists(st.floats(allow_infinity=False), min_size=1))
 def test_numbers_are_spelled_apart(numbers: list[float]) -> None:
-    found = spelled(np.array(numbers))
+    found = group_text(np.array(numbers))
     for number, text in zip(numbers, found, strict=True):
         assert (text is None) == np.isnan(number)
         assert text is None or float(text) == number
@@ -158,7 +158,7 @@ def test_numbers_are_spelled_apart(numbers: list[float]) -> None:
 @bounded
 @given(st.lists(st.integers(-(2**53), 2**53), min_size=1))
 def test_whole_numbers_are_spelled_as_people_write_them(numbers: list[int]) -> None:
-    found = spelled(np.array(numbers, float))
+    found = group_text(np.array(numbers, float))
     short = [n for n in numbers if abs(n) < 10**16]
     assert [t for n, t in zip(numbers, found, strict=True) if n in short] == [
         str(n) for n in short

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from trainer.data import take
 from trainer.data.row_hashing import (
-    apart,
     by_time,
-    places,
+    count_occurrences,
+    hash_rows,
+    rehash_duplicates,
     spread,
-    turns,
     window,
     windows,
 )
@@ -48,7 +48,7 @@ def same(one: NDArray[Any], other: Any) -> None:
 @bounded
 @given(rows)
 def test_places_are_on_the_circle(some: Any) -> None:
-    found = places(table(some))
+    found = hash_rows(table(some))
     assert found.shape == (len(some),)
     assert ((found >= 0.0) & (found < 1.0)).all()
 
@@ -59,14 +59,14 @@ def test_a_place_is_the_rows_own_in_any_order(some: Any, random: Any) -> None:
     order = list(range(len(some)))
     random.shuffle(order)
     raw = table(some)
-    same(places(take(raw, np.array(order))), places(raw)[order])
+    same(hash_rows(take(raw, np.array(order))), hash_rows(raw)[order])
 
 
 @bounded
 @given(rows, rows, rows)
 def test_rows_around_it_move_no_row(before: Any, some: Any, after: Any) -> None:
-    grown = places(table([*before, *some, *after]))
-    same(grown[len(before) : len(before) + len(some)], places(table(some)))
+    grown = hash_rows(table([*before, *some, *after]))
+    same(grown[len(before) : len(before) + len(some)], hash_rows(table(some)))
 
 
 @bounded
@@ -74,13 +74,13 @@ def test_rows_around_it_move_no_row(before: Any, some: Any, after: Any) -> None:
 def test_the_order_of_the_columns_moves_no_row(some: Any) -> None:
     raw = table(some)
     turned = {name: raw[name] for name in reversed(raw)}
-    same(places(turned), places(raw))
+    same(hash_rows(turned), hash_rows(raw))
 
 
 @bounded
 @given(row, st.integers(2, 9))
 def test_equal_rows_share_a_place(one: Any, times: int) -> None:
-    assert len(set(places(table([one] * times)).tolist())) == 1
+    assert len(set(hash_rows(table([one] * times)).tolist())) == 1
 
 
 @bounded
@@ -89,41 +89,41 @@ def test_different_rows_have_different_places(some: Any) -> None:
     distinct = {
         (*("nan" if math.isnan(x) else x + 0.0 for x in r[:2]), r[2]) for r in some
     }
-    assert len(set(places(table(some)).tolist())) == len(distinct)
+    assert len(set(hash_rows(table(some)).tolist())) == len(distinct)
 
 
 def test_values_in_another_column_are_another_row() -> None:
-    found = places(table([(1.0, 2.0, "a"), (2.0, 1.0, "a"), (1.0, 2.0, "b")]))
+    found = hash_rows(table([(1.0, 2.0, "a"), (2.0, 1.0, "a"), (1.0, 2.0, "b")]))
     assert len(set(found.tolist())) == 3
 
 
 def test_both_zeros_and_all_nans_are_one_value() -> None:
-    zeros = places({"x": np.array([0.0, -0.0])})
+    zeros = hash_rows({"x": np.array([0.0, -0.0])})
     assert zeros[0] == zeros[1]
     nans = np.array([0x7FF8000000000000, 0xFFF8000000000000], np.uint64).view(float)
     assert np.isnan(nans).all()
-    found = places({"x": nans})
+    found = hash_rows({"x": nans})
     assert found[0] == found[1]
     assert found[0] != zeros[0]
 
 
 def test_a_missing_text_is_none_of_the_texts() -> None:
-    found = places({"c": [None, "None", "", "'None'"]})
+    found = hash_rows({"c": [None, "None", "", "'None'"]})
     assert len(set(found.tolist())) == 4
 
 
 def test_a_place_is_for_ever() -> None:
     # What was held out by a version in production is found again by this number.
     raw = {"x": np.array([1.5, np.nan]), "c": ["red", None]}
-    assert places(raw).tolist() == [0.1895866523668314, 0.46462195541384504]
+    assert hash_rows(raw).tolist() == [0.1895866523668314, 0.46462195541384504]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int64])
 def test_arrays_have_places_by_value_not_by_dtype(dtype: Any) -> None:
     X = np.random.default_rng(0).integers(0, 17, (30, 4, 4))
-    found = places(X.astype(dtype))
-    same(found, places(X.reshape(30, 16).astype(float)))
-    same(places(np.asfortranarray(X.astype(dtype))), found)
+    found = hash_rows(X.astype(dtype))
+    same(found, hash_rows(X.reshape(30, 16).astype(float)))
+    same(hash_rows(np.asfortranarray(X.astype(dtype))), found)
     assert len(set(found.tolist())) == 30
 
 
@@ -144,7 +144,7 @@ def kinds_of_rows(n: int) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", kinds_of_rows(1))
 def test_places_are_roughly_uniform(kind: str) -> None:
     n = 20_000
-    found = places(kinds_of_rows(n)[kind])
+    found = hash_rows(kinds_of_rows(n)[kind])
     counts = np.histogram(found, 20, (0, 1))[0]
     # Binomial with p = 1/20: six standard deviations.
     assert (np.abs(counts - n / 20) < 6 * math.sqrt(n * 0.05 * 0.95)).all()
@@ -216,8 +216,8 @@ def test_a_row_stays_measured_when_the_data_grows() -> None:
     X = rng.normal(size=(500, 3))
     grown = np.concatenate([rng.normal(size=(200, 3)), X])
     for before, after in zip(
-        windows(places(X), 5, 0.1, 0.1),
-        windows(places(grown), 5, 0.1, 0.1),
+        windows(hash_rows(X), 5, 0.1, 0.1),
+        windows(hash_rows(grown), 5, 0.1, 0.1),
         strict=True,
     ):
         for one, other in zip(before, after, strict=True):
@@ -231,23 +231,23 @@ def test_a_row_stays_measured_when_the_data_grows() -> None:
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75]), min_size=1))
 def test_turns_count_the_rows_of_a_place(where: list[float]) -> None:
     expected = [where[:i].count(place) for i, place in enumerate(where)]
-    assert turns(np.array(where)).tolist() == expected
+    assert count_occurrences(np.array(where)).tolist() == expected
 
 
 def test_rows_drawn_apart_are_spread_by_chance_alone() -> None:
     where = np.repeat([0.3, 0.6], 5000)
-    turn = turns(where)
-    found = apart(where, turn, 1)
+    turn = count_occurrences(where)
+    found = rehash_duplicates(where, turn, 1)
     assert len(set(found.tolist())) == 10_000
     counts = np.histogram(found, 20, (0, 1))[0]
     assert (np.abs(counts - 500) < 6 * math.sqrt(500 * 0.95)).all()
-    other = apart(where, turn, 2)
+    other = rehash_duplicates(where, turn, 2)
     assert abs(np.corrcoef(found, other)[0, 1]) < 0.06
     # Rows that are added move none of those before.
     grown = np.append(where, where)
-    same(apart(grown, turns(grown), 1)[:10_000], found)
+    same(rehash_duplicates(grown, count_occurrences(grown), 1)[:10_000], found)
     some = np.arange(0, 10_000, 7)
-    same(apart(where[some], turn[some], 1), found[some])
+    same(rehash_duplicates(where[some], turn[some], 1), found[some])
 
 
 # Few places, spread evenly.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from trainer.evaluation.bootstrap import LEVEL, MOST_KIN, interval
+from trainer.evaluation.bootstrap import LEVEL, MAX_CLUSTERS, interval
 
 
 def losses(n: int, seed: int, shift: float = 0.0) -> tuple[Any, Any]:
@@ -85,7 +85,7 @@ def test_a_row_of_weight_two_is_two_rows() -> None:
 
 
 def test_many_rows_are_thrown_together_and_say_the_same() -> None:
-    n = 4 * MOST_KIN
+    n = 4 * MAX_CLUSTERS
     first, second = losses(n, 4)
     low, high = interval((first, second))
     gap = first - second

@@ -18,9 +18,9 @@ from trainer.config.thresholds import GateConfig
 from trainer.data import Dataset, read
 from trainer.evaluation.gate import Policy, Verdict, check, decide
 from trainer.evaluation.metrics import classification, regression
-from trainer.evaluation.paired_comparison import FEWEST
-from trainer.evaluation.production import Serving
-from trainer.evaluation.row_fingerprints import marks
+from trainer.evaluation.paired_comparison import MIN_ROWS
+from trainer.evaluation.production import ProductionModel
+from trainer.evaluation.row_fingerprints import fingerprint_rows
 from trainer.pipeline import Member, manifest, network_spec
 from trainer.preparation.prepare import Part, prepare
 from trainer.training.history import History
@@ -36,10 +36,10 @@ class Candidate:
         self.artefact, self.measured, self.where = artefact, measured, where
 
     @property
-    def serving(self) -> Serving:
+    def serving(self) -> ProductionModel:
         manifest = self.artefact.manifest
-        there = marks(self.measured, manifest.inputs, manifest.output)
-        return Serving(1, self.artefact, there)
+        there = fingerprint_rows(self.measured, manifest.inputs, manifest.output)
+        return ProductionModel(1, self.artefact, there)
 
     def against(
         self,
@@ -81,7 +81,7 @@ def linear(configured: Callable[..., Config]) -> Callable[..., Candidate]:
         history = History(loss=[1.0], learning_rate=[0.1], best_epoch=1)
         members = [Member(network, history)]
         artefact = load(dump(manifest(ready, members), [network]))
-        (measured,), where = ready.measured
+        (measured,), where = ready.evaluation_parts
         return Candidate(artefact, measured, where)
 
     return make
@@ -387,7 +387,7 @@ def test_groups_of_few_rows_say_nothing(linear: Callable[..., Candidate]) -> Non
     made = linear(TRUE, DRAWN, inputs, kinds=kinds)
     found = made.against(None, settings=GateConfig(group="word")).comparisons
     assert isinstance(made.measured.raw, dict)
-    assert made.measured.raw["word"].count("rare") < FEWEST
+    assert made.measured.raw["word"].count("rare") < MIN_ROWS
     assert [each.rows for each in found] == ["rows of word = common"]
 
 

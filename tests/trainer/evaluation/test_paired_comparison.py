@@ -13,9 +13,9 @@ from models.model import Model
 from models.storage.artefact import Artefact
 from models.storage.store import Store
 from trainer.data import Dataset, join, read, take
-from trainer.data.row_hashing import apart, places, turns
+from trainer.data.row_hashing import count_occurrences, hash_rows, rehash_duplicates
 from trainer.evaluation.metrics import classification
-from trainer.evaluation.paired_comparison import unseen
+from trainer.evaluation.paired_comparison import out_of_fold
 
 QUICK = (
     "ensemble.members=5",
@@ -61,9 +61,9 @@ def test_each_row_is_answered_by_the_network_that_held_it_out(
     alone = one_by_one(artefact, data.inputs)
     assert len(alone) == 5
     # Five windows of a fifth, half of each measured on and half for the epoch.
-    holder = np.floor(5 * places(data.inputs)).astype(int)
+    holder = np.floor(5 * hash_rows(data.inputs)).astype(int)
     assert set(holder.tolist()) == set(range(5))
-    found = unseen(artefact, data.inputs)
+    found = out_of_fold(artefact, data.inputs)
     for name, values in found.items():
         expected = np.array([alone[k][name][i] for i, k in enumerate(holder)])
         if values.dtype == object:
@@ -79,8 +79,8 @@ def test_rows_that_no_network_held_out_are_answered_by_all(
 ) -> None:
     artefact, data = ensemble("price", "ensemble.members=2")
     alone = one_by_one(artefact, data.inputs)
-    where = places(data.inputs)
-    found = unseen(artefact, data.inputs)["value"]
+    where = hash_rows(data.inputs)
+    found = out_of_fold(artefact, data.inputs)["value"]
     first, second = where < 0.2, (where >= 0.5) & (where < 0.7)
     neither = ~first & ~second
     assert first.any() and second.any() and neither.any()
@@ -99,9 +99,9 @@ def test_a_network_to_be_measured_goes_before_one_that_chose_its_epoch(
         "price", "data.test_fraction=0.2", "data.validation_fraction=0.2"
     )
     alone = one_by_one(artefact, data.inputs)
-    holder = np.floor(5 * places(data.inputs)).astype(int)
+    holder = np.floor(5 * hash_rows(data.inputs)).astype(int)
     expected = [alone[k]["value"][i] for i, k in enumerate(holder)]
-    found = unseen(artefact, data.inputs)["value"]
+    found = out_of_fold(artefact, data.inputs)["value"]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_one_network_answers_whole(
 ) -> None:
     artefact, data = ensemble("price", "ensemble.members=1")
     np.testing.assert_array_equal(
-        unseen(artefact, data.inputs)["value"],
+        out_of_fold(artefact, data.inputs)["value"],
         artefact.model.predict(data.inputs)["value"],
     )
 
@@ -119,16 +119,16 @@ def test_the_holder_is_found_among_other_rows_and_columns(
     ensemble: Callable[..., tuple[Artefact, Dataset]],
 ) -> None:
     artefact, data = ensemble("price")
-    whole = unseen(artefact, data.inputs)["value"]
+    whole = out_of_fold(artefact, data.inputs)["value"]
     order = np.random.default_rng(0).permutation(150)[:40]
     some = take(data.inputs, order)
     assert isinstance(some, dict)
     # A column of tomorrow's, in front of the others.
     wider = {"also": np.arange(40.0), **some}
     np.testing.assert_allclose(
-        unseen(artefact, wider)["value"], whole[order], rtol=1e-5
+        out_of_fold(artefact, wider)["value"], whole[order], rtol=1e-5
     )
-    twice = unseen(artefact, join([some, some]))["value"]
+    twice = out_of_fold(artefact, join([some, some]))["value"]
     np.testing.assert_allclose(twice, np.tile(whole[order], 2), rtol=1e-5)
 
 
@@ -186,7 +186,7 @@ def test_each_group_is_answered_by_the_network_that_held_it_out(
     artefact, data, _ = grouped("data.group=g", groups=groups)
     assert isinstance(data.inputs, dict)
     names = list(data.inputs["g"])
-    where = places({"g": names})
+    where = hash_rows({"g": names})
     if groups < 100:
         # Few groups are spaced evenly in the order of their places.
         order = sorted(set(where.tolist()))
@@ -195,12 +195,12 @@ def test_each_group_is_answered_by_the_network_that_held_it_out(
     assert set(holder.tolist()) == set(range(5))
     inputs = {name: data.inputs[name] for name in artefact.manifest.inputs.by_name}  # type: ignore[union-attr]
     alone = one_by_one(artefact, inputs)
-    found = unseen(artefact, inputs, {"g": names})["probabilities"]
+    found = out_of_fold(artefact, inputs, {"g": names})["probabilities"]
     expected = [alone[k]["probabilities"][i] for i, k in enumerate(holder)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     # Rows that do not name their group are answered by all.
     np.testing.assert_array_equal(
-        unseen(artefact, inputs)["probabilities"],
+        out_of_fold(artefact, inputs)["probabilities"],
         artefact.model.predict(inputs)["probabilities"],
     )
 
@@ -211,7 +211,7 @@ def test_rows_of_one_time_are_answered_by_all_networks(
     artefact, data, _ = grouped("data.time=t")
     assert len(artefact.model.networks) == 5
     np.testing.assert_array_equal(
-        unseen(artefact, data.inputs)["probabilities"],
+        out_of_fold(artefact, data.inputs)["probabilities"],
         artefact.model.predict(data.inputs)["probabilities"],
     )
 
@@ -234,10 +234,12 @@ def test_rows_too_alike_are_answered_by_the_network_that_held_them_out(
 ) -> None:
     artefact, data, _ = grouped(words=True)
     salt = artefact.manifest.recipe.salt
-    turn = turns(places(data.inputs))
-    holder = np.floor(5 * apart(places(data.inputs), turn, salt)).astype(int)
+    turn = count_occurrences(hash_rows(data.inputs))
+    holder = np.floor(5 * rehash_duplicates(hash_rows(data.inputs), turn, salt)).astype(
+        int
+    )
     alone = one_by_one(artefact, data.inputs)
-    found = unseen(artefact, data.inputs, {}, turn)["probabilities"]
+    found = out_of_fold(artefact, data.inputs, {}, turn)["probabilities"]
     expected = [alone[k]["probabilities"][i] for i, k in enumerate(holder)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 

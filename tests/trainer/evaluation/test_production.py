@@ -11,7 +11,7 @@ import pytest
 
 from models.storage.store import Store
 from trainer.evaluation import row_fingerprints
-from trainer.evaluation.production import serving
+from trainer.evaluation.production import load_production
 
 Fit = Callable[..., Any]
 FAST = ("train.epochs=2", "ensemble.members=1")
@@ -23,7 +23,7 @@ def said() -> list[str]:
 
 
 def test_of_nothing_published_nothing_serves(store: Store, said: list[str]) -> None:
-    assert serving(store, "m", said.append) is None
+    assert load_production(store, "m", said.append) is None
     assert said == []
 
 
@@ -32,7 +32,7 @@ def test_it_is_what_production_stands_on(
 ) -> None:
     first = fit(store, people_csv, target="Status", settings=FAST)
     fit(store, people_csv, target="Status", settings=FAST, promote="never")
-    found = serving(store, "m", said.append)
+    found = load_production(store, "m", said.append)
     assert found is not None and found.version == 1
     assert found.artefact.sha256 == first.sha256
     assert found.measured is not None
@@ -45,7 +45,7 @@ def test_without_marks_it_serves_still(
 ) -> None:
     fit(store, people_csv, target="Status", settings=FAST)
     (store.root / "m" / "1" / row_fingerprints.ROWS).unlink()
-    found = serving(store, "m", said.append)
+    found = load_production(store, "m", said.append)
     assert found is not None and found.measured is None
 
 
@@ -56,6 +56,6 @@ def test_damage_is_said_and_stands_in_nobodys_way(
     fit(store, people_csv, target="Status", settings=FAST)
     path = store.root / "m" / "1" / file
     path.write_bytes(np.random.default_rng(0).bytes(50))
-    assert serving(store, "m", said.append) is None
+    assert load_production(store, "m", said.append) is None
     (sentence,) = said
     assert "cannot be read and is not compared" in sentence and file in sentence

@@ -13,7 +13,7 @@ from models.errors import ArtefactCorrupt
 from models.features.predictions import Classification, Regression
 from models.features.table import TableInput, fit_column
 from trainer.evaluation import row_fingerprints
-from trainer.evaluation.row_fingerprints import as_they_were, with_other_targets
+from trainer.evaluation.row_fingerprints import changed_targets, unchanged_rows
 from trainer.preparation.prepare import Part
 
 OUTPUT = Classification(("no", "yes"))
@@ -44,52 +44,56 @@ def some(rows: Any, target: Any = CODES, **more: Any) -> Part:
 
 
 def test_rows_are_found_among_others_in_another_order() -> None:
-    then = row_fingerprints.marks(some(np.arange(40)), TABLE, OUTPUT)
+    then = row_fingerprints.fingerprint_rows(some(np.arange(40)), TABLE, OUTPUT)
     order = np.random.default_rng(0).permutation(100)
-    now = row_fingerprints.marks(some(order), TABLE, OUTPUT)
-    np.testing.assert_array_equal(as_they_were(now, then), order < 40)
-    assert not with_other_targets(now, then).any()
+    now = row_fingerprints.fingerprint_rows(some(order), TABLE, OUTPUT)
+    np.testing.assert_array_equal(unchanged_rows(now, then), order < 40)
+    assert not changed_targets(now, then).any()
 
 
 def test_a_row_of_another_target_is_told() -> None:
-    then = row_fingerprints.marks(some(np.arange(40)), TABLE, OUTPUT)
+    then = row_fingerprints.fingerprint_rows(some(np.arange(40)), TABLE, OUTPUT)
     turned = np.where(np.arange(100) < 10, 1 - CODES, CODES)
-    now = row_fingerprints.marks(some(np.arange(100), turned), TABLE, OUTPUT)
+    now = row_fingerprints.fingerprint_rows(some(np.arange(100), turned), TABLE, OUTPUT)
     rows = np.arange(100)
-    np.testing.assert_array_equal(with_other_targets(now, then), rows < 10)
-    np.testing.assert_array_equal(as_they_were(now, then), (rows >= 10) & (rows < 40))
+    np.testing.assert_array_equal(changed_targets(now, then), rows < 10)
+    np.testing.assert_array_equal(unchanged_rows(now, then), (rows >= 10) & (rows < 40))
 
 
 def test_a_class_is_what_it_is_called_whatever_its_number() -> None:
-    then = row_fingerprints.marks(some(np.arange(40)), TABLE, OUTPUT)
+    then = row_fingerprints.fingerprint_rows(some(np.arange(40)), TABLE, OUTPUT)
     other = Classification(("also", "no", "yes"))
-    now = row_fingerprints.marks(some(np.arange(40), CODES + 1), TABLE, other)
-    assert as_they_were(now, then).all()
+    now = row_fingerprints.fingerprint_rows(
+        some(np.arange(40), CODES + 1), TABLE, other
+    )
+    assert unchanged_rows(now, then).all()
 
 
 def test_a_column_that_the_model_has_not_says_nothing() -> None:
-    then = row_fingerprints.marks(some(np.arange(40)), TABLE, OUTPUT)
-    now = row_fingerprints.marks(some(np.arange(40), also=np.ones(40)), TABLE, OUTPUT)
+    then = row_fingerprints.fingerprint_rows(some(np.arange(40)), TABLE, OUTPUT)
+    now = row_fingerprints.fingerprint_rows(
+        some(np.arange(40), also=np.ones(40)), TABLE, OUTPUT
+    )
     np.testing.assert_array_equal(now, then)
 
 
 def test_values_and_arrays_are_marked_too() -> None:
     part = Part(X.reshape(50, 2), X[:50] / 3)
-    found = row_fingerprints.marks(part, TABLE, Regression(0.0, 1.0))
+    found = row_fingerprints.fingerprint_rows(part, TABLE, Regression(0.0, 1.0))
     assert len(np.unique(found, axis=0)) == 50
     moved = Part(part.raw, part.target + 1e-9)
-    now = row_fingerprints.marks(moved, TABLE, Regression(0.0, 1.0))
-    assert with_other_targets(now, found).all()
+    now = row_fingerprints.fingerprint_rows(moved, TABLE, Regression(0.0, 1.0))
+    assert changed_targets(now, found).all()
 
 
 def test_equal_rows_are_told_apart_by_their_turn() -> None:
     alike = Part({"x": np.zeros(4)}, np.zeros(4, int), turns=np.arange(4.0))
-    found = row_fingerprints.marks(alike, inputs(x=X), OUTPUT)
+    found = row_fingerprints.fingerprint_rows(alike, inputs(x=X), OUTPUT)
     assert len(np.unique(found[:, 0])) == 4
 
 
 def test_marks_are_written_and_read(tmp_path: Path) -> None:
-    found = row_fingerprints.marks(some(np.arange(40)), TABLE, OUTPUT)
+    found = row_fingerprints.fingerprint_rows(some(np.arange(40)), TABLE, OUTPUT)
     path = tmp_path / row_fingerprints.ROWS
     assert row_fingerprints.read(path) is None
     path.write_bytes(row_fingerprints.dump(found))
@@ -101,8 +105,8 @@ def test_marks_are_written_and_read(tmp_path: Path) -> None:
 def test_of_many_rows_a_sample_is_kept_that_is_always_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(row_fingerprints, "MOST", 10)
-    found = row_fingerprints.marks(some(np.arange(100)), TABLE, OUTPUT)
+    monkeypatch.setattr(row_fingerprints, "MAX_ROWS", 10)
+    found = row_fingerprints.fingerprint_rows(some(np.arange(100)), TABLE, OUTPUT)
     path = tmp_path / row_fingerprints.ROWS
     path.write_bytes(row_fingerprints.dump(found))
     kept = row_fingerprints.read(path)
@@ -123,7 +127,7 @@ def test_of_many_rows_a_sample_is_kept_that_is_always_the_same(
 )
 def test_damage_is_told(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / row_fingerprints.ROWS
-    found = row_fingerprints.marks(some(np.arange(40)), TABLE, OUTPUT)
+    found = row_fingerprints.fingerprint_rows(some(np.arange(40)), TABLE, OUTPUT)
     path.write_bytes(damage(row_fingerprints.dump(found)))
     with pytest.raises(ArtefactCorrupt, match=str(path)):
         row_fingerprints.read(path)

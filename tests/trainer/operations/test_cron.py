@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import ConfigError
-from trainer.operations.cron import Clock
+from trainer.operations.cron import CronSchedule
 
 #: An hour on Sundays at one, at two, at midnight; half an hour; none; the other half.
 ZONES = [
@@ -26,7 +26,7 @@ ZONES = [
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def times(clock: Clock, start: datetime, end: datetime) -> list[datetime]:
+def times(clock: CronSchedule, start: datetime, end: datetime) -> list[datetime]:
     found = [clock.after(start)]
     while found[-1] < end:
         found.append(clock.after(found[-1]))
@@ -38,7 +38,7 @@ def times(clock: Clock, start: datetime, end: datetime) -> list[datetime]:
     "cron", ["0 3 * * *", "30 2 * * *", "0 0 * * *", "59 23 * * *", "45 1 * * *"]
 )
 def test_a_daily_run_is_once_on_every_day(cron: str, zone: str) -> None:
-    clock, place = Clock.of(cron, zone), ZoneInfo(zone)
+    clock, place = CronSchedule.of(cron, zone), ZoneInfo(zone)
     found = times(clock, START, START + timedelta(days=2 * 365))
     days = Counter(moment.astimezone(place).date() for moment in found)
     whole = [date(2026, 1, 2) + timedelta(days=n) for n in range(2 * 365 - 3)]
@@ -62,7 +62,7 @@ def test_a_run_every_so_often_goes_on_every_so_often(
     for month in (3, 4, 9, 10, 11):
         start = datetime(2026, month, 1 if every == 15 else 24, tzinfo=UTC)
         days = 31 if every == 15 else 8
-        found = times(Clock(cron, zone), start, start + timedelta(days=days))
+        found = times(CronSchedule(cron, zone), start, start + timedelta(days=days))
         gaps = {b - a for a, b in zip(found, found[1:], strict=False)}
         assert gaps == {timedelta(minutes=every)}
 
@@ -80,7 +80,7 @@ def test_a_run_every_so_often_goes_on_every_so_often(
 def test_after_is_after_and_leaves_nothing_out(
     moment: datetime, zone: str, cron: str
 ) -> None:
-    clock = Clock(cron, zone)
+    clock = CronSchedule(cron, zone)
     found = clock.after(moment)
     assert found > moment
     between = moment + (found - moment) / 2
@@ -89,7 +89,7 @@ def test_after_is_after_and_leaves_nothing_out(
 
 
 def test_within_the_hour_that_comes_twice_nothing_comes_back() -> None:
-    clock = Clock("30 2 * * *", "Europe/Berlin")
+    clock = CronSchedule("30 2 * * *", "Europe/Berlin")
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 summer time
     assert clock.after(first - timedelta(hours=2)) == first
     again = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10, the second
@@ -98,13 +98,15 @@ def test_within_the_hour_that_comes_twice_nothing_comes_back() -> None:
 
 @pytest.mark.parametrize("day", ["0", "7", "sun"])
 def test_the_week_begins_as_crons_does(day: str) -> None:
-    found = Clock.of(f"0 3 * * {day}", "UTC").after(START)
+    found = CronSchedule.of(f"0 3 * * {day}", "UTC").after(START)
     assert found == datetime(2026, 1, 4, 3, tzinfo=UTC)
     assert found.strftime("%A") == "Sunday"
 
 
 def test_a_day_of_the_month_or_of_the_week() -> None:
-    found = times(Clock.of("0 3 13 * 5", "UTC"), START, START + timedelta(days=30))
+    found = times(
+        CronSchedule.of("0 3 13 * 5", "UTC"), START, START + timedelta(days=30)
+    )
     assert {moment.day for moment in found} == {2, 9, 13, 16, 23, 30}
 
 
@@ -124,7 +126,7 @@ def test_a_day_of_the_month_or_of_the_week() -> None:
 )
 def test_what_is_no_time_is_told(cron: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Clock.of(cron, "UTC")
+        CronSchedule.of(cron, "UTC")
     assert str(caught.value).startswith(f"--cron '{cron}': {expected}")
     assert "as in '0 3 * * *'" in str(caught.value)
 
@@ -135,10 +137,10 @@ def test_what_is_no_time_is_told(cron: str, expected: str) -> None:
 )
 def test_what_is_no_zone_is_told(zone: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Clock.of("0 3 * * *", zone)
+        CronSchedule.of("0 3 * * *", zone)
     assert str(caught.value) == f"there is no time zone '{zone}'{hint}"
 
 
 def test_a_time_is_shown_as_its_zone_writes_it() -> None:
-    clock = Clock("0 3 * * *", "Europe/Berlin")
+    clock = CronSchedule("0 3 * * *", "Europe/Berlin")
     assert clock.show(clock.after(START)) == "2026-01-01 03:00:00+01:00"

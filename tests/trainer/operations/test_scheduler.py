@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from models.errors import ArtefactCorrupt
 from models.storage import files
 from models.storage.store import Store
-from trainer.operations.cron import Clock
+from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import (
     RETRY,
     SCHEDULE,
-    Run,
+    ScheduledRun,
     Scheduler,
     State,
     health,
@@ -45,7 +45,7 @@ AUTUMN = datetime(2026, 10, 24, 12, tzinfo=UTC)
 class Night:
     """Schedulers on one store under a clock that jumps to the next thing to do."""
 
-    def __init__(self, home: Path, clock: Clock, start: datetime) -> None:
+    def __init__(self, home: Path, clock: CronSchedule, start: datetime) -> None:
         self.home, self.clock, self.time = home, clock, start
         self.began: list[datetime] = []
         self.lasts = MINUTE
@@ -58,13 +58,13 @@ class Night:
             **options,
         )
 
-        def run(lock: int, began: datetime) -> Run:
+        def run(lock: int, began: datetime) -> ScheduledRun:
             with pytest.raises(BlockingIOError), files.locked(self.home, wait=False):
                 pytest.fail("it runs without the lock")
             assert began == self.time
             self.began.append(began)
             self.time += self.lasts
-            return Run(began, self.time, 0)
+            return ScheduledRun(began, self.time, 0)
 
         made.run = run  # type: ignore[method-assign]
         made.begin()
@@ -102,7 +102,7 @@ def home(tmp_path: Path) -> Path:
 def test_a_night_in_which_the_clocks_change(
     cron: str, runs: int, jitter: float, start: datetime, home: Path
 ) -> None:
-    night = Night(home, Clock.of(cron, "Europe/Berlin"), start)
+    night = Night(home, CronSchedule.of(cron, "Europe/Berlin"), start)
     night.until(start + 3 * DAY, night.scheduler(jitter=jitter))
     assert len(night.began) == runs
     covered = start
@@ -117,7 +117,7 @@ def test_an_hourly_run_comes_every_real_hour(
     start: datetime, hours: int, home: Path
 ) -> None:
     midnight = start.replace(hour=23 if start is SPRING else 22)
-    night = Night(home, Clock.of("30 * * * *", "Europe/Berlin"), midnight)
+    night = Night(home, CronSchedule.of("30 * * * *", "Europe/Berlin"), midnight)
     night.until(midnight + hours * HOUR, night.scheduler())
     assert night.began == [midnight + n * HOUR + 30 * MINUTE for n in range(hours)]
 
@@ -134,7 +134,7 @@ def test_restarts_long_runs_and_two_at_once_miss_and_double_nothing(
         st.sampled_from([SPRING, AUTUMN, datetime(2026, 4, 3, tzinfo=UTC)])
     )
     home = tmp_path_factory.mktemp("night") / SCHEDULE
-    night = Night(home, Clock.of(cron, zone), start)
+    night = Night(home, CronSchedule.of(cron, zone), start)
     night.scheduler()
     for _ in range(data.draw(st.integers(1, 6))):
         night.lasts = MINUTE * data.draw(st.integers(0, 130))
@@ -150,7 +150,7 @@ def test_restarts_long_runs_and_two_at_once_miss_and_double_nothing(
 
 
 def test_what_was_missed_is_made_up_once(home: Path) -> None:
-    night = Night(home, Clock.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + DAY, night.scheduler())
     assert len(night.began) == 1
     night.time += 5 * DAY
@@ -161,23 +161,23 @@ def test_what_was_missed_is_made_up_once(home: Path) -> None:
 
 
 def test_a_first_start_makes_nothing_up(home: Path) -> None:
-    night = Night(home, Clock.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + 14 * HOUR, night.scheduler())
     assert night.began == []
     assert night.said == ["the next run of m is 2026-10-25 03:00:00+00:00"]
 
 
 def test_another_expression_begins_anew(home: Path) -> None:
-    night = Night(home, Clock.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + DAY, night.scheduler())
-    night.clock = Clock.of("0 * * * *", "UTC")
+    night.clock = CronSchedule.of("0 * * * *", "UTC")
     night.until(AUTUMN + DAY + 90 * MINUTE, night.scheduler())
     assert night.began[1:] == [AUTUMN + DAY + HOUR]
     assert health(home, None, night.time)[0]
 
 
 def test_a_run_longer_than_the_interval_is_followed_by_one(home: Path) -> None:
-    night = Night(home, Clock.of("*/10 * * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("*/10 * * * *", "UTC"), AUTUMN)
     night.lasts = 35 * MINUTE
     night.until(AUTUMN + 45 * MINUTE, night.scheduler())
     assert night.began == [AUTUMN + 10 * MINUTE]
@@ -191,7 +191,7 @@ def test_a_state_from_a_wrong_clock_is_not_waited_for(home: Path) -> None:
     home.mkdir(parents=True)
     far = AUTUMN + 4000 * DAY
     write_state(home, State("0 3 * * *", "UTC", far, far))
-    night = Night(home, Clock.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + 2 * DAY, night.scheduler())
     assert len(night.began) == 2
     state = read_state(home)
@@ -199,21 +199,21 @@ def test_a_state_from_a_wrong_clock_is_not_waited_for(home: Path) -> None:
 
 
 def test_a_clock_a_little_behind_doubles_nothing(home: Path) -> None:
-    night = Night(home, Clock.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
     ahead = night.scheduler()
     real = ahead.now
     ahead.now = lambda: real() + 5 * MINUTE
     behind = night.scheduler()
     begun: list[datetime] = []
     ahead.run = behind.run = lambda lock, began: (  # type: ignore[method-assign]
-        begun.append(began) or Run(began, began, 0)
+        begun.append(began) or ScheduledRun(began, began, 0)
     )
     night.until(AUTUMN + 2 * DAY, ahead, behind)
     assert len(begun) == 2
 
 
 def test_a_lock_that_another_holds_is_tried_again(home: Path) -> None:
-    night = Night(home, Clock.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
     scheduler = night.scheduler()
     night.time += 20 * HOUR
     with files.locked(home):
@@ -226,14 +226,14 @@ def test_a_lock_that_another_holds_is_tried_again(home: Path) -> None:
 def test_a_full_disk_ends_no_schedule(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    night = Night(home, Clock.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
     scheduler = night.scheduler()
 
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "replace", full)
+        patch.setattr(files, "replace_atomically", full)
         night.until(AUTUMN + DAY, scheduler)
     assert any("No space left on device" in line for line in night.said)
     night.until(AUTUMN + 2 * DAY, scheduler)
@@ -264,7 +264,7 @@ def test_damage_is_told(home: Path) -> None:
 def test_a_schedule_is_well_while_good_runs_come(
     ago: timedelta, hours: float | None, healthy: bool, home: Path
 ) -> None:
-    night = Night(home, Clock.of("0 12 * * *", "UTC"), AUTUMN - HOUR)
+    night = Night(home, CronSchedule.of("0 12 * * *", "UTC"), AUTUMN - HOUR)
     night.until(AUTUMN + HOUR, night.scheduler())
     assert night.began == [AUTUMN]
     found, sentence = health(home, hours, AUTUMN + ago)
@@ -273,9 +273,9 @@ def test_a_schedule_is_well_while_good_runs_come(
 
 
 def test_runs_that_fail_make_no_schedule_well(home: Path) -> None:
-    night = Night(home, Clock.of("0 12 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 12 * * *", "UTC"), AUTUMN)
     scheduler = night.scheduler()
-    scheduler.run = lambda lock, began: Run(began, began, 1, error="no rows")  # type: ignore[method-assign]
+    scheduler.run = lambda lock, began: ScheduledRun(began, began, 1, error="no rows")  # type: ignore[method-assign]
     night.until(AUTUMN + DAY + HOUR, scheduler)
     assert health(home, None, night.time) == (
         True,
@@ -286,10 +286,10 @@ def test_runs_that_fail_make_no_schedule_well(home: Path) -> None:
 
 
 def test_a_refused_candidate_is_a_good_run(home: Path) -> None:
-    night = Night(home, Clock.of("0 12 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.of("0 12 * * *", "UTC"), AUTUMN)
     scheduler = night.scheduler()
     result = {"version": 7, "reason": "worse: a against b"}
-    scheduler.run = lambda lock, began: Run(began, began + MINUTE, 3, result)  # type: ignore[method-assign]
+    scheduler.run = lambda lock, began: ScheduledRun(began, began + MINUTE, 3, result)  # type: ignore[method-assign]
     night.until(AUTUMN + DAY + HOUR, scheduler)
     assert "the last good run" in health(home, None, night.time)[1]
     assert night.said[-1].startswith(

@@ -17,7 +17,7 @@ from models.features.table import TableInput
 from models.features.tensor import TensorInput
 from trainer.config.schema import Config
 from trainer.data import Dataset, read
-from trainer.data.row_hashing import places, windows
+from trainer.data.row_hashing import hash_rows, windows
 from trainer.preparation.prepare import Part, Prepared, joined, layout_of, prepare
 
 Prepare = Callable[..., tuple[Prepared, list[str]]]
@@ -69,7 +69,7 @@ def parts(found: Prepared, member: int = 0) -> tuple[Part, Part | None, Part | N
 def test_rows_are_divided_by_their_places(members: int, ready: Prepare) -> None:
     found, _ = ready(numbers(), f"ensemble.members={members}")
     share = 0.15 if members == 1 else 0.1
-    where = places({"x": np.arange(200.0)})
+    where = hash_rows({"x": np.arange(200.0)})
     expected = windows(where, members, share, share)
     assert len(found.splits) == members
     for number, split in enumerate(expected):
@@ -170,7 +170,7 @@ def test_fractions_decide_the_parts_and_what_is_measured(
     # Binomial: five standard deviations; none where none is asked for.
     for share, size in zip(shares, sizes, strict=True):
         assert abs(share - size) <= 5 * (size * (1 - size) / 2000) ** 0.5
-    measured, name = found.measured
+    measured, name = found.evaluation_parts
     assert name == where
     last = next(part for part in reversed(held) if part is not None)
     assert [ids(part) for part in measured] == [ids(last)]
@@ -187,7 +187,7 @@ def test_each_member_is_measured_on_rows_of_its_own(
     assignments: tuple[str, ...], place: int, where: str, ready: Prepare
 ) -> None:
     found, _ = ready(numbers(), *FIVE, *assignments)
-    measured, name = found.measured
+    measured, name = found.evaluation_parts
     assert name == where
     assert len(measured) == len(found.splits) == 5
     for number, part in enumerate(measured):
@@ -200,11 +200,11 @@ def test_rows_that_are_the_same_for_all_are_measured_once(
 ) -> None:
     none = ("data.test_fraction=0", "data.validation_fraction=0")
     found, _ = ready(numbers(), *FIVE, *none)
-    ((part,), name) = found.measured
+    ((part,), name) = found.evaluation_parts
     assert (ids(part), name) == (list(range(200)), "training rows")
     valid = own([500, 501], [2, 1])
     found, _ = ready(numbers(), *FIVE, none[0], validation=valid)
-    ((part,), name) = found.measured
+    ((part,), name) = found.evaluation_parts
     assert (ids(part), name) == ([500, 501], "validation rows")
 
 
@@ -398,7 +398,7 @@ def test_rows_in_time_stay_in_time(ready: Prepare) -> None:
         # The moment of row i is -i.
         assert min(train) > max(validation) > min(validation) > max(test)
         assert len(validation) == len(test) == 30
-    ((measured,), where) = found.measured
+    ((measured,), where) = found.evaluation_parts
     assert (sorted(ids(measured)), where) == (list(range(30)), "held-out rows")
 
 
@@ -475,7 +475,7 @@ def test_validation_rows_of_ones_own_choose_the_epoch(
     found, said = ready(numbers(), validation=valid)
     assert len(found.splits) == 1
     train, validation, test = parts(found)
-    assert validation is not None and validation is found.own
+    assert validation is not None and validation is found.user_validation
     assert ids(validation) == [500, 501, 503]
     assert validation.target.tolist() == [2, 1, 0]
     assert test is not None
@@ -491,7 +491,7 @@ def test_validation_rows_of_ones_own_choose_every_members_epoch(
     assert len(found.splits) == 3
     for number in range(3):
         train, validation, test = parts(found, number)
-        assert validation is found.own and test is not None
+        assert validation is found.user_validation and test is not None
         assert sorted(ids(train) + ids(test)) == list(range(200))
 
 
@@ -501,7 +501,7 @@ def test_few_rows_may_have_validation_rows_of_their_own(
     found, _ = ready(numbers(20), validation=own([500, 501], [0, 1]))
     train, validation, test = parts(found)
     assert (len(train), test) == (20, None)
-    assert found.measured == ([validation], "validation rows")
+    assert found.evaluation_parts == ([validation], "validation rows")
 
 
 def test_two_ways_to_choose_the_epoch_are_wrong_usage(
@@ -511,7 +511,7 @@ def test_two_ways_to_choose_the_epoch_are_wrong_usage(
     with pytest.raises(ConfigError, match=r"--valid .* data\.validation_fraction"):
         ready(numbers(), "data.validation_fraction=0.2", validation=valid)
     found, _ = ready(numbers(), "data.validation_fraction=0", validation=valid)
-    assert ids(found.own) == [500, 501]
+    assert ids(found.user_validation) == [500, 501]
 
 
 @pytest.mark.parametrize(
@@ -543,13 +543,13 @@ def test_validation_rows_of_ones_own_go_with_every_division(
     }
     valid = str(write_csv(columns, "valid.csv"))
     found, _ = ready(roles(), way, *FIVE, validation=valid)
-    assert found.own is not None
+    assert found.user_validation is not None
     kept = [500, 501, 503] if way == "data.weight=w" else [500, 501, 502, 503]
-    assert ids(found.own) == kept
-    assert (found.own.weights is None) == (way != "data.weight=w")
+    assert ids(found.user_validation) == kept
+    assert (found.user_validation.weights is None) == (way != "data.weight=w")
     for number in range(5):
         train, validation, test = parts(found, number)
-        assert validation is found.own and test is not None
+        assert validation is found.user_validation and test is not None
         assert len(train) + len(test) == len(found.data)
     # The column that orders or groups rows need not be there.
     bare = {k: v for k, v in columns.items() if k != way[-1]}

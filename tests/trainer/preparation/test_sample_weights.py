@@ -20,7 +20,7 @@ from models.features.predictions import Classification, Regression
 from models.storage.store import Store
 from trainer.config import schema
 from trainer.data import read, take
-from trainer.data.row_hashing import places, windows
+from trainer.data.row_hashing import hash_rows, windows
 from trainer.preparation.prepare import prepare
 from trainer.preparation.sample_weights import of_classes, of_rows, over_batches, reason
 from trainer.training.losses import (
@@ -174,7 +174,7 @@ def test_a_row_of_weight_two_is_the_row_twice(write_csv: WriteCsv) -> None:
             np.random.default_rng(0),
             lambda said: None,
         )
-        (part,), _ = ready.measured
+        (part,), _ = ready.evaluation_parts
         rows = ready.rows(part)
         # Logits that are a function of the raw row alone.
         column = np.asarray(part.raw["x"])  # type: ignore[call-overload]
@@ -248,7 +248,7 @@ def test_figures_are_weighted_by_rows_and_not_by_classes(
     whole = read(str(data), "side")
     assert isinstance(whole.inputs, dict) and whole.target is not None
     x = {"x": whole.inputs["x"]}
-    (split,) = windows(places(x), 1, 0.15, 0.15)
+    (split,) = windows(hash_rows(x), 1, 0.15, 0.15)
     rows = split.test
     answer = store.load("m", 1).model.predict(take(x, rows))
     truth = [whole.target[i] for i in rows]

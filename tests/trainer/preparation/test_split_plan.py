@@ -15,16 +15,22 @@ from models.errors import DataError
 from models.storage.artefact import Artefact
 from models.storage.store import Store
 from trainer.config import schema
-from trainer.config.defaults import Facts, choose_members
+from trainer.config.defaults import DataFacts, choose_members
 from trainer.config.schema import Config
 from trainer.data import Dataset, read, take
 from trainer.data.roles import set_aside
-from trainer.data.row_hashing import apart, by_time, places, turns, windows
+from trainer.data.row_hashing import (
+    by_time,
+    count_occurrences,
+    hash_rows,
+    rehash_duplicates,
+    windows,
+)
 from trainer.preparation.split_plan import (
     TOO_FEW_PLACES,
-    Division,
-    divide,
-    divided_again,
+    SplitPlan,
+    plan_splits,
+    split_again,
 )
 
 bounded = settings(deadline=None, max_examples=100)
@@ -33,7 +39,7 @@ bounded = settings(deadline=None, max_examples=100)
 def whole(*assignments: str, rows: int = 1000) -> Config:
     """Return a config of which the division is complete."""
     given = schema.load(None, assignments, {})
-    return choose_members(given, Facts(rows, "binary"), False).config
+    return choose_members(given, DataFacts(rows, "binary"), False).config
 
 
 def grouped(groups: list[Any], kind: str = "categorical") -> Dataset:
@@ -52,8 +58,8 @@ def timed(times: Any) -> Dataset:
     return set_aside(Dataset(inputs, kinds, "y", [0, 1] * (n // 2)), {"time": "t"})
 
 
-def divided(data: Dataset, *assignments: str, seed: int = 0) -> Division:
-    return divide(
+def divided(data: Dataset, *assignments: str, seed: int = 0) -> SplitPlan:
+    return plan_splits(
         whole(*assignments, rows=len(data)), data, np.random.default_rng(seed)
     )
 
@@ -62,7 +68,7 @@ def test_rows_are_divided_by_what_stands_in_them() -> None:
     data = timed(np.arange(400))
     found = divided(data, "ensemble.members=5")
     assert found.by == "content" and found.groups == ()
-    expected = windows(places(data.inputs), 5, 0.1, 0.1)
+    expected = windows(hash_rows(data.inputs), 5, 0.1, 0.1)
     assert [[p.tolist() for p in s] for s in found.splits] == [
         [p.tolist() for p in s] for s in expected
     ]
@@ -239,19 +245,21 @@ def test_groups_are_divided_again(
     few = len(set(names)) < TOO_FEW_PLACES
     assert len(recipe.groups) == (len(set(names)) if few else 0)
     given = whole("data.group=g", "ensemble.members=5")
-    expected = divide(given, set_aside(data, {"group": "g"}), np.random.default_rng())
+    expected = plan_splits(
+        given, set_aside(data, {"group": "g"}), np.random.default_rng()
+    )
     some = np.arange(1, 400, 3)
     inputs = {name: data.inputs[name] for name in ("size", "colour", "t")}
     for raw, aside in (
         (take(inputs, some), take({"g": names}, some)),
         (take(data.inputs, some), {}),  # where it is an ordinary input by now
     ):
-        found = divided_again(artefact.manifest, raw, aside)
+        found = split_again(artefact.manifest, raw, aside)
         assert found is not None
         for mine, its in zip(expected.splits, found, strict=True):
             for part, again in zip(mine, its, strict=True):
                 assert sorted(set(part) & set(some)) == some[again].tolist()
-    assert divided_again(artefact.manifest, inputs, {}) is None
+    assert split_again(artefact.manifest, inputs, {}) is None
 
 
 def test_content_is_divided_again(
@@ -259,8 +267,8 @@ def test_content_is_divided_again(
 ) -> None:
     artefact, data = fitted()
     assert artefact.manifest.recipe.divided_by == "content"
-    expected = windows(places(data.inputs), 5, 0.1, 0.1)
-    found = divided_again(artefact.manifest, data.inputs, {})
+    expected = windows(hash_rows(data.inputs), 5, 0.1, 0.1)
+    found = split_again(artefact.manifest, data.inputs, {})
     assert found is not None
     for mine, its in zip(expected, found, strict=True):
         assert [p.tolist() for p in mine] == [p.tolist() for p in its]
@@ -272,19 +280,19 @@ def test_rows_too_alike_are_divided_again_by_their_turns(
     artefact, data = fitted(alike=True)
     recipe = artefact.manifest.recipe
     assert recipe.divided_by == "chance" and recipe.salt
-    turn = turns(places(data.inputs))
-    where = apart(places(data.inputs), turn, recipe.salt)
+    turn = count_occurrences(hash_rows(data.inputs))
+    where = rehash_duplicates(hash_rows(data.inputs), turn, recipe.salt)
     expected = windows(where, 5, 0.1, 0.1)
     counted = artefact.manifest.data
     assert counted.train_rows == len(expected[0].train)
     some = np.arange(0, 400, 3)
     rows = take(data.inputs, some)
-    found = divided_again(artefact.manifest, rows, {}, turn[some])
+    found = split_again(artefact.manifest, rows, {}, turn[some])
     assert found is not None
     for mine, its in zip(expected, found, strict=True):
         for part, again in zip(mine, its, strict=True):
             assert sorted(set(part) & set(some)) == some[again].tolist()
-    assert divided_again(artefact.manifest, rows, {}) is None
+    assert split_again(artefact.manifest, rows, {}) is None
 
 
 def test_the_members_of_a_division_in_time_held_out_the_same(
@@ -292,7 +300,7 @@ def test_the_members_of_a_division_in_time_held_out_the_same(
 ) -> None:
     artefact, data = fitted("data.time=t")
     assert artefact.manifest.recipe.divided_by == "time"
-    assert divided_again(artefact.manifest, data.inputs, {}) is None
+    assert split_again(artefact.manifest, data.inputs, {}) is None
     split = by_time(np.arange(400) // 2 * 1.0, 0.15, 0.15)
     counted = artefact.manifest.data
     assert (counted.train_rows, counted.validation_rows, counted.test_rows) == tuple(

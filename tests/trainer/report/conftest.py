@@ -70,12 +70,16 @@ class Published:
 
     @cached_property
     def record(self) -> Record:
-        return decode(self.store.beside(self.name, self.version, RECORD) or b"")
+        return decode(
+            self.store.read_attachment(self.name, self.version, RECORD) or b""
+        )
 
     @cached_property
     def page(self) -> Page:
         return Page(
-            (self.store.beside(self.name, self.version, REPORT) or b"").decode()
+            (
+                self.store.read_attachment(self.name, self.version, REPORT) or b""
+            ).decode()
         )
 
     @cached_property

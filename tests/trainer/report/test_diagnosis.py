@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trainer.training import ensemble
-from trainer.training.loop import Run
+from trainer.training.loop import TrainingRun
 
 MLP = "network.architecture=mlp"
 #: Enough rows for the figures that they are no chance.
@@ -19,13 +19,15 @@ MANY = "data.test_fraction=0.3"
 
 
 @pytest.fixture
-def spoilt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], None]], None]:
+def spoilt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Callable[[TrainingRun], None]], None]:
     """Do something to every network before its first step."""
 
-    def spoil(change: Callable[[Run], None]) -> None:
+    def spoil(change: Callable[[TrainingRun], None]) -> None:
         make = ensemble.make_run
 
-        def spoilt(*arguments: Any) -> Run:
+        def spoilt(*arguments: Any) -> TrainingRun:
             run = make(*arguments)
             change(run)
             return run
@@ -75,7 +77,7 @@ def test_of_an_honest_run_nothing_is_said(
 def test_a_layer_of_dead_relus(
     recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
-    def kill(run: Run) -> None:
+    def kill(run: TrainingRun) -> None:
         run.network.layers[2].b[...] = -1e3  # type: ignore[attr-defined]
 
     spoilt(kill)
@@ -106,7 +108,7 @@ def test_a_learning_rate_a_hundred_times_too_high(
 def test_saturated_sigmoids(
     recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
-    def stretch(run: Run) -> None:
+    def stretch(run: TrainingRun) -> None:
         run.network.layers[0].W[...] *= 300.0  # type: ignore[attr-defined]
 
     settings = (MLP, "network.activation=sigmoid")
@@ -179,7 +181,7 @@ def test_learning_by_heart(
 def test_what_several_networks_share_is_said_once(
     recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
-    def kill(run: Run) -> None:
+    def kill(run: TrainingRun) -> None:
         run.network.layers[2].b[...] = -1e3  # type: ignore[attr-defined]
 
     spoilt(kill)

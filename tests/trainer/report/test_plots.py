@@ -10,7 +10,7 @@ import pytest
 from models.explain.baseline import baseline
 from trainer.report import plots
 from trainer.report.record import Bin, Curve, Points
-from trainer.training.history import Look, Reading
+from trainer.training.history import LayerSnapshot, LayerStats
 
 HISTORY: dict[str, list[float]] = {
     "loss": [1.0, 0.5, 0.25],
@@ -43,8 +43,12 @@ def test_one_epoch_is_enough() -> None:
 
 def test_layers_are_told_by_number() -> None:
     looks = [
-        Look(
-            e, [Reading(f"layer {n} (linear)", 0, 1, gradient=10.0**-n) for n in (1, 2)]
+        LayerSnapshot(
+            e,
+            [
+                LayerStats(f"layer {n} (linear)", 0, 1, gradient=10.0**-n)
+                for n in (1, 2)
+            ],
         )
         for e in (1, 2)
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from models.errors import ArtefactCorrupt
 from trainer.report.record import Curve, Record, Weight, decode, encode
-from trainer.training.history import Look, Reading
+from trainer.training.history import LayerSnapshot, LayerStats
 
 
 def test_a_record_comes_back() -> None:
@@ -16,7 +16,13 @@ def test_a_record_comes_back() -> None:
         where="held-out rows",
         constant=0.69,
         steps_an_epoch=3,
-        health=[[Look(1, [Reading("layer 1 (linear)", 0.1, 1.0, gradient=1e38)])]],
+        health=[
+            [
+                LayerSnapshot(
+                    1, [LayerStats("layer 1 (linear)", 0.1, 1.0, gradient=1e38)]
+                )
+            ]
+        ],
         roc=[Curve("yes", [0.0, 1.0], [0.0, 1.0], 0.5)],
         weights=[Weight("a", 0.5), Weight("b", 0.1, -0.2)],
     )

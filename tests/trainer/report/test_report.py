@@ -93,7 +93,7 @@ def test_a_version_that_went_meanwhile_is_told(published: Path, store: Store) ->
 def test_a_damaged_record_is_one_sentence(
     published: Path, store: Store, command: Command
 ) -> None:
-    store.attach("churn", 1, RECORD, b"{")
+    store.write_attachment("churn", 1, RECORD, b"{")
     assert "record.json" in command("report", "churn", code=1).stderr
 
 

@@ -31,7 +31,7 @@ from trainer.training.checkpoint import (
     Checkpoint,
     Checkpoints,
 )
-from trainer.training.loop import Run, train
+from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import mean_squared_error
 from trainer.training.optimizers import OPTIMIZERS
 from trainer.types import Rows
@@ -67,11 +67,11 @@ def fresh(
     weighted: bool = False,
     seed: int = 1,
     **changes: Any,
-) -> Run:
+) -> TrainingRun:
     """Return a run before its first step, always of the same numbers."""
     network = Network(spec)
     network.initialize(np.random.default_rng(seed))
-    return Run(
+    return TrainingRun(
         network,
         mean_squared_error,
         rows(40, 2, weighted),
@@ -98,10 +98,10 @@ def at(path: Path, said: list[str]) -> Checkpoint:
     return made
 
 
-def interrupt(descent: Run, place: Checkpoint, after: int) -> None:
+def interrupt(descent: TrainingRun, place: Checkpoint, after: int) -> None:
     """Train until so many epochs are written down."""
 
-    def keep(run: Run) -> None:
+    def keep(run: TrainingRun) -> None:
         place.saved = -np.inf
         place.save(run)
         if run.history.epochs == after:
@@ -111,7 +111,7 @@ def interrupt(descent: Run, place: Checkpoint, after: int) -> None:
         train(descent, keep=keep)
 
 
-def outcome(descent: Run) -> dict[str, Any]:
+def outcome(descent: TrainingRun) -> dict[str, Any]:
     """Return everything that must not differ, as bytes where it is numbers."""
     history = dataclasses.asdict(descent.history)
     del history["seconds"]
@@ -122,7 +122,7 @@ def outcome(descent: Run) -> dict[str, Any]:
         "generator": descent.rng.bit_generator.state,
         "steps": descent.optimizer.steps,
     }
-    for name in descent.optimizer.memories:
+    for name in descent.optimizer.state_names:
         found[name] = getattr(descent.optimizer, name).tobytes()
     return found
 
@@ -432,7 +432,7 @@ class Timed:
         place.saved = self.now
         write = place._write
 
-        def slow(run: Run) -> None:
+        def slow(run: TrainingRun) -> None:
             write(run)
             self.now += self.cost
             self.written += 1
@@ -545,7 +545,7 @@ def test_a_full_disk_does_not_end_the_run(
 ) -> None:
     descent = fresh(mlp([3, 50, 50, 1]))
 
-    def keep(run: Run) -> None:
+    def keep(run: TrainingRun) -> None:
         place.saved = -np.inf
         with no_room(room):
             place.save(run)

@@ -17,16 +17,21 @@ import pytest
 
 from models.errors import ConfigError, TrainingDiverged
 from models.nn.layers import EmbeddingsSpec
-from models.nn.network import Network, sizes
+from models.nn.network import Network, count_parameters
 from trainer.data import read
 from trainer.preparation.prepare import Prepared, prepare
 from trainer.training import ensemble
 from trainer.training.checkpoint import Checkpoint, Checkpoints
-from trainer.training.ensemble import MAX_PARAMETERS, learn_all, make_run, network_spec
+from trainer.training.ensemble import (
+    MAX_PARAMETERS,
+    fit_members,
+    make_run,
+    network_spec,
+)
 from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
-from trainer.training.loop import Run, train
-from trainer.training.progress import Standing
+from trainer.training.loop import TrainingRun, train
+from trainer.training.progress import Progress
 
 Make = Callable[..., Prepared]
 
@@ -68,7 +73,7 @@ def streams() -> list[np.random.SeedSequence]:
 def learned(given: Prepared, checkpoints: Checkpoints, **more: Any) -> Any:
     watch = more.pop("watch", lambda standing: None)
     spec = network_spec(given)
-    return learn_all(given, spec, streams(), watch, checkpoints, **more)
+    return fit_members(given, spec, streams(), watch, checkpoints, **more)
 
 
 # The network.
@@ -89,7 +94,7 @@ def test_realmlp_begins_with_embeddings(prepared: Make) -> None:
 
 def test_all_networks_together_must_fit_into_an_artefact(prepared: Make) -> None:
     wide = ("network.architecture=mlp", "network.hidden=[15000, 15000]")
-    n = sizes(network_spec(prepared(*wide, members=1)))[0]
+    n = count_parameters(network_spec(prepared(*wide, members=1)))[0]
     assert n < MAX_PARAMETERS < 2 * n
     with pytest.raises(ConfigError, match=r"network\.hidden=\[15000, 15000\] makes"):
         network_spec(prepared(*wide, members=2))
@@ -135,7 +140,7 @@ def test_each_network_is_what_it_is_alone(
 ) -> None:
     given = prepared("train.epochs=4", f"runtime.threads={threads}")
     spec = network_spec(given)
-    members, seconds = learn_all(given, spec, streams(), lambda now: None, nowhere)
+    members, seconds = fit_members(given, spec, streams(), lambda now: None, nowhere)
     assert seconds > 0
     for number, (member, stream) in enumerate(zip(members, streams(), strict=False)):
         alone = make_run(given, spec, number, stream)
@@ -155,11 +160,11 @@ class Clock:
         monkeypatch.setattr(ensemble.time, "perf_counter", lambda: self.now)
         make = ensemble.make_run
 
-        def made(*arguments: Any) -> Run:
+        def made(*arguments: Any) -> TrainingRun:
             self.limits.append(arguments[-1])
             return make(*arguments)
 
-        def trained(run: Run, tell: Any, keep: Any) -> History:
+        def trained(run: TrainingRun, tell: Any, keep: Any) -> History:
             self.now += seconds[len(self.limits) - 1]
             run.history.seconds = run.limit
             return run.history
@@ -223,7 +228,7 @@ def test_a_network_that_stopped_early_takes_no_more_time(
     prepared: Make, nowhere: Checkpoints
 ) -> None:
     still = ("train.epochs=100", "train.patience=1", "train.learning_rate=1e-30")
-    told: list[Standing] = []
+    told: list[Progress] = []
     learned(prepared(*still, "runtime.threads=1"), nowhere, watch=told.append)
     assert len(told) == 6  # each stops after two epochs of a hundred
     last = told[-1]
@@ -233,7 +238,7 @@ def test_a_network_that_stopped_early_takes_no_more_time(
 def test_no_more_is_left_than_the_limit_leaves(
     prepared: Make, nowhere: Checkpoints
 ) -> None:
-    told: list[Standing] = []
+    told: list[Progress] = []
     learned(prepared(*LONG), nowhere, limit=0.3, watch=told.append)
     assert told
     assert all(now.left <= max(0.3 - now.seconds, 0.0) + 1e-9 for now in told)
@@ -251,7 +256,7 @@ def test_when_one_fails_none_is_waited_for(
 ) -> None:
     make = ensemble.make_run
 
-    def one_fails(given: Any, spec: Any, number: int, *more: Any) -> Run:
+    def one_fails(given: Any, spec: Any, number: int, *more: Any) -> TrainingRun:
         if number == failing:
             raise TrainingDiverged(f"network {number}")
         return make(given, spec, number, *more)
@@ -269,7 +274,7 @@ def test_ctrl_c_ends_them_and_what_they_did_is_kept(
     given = prepared(*LONG, "runtime.threads=2")
     seen: dict[int, int] = {}
 
-    def watch(standing: Standing) -> None:
+    def watch(standing: Progress) -> None:
         seen[standing.number] = standing.history.epochs
         if min(seen.get(1, 0), seen.get(2, 0)) >= 3:
             raise KeyboardInterrupt
@@ -286,7 +291,7 @@ def test_ctrl_c_ends_them_and_what_they_did_is_kept(
 def test_of_a_full_disk_all_say_one_sentence(
     prepared: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Checkpoint, run: Run) -> None:
+    def full(self: Checkpoint, run: TrainingRun) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("trainer.training.checkpoint.LEAST_SECONDS", 0.0)
@@ -307,22 +312,22 @@ def test_what_was_done_before_is_gone_on_from(
     said: list[str] = []
     checkpoints = Checkpoints(tmp_path / "m", said.append, "key")
 
-    def ends(number: int, epochs: int) -> Callable[[Standing], None]:
-        def watch(standing: Standing) -> None:
+    def ends(number: int, epochs: int) -> Callable[[Progress], None]:
+        def watch(standing: Progress) -> None:
             if (standing.number, standing.history.epochs) == (number, epochs):
                 raise CancelledError
 
         return watch
 
     with pytest.raises(CancelledError):
-        learn_all(given, spec, streams(), ends(2, 4), checkpoints)
+        fit_members(given, spec, streams(), ends(2, 4), checkpoints)
     seen: list[tuple[int, int]] = []
 
-    def watch(standing: Standing) -> None:
+    def watch(standing: Progress) -> None:
         seen.append((standing.number, standing.history.epochs))
 
-    members, _ = learn_all(given, spec, streams(), watch, checkpoints)
-    whole, _ = learn_all(
+    members, _ = fit_members(given, spec, streams(), watch, checkpoints)
+    whole, _ = fit_members(
         *(given, spec, streams(), lambda standing: None),
         Checkpoints(tmp_path / "other", said.append, "key"),
     )
@@ -340,7 +345,7 @@ def test_what_was_done_before_is_gone_on_from(
 def test_the_seconds_before_an_interruption_count(
     prepared: Make, nowhere: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def restored(self: Checkpoint, run: Run) -> bool:
+    def restored(self: Checkpoint, run: TrainingRun) -> bool:
         run.history.seconds = 600.0
         return True
 
@@ -391,7 +396,7 @@ def test_only_a_lone_network_has_the_blas_threads_that_are_asked_for(
 def test_a_watcher_gets_live_runs_where_it_asks_for_them(
     live: bool, seen: set[int], prepared: Make, nowhere: Checkpoints
 ) -> None:
-    told: list[Standing] = []
+    told: list[Progress] = []
     given = prepared("train.epochs=2", "runtime.threads=2", members=2)
     learned(given, nowhere, watch=told.append, live=live)
     assert {standing.number for standing in told if standing.run} == seen

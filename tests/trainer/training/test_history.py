@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from trainer.training.history import History, Look
+from trainer.training.history import History, LayerSnapshot
 
 
 def test_curves_are_a_value_an_epoch() -> None:
     history = History(loss=[0.9, 0.5], learning_rate=[0.01, 0.001])
     history.validation_loss = [0.8, 0.6]
-    history.health = [Look(1, [])]  # for the report alone
+    history.health = [LayerSnapshot(1, [])]  # for the report alone
     assert history.epochs == 2
     assert history.curves() == {
         "loss": [0.9, 0.5],

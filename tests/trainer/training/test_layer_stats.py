@@ -13,12 +13,12 @@ from models.nn.layers.activations import Function
 from models.nn.network import Network
 from trainer.config.schema import Config
 from trainer.training.checkpoint import Checkpoint
-from trainer.training.layer_stats import LOOKS, Watch
-from trainer.training.loop import Run, train
+from trainer.training.layer_stats import LOOKS, LayerStatsRecorder
+from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import binary_cross_entropy
 from trainer.types import Rows
 
-Make = Callable[..., Run]
+Make = Callable[..., TrainingRun]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def make(configured: Callable[..., Config]) -> Make:
 
     def make(
         activation: Function = "relu", epochs: int = 12, batch_norm: bool = False
-    ) -> Run:
+    ) -> TrainingRun:
         rng = np.random.default_rng(0)
         X = rng.standard_normal((40, 3)).astype(np.float32)
         network = Network(mlp([3, 8, 8, 1], activation, batch_norm=batch_norm))
@@ -44,14 +44,14 @@ def make(configured: Callable[..., Config]) -> Make:
         ).train
         rows = Rows(X, (X[:, 0] > 0).astype(np.intp))
         generator = np.random.default_rng(1)
-        return Run(network, binary_cross_entropy, rows, rows, config, generator)
+        return TrainingRun(network, binary_cross_entropy, rows, rows, config, generator)
 
     return make
 
 
-def watched(run: Run) -> Run:
-    watch = Watch(run)
-    train(run, keep=watch.look)
+def watched(run: TrainingRun) -> TrainingRun:
+    watch = LayerStatsRecorder(run)
+    train(run, keep=watch.record)
     return run
 
 
@@ -69,9 +69,9 @@ def test_a_look_tells_what_the_layers_give_and_get(make: Make) -> None:
     """Against a pass of the network itself over the same rows."""
     run = make(epochs=1)
     before = run.network.parameters.copy()
-    watch = Watch(run)
+    watch = LayerStatsRecorder(run)
     run.epoch()
-    watch.look(run)
+    watch.record(run)
     (look,) = run.history.health
     X, T, weights = run.rows
     Z = run.network.forward(X)
@@ -97,13 +97,13 @@ def test_a_look_tells_what_the_layers_give_and_get(make: Make) -> None:
 def test_dead_and_saturated_units_are_counted(make: Make) -> None:
     run = make("relu")
     run.network.layers[0].b[:6] = -100.0  # type: ignore[attr-defined]
-    watch = Watch(run)
+    watch = LayerStatsRecorder(run)
     assert watch._layers(run)[1].dead == 0.75
     for activation in ("sigmoid", "tanh"):
         run = make(activation)
-        assert Watch(run)._layers(run)[1].saturated < 0.2  # type: ignore[operator]
+        assert LayerStatsRecorder(run)._layers(run)[1].saturated < 0.2  # type: ignore[operator]
         run.network.layers[0].W[...] *= 1000.0  # type: ignore[attr-defined]
-        found = Watch(run)._layers(run)[1]
+        found = LayerStatsRecorder(run)._layers(run)[1]
         assert found.saturated > 0.95 and found.dead is None  # type: ignore[operator]
 
 
@@ -122,10 +122,10 @@ def test_an_interrupted_run_looks_as_one_that_was_not(
     whole = watched(make(epochs=130))
     for stop in (4, 5, 6):
         first = make(epochs=130)
-        watch = Watch(first)
+        watch = LayerStatsRecorder(first)
         for _ in range(stop):
             first.epoch()
-            watch.look(first)
+            watch.record(first)
         place = Checkpoint(tmp_path / str(stop) / "1.npz", lambda said: None)
         place.save(first)
         again = make(epochs=130)
@@ -138,7 +138,7 @@ def test_what_is_no_number_is_very_large(make: Make) -> None:
     run = make()
     run.network.layers[0].W[...] = 1e30  # type: ignore[attr-defined]
     with np.errstate(all="ignore"):
-        found = Watch(run)._layers(run)
+        found = LayerStatsRecorder(run)._layers(run)
     assert found[-1].spread == 1e38
     numbers = [x for reading in found for x in (reading.mean, reading.spread)]
     assert np.isfinite(numbers).all()

@@ -19,7 +19,7 @@ from trainer.preparation.augmentation import Augmentation
 from trainer.training import loop, parameter_groups
 from trainer.training.constraints import limit_norms
 from trainer.training.history import History
-from trainer.training.loop import Run, Watcher, make_optimizer, train
+from trainer.training.loop import EpochCallback, TrainingRun, make_optimizer, train
 from trainer.training.losses import (
     Loss,
     binary_cross_entropy,
@@ -77,10 +77,10 @@ def run(
     validation: Rows | None,
     config: TrainConfig,
     rng: np.random.Generator,
-    watch: Watcher = lambda history: None,
+    watch: EpochCallback = lambda history: None,
 ) -> History:
     """Fit a network by a run of its own."""
-    return train(Run(network, loss, rows, validation, config, rng), watch)
+    return train(TrainingRun(network, loss, rows, validation, config, rng), watch)
 
 
 class Recorder:
@@ -324,7 +324,7 @@ def test_images_are_moved_before_the_step_and_anew_in_each_epoch() -> None:
     config = plain(batch_size=24, epochs=2, learning_rate=1e-6)
     augment = Augmentation(shape, 1.0)
     rng = np.random.default_rng(5)
-    train(Run(network, seen, rows, None, config, rng, augment=augment))
+    train(TrainingRun(network, seen, rows, None, config, rng, augment=augment))
     np.testing.assert_array_equal(rows.X, X)
     rng, expected = np.random.default_rng(5), []
     for _ in range(2):
@@ -600,7 +600,7 @@ def test_an_epoch_that_ends_before_its_fourth_step_leaves_what_it_learnt() -> No
     began = network.parameters.copy()
     config = plain(averaging=1.0)
     history = train(
-        Run(
+        TrainingRun(
             *(network, mean_squared_error, numbers(80), None, config),
             np.random.default_rng(1),
             limit=0.0,
@@ -642,14 +642,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def limited(clock: Any, limit: float, held_out: Any = None, **changes: Any) -> Run:
+def limited(
+    clock: Any, limit: float, held_out: Any = None, **changes: Any
+) -> TrainingRun:
     """Return a run of three steps, of a second each, an epoch."""
     network, rng = make(mlp([3, 8, 1], dropout=0.4)), np.random.default_rng(1)
     config = plain(schedule="cosine", regularization="cosine", **changes)
-    return Run(network, clock, numbers(), held_out, config, rng, limit)
+    return TrainingRun(network, clock, numbers(), held_out, config, rng, limit)
 
 
-def strengths(descent: Run) -> list[tuple[float, float]]:
+def strengths(descent: TrainingRun) -> list[tuple[float, float]]:
     """Train; return the factor of rate and of dropout in each step."""
     (layer, share), found = descent.dropouts[0], []
     step = descent.optimizer.step
@@ -741,10 +743,10 @@ def test_each_epoch_is_told_once(clock: Clock) -> None:
 def test_the_run_is_given_to_be_kept_after_each_epoch() -> None:
     network = make(mlp([3, 4, 1]))
     rng = np.random.default_rng(1)
-    descent = Run(network, mean_squared_error, numbers(), None, PLAIN, rng)
+    descent = TrainingRun(network, mean_squared_error, numbers(), None, PLAIN, rng)
     seen: list[tuple[int, bool]] = []
 
-    def keep(given: Run) -> None:
+    def keep(given: TrainingRun) -> None:
         assert given is descent
         seen.append((given.history.epochs, given.over))
 

@@ -263,10 +263,10 @@ def test_what_has_long_been_zero_is_forgotten_before_it_is_subnormal(
     alive = np.arange(n) % 3 == 0
     for _ in range(1_500):
         optimizer.step(parameters, np.where(alive, gradients, 0), 1e-4)
-        for name in optimizer.memories:
+        for name in optimizer.state_names:
             memory = np.abs(getattr(optimizer, name))
             assert not ((memory > 0) & (memory < np.finfo(np.float32).tiny)).any()
-    for name in optimizer.memories:
+    for name in optimizer.state_names:
         memory = getattr(optimizer, name)
         assert (memory[alive] != 0).all()
         if name != "squares":  # which remember for longer

@@ -8,7 +8,7 @@ import pytest
 
 from trainer.training import progress
 from trainer.training.history import History
-from trainer.training.progress import Course, Standing
+from trainer.training.progress import Progress, ProgressTracker
 
 
 class Seen:
@@ -19,10 +19,10 @@ class Seen:
     ) -> None:
         self.now = 50.0
         monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
-        self.told: list[Standing] = []
-        self.course = Course(count, self.told.append, limit)
+        self.told: list[Progress] = []
+        self.course = ProgressTracker(count, self.told.append, limit)
 
-    def tell(self, number: int, epochs: int, at: float, planned: int = 10) -> Standing:
+    def tell(self, number: int, epochs: int, at: float, planned: int = 10) -> Progress:
         self.now = 50.0 + at
         history = History(planned=planned, rows=120, loss=[0.5] * epochs)
         self.course.tell(number, history)

@@ -16,7 +16,8 @@ import msgspec
 
 from models.storage.store import Store
 from service.monitoring.drift import Bins, Drift
-from service.registry.registry import Loaded, Registry
+from service.registry.loaded import Loaded
+from service.registry.registry import Registry
 
 
 def microseconds(call: Callable[[], object], times: int) -> float:

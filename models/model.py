@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from models.codecs import TableDecoder, TensorDecoder, decoder_for
 from models.errors import InvalidInput
+from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Output, Predictions
-from models.features.table import Columns, TableInput
-from models.features.tensor import TensorInput
 from models.nn.network import Network
 from models.nn.stacked_networks import StackedNetworks
 from models.types import Array
-
-Inputs: TypeAlias = TableInput | TensorInput
-#: Raw rows: columns of a table, or one array (n, …).
-RawColumns: TypeAlias = Columns | NDArray[Any]
 
 
 class Model:

@@ -29,10 +29,10 @@ from service.protocols import (
     operators,
     tfserving,
 )
-from service.protocols.http import compressed
 from service.registry.registry import Registry
 from service.settings import Settings, from_environment
 from service.web import errors
+from service.web.body import compressed
 from service.web.fast_path import FastPath
 from service.web.request_context import RequestContext, current_request
 

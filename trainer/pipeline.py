@@ -39,10 +39,11 @@ from trainer.evaluation import metrics as evaluate
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.paired_comparison import Comparison
 from trainer.evaluation.production import load_production
-from trainer.preparation.prepare import Prepared, Say, joined, prepare
+from trainer.preparation.prepare import Prepared, joined, prepare
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.ensemble import Member, fit_members, network_spec
 from trainer.training.progress import ProgressCallback
+from trainer.types import Say
 
 #: Rows of the golden request.
 GOLDEN_ROWS = 3

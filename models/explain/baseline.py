@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from models.features.columns import AnyColumn, BooleanColumn, CategoricalColumn, Values
+from models.features.inputs import Inputs, RawColumns
 from models.features.reference import Histogram, Reference, Shares
 from models.features.table import TableInput
-from models.model import Inputs, RawColumns
 
 
 def baseline(inputs: Inputs, reference: Reference) -> RawColumns:

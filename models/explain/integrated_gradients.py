@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from models.codecs import json_rows
 from models.errors import InvalidInput, nearest
 from models.explain.baseline import baseline
+from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import (
     Classification,
     Floats,
@@ -44,7 +45,6 @@ from models.features.predictions import (
     label_text,
 )
 from models.features.table import TableInput
-from models.model import Inputs, RawColumns
 from models.nn.layers import Dropout, EmbeddingsSpec
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import Artefact

@@ -17,9 +17,9 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from models.features.columns import CategoricalColumn, Floats, Texts, Values
+from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
 from models.features.table import Columns, TableInput
-from models.model import Inputs, RawColumns
 
 BINS = 10
 #: Categories told apart in an index; all others are one.

@@ -27,9 +27,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 from models.errors import ArtefactCorrupt, InvalidInput
+from models.features.inputs import Inputs
 from models.features.predictions import Output, Regression, Task
 from models.features.reference import Reference
-from models.model import Inputs, Model
+from models.model import Model
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.types import Array
 

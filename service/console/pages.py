@@ -21,8 +21,9 @@ from flask import Blueprint, Response, make_response, request
 from models.errors import NotFound
 from service.console.state import report_path, standing, trial
 from service.protocols import operators
-from service.protocols.http import answer, find, model_server
+from service.protocols.http import answer, find
 from service.web.errors import Reply
+from service.web.request_context import model_server
 
 routes = Blueprint("console", __name__)
 

@@ -24,7 +24,7 @@ from models.storage.store import PRODUCTION, REPORT
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import PREFIX, VERSION, Metrics
 from service.protocols.http import description
-from service.registry.registry import Entry, Loaded
+from service.registry.loaded import Entry, Loaded
 
 #: Standard deviations of training that a slider reaches on either side of the mean.
 REACH = 3.0

@@ -9,18 +9,19 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import msgspec
 
 from models.codecs.json import Json, opening
 from models.errors import InvalidInput
+from models.features.inputs import RawColumns
 from models.features.predictions import Predictions
-from models.model import RawColumns
 from service.inference.shadow import ShadowComparer
 from service.monitoring.drift import Drift
 from service.monitoring.metrics import Metrics
-from service.registry.registry import Loaded
+from service.monitoring.payload_log import Answered
+from service.registry.loaded import Loaded
 
 T = TypeVar("T")
 
@@ -29,17 +30,6 @@ _ENDS = {"[[": b"]", "[{": b"}"}
 #: Bytes of which rows are counted before they are decoded.
 LARGE = 1 << 20
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-class Answered(NamedTuple):
-    """What was answered, and when: of `time.perf_counter`."""
-
-    loaded: Loaded
-    raw: RawColumns
-    answer: Predictions
-    started: float
-    decoded: float
-    predicted: float
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.codecs import TableDecoder
+from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.model import Model, RawColumns
+from models.model import Model
 from service.monitoring.metrics import Compared
-from service.registry.registry import Loaded
+from service.registry.loaded import Loaded
 
 log = logging.getLogger("glassnet.service")
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.columns import CategoricalColumn
+from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Predictions
 from models.features.reference import (
     MOST_CATEGORIES,
@@ -36,9 +37,8 @@ from models.features.reference import (
     psi,
 )
 from models.features.table import TableInput
-from models.model import Inputs, RawColumns
 from models.storage.artefact import Artefact
-from service.registry.registry import Entry, Loaded
+from service.registry.loaded import Entry, Loaded
 from service.server.shared_memory import mapped
 
 #: Pieces of the window, whose length is off by one of them at most.

@@ -22,7 +22,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from service.registry.registry import Event, Loaded
+from service.registry.loaded import Loaded
+from service.registry.registry import Event
 
 PREFIX = "glassnet"
 #: How the gauges of several workers become one.

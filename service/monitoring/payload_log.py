@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from service.inference.inference import Answered
+from models.features.inputs import RawColumns
+from models.features.predictions import Predictions
+from service.registry.loaded import Loaded
 
 log = logging.getLogger("glassnet.payload")
 
@@ -59,3 +61,14 @@ def columns(setting: str) -> frozenset[str]:
 def _listed(values: Any) -> Any:
     first = values[:MAX_ROWS]
     return first if isinstance(first, list) else first.tolist()
+
+
+class Answered(NamedTuple):
+    """What was answered, and when: of `time.perf_counter`."""
+
+    loaded: Loaded
+    raw: RawColumns
+    answer: Predictions
+    started: float
+    decoded: float
+    predicted: float

@@ -17,8 +17,10 @@ from flask import Blueprint
 from models.errors import InvalidInput
 from models.features.predictions import Label
 from service.inference.inference import decode_within, rows_of, rows_within
-from service.protocols.http import answer, body, decode, find, model_server
+from service.protocols.http import answer, find
+from service.web.body import body, decode
 from service.web.errors import Reply
+from service.web.request_context import model_server
 
 routes = Blueprint("explaining", __name__, url_prefix="/v1/models")
 

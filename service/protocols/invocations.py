@@ -25,14 +25,17 @@ from models.codecs import TableDecoder, TensorDecoder
 from models.codecs.csv import check_widths, csv_rows
 from models.codecs.json import opening, plain
 from models.errors import InvalidInput, ModelNotFound
+from models.features.inputs import RawColumns
 from models.features.predictions import Predictions, label_text
-from models.model import RawColumns, by_row
+from models.model import by_row
 from service.inference.inference import require_rows, rows_within
 from service.monitoring.metrics import VERSION
-from service.protocols.http import body, decode, find, misnamed, model_server
-from service.registry.registry import Loaded
+from service.protocols.http import find, misnamed
+from service.registry.loaded import Loaded
 from service.settings import Settings
 from service.web import errors
+from service.web.body import body, decode
+from service.web.request_context import model_server
 
 JSON, CSV = "application/json", "text/csv"
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}

@@ -29,9 +29,10 @@ from service.protocols import (
     tensors,
     tfserving,
 )
-from service.protocols.http import answer, model_server
-from service.registry.registry import Entry, Loaded
+from service.protocols.http import answer
+from service.registry.loaded import Entry, Loaded
 from service.web.errors import Reply
+from service.web.request_context import model_server
 
 routes = Blueprint("openapi", __name__)
 

@@ -21,10 +21,11 @@ from models.features.predictions import Predictions
 from models.features.table import TableInput
 from service.monitoring.metrics import VERSION
 from service.protocols import repository, statistics, tensors
-from service.protocols.http import answer, body, decode, description, find, model_server
-from service.registry.registry import Loaded
+from service.protocols.http import answer, description, find
+from service.registry.loaded import Loaded
+from service.web.body import body, decode
 from service.web.errors import Reply
-from service.web.request_context import current_request
+from service.web.request_context import current_request, model_server
 
 routes = Blueprint("openinference", __name__, url_prefix="/v2")
 routes.register_blueprint(repository.routes)

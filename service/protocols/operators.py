@@ -6,8 +6,9 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.monitoring.metrics import VERSION
-from service.protocols.http import answer, model_server
+from service.protocols.http import answer
 from service.web.errors import Reply
+from service.web.request_context import model_server
 
 routes = Blueprint("operators", __name__)
 

@@ -16,10 +16,11 @@ import msgspec
 from flask import Blueprint
 
 from models.errors import InvalidInput
-from service.protocols.http import answer, body, decode, model_server
+from service.protocols.http import answer
 from service.registry.registry import Registry
+from service.web.body import body, decode
 from service.web.errors import Reply
-from service.web.request_context import current_request
+from service.web.request_context import current_request, model_server
 
 routes = Blueprint("repository", __name__, url_prefix="/repository")
 

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 from flask import Blueprint
 
 from service.monitoring.metrics import PREFIX, Metrics
-from service.protocols.http import answer, find, model_server
-from service.registry.registry import Loaded
+from service.protocols.http import answer, find
+from service.registry.loaded import Loaded
 from service.web.errors import Reply
+from service.web.request_context import model_server
 
 #: Name of a sample, or of a phase -> its value.
 Sums: TypeAlias = defaultdict[str, float]

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from models.codecs import TableDecoder, TensorDecoder
 from models.codecs.datatypes import DATATYPES, to_bytes
 from models.errors import InvalidInput, nearest
+from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
 from models.features.table import TableInput
-from models.model import Inputs, RawColumns
 
 HEAD = "Inference-Header-Content-Length"
 _I64 = (1 << 63) - 1

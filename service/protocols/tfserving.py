@@ -23,6 +23,7 @@ from flask import Blueprint
 from models.codecs import TableDecoder, TensorDecoder
 from models.codecs.json import opening, plain
 from models.errors import InvalidInput, NotFound, nearest
+from models.features.inputs import RawColumns
 from models.features.predictions import (
     Classification,
     Predictions,
@@ -30,21 +31,14 @@ from models.features.predictions import (
     label_text,
 )
 from models.features.table import TableInput
-from models.model import RawColumns, by_row
+from models.model import by_row
 from service.inference.inference import require_rows, rows_within
 from service.protocols.fast_json import parse_numeric_rows
-from service.protocols.http import (
-    answer,
-    body,
-    decode,
-    description,
-    find,
-    misnamed,
-    model_server,
-)
-from service.registry.registry import Loaded
+from service.protocols.http import answer, description, find, misnamed
+from service.registry.loaded import Loaded
+from service.web.body import body, decode
 from service.web.errors import Reply
-from service.web.request_context import current_request
+from service.web.request_context import current_request, model_server
 
 routes = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Mapping, MutableSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Literal, TypeAlias
 
 from models.errors import (
@@ -23,41 +22,11 @@ from models.errors import (
     VersionNotFound,
     nearest,
 )
-from models.explain.integrated_gradients import Explainer
-from models.storage.artefact import Artefact
 from models.storage.labels import Label
 from models.storage.store import CANDIDATE, PRODUCTION, Store
-from service.registry.canary import TrafficSplit
+from service.registry.loaded import Entry, Loaded, TrafficSplit
 
 Result: TypeAlias = Literal["loaded", "refused", "unloaded", "unreadable"]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """One version in memory."""
-
-    name: str
-    version: int
-    artefact: Artefact
-    since: datetime
-    #: Set where what it answers is part of a trial.
-    trial: TrafficSplit | None = None
-
-    @cached_property
-    def explainer(self) -> Explainer:
-        """What explains its answers: made when the first is asked for."""
-        return Explainer(self.artefact)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One model: its loaded versions, its labels, and why others are not loaded."""
-
-    versions: Mapping[int, Loaded]
-    labels: Mapping[str, int]
-    default: int
-    refused: Mapping[int, str]
-    trial: TrafficSplit | None = None
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from flask import Flask
 
 from service.inference.model_server import ModelServer
 from service.middleware.concurrency_limit import Application
-from service.protocols.http import compressed
 from service.web import errors
+from service.web.body import compressed
 from service.web.errors import Reply
 from service.web.request_context import RequestContext
 

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from service.inference.inference import Answered
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import METHODS
-from service.registry.registry import Loaded
+from service.monitoring.payload_log import Answered
+from service.registry.loaded import Loaded
 from service.web.tracing import trace_ids
 
 access = logging.getLogger("glassnet.access")
@@ -128,3 +128,8 @@ def server_timing(done: Answered) -> str:
 def current_request() -> RequestContext:
     """Return the request that this thread answers."""
     return _current.get()
+
+
+def model_server() -> ModelServer:
+    """Return what this application's routes share."""
+    return current_request().engine

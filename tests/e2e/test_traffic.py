@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from models.storage.store import ARTEFACT, CANDIDATE, Store
-from service.registry.canary import turn
+from service.registry.loaded import turn
 from tests.conftest import people
 
 pytestmark = pytest.mark.e2e

@@ -10,11 +10,12 @@ import pytest
 
 from models.codecs import json_rows
 from models.features.columns import seconds
+from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Output, Regression
 from models.features.reference import Reference
 from models.features.table import TableInput, fit_column
 from models.features.tensor import TensorInput
-from models.model import Inputs, Model, RawColumns
+from models.model import Model
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec
 from models.storage.artefact import Fingerprint, Golden, Manifest, Recipe, dump

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.columns import Values
-from models.model import RawColumns
+from models.features.inputs import RawColumns
 
 #: Rows that are looked at, and values where there are many columns.
 MOST_ROWS, MOST_VALUES = 100_000, 10_000_000

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
+from models.features.inputs import Inputs
 from models.features.predictions import Classification, label_text
 from models.features.table import TableInput
-from models.model import Inputs
 from models.storage.artefact import Finding
 from trainer.checks.column_profile import (
     Profile,
@@ -38,7 +38,8 @@ from trainer.checks.dataset_shift import (
     shifts,
 )
 from trainer.data.row_hashing import RowHashes, hash_rows
-from trainer.preparation.prepare import Prepared, Say
+from trainer.preparation.prepare import Prepared
+from trainer.types import Say
 
 #: Nothing is wrong with data of which this is found.
 NO_FAULT = frozenset({"imbalance"})

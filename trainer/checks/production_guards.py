@@ -42,7 +42,8 @@ from trainer.evaluation.row_fingerprints import (
     fingerprint_rows,
     unchanged_rows,
 )
-from trainer.preparation.prepare import Prepared, Say
+from trainer.preparation.prepare import Prepared
+from trainer.types import Say
 
 HOUR = 3600.0
 #: Standard errors beyond which a share has not changed by chance.

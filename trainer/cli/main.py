@@ -177,7 +177,7 @@ def fit(
             },
         )
     say(f"{'promoted' if result.promoted else 'not promoted'}: {result.reason}")
-    notifications.finished(store, result, refused)
+    notifications.finished(store, result, refused, say)
     if refused:
         sys.exit(EXIT_REFUSED)
 
@@ -339,7 +339,7 @@ def schedule(
     def on_death(reason: str) -> None:
         from trainer.operations import notifications
 
-        notifications.failed(name, reason)
+        notifications.failed(name, reason, say)
 
     Scheduler(name, home, clock, run, say, jitter, on_stop, on_death).forever()
 

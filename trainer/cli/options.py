@@ -73,9 +73,10 @@ def notify_on_failure(command: Callable[..., None]) -> Callable[..., None]:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # polars' panic is no Exception
+            from trainer.cli.progress import say
             from trainer.operations import notifications
 
-            notifications.failed(given["model"], error)
+            notifications.failed(given["model"], error, say)
             raise
 
     return run

@@ -11,8 +11,7 @@ import msgspec
 from models.errors import ConfigError
 from models.features.predictions import Task
 from models.nn.architectures import Architecture
-from trainer.config.schema import Config, Preset
-from trainer.training.optimizers import Rule
+from trainer.config.schema import Config, OptimizerName, Preset
 
 #: Below this many rows none can be spared: every row trains, none is held out.
 TOO_FEW_TO_SPLIT = 40
@@ -44,7 +43,7 @@ PRESET_BUDGETS: dict[Preset, PresetBudget] = {
     "default": PresetBudget(8, 1.0),
     "best": PresetBudget(16, 2.0),
 }
-_RATES: dict[Rule, float] = {
+_RATES: dict[OptimizerName, float] = {
     "gradient_descent": 0.1,
     "momentum": 0.01,
     "nesterov": 0.01,

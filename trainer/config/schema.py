@@ -27,9 +27,13 @@ from trainer.config.thresholds import (
     Positive,
     Section,
 )
-from trainer.training.optimizers import Rule
-from trainer.training.schedules import Name
 
+OptimizerName: TypeAlias = Literal[
+    "gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"
+]
+ScheduleName: TypeAlias = Literal[
+    "constant", "step", "cosine", "flat_cosine", "coslog4"
+]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
 Preset: TypeAlias = Literal["fast", "default", "best"]
@@ -65,7 +69,7 @@ class TrainConfig(Section, frozen=True):
     """The descent."""
 
     optimizer: Annotated[
-        Rule, Meta(description="Rule that turns gradients into steps.")
+        OptimizerName, Meta(description="Rule that turns gradients into steps.")
     ] = "adamw"
     learning_rate: Annotated[
         Positive | None, Meta(description="Size of a step at its largest.")
@@ -105,10 +109,10 @@ class TrainConfig(Section, frozen=True):
         ),
     ] = None
     schedule: Annotated[
-        Name | None, Meta(description="Course of the learning rate.")
+        ScheduleName | None, Meta(description="Course of the learning rate.")
     ] = None
     regularization: Annotated[
-        Name | None, Meta(description="Course of dropout and weight decay.")
+        ScheduleName | None, Meta(description="Course of dropout and weight decay.")
     ] = None
     warm_up: Annotated[
         Fraction, Meta(description="Share of the run in which the rate rises.")

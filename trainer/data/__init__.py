@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import DataError
+from models.features.inputs import Inputs
 from models.features.table import TableInput
-from models.model import Inputs
 from trainer.data.arrays import read_idx, read_npz
 from trainer.data.builtin import read_builtin
 from trainer.data.csv import read_csv

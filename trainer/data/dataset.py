@@ -11,9 +11,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from models.features.inputs import RawColumns
 from models.features.predictions import Label
 from models.features.table import Columns
-from models.model import RawColumns
 from trainer.data.row_hashing import RowHashes, hash_rows
 
 #: Columns stay columns, an array an array.

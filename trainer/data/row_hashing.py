@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.model import RawColumns
+from models.features.inputs import RawColumns
 
 #: Where on its step a place stands that is spread: away from any window's end.
 OFFSET = 0.382

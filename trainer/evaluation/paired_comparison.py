@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from models.features.columns import Floats
+from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions
 from models.features.table import Columns
-from models.model import Model, RawColumns
+from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.config.thresholds import GateConfig
 from trainer.data import take

@@ -14,7 +14,7 @@ from models.storage.artefact import Artefact
 from models.storage.store import PRODUCTION, Store
 from trainer.evaluation import row_fingerprints
 from trainer.evaluation.row_fingerprints import RowFingerprints
-from trainer.preparation.prepare import Say
+from trainer.types import Say
 
 
 @dataclass(frozen=True)

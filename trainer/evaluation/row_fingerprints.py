@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtefactCorrupt
+from models.features.inputs import Inputs
 from models.features.predictions import Classification, Output, label_text
 from models.features.table import TableInput
-from models.model import Inputs
 from trainer.data.row_hashing import hash_rows, rehash_duplicates
 from trainer.preparation.prepare import Part
 

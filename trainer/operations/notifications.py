@@ -21,9 +21,9 @@ from prometheus_client.exposition import pushadd_to_gateway, write_to_textfile
 
 from models.errors import GlassnetError
 from models.storage.store import NAME, Store
-from trainer.cli.progress import say
 from trainer.config import environment
 from trainer.config.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
+from trainer.types import Say
 
 if TYPE_CHECKING:
     from trainer.evaluation.paired_comparison import Comparison
@@ -58,8 +58,8 @@ GAUGES = {
 }
 
 
-def finished(store: Store, result: Result, refused: bool) -> None:
-    """Tell of a run that published a version."""
+def finished(store: Store, result: Result, refused: bool, say: Say) -> None:
+    """Report a run that published a version; `say` hears what could not be told."""
     sinks = (METRICS_DIRECTORY, PUSHGATEWAY_URL)
     values: dict[str, dict[str, Any]] = {}
     if any(environment.read(sink) for sink in sinks):
@@ -80,15 +80,15 @@ def finished(store: Store, result: Result, refused: bool) -> None:
             "refused": int(refused),
         }
     notice = {"event": "refused", "version": result.version, "reason": result.reason}
-    _tell(result.model, values, notice if refused else None, failed=False)
+    _tell(result.model, values, notice if refused else None, say, failed=False)
 
 
-def failed(model: str, error: BaseException | str) -> None:
-    """Tell of a run that published nothing."""
+def failed(model: str, error: BaseException | str, say: Say) -> None:
+    """Report a run that published nothing; `say` hears what could not be told."""
     if not NAME.fullmatch(model):
         return  # nobody watches what cannot be, and its name would name a file
     reason = error if isinstance(error, str) else _reason(error)
-    _tell(model, {}, {"event": "failed", "reason": reason}, failed=True)
+    _tell(model, {}, {"event": "failed", "reason": reason}, say, failed=True)
 
 
 def _reason(error: BaseException) -> str:
@@ -105,6 +105,8 @@ def _tell(
     model: str,
     values: dict[str, dict[str, Any]],
     notice: dict[str, Any] | None,
+    say: Say,
+    *,
     failed: bool,
 ) -> None:
     """Tell all who are to be told, at once."""
@@ -124,7 +126,7 @@ def _tell(
         actions[WEBHOOK_URL] = lambda: _post(hook, body)
     # Threads, since looking up a host's name knows no time limit.
     threads = [
-        threading.Thread(target=_try, args=(name, action), daemon=True, name=name)
+        threading.Thread(target=_try, args=(name, action, say), daemon=True, name=name)
         for name, action in actions.items()
     ]
     deadline = time.monotonic() + LIMIT
@@ -183,7 +185,7 @@ def _post(url: str, body: bytes) -> None:
         pass
 
 
-def _try(name: str, action: Callable[[], None]) -> None:
+def _try(name: str, action: Callable[[], None], say: Say) -> None:
     """Carry out an action, again after a pause where that may help; say what failed.
 
     An address may be a secret, and so no error is repeated that could hold it.

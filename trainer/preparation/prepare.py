@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.features.columns import CategoricalColumn, Floats
+from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Label, Output, Task
 from models.features.table import Columns, Layout, TableInput, fit_column
 from models.features.tensor import TensorInput
-from models.model import Inputs, RawColumns
 from trainer.config.defaults import DataFacts, choose_members, choose_training
 from trainer.config.schema import Config, DataConfig
 from trainer.data import Dataset, Source, join, length, read_for, take
@@ -26,11 +26,7 @@ from trainer.preparation import sample_weights as weights
 from trainer.preparation import targets
 from trainer.preparation.augmentation import Augmentation, image_axes
 from trainer.preparation.split_plan import SplitPlan, plan_splits
-from trainer.training.losses import Loss, label_smoothing
-from trainer.types import Rows
-
-#: Takes one sentence at a time about what is happening.
-Say = Callable[[str], None]
+from trainer.types import Rows, Say
 
 
 @dataclass(frozen=True)
@@ -98,14 +94,6 @@ class Prepared:
     def splits(self) -> tuple[Split, ...]:
         """The rows of each member."""
         return self.division.splits
-
-    @property
-    def loss(self) -> Loss:
-        """What is minimised, of rows as `rows` gives them."""
-        loss, epsilon = targets.LOSSES[self.task], self.config.train.label_smoothing
-        if epsilon and self.task != "regression":
-            loss = label_smoothing(loss, epsilon)
-        return weights.over_batches(loss)
 
     def part(self, rows: NDArray[np.intp]) -> Part:
         """Return some rows."""

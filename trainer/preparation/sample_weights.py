@@ -19,7 +19,7 @@ from models.errors import ConfigError, nearest
 from models.features.columns import Floats
 from models.features.predictions import Classification, Output, label_text
 from models.types import Array
-from trainer.training.losses import Loss, Targets, Weights, row_weights
+from trainer.types import Targets, Weights
 
 ClassWeights = Literal["balanced"] | dict[str, float] | None
 
@@ -75,21 +75,11 @@ def of_rows(
     return counts
 
 
-def over_batches(loss: Loss) -> Loss:
-    """Return a loss that batches of a part may be given, its weights 1 on average.
-
-    Σ w l / B: over all batches it adds up to the weighted mean. Were each batch divided
-    by its own weights, Σ w l / Σ w, a heavy row would count the less the more it
-    outweighs the others of its batch: with classes of 99 to 1 balanced, batches of 64
-    would give the rare one not half of the gradient but about a third.
-    """
-
-    def weighted(Z: Array, T: Targets, weights: Weights) -> tuple[float, Array]:
-        value, dZ = loss(Z, T, weights)
-        if weights is None:
-            return value, dZ
-        share = float(weights.mean(dtype=np.float64))
-        dZ *= share
-        return value * share, dZ
-
-    return weighted
+def row_weights(
+    T: Targets, class_weights: Array | None, sample_weights: Weights
+) -> Weights:
+    """Return one weight a row: its sample weight times the weight of its class."""
+    if class_weights is None:
+        return sample_weights
+    of_class = class_weights[T]
+    return of_class if sample_weights is None else of_class * sample_weights

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
+from models.features.inputs import RawColumns
 from models.features.table import Columns, TableInput
-from models.model import RawColumns
 from models.storage.artefact import DividedBy, Manifest
 from trainer.config.schema import Config
 from trainer.data import Dataset

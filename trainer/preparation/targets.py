@@ -18,22 +18,10 @@ from models.features.predictions import (
     label_text,
 )
 from trainer.data.frames import is_number
-from trainer.training.losses import (
-    Loss,
-    binary_cross_entropy,
-    mean_squared_error,
-    softmax_cross_entropy,
-)
 
 #: A whole-numbered target of more values than this is a quantity, not a class.
 MAX_NUMERIC_CLASSES = 20
 MAX_CLASSES = 1_000
-
-LOSSES: dict[Task, Loss] = {
-    "binary": binary_cross_entropy,
-    "multiclass": softmax_cross_entropy,
-    "regression": mean_squared_error,
-}
 
 
 class Guess(NamedTuple):

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from models.storage.artefact import Artefact
 from models.storage.store import RECORD, REPORT, Store
-from trainer.preparation.prepare import Prepared, Say
+from trainer.preparation.prepare import Prepared
 from trainer.training.ensemble import Member
+from trainer.types import Say
 
 
 def keep(

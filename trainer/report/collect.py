@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from models.codecs import json_rows
+from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
 from models.features.table import TableInput
-from models.model import Model, RawColumns
+from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import take
 from trainer.evaluation import metrics

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from models.explain.integrated_gradients import Explainer
+from models.features.inputs import RawColumns
 from models.features.predictions import Floats
 from models.features.table import TableInput
-from models.model import Model, RawColumns
+from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import length, take
 from trainer.evaluation.metrics import losses, mean_loss

@@ -25,9 +25,9 @@ import msgspec
 import numpy as np
 
 from models.types import Array
-from trainer.preparation.prepare import Say
 from trainer.training.history import History
 from trainer.training.loop import TrainingRun
+from trainer.types import Say
 
 #: The last checkpoint's cost is at most this part of the time until the next.
 SHARE_OF_TIME = 0.03

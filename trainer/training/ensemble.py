@@ -26,6 +26,7 @@ from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
 from trainer.training.layer_stats import LayerStatsRecorder
 from trainer.training.loop import TrainingRun, train
+from trainer.training.losses import training_loss
 from trainer.training.parameter_groups import is_realmlp
 from trainer.training.progress import ProgressCallback, ProgressTracker
 
@@ -203,6 +204,7 @@ def make_run(
     split = prepared.splits[number]
     rows = prepared.rows(prepared.part(split.train))
     validation = prepared.validation(split)
+    config = prepared.config.train
     network = Network(spec)
     if is_realmlp(network):
         initialize_from_data(network, rows.X, starting)
@@ -210,10 +212,10 @@ def make_run(
         network.initialize(starting)
     return TrainingRun(
         network,
-        prepared.loss,
+        training_loss(prepared.task, config.label_smoothing),
         rows,
         None if validation is None else prepared.rows(validation),
-        prepared.config.train,
+        config,
         training,
         limit,
         prepared.augmentation(),

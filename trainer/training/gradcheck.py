@@ -17,14 +17,12 @@ from models.nn.layers.activations import FUNCTIONS
 from models.nn.network import Network, NetworkSpec
 from models.types import Array
 from trainer.training.losses import (
-    Loss,
-    Targets,
-    Weights,
     binary_cross_entropy,
     label_smoothing,
     mean_squared_error,
     softmax_cross_entropy,
 )
+from trainer.types import Loss, Targets, Weights
 
 STEP = 1e-5
 TOLERANCE = 1e-6

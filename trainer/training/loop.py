@@ -24,10 +24,10 @@ from trainer.training.averaging import Average
 from trainer.training.constraints import limit_norms
 from trainer.training.divergence import diverged
 from trainer.training.history import History
-from trainer.training.losses import Loss, error_rate
+from trainer.training.losses import error_rate
 from trainer.training.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.training.schedules import SCHEDULES, warm_up
-from trainer.types import Rows
+from trainer.types import Loss, Rows
 
 #: Weights change little from step to step: in an epoch of so many, a mean of every
 #: fourth says the same, and saves three passes over the weights in the others.

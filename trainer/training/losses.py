@@ -8,17 +8,11 @@ no small number biases the loss. The gradient is prediction − target in all th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
+from models.features.predictions import Task
 from models.types import Array
-
-Targets: TypeAlias = NDArray[Any]
-Weights: TypeAlias = Array | None
-Loss: TypeAlias = Callable[[Array, Targets, Weights], tuple[float, Array]]
+from trainer.types import Loss, Targets, Weights
 
 
 def binary_cross_entropy(Z: Array, T: Targets, weights: Weights) -> tuple[float, Array]:
@@ -88,16 +82,6 @@ def error_rate(Z: Array, T: Targets, weights: Weights) -> float:
     return float(np.average(chosen != T, weights=weights))
 
 
-def row_weights(
-    T: Targets, class_weights: Array | None, sample_weights: Weights
-) -> Weights:
-    """Return one weight a row: its sample weight times the weight of its class."""
-    if class_weights is None:
-        return sample_weights
-    of_class = class_weights[T]
-    return of_class if sample_weights is None else of_class * sample_weights
-
-
 def _weighted(losses: Array, dZ: Array, weights: Weights) -> tuple[float, Array]:
     """Average the rows, Σ w l / Σ w, and scale the gradient alike."""
     if weights is None:
@@ -106,3 +90,41 @@ def _weighted(losses: Array, dZ: Array, weights: Weights) -> tuple[float, Array]
     share = weights / weights.sum()
     dZ *= share[:, None]
     return float((losses * share).sum(dtype=np.float64)), dZ
+
+
+def over_batches(loss: Loss) -> Loss:
+    """Return a loss that batches of a part may be given, its weights 1 on average.
+
+    Σ w l / B: over all batches it adds up to the weighted mean. Were each batch divided
+    by its own weights, Σ w l / Σ w, a heavy row would count the less the more it
+    outweighs the others of its batch: with classes of 99 to 1 balanced, batches of 64
+    would give the rare one not half of the gradient but about a third.
+    """
+
+    def weighted(Z: Array, T: Targets, weights: Weights) -> tuple[float, Array]:
+        value, dZ = loss(Z, T, weights)
+        if weights is None:
+            return value, dZ
+        share = float(weights.mean(dtype=np.float64))
+        dZ *= share
+        return value * share, dZ
+
+    return weighted
+
+
+LOSSES: dict[Task, Loss] = {
+    "binary": binary_cross_entropy,
+    "multiclass": softmax_cross_entropy,
+    "regression": mean_squared_error,
+}
+
+
+def training_loss(task: Task, epsilon: float = 0.0) -> Loss:
+    """Return the loss of a task for the batches of `Prepared.rows`.
+
+    `epsilon` is the label smoothing of a classification.
+    """
+    loss = LOSSES[task]
+    if epsilon and task != "regression":
+        loss = label_smoothing(loss, epsilon)
+    return over_batches(loss)

@@ -10,15 +10,12 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from models.types import Array
-
-Rule: TypeAlias = Literal[
-    "gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"
-]
+from trainer.config.schema import OptimizerName
 
 
 def clip_by_norm(gradients: Array, limit: float) -> float:
@@ -274,7 +271,7 @@ class AdamW(Adam):
         P *= 1.0 - rate * decay
 
 
-OPTIMIZERS: dict[Rule, type[Optimizer]] = {
+OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {
     "gradient_descent": GradientDescent,
     "momentum": Momentum,
     "nesterov": Nesterov,

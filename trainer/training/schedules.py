@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import TypeAlias
+
+from trainer.config.schema import ScheduleName
 
 Schedule: TypeAlias = Callable[[float], float]
-Name: TypeAlias = Literal["constant", "step", "cosine", "flat_cosine", "coslog4"]
 
 
 def constant(t: float) -> float:
@@ -52,7 +53,7 @@ def warm_up(schedule: Schedule, share: float) -> Schedule:
     return warmed
 
 
-SCHEDULES: dict[Name, Schedule] = {
+SCHEDULES: dict[ScheduleName, Schedule] = {
     "constant": constant,
     "step": step,
     "cosine": cosine,

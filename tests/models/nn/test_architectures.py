@@ -20,11 +20,11 @@ from models.nn.layers.activations import FUNCTIONS, Function
 from models.nn.network import Network, NetworkSpec, count_parameters
 from trainer.training.gradcheck import STEP, TOLERANCE, check_gradients
 from trainer.training.losses import (
-    Loss,
     binary_cross_entropy,
     mean_squared_error,
     softmax_cross_entropy,
 )
+from trainer.types import Loss
 
 LAYOUTS = [
     Layout(3, 2, (9, 12)),

@@ -29,12 +29,12 @@ from models.nn.network import Network, NetworkSpec, count_parameters
 from models.types import Array
 from trainer.training.gradcheck import TOLERANCE, check_gradients
 from trainer.training.losses import (
-    Loss,
     binary_cross_entropy,
     mean_squared_error,
     softmax_cross_entropy,
 )
 from trainer.training.optimizers import GradientDescent
+from trainer.types import Loss
 
 
 def started(spec: NetworkSpec, dtype: type = np.float64, seed: int = 0) -> Network:

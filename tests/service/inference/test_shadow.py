@@ -18,8 +18,8 @@ from models.features.predictions import Classification, Regression
 from models.storage.store import Store
 from service.inference.shadow import APART, MOST_ROWS, ShadowComparer, differences
 from service.monitoring.metrics import Compared
-from service.registry.canary import TrafficSplit
-from service.registry.registry import Loaded, Registry
+from service.registry.loaded import Loaded, TrafficSplit
+from service.registry.registry import Registry
 
 LABELS: Any = st.lists(
     st.sampled_from(["a", "b", "c", 1, 2, True]), min_size=2, max_size=4, unique=True

@@ -17,12 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.features.inputs import RawColumns
 from models.features.reference import Histogram, Reference, Shares
-from models.model import Model, RawColumns
+from models.model import Model
 from models.storage.artefact import Artefact
 from models.storage.store import Store
 from service.monitoring.drift import MOST_ROWS, SLOTS, Bins, Drift
-from service.registry.registry import Entry, Loaded, Registry
+from service.registry.loaded import Entry, Loaded
+from service.registry.registry import Registry
 from service.server.shared_memory import mapped
 
 HOMES = ["owner", "rent", "parents"]

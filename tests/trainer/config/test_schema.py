@@ -11,10 +11,15 @@ import pytest
 from models.errors import ConfigError
 from models.nn.architectures import Architecture
 from models.nn.layers.activations import Function
-from trainer.config.schema import Config, Setting, load, settings
+from trainer.config.schema import (
+    Config,
+    OptimizerName,
+    ScheduleName,
+    Setting,
+    load,
+    settings,
+)
 from trainer.config.thresholds import Guard
-from trainer.training.optimizers import Rule
-from trainer.training.schedules import Name
 
 KEYS = [setting.key for setting in settings()]
 
@@ -66,9 +71,9 @@ def test_every_setting_has_help(setting: Setting) -> None:
 def test_words_to_choose_from_are_in_the_table() -> None:
     choices = {s.key: s.choices for s in settings() if s.choices}
     assert {key: set(words) for key, words in choices.items()} == {
-        "train.optimizer": set(get_args(Rule)),
-        "train.schedule": set(get_args(Name)),
-        "train.regularization": set(get_args(Name)),
+        "train.optimizer": set(get_args(OptimizerName)),
+        "train.schedule": set(get_args(ScheduleName)),
+        "train.regularization": set(get_args(ScheduleName)),
         "network.architecture": set(get_args(Architecture)),
         "network.activation": set(get_args(Function)),
         "train.choose_by": {"loss", "error"},

@@ -22,13 +22,15 @@ from trainer.config import schema
 from trainer.data import read, take
 from trainer.data.row_hashing import hash_rows, windows
 from trainer.preparation.prepare import prepare
-from trainer.preparation.sample_weights import of_classes, of_rows, over_batches, reason
+from trainer.preparation.sample_weights import of_classes, of_rows, reason
 from trainer.training.losses import (
-    Loss,
     binary_cross_entropy,
     mean_squared_error,
+    over_batches,
     softmax_cross_entropy,
+    training_loss,
 )
+from trainer.types import Loss
 
 bounded = settings(deadline=None, max_examples=100)
 COLOURS = Classification(("blue", "green", "red"))
@@ -179,7 +181,7 @@ def test_a_row_of_weight_two_is_the_row_twice(write_csv: WriteCsv) -> None:
         # Logits that are a function of the raw row alone.
         column = np.asarray(part.raw["x"])  # type: ignore[call-overload]
         Z = np.stack([column, column**2, -column], axis=1)
-        value, dZ = ready.loss(Z, rows.T, rows.weights)
+        value, dZ = training_loss(ready.task)(Z, rows.T, rows.weights)
         found.append((value, dZ.sum(axis=0)))
     assert len(rows.X) == times.sum()
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)

@@ -10,7 +10,6 @@ import pytest
 from models.errors import DataError
 from models.features.predictions import Classification, Regression, Task
 from trainer.preparation.targets import (
-    LOSSES,
     MAX_CLASSES,
     encode,
     guess_task,
@@ -19,6 +18,7 @@ from trainer.preparation.targets import (
     standard,
 )
 from trainer.training.losses import (
+    LOSSES,
     binary_cross_entropy,
     mean_squared_error,
     softmax_cross_entropy,

@@ -14,21 +14,20 @@ from models.features.table import Layout
 from models.nn.architectures import mlp, realmlp
 from models.nn.layers import Dropout
 from models.nn.network import Network
-from trainer.config.schema import TrainConfig
+from trainer.config.schema import OptimizerName, TrainConfig
 from trainer.preparation.augmentation import Augmentation
 from trainer.training import loop, parameter_groups
 from trainer.training.constraints import limit_norms
 from trainer.training.history import History
 from trainer.training.loop import EpochCallback, TrainingRun, make_optimizer, train
 from trainer.training.losses import (
-    Loss,
     binary_cross_entropy,
     mean_squared_error,
     softmax_cross_entropy,
 )
-from trainer.training.optimizers import OPTIMIZERS, Optimizer, Rule
+from trainer.training.optimizers import OPTIMIZERS, Optimizer
 from trainer.training.schedules import SCHEDULES, warm_up
-from trainer.types import Rows
+from trainer.types import Loss, Rows
 
 PLAIN = TrainConfig(
     optimizer="gradient_descent",
@@ -362,7 +361,7 @@ def test_clip_norm_bounds_a_step() -> None:
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_optimizer_is_made_as_configured(rule: Rule) -> None:
+def test_optimizer_is_made_as_configured(rule: OptimizerName) -> None:
     network = make(mlp([3, 4, 1], batch_norm=True))
     config = plain(
         optimizer=rule, momentum=0.5, beta1=0.6, beta2=0.7, rho=0.8, weight_decay=0.4
@@ -481,7 +480,7 @@ def test_what_is_published_keeps_the_dropout_it_was_given() -> None:
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_realmlp_moves_each_kind_at_its_rate(rule: Rule) -> None:
+def test_realmlp_moves_each_kind_at_its_rate(rule: OptimizerName) -> None:
     network = make(realmlp(Layout(2, 1, ()), [4], 1))
     optimizer = make_optimizer(network, plain(optimizer=rule, weight_decay=0.02))
     np.testing.assert_array_equal(

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 from sklearn.metrics import mean_squared_error as squared_error
 
+from trainer.preparation.sample_weights import row_weights
 from trainer.training.losses import (
-    Loss,
     binary_cross_entropy,
     error_rate,
     label_smoothing,
     mean_squared_error,
-    row_weights,
     softmax_cross_entropy,
 )
+from trainer.types import Loss
 
 B = 50
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from trainer.config.schema import OptimizerName
 from trainer.training import optimizers
-from trainer.training.optimizers import ALIKE, OPTIMIZERS, Adam, Rule, clip_by_norm
+from trainer.training.optimizers import ALIKE, OPTIMIZERS, Adam, clip_by_norm
 
 Vector = NDArray[Any]
 RULES = pytest.mark.parametrize("rule", OPTIMIZERS)
@@ -61,7 +62,7 @@ def adam(p: float, steps: list[float], shrink: float = 0.0) -> float:
     return p
 
 
-REFERENCE: dict[Rule, Callable[[float, list[float]], float]] = {
+REFERENCE: dict[OptimizerName, Callable[[float, list[float]], float]] = {
     "gradient_descent": plain,
     "momentum": momentum,
     "nesterov": nesterov,
@@ -71,7 +72,7 @@ REFERENCE: dict[Rule, Callable[[float, list[float]], float]] = {
 }
 
 
-def run(rule: Rule, p: Vector, G: Vector, decay: float, dtype: type) -> Vector:
+def run(rule: OptimizerName, p: Vector, G: Vector, decay: float, dtype: type) -> Vector:
     p = p.astype(dtype)
     optimizer = OPTIMIZERS[rule](len(p), DECAYED.astype(dtype), decay)
     for g in G.astype(dtype):
@@ -92,7 +93,7 @@ def gradients() -> Vector:
 @RULES
 @pytest.mark.parametrize(("dtype", "close"), [(np.float64, 1e-12), (np.float32, 1e-5)])
 def test_steps_are_the_formulas(
-    rule: Rule, dtype: type, close: float, start: Vector, gradients: Vector
+    rule: OptimizerName, dtype: type, close: float, start: Vector, gradients: Vector
 ) -> None:
     expected = [
         REFERENCE[rule](p, g.tolist()) for p, g in zip(start, gradients.T, strict=True)
@@ -104,7 +105,7 @@ def test_steps_are_the_formulas(
 
 @pytest.mark.parametrize("rule", [r for r in OPTIMIZERS if r != "adamw"])
 def test_weight_decay_is_the_gradient_of_a_penalty(
-    rule: Rule, start: Vector, gradients: Vector
+    rule: OptimizerName, start: Vector, gradients: Vector
 ) -> None:
     # The penalty needs p before each step: take the steps one by one.
     p = start.copy()
@@ -130,7 +131,7 @@ def test_adamw_shrinks_weights_apart_from_the_gradient(
 
 @RULES
 def test_weight_decay_moves_weights_and_leaves_biases(
-    rule: Rule, start: Vector
+    rule: OptimizerName, start: Vector
 ) -> None:
     found = run(rule, start, np.zeros((5, 4)), DECAY, np.float64)
     assert (np.abs(found[:2]) < np.abs(start[:2])).all()
@@ -140,7 +141,7 @@ def test_weight_decay_moves_weights_and_leaves_biases(
 @RULES
 @pytest.mark.parametrize("decay", [0.0, DECAY])
 def test_each_parameter_has_its_own_factor_of_the_rate(
-    rule: Rule, decay: float, start: Vector, gradients: Vector
+    rule: OptimizerName, decay: float, start: Vector, gradients: Vector
 ) -> None:
     rates = np.array([1.0, 0.1, 6.0, 0.0])
     found = start.copy()
@@ -164,7 +165,7 @@ def test_each_parameter_has_its_own_factor_of_the_rate(
 
 @RULES
 def test_rates_of_one_change_nothing(
-    rule: Rule, start: Vector, gradients: Vector
+    rule: OptimizerName, start: Vector, gradients: Vector
 ) -> None:
     found = []
     for rates in (None, np.ones(4)):
@@ -178,7 +179,10 @@ def test_rates_of_one_change_nothing(
 
 @RULES
 def test_blocks_change_no_number(
-    rule: Rule, start: Vector, gradients: Vector, monkeypatch: pytest.MonkeyPatch
+    rule: OptimizerName,
+    start: Vector,
+    gradients: Vector,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rates = np.array([1.0, 0.1, 6.0, 2.0])
     found = []
@@ -195,7 +199,7 @@ def test_blocks_change_no_number(
 
 @RULES
 @pytest.mark.parametrize("rated", [False, True])
-def test_a_step_allocates_no_vector(rule: Rule, rated: bool) -> None:
+def test_a_step_allocates_no_vector(rule: OptimizerName, rated: bool) -> None:
     n = 1 << 20
     p, g = np.ones(n, np.float32), np.ones(n, np.float32)
     rates = np.ones(n, np.float32) if rated else None
@@ -208,7 +212,7 @@ def test_a_step_allocates_no_vector(rule: Rule, rated: bool) -> None:
     assert (p < 1).all()
 
 
-def ravine(rule: Rule, steps: int = 60) -> float:
+def ravine(rule: OptimizerName, steps: int = 60) -> float:
     """Return the height after some steps down x²/2 + 100 y²/2."""
     slope = np.array([1.0, 100.0])
     p = np.array([10.0, 1.0])
@@ -219,7 +223,7 @@ def ravine(rule: Rule, steps: int = 60) -> float:
 
 
 @pytest.mark.parametrize("rule", ["momentum", "nesterov"])
-def test_speed_gathers_along_a_ravine(rule: Rule) -> None:
+def test_speed_gathers_along_a_ravine(rule: OptimizerName) -> None:
     assert ravine(rule) < ravine("gradient_descent") / 5
 
 
@@ -251,7 +255,7 @@ def test_clip_holds_where_the_square_overflows() -> None:
 
 @RULES
 def test_what_has_long_been_zero_is_forgotten_before_it_is_subnormal(
-    rule: Rule,
+    rule: OptimizerName,
 ) -> None:
     """Fading for ever it would become numbers that are slow to compute with."""
     n = 300

@@ -13,7 +13,7 @@ from models.nn.layers import Embeddings, EmbeddingsSpec, LayerSpec
 from models.nn.network import Network, NetworkSpec
 from models.types import Array
 from trainer.training.gradcheck import STEP, TOLERANCE, check_gradients
-from trainer.training.losses import Targets, Weights
+from trainer.types import Targets, Weights
 
 SMALL = EmbeddingsSpec(2, 3, (4, 3), frequencies=5, number_width=3, category_width=2)
 SPECS = [

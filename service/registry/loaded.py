@@ -1,4 +1,6 @@
-"""A candidate beside production, for requests that name neither version nor label.
+"""What is loaded: a version, a model, and a candidate beside production.
+
+A candidate is for requests that name neither version nor label.
 
 By its share of the requests it answers them, as a canary: the same requests each time,
 by a hash of their id, and as the share grows those it had and more. Or it answers all
@@ -9,12 +11,41 @@ compared with production's (`service.inference.shadow`).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from service.registry.registry import Loaded
+from models.explain.integrated_gradients import Explainer
+from models.storage.artefact import Artefact
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One version in memory."""
+
+    name: str
+    version: int
+    artefact: Artefact
+    since: datetime
+    #: Set where what it answers is part of a trial.
+    trial: TrafficSplit | None = None
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """What explains its answers: made when the first is asked for."""
+        return Explainer(self.artefact)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model: its loaded versions, its labels, and why others are not loaded."""
+
+    versions: Mapping[int, Loaded]
+    labels: Mapping[str, int]
+    default: int
+    refused: Mapping[int, str]
+    trial: TrafficSplit | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from models.model import Model
 from models.storage.store import ARTEFACT, CANDIDATE, Store
 from service import create_app
 from service.inference.model_server import ModelServer
-from service.registry.canary import turn
+from service.registry.loaded import turn
 from service.settings import Settings
 
 IDS = [f"request-{i}" for i in range(400)]

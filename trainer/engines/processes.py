@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
+from types import FrameType
 from typing import Any, TypeAlias
 
 from models.errors import GlassnetError
@@ -145,6 +146,28 @@ class _Worker:
 
 
 @contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Handle Ctrl-C after the block, so that every process in it is started and known.
+
+    Python drops an exception of a signal's handler that arrives within a hook of
+    `os.fork`. A blocked signal would not do: it goes to another thread, as of OpenBLAS.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not callable(handler):  # not ours to handle, ignored, or deadly
+        yield
+        return
+    interrupts: list[FrameType | None] = []
+    signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if interrupts:
+        handler(signal.SIGINT, interrupts[0])
+
+
+@contextlib.contextmanager
 def _workers(
     size: int,
     count: int,
@@ -157,15 +180,11 @@ def _workers(
     os.close(writing)
     workers: list[_Worker] = []
     try:
-        # Ctrl-C waits until a process is started and known, and ignores it.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _interrupts_wait():
             for _ in range(size):
                 workers.append(_Worker(numbers, run, inbox))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for worker in workers:  # only now, so that no fork has another's thread
-            worker.reader.start()
+            for worker in workers:  # only now, so that no fork has another's thread
+                worker.reader.start()
         yield workers
     finally:
         os.close(numbers)

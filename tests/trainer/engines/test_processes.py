@@ -359,10 +359,14 @@ def work(shared, task, report):
         file.write(str(os.getpid()))
     os.rename(f"{sys.argv[1]}/{task}.new", f"{sys.argv[1]}/{task}")
     if task == 1:
-        report(bytes(1 << 20))  # more than the pipe holds, and nobody reads
+        report(bytes(1 << 20))  # more than the pipe holds
     time.sleep(600)
 
-ProcessEngine(3).map(work, None, [0, 1, 2], lambda number, message: time.sleep(600))
+def busy(number, message):
+    while True:  # one long sleep would miss a signal that comes just before it
+        time.sleep(0.01)
+
+ProcessEngine(3).map(work, None, [0, 1, 2], busy)
 """
 
 
@@ -394,6 +398,31 @@ def test_workers_end_with_the_caller_however_it_ends(
     caller.send_signal(signalled)
     caller.wait(30)
     wait_for("their end", lambda: all(gone(pid) for pid in pids))
+
+
+FORKING = """
+import os, signal, time
+from trainer.engines.processes import ProcessEngine
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.05)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.register_at_fork(after_in_parent=interrupt)
+try:
+    ProcessEngine(2).map(lambda *given: time.sleep(600), None, [0, 1], print)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_is_not_lost_while_processes_start() -> None:
+    """Python ignores the exception that a hook of `os.fork` ends in."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 def test_pickle_keeps_the_notes_of_an_error() -> None:

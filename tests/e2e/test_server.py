@@ -358,7 +358,7 @@ STACKS = """
 import faulthandler, os, signal
 
 def register():
-    file = open(os.path.join({stacks!r}, str(os.getpid())), "w")
+    file = open(os.path.join({stacks!r}, str(os.getpid())), "a")
     faulthandler.register(signal.SIGRTMIN, file, all_threads=True)
 
 os.register_at_fork(after_in_child=register)
@@ -381,10 +381,15 @@ def test_blas_has_one_thread_and_the_metrics_directory_goes_at_the_end(
     for _ in range(10):
         server.predict("digits", [[[0] * 8] * 8] * 500)
     for pid in server.workers():
-        os.kill(pid, signal.SIGRTMIN)
         stacks, threads = tmp_path / str(pid), f"/proc/{pid}/task"
 
-        def all_are_pythons(stacks: Path = stacks, threads: str = threads) -> bool:
+        # Asked anew each time: a thread may start between the stacks and the count.
+        def all_are_pythons(
+            pid: int = pid, stacks: Path = stacks, threads: str = threads
+        ) -> bool:
+            stacks.write_text("")
+            os.kill(pid, signal.SIGRTMIN)
+            time.sleep(0.1)
             known = stacks.read_text().count("most recent call first")
             return known == len(os.listdir(threads))
 

@@ -206,6 +206,7 @@ def test_every_module_has_its_test() -> None:
         "models/types.py": "aliases alone",
         "models/features/inputs.py": "aliases alone",
         "trainer/engines/base.py": "a protocol alone",
+        "trainer/cli/__main__.py": "tests/trainer/cli/test_main.py",
         "trainer/types.py": "a tuple alone",
         "service/server/gunicorn_conf.py": "tests/e2e",
         "service/web/errors.py": "tests/service/test_app.py",

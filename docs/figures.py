@@ -21,10 +21,10 @@ from models.nn.layers.activations import Function
 from models.nn.network import Network, NetworkSpec
 from trainer.config import schema as settings
 from trainer.data import read
+from trainer.optimization.optimizers import GradientDescent, Momentum, Optimizer
 from trainer.report.drawing import GRID, INK, LINES, legend, picture
 from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import binary_cross_entropy, softmax_cross_entropy
-from trainer.training.optimizers import GradientDescent, Momentum, Optimizer
 from trainer.types import Rows
 
 WIDE = 640

@@ -32,7 +32,7 @@ from models.storage.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import report
 from trainer.checks.data_checks import diagnose
 from trainer.checks.production_guards import guard
-from trainer.config.schema import Config
+from trainer.config.schema import Config, ResolvedConfig
 from trainer.data import Source, read
 from trainer.evaluation import gate, row_fingerprints
 from trainer.evaluation import metrics as evaluate
@@ -213,7 +213,7 @@ def manifest(
     weight = prepared.config.data.weight
     basis = {} if weight is None else {"weighted_by": weight}
     golden = json_rows(inputs, rows.raw, slice(0, GOLDEN_ROWS))
-    data, division, own = prepared.data, prepared.division, prepared.user_validation
+    data, division, own = prepared.data, prepared.split_plan, prepared.user_validation
     first = division.splits[0]
     return Manifest(
         task=prepared.task,
@@ -225,7 +225,7 @@ def manifest(
             (*prepared.reasons, *_cut_short(members)),
             division.by,
             division.groups,
-            division.salt,
+            division.seed,
             tuple(findings),
         ),
         config=_lasting(prepared.config),
@@ -252,7 +252,7 @@ def manifest(
     )
 
 
-def _lasting(config: Config) -> dict[str, Any]:
+def _lasting(config: ResolvedConfig) -> dict[str, Any]:
     """Return the settings that the model's bytes depend on.
 
     These are not the gate's and the guards', and of the machine's only the BLAS threads

@@ -30,6 +30,7 @@ from trainer.cli.options import (
 )
 from trainer.cli.progress import progress, say
 from trainer.config import schema as settings
+from trainer.config.loading import load
 from trainer.evaluation.gate import Policy
 from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import SCHEDULE, OnStop, Scheduler, health
@@ -145,9 +146,9 @@ def fit(
 
     validation = None
     if valid is not None or valid_query is not None:
-        validation = source(data.place if valid is None else valid, valid_query)
+        validation = source(data.address if valid is None else valid, valid_query)
     options = {"seed": seed, "train.epochs": epochs, "preset": preset}
-    given = settings.load(file, assignments, options)
+    given = load(file, assignments, options)
     request = Request(
         data=data,
         target=target,
@@ -329,7 +330,7 @@ def schedule(
         raise ConfigError(f"a schedule runs fit, not '{verb}'")
     # A mistake is told now, not at night.
     asked = fit.make_context("trainer fit", arguments).params
-    settings.load(asked["file"], asked["assignments"], {})
+    load(asked["file"], asked["assignments"], {})
     source(asked["data"], asked["query"], asked["query_file"])
     name, store = asked["model"], asked["store"]
     store.check_name(name)

@@ -47,7 +47,7 @@ def evaluate(artefact: Artefact, source: Source | str) -> dict[str, Any]:
         manifest.output,
         manifest.target,
         DataConfig(weight=weight),
-        weighed=False,
+        require_weights=False,
     )
     answer = artefact.model.predict(part.raw)
     found = figures.metrics(manifest.output, answer, part.target, part.weights)

@@ -16,7 +16,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from models.errors import DataError
 from models.storage.artefact import Finding
 from models.storage.store import Store
-from trainer.checks.data_checks import MOST, diagnose
+from trainer.checks.data_checks import MAX_OF_A_KIND, diagnose
 from trainer.config import schema
 from trainer.data import read
 from trainer.preparation.prepare import prepare
@@ -252,9 +252,9 @@ def test_a_name_that_tells_its_rows_is_a_leak(found: Found) -> None:
 def test_of_very_many_columns_the_first_are_said(found: Found) -> None:
     columns = {**honest(), **{f"same {i}": [1] * 600 for i in range(40)}}
     findings = found(columns)
-    assert len(findings) == MOST + 1
+    assert len(findings) == MAX_OF_A_KIND + 1
     assert [f.columns for f in findings[:2]] == [("same 0",), ("same 1",)]
-    assert findings[-1].columns == tuple(f"same {i}" for i in range(MOST, 40))
+    assert findings[-1].columns == tuple(f"same {i}" for i in range(MAX_OF_A_KIND, 40))
     assert findings[-1].sentence == "30 more findings like these, first of 'same 10'"
 
 

@@ -15,7 +15,7 @@ from trainer.preparation.targets import (
     guess_task,
     make_output,
     numbers,
-    standard,
+    standardize,
 )
 from trainer.training.losses import (
     LOSSES,
@@ -196,17 +196,17 @@ def test_a_class_never_seen_is_told_with_the_nearest() -> None:
 def test_the_loss_sees_standard_units() -> None:
     output = Regression(10.0, 4.0)
     coded = encode(output, [10.0, 14.0, 2.0], "y")
-    np.testing.assert_array_equal(standard(output, coded), [0, 1, -2])
-    assert standard(output, coded).dtype == np.float32
+    np.testing.assert_array_equal(standardize(output, coded), [0, 1, -2])
+    assert standardize(output, coded).dtype == np.float32
     np.testing.assert_array_equal(
-        output.decode(standard(output, coded)[None, :, None])["value"], coded
+        output.decode(standardize(output, coded)[None, :, None])["value"], coded
     )
 
 
 def test_the_loss_sees_class_numbers() -> None:
     output = Classification(("a", "b"))
     coded = encode(output, ["b", "a"], "y")
-    assert standard(output, coded) is coded
+    assert standardize(output, coded) is coded
 
 
 def test_each_task_has_its_loss() -> None:

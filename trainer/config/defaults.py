@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -34,6 +34,8 @@ FEW_IMAGES = 2_000
 #: From here on the images need less augmentation and dropout, and a larger network.
 MANY_IMAGES = 20_000
 
+#: The key of a setting, the value it gets if it is not given, and the reason.
+DefaultValue: TypeAlias = tuple[str, Any, str]
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 
@@ -61,14 +63,6 @@ class DataFacts:
     image: bool = False
 
 
-class DefaultValue(NamedTuple):
-    """The value that a setting gets if it is not given, and the reason."""
-
-    key: str
-    value: Any
-    reason: str
-
-
 def choose_split(
     config: Config, facts: DataFacts, validation_given: bool
 ) -> tuple[SplitConfig, list[str]]:
@@ -88,8 +82,8 @@ def choose_split(
     members = config.ensemble.members or (
         PRESET_BUDGETS[config.preset].members if ensemble else 1
     )
-    split = _split(config)
-    rotating = members > 1 and split.value != "time"
+    split, split_reason = _split(config)
+    rotating = members > 1 and split != "time"
     share = 0.0 if few else ENSEMBLE_SHARE if rotating else SINGLE_SHARE
     per_network = ", different rows for each network" if rotating else ""
     if validation_given and config.data.validation_fraction:
@@ -97,28 +91,28 @@ def choose_split(
     resolved, reasons = _fill(
         config,
         [
-            DefaultValue(
+            (
                 "network.architecture",
                 architecture,
                 f"architecture {architecture}: "
                 + ("a table with enough rows" if real else "few rows, or not a table"),
             ),
-            DefaultValue(
+            (
                 "ensemble.members",
                 members,
                 f"{members} networks answer together, each fitted without some rows"
                 if members > 1
                 else "one network answers",
             ),
-            split,
-            DefaultValue(
+            ("data.split", split, split_reason),
+            (
                 "data.test_fraction",
                 share,
                 f"{n} rows are too few to hold out test rows"
                 if few
                 else f"{share:.0%} of the rows are test rows{per_network}",
             ),
-            DefaultValue(
+            (
                 "data.validation_fraction",
                 0.0 if validation_given else share,
                 "the validation rows given choose the epoch"
@@ -138,7 +132,7 @@ def choose_split(
     return resolved, reasons
 
 
-def _split(config: Config) -> DefaultValue:
+def _split(config: Config) -> tuple[SplitBy, str]:
     """Split by the column that is given for it, or at random."""
     data = config.data
     split: SplitBy = "grouped" if data.group else "time" if data.time else "random"
@@ -159,7 +153,7 @@ def _split(config: Config) -> DefaultValue:
         "grouped": f"rows are split by '{data.group}': no group is split",
         "time": f"rows are split by '{data.time}': the latest are the test rows",
     }
-    return DefaultValue("data.split", split, reasons[split])
+    return split, reasons[split]
 
 
 def choose_training(
@@ -194,54 +188,44 @@ def _realmlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
     """
     n, regression = facts.rows, facts.task == "regression"
     hidden = [256, 256, 256]
-    yield DefaultValue(
-        "network.hidden", hidden, f"hidden layers {hidden}: as in RealMLP"
-    )
+    yield "network.hidden", hidden, f"hidden layers {hidden}: as in RealMLP"
     activation = "mish" if regression else "selu"
     kind = "regression" if regression else "classification"
-    yield DefaultValue(
+    yield (
         "network.activation",
         activation,
         f"activation {activation}: as in RealMLP for {kind}",
     )
-    yield DefaultValue(
-        "network.batch_norm", False, "no batch norm: RealMLP scales its inputs"
-    )
-    yield DefaultValue(
-        "network.dropout", 0.15, "dropout 0.15, falling to 0: as in RealMLP"
-    )
-    yield DefaultValue("train.beta2", 0.95, "beta2 0.95: as in RealMLP")
-    yield DefaultValue(
-        "train.weight_decay", 0.02, "weight decay 0.02, falling to 0: as in RealMLP"
-    )
+    yield "network.batch_norm", False, "no batch norm: RealMLP scales its inputs"
+    yield "network.dropout", 0.15, "dropout 0.15, falling to 0: as in RealMLP"
+    yield "train.beta2", 0.95, "beta2 0.95: as in RealMLP"
+    yield "train.weight_decay", 0.02, "weight decay 0.02, falling to 0: as in RealMLP"
     rate = 0.2 if regression else 0.04
-    yield DefaultValue(
-        "train.learning_rate", rate, f"learning rate {rate}: as in RealMLP for {kind}"
+    yield (
+        "train.learning_rate",
+        rate,
+        f"learning rate {rate}: as in RealMLP for {kind}",
     )
-    yield DefaultValue(
-        "train.schedule", "coslog4", "schedule coslog4: four cosine cycles"
-    )
-    yield DefaultValue(
+    yield "train.schedule", "coslog4", "schedule coslog4: four cosine cycles"
+    yield (
         "train.regularization",
         "flat_cosine",
         "regularization flat_cosine: constant, then cosine decay",
     )
-    yield DefaultValue(
-        "train.averaging", 1.0, "weights are averaged over the latest epoch"
-    )
+    yield "train.averaging", 1.0, "weights are averaged over the latest epoch"
     batch = 32 if n <= 1_024 else 128 if n <= 8_192 else 256 if n <= 30_000 else 512
-    yield DefaultValue("train.batch_size", batch, f"batch size {batch} for {n:,} rows")
+    yield "train.batch_size", batch, f"batch size {batch} for {n:,} rows"
     steps = -(-n // (config.train.batch_size or batch))
     passes = 48 if n <= 8_192 else 36 if n <= 30_000 else 24
     passes = max(passes, min(256, -(-MIN_STEPS // steps)))
     epochs = max(1, round(passes * PRESET_BUDGETS[config.preset].epochs))
-    yield DefaultValue("train.epochs", epochs, f"at most {epochs} epochs: {n:,} rows")
+    yield "train.epochs", epochs, f"at most {epochs} epochs: {n:,} rows"
     # The troughs of coslog4 are at 1, 3, 7 and 15 fifteenths of the run. Classifiers
     # are best early, where overfitting begins; regression is best at the very end.
     planned = config.train.epochs or epochs
     patience = planned if regression else max(10, round(0.3 * planned))
     reason = "the best epoch comes last" if regression else "one cycle of the schedule"
-    yield DefaultValue("train.patience", patience, f"patience {patience}: {reason}")
+    yield "train.patience", patience, f"patience {patience}: {reason}"
 
 
 def _mlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
@@ -249,48 +233,38 @@ def _mlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
     n, train = facts.rows, config.train
     tiny, small = n < 100, n < 1_000
     hidden = [64, 64] if small else [256, 128]
-    yield DefaultValue(
-        "network.hidden", hidden, f"hidden layers {hidden} for {n:,} rows"
-    )
+    yield "network.hidden", hidden, f"hidden layers {hidden} for {n:,} rows"
     regression = facts.task == "regression"
-    yield DefaultValue(
+    yield (
         "network.activation",
         "mish" if regression else "relu",
         "activation mish: smooth, for a numeric target"
         if regression
         else "activation relu: fast, and its gradient does not vanish",
     )
-    yield DefaultValue(
-        "network.batch_norm", False, "no batch norm: inputs are scaled one by one"
-    )
+    yield "network.batch_norm", False, "no batch norm: inputs are scaled one by one"
     yield _dropout(facts)
-    yield DefaultValue("train.beta2", 0.999, "beta2 0.999: Adam's default")
-    yield DefaultValue("train.weight_decay", 0.01, "weight decay 0.01: AdamW's default")
+    yield "train.beta2", 0.999, "beta2 0.999: Adam's default"
+    yield "train.weight_decay", 0.01, "weight decay 0.01: AdamW's default"
     rule = OPTIMIZERS[train.optimizer]
     rate = rule.default_learning_rate
     if tiny and rule.tiny_data_learning_rate is not None:
         rate = rule.tiny_data_learning_rate
-    yield DefaultValue(
+    yield (
         "train.learning_rate",
         rate,
         f"learning rate {rate}: the default of {train.optimizer} for {n:,} rows",
     )
-    yield DefaultValue("train.schedule", "cosine", "schedule cosine: cosine decay to 0")
-    yield DefaultValue(
-        "train.regularization", "constant", "regularization constant over the run"
-    )
-    yield DefaultValue(
-        "train.averaging", 1.0, "weights are averaged over the latest epoch"
-    )
+    yield "train.schedule", "cosine", "schedule cosine: cosine decay to 0"
+    yield "train.regularization", "constant", "regularization constant over the run"
+    yield "train.averaging", 1.0, "weights are averaged over the latest epoch"
     batch = min(n, 8) if tiny else 32 if small else 64 if n < 10_000 else 256
-    yield DefaultValue("train.batch_size", batch, f"batch size {batch} for {n:,} rows")
+    yield "train.batch_size", batch, f"batch size {batch} for {n:,} rows"
     epochs = 500 if tiny else min(max(300_000 // n, 20), 300)
     epochs = round(epochs * PRESET_BUDGETS[config.preset].epochs)
-    yield DefaultValue(
-        "train.epochs", epochs, f"at most {epochs} epochs: more rows need fewer"
-    )
+    yield "train.epochs", epochs, f"at most {epochs} epochs: more rows need fewer"
     patience = max(10, (train.epochs or epochs) // 5)
-    yield DefaultValue(
+    yield (
         "train.patience",
         patience,
         f"patience {patience}: stop after as many epochs without a better loss",
@@ -302,7 +276,7 @@ def _dropout(facts: DataFacts) -> DefaultValue:
         value, reason = 0.0, "no gain for few rows or a numeric target"
     else:
         value, reason = 0.2, "enough rows for units to be dropped"
-    return DefaultValue("network.dropout", value, f"dropout {value:g}: {reason}")
+    return "network.dropout", value, f"dropout {value:g}: {reason}"
 
 
 def _image(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
@@ -314,30 +288,26 @@ def _image(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
     hidden = [256, 128] if n < FEW_IMAGES else [512, 512]
     if n >= MANY_IMAGES:
         hidden += [512]
-    yield DefaultValue(
-        "network.hidden", hidden, f"hidden layers {hidden} for {n:,} images"
-    )
-    yield DefaultValue(
-        "network.batch_norm", True, "batch norm: training on pixels is steadier with it"
+    yield "network.hidden", hidden, f"hidden layers {hidden} for {n:,} images"
+    yield (
+        "network.batch_norm",
+        True,
+        "batch norm: training on pixels is steadier with it",
     )
     if facts.task != "regression":
         dropout = 0.05 if n >= MANY_IMAGES else 0.1
-        yield DefaultValue(
-            "network.dropout", dropout, f"dropout {dropout:g}: less for more images"
-        )
+        yield "network.dropout", dropout, f"dropout {dropout:g}: less for more images"
     yield _augmentation(facts)
-    yield DefaultValue(
-        "train.weight_decay", 0.3, "weight decay 0.3: keeps steps large with batch norm"
+    yield (
+        "train.weight_decay",
+        0.3,
+        "weight decay 0.3: keeps steps large with batch norm",
     )
     epochs = 300 if n < 1_000 else min(max(1_200_000 // n, 20), 100)
     epochs = round(epochs * PRESET_BUDGETS[config.preset].epochs)
-    yield DefaultValue(
-        "train.epochs", epochs, f"at most {epochs} epochs: augmentation varies them"
-    )
+    yield "train.epochs", epochs, f"at most {epochs} epochs: augmentation varies them"
     planned = config.train.epochs or epochs
-    yield DefaultValue(
-        "train.patience", planned, f"patience {planned}: the best epoch comes last"
-    )
+    yield "train.patience", planned, f"patience {planned}: the best epoch comes last"
 
 
 def _augmentation(facts: DataFacts) -> DefaultValue:
@@ -348,9 +318,7 @@ def _augmentation(facts: DataFacts) -> DefaultValue:
         value, reason = 1.0, "few images need more variation"
     else:
         value, reason = 0.5, "many images need little variation"
-    return DefaultValue(
-        "train.augmentation", value, f"augmentation {value:g}: {reason}"
-    )
+    return "train.augmentation", value, f"augmentation {value:g}: {reason}"
 
 
 def _fill(
@@ -359,9 +327,9 @@ def _fill(
     """Fill in the open settings; return them with the reason of each default used."""
     tree = msgspec.to_builtins(config)
     reasons = []
-    for default in defaults:
-        section, name = default.key.split(".")
+    for key, value, reason in defaults:
+        section, name = key.split(".")
         if tree[section][name] is None:
-            tree[section][name] = default.value
-            reasons.append(default.reason)
+            tree[section][name] = value
+            reasons.append(reason)
     return msgspec.convert(tree, kind), reasons

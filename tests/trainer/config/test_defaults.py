@@ -334,7 +334,7 @@ def test_only_images_are_moved(
 ) -> None:
     facts = DataFacts(rows, "binary", table)
     assert chosen(Config(), facts)[0].train.augmentation == 0.0
-    with pytest.raises(ConfigError, match=r"train\.augmentation=0\.5 moves images"):
+    with pytest.raises(ConfigError, match=r"train\.augmentation=0\.5 needs images"):
         chosen(configured("train.augmentation=0.5"), facts)
 
 
@@ -377,7 +377,7 @@ def test_each_reason_states_the_value_it_chose() -> None:
             f"augmentation {run.augmentation:g}",
             f"learning rate {run.learning_rate}",
             f"schedule {run.schedule}",
-            f"batches of {run.batch_size}",
+            f"batch size {run.batch_size}",
             f"at most {run.epochs} epochs",
             f"patience {run.patience}",
             "averaged over the latest epoch",
@@ -450,7 +450,7 @@ def test_a_table_is_learnt(
         assert figures["auc"] > 0.85
 
 
-# How rows are divided.
+# How rows are split.
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_all_members_spare_the_same_rows_in_time_and_so_more_of_them(
         config, reasons = chosen(configured(*given), DataFacts(ENOUGH, "binary"))
         assert config.ensemble.members == 8
         assert config.data.test_fraction == config.data.validation_fraction == share
-        each = any("of each network" in reason for reason in reasons)
+        each = any("different rows for each network" in reason for reason in reasons)
         assert each == (share == 0.1)
 
 

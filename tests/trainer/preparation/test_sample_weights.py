@@ -18,7 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from models.errors import ConfigError
 from models.features.predictions import Classification, Regression
 from models.storage.store import Store
-from trainer.config import schema
+from trainer.config import loading
 from trainer.data import read, take
 from trainer.data.row_hashing import hash_rows, windows
 from trainer.preparation.prepare import prepare
@@ -96,10 +96,10 @@ def test_a_number_has_no_classes(asked: Any) -> None:
 
 def test_the_reason_states_the_weights_of_the_first_classes() -> None:
     assert describe_class_weights(COLOURS, np.array([0.5, 1, 12.3456])) == (
-        "class weights blue 0.5, green 1, red 12.3: as asked"
+        "class weights blue 0.5, green 1, red 12.3: as given"
     )
     many = Classification(tuple(range(9)))
-    assert describe_class_weights(many, np.ones(9)).endswith("5 1, …: as asked")
+    assert describe_class_weights(many, np.ones(9)).endswith("5 1, …: as given")
 
 
 # Rows.
@@ -171,7 +171,7 @@ def test_a_row_of_weight_two_is_the_row_twice(write_csv: WriteCsv) -> None:
     every = ("data.test_fraction=0", "data.validation_fraction=0")
     found = []
     for path, weight in ((once, ("data.weight=w",)), (often, ())):
-        given = schema.load(None, (*every, *weight, "train.class_weights={a=3}"), {})
+        given = loading.load(None, (*every, *weight, "train.class_weights={a=3}"), {})
         ready = prepare(
             read(str(path), "y"),
             None,
@@ -325,8 +325,7 @@ def test_the_gate_weighs_both_sides_alike(
     again = json.loads(command(*fit, *given).stdout)
     figure = f"{first['metrics']['log_loss']:.6g}"
     assert again["reason"].startswith(
-        f"at least as good: log_loss {figure} against {figure} of production "
-        "on the same held-out rows"
+        f"at least as good: log_loss {figure}, production {figure}, on "
     )
 
 
@@ -354,7 +353,7 @@ def test_validation_rows_of_ones_own_have_weights_too(
     bare = write_csv({"x": [1, 2], "side": ["heads", "tails"]}, "bare.csv")
     result = command(*fit, bare, *given, code=1)
     assert result.stderr.splitlines()[-1] == (
-        f"Error: {bare}: there is no column 'w' among the inputs for data.weight"
+        f"Error: {bare}: data.weight: there is no column 'w'"
     )
 
 

@@ -20,10 +20,10 @@ from tests.postgres import PASSWORD, Postgres
 from tests.serving import Server, serving, wait_for
 from tests.starting import starts
 from trainer.config import loading
-from trainer.pipeline import Request, Result
+from trainer.pipeline import FitRequest, FitResult
 from trainer.pipeline import run as run_fit
 
-Fit = Callable[..., Result]
+Fit = Callable[..., FitResult]
 #: Most tests fit a model for its own sake, and a report takes a second to draw.
 WITHOUT_REPORT = "runtime.report=false"
 
@@ -99,8 +99,8 @@ def fit() -> Fit:
         seed: int = 42,
         settings: tuple[str, ...] = ("train.epochs=20",),
         **request: Any,
-    ) -> Result:
-        asked = Request(
+    ) -> FitResult:
+        asked = FitRequest(
             data=str(data),
             target=target,
             model=model,

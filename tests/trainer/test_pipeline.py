@@ -31,7 +31,7 @@ from trainer.data.row_hashing import Split, hash_rows, windows
 from trainer.training import checkpoint, ensemble
 from trainer.training.progress import Progress
 
-Fit = Callable[..., pipeline.Result]
+Fit = Callable[..., pipeline.FitResult]
 #: One plain network, for what is promised of every run.
 LONE = ("ensemble.members=1", "network.architecture=mlp")
 FAST = (*LONE, "train.epochs=6")
@@ -492,7 +492,7 @@ def test_the_watcher_is_called_after_every_epoch(
 ) -> None:
     seen: list[int] = []
     said: list[str] = []
-    request = pipeline.Request(
+    request = pipeline.FitRequest(
         str(data), "churn", "m", None, None, configured(*FAST), "auto"
     )
     pipeline.run(
@@ -785,7 +785,7 @@ def test_the_watcher_is_told_which_network(
 ) -> None:
     seen: list[tuple[int, int, int]] = []
     config = configured(*FIVE)
-    request = pipeline.Request(str(data), "churn", "m", None, None, config, "auto")
+    request = pipeline.FitRequest(str(data), "churn", "m", None, None, config, "auto")
     pipeline.run(
         request,
         store,
@@ -849,8 +849,10 @@ def checkpoints_in(store: Store) -> list[Path]:
     return sorted(store.root.glob("*/.checkpoint-*/*.npz"))
 
 
-GOING_ON = "going on where the last run was interrupted"
-ANEW = "no run on this data with these settings was interrupted: a new one begins"
+RESUMING = "resuming the interrupted run"
+STARTING_ANEW = (
+    "found no interrupted run with these data and settings: starting a new one"
+)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -873,7 +875,7 @@ def test_an_interrupted_run_is_gone_on_with_to_the_same_bytes(
     )
     assert again.sha256 == whole.sha256
     assert again.timing["epochs"] == whole.timing["epochs"]
-    assert GOING_ON in said and ANEW not in said
+    assert RESUMING in said and STARTING_ANEW not in said
     # A process may be ahead of what was heard of it; none begins anew.
     number = 2 if settings is FIVE else 1
     assert {epochs for n, epochs in seen if n == number} <= {4, 5, 6}
@@ -899,7 +901,7 @@ def test_resume_with_nothing_to_go_on_from_says_so(
     said: list[str] = []
     arguments = {"target": "churn", "settings": FAST, "say": said.append}
     assert fit(store, data, resume=True, **arguments).version == 1
-    assert said.count(ANEW) == 1 and GOING_ON not in said
+    assert said.count(STARTING_ANEW) == 1 and RESUMING not in said
 
 
 @pytest.mark.usefixtures("at_once")
@@ -927,7 +929,7 @@ def test_another_run_does_not_go_on_from_it(
     arguments = {"target": "churn", "settings": FAST, **change}
     said: list[str] = []
     found = fit(store, place, resume=True, say=said.append, **arguments)
-    assert ANEW in said and GOING_ON not in said
+    assert STARTING_ANEW in said and RESUMING not in said
     alone = fit(Store(tmp_path / "other"), place, **arguments)
     assert found.sha256 == alone.sha256
     assert checkpoints_in(store) == left  # the other may still be gone on with
@@ -943,10 +945,10 @@ def test_other_validation_rows_make_another_run(
     said: list[str] = []
     more = {"target": "churn", "resume": True, "say": said.append}
     fit(store, data, **{**given, "validation": str(valid)}, **more)
-    assert ANEW in said
+    assert STARTING_ANEW in said
     said.clear()
     fit(store, data, **given, **more)
-    assert GOING_ON in said
+    assert RESUMING in said
 
 
 @pytest.mark.usefixtures("at_once")
@@ -957,7 +959,7 @@ def test_threads_and_promotion_do_not_make_another_run(
     said: list[str] = []
     more = {"settings": (*FIVE, "runtime.threads=1"), "promote": "never"}
     fit(store, data, target="churn", resume=True, say=said.append, **more)
-    assert GOING_ON in said
+    assert RESUMING in said
 
 
 @pytest.mark.usefixtures("at_once")

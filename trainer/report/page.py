@@ -20,9 +20,9 @@ from trainer.training.history import LayerStats
 #: Columns whose learned embedding is shown.
 MAX_EMBEDDINGS = 6
 TASKS = {
-    "binary": "predicts one of two classes",
-    "multiclass": "predicts one of several classes",
-    "regression": "predicts a number",
+    "binary": "one of two classes",
+    "multiclass": "one of several classes",
+    "regression": "a number",
 }
 SECTIONS = {
     "verdict": "Verdict",
@@ -83,14 +83,13 @@ def page(
 
 
 def _lede(manifest: Manifest, run: dict[str, Any]) -> str:
-    data = manifest.data
-    members = manifest.members
-    networks = "One network" if members == 1 else f"An ensemble of {members} networks"
+    data, members = manifest.data, manifest.members
+    networks = "one network" if members == 1 else f"an ensemble of {members} networks"
     moment = str(run.get("trained_at", ""))[:16].replace("T", " ")
-    when = f" Trained {text(moment)} UTC." if moment else ""
     return (
-        f"{networks} that {TASKS[manifest.task]}, <b>{text(manifest.target)}</b>, "
-        f"trained on {data.train_rows:,} of {data.rows:,} rows.{when}"
+        f"Predicts <b>{text(manifest.target)}</b>, {TASKS[manifest.task]}, with "
+        f"{networks}, {'each ' if members > 1 else ''}trained on {data.train_rows:,} of "
+        f"{data.rows:,} rows{f' on {text(moment)} UTC' if moment else ''}."
     )
 
 
@@ -118,16 +117,13 @@ def _verdict(manifest: Manifest, record: Record | None, run: dict[str, Any]) -> 
 
 def _learning(manifest: Manifest) -> str:
     history = manifest.history
-    best = ", ".join(
-        f"{int(member['best_epoch'][0])} of {len(member['loss'])}" for member in history
-    )
+    best = ", ".join(f"{int(member['best_epoch'][0])}" for member in history)
+    caption = f"The dot marks the best epoch ({best}), whose weights are published."
     if len(history) > 1:
         caption = (
             f"The dots mark the best epochs ({best}), whose weights are published. "
             "Strong lines are the first network, faint lines the others."
         )
-    else:
-        caption = f"The dot marks the best epoch ({best}), whose weights are published."
     return figures(
         (
             plots.losses(history),

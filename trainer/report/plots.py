@@ -77,6 +77,7 @@ def rates(history: Sequence[dict[str, list[float]]]) -> str:
     def draw(axes: Axes) -> None:
         axes.plot(_epochs(rate), rate, color=LINES[2])
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(lambda v, _: f"{v:.3g}")
         _integer_x(axes)
 
     alt = (

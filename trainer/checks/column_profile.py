@@ -166,8 +166,8 @@ def _numbers(
 
 def _dense(numbers: NDArray[Any], n_total: int) -> bool:
     """Tell whether distinct numbers are whole and as dense as row numbers."""
-    whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
-    return bool(whole and np.ptp(numbers) < 1.1 * n_total)
+    integral = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
+    return bool(integral and np.ptp(numbers) < 1.1 * n_total)
 
 
 def _digest(content: bytes) -> bytes:

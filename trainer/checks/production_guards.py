@@ -61,10 +61,10 @@ def guard(
     Raises DataError if a finding is of a kind that ends the run, and ConfigError if
     `guards.hours` is set and there is no column of dates.
     """
-    found = list(_old(prepared, time.time() if now is None else now))
+    every = list(_old(prepared, time.time() if now is None else now))
     if production is not None:
-        found += _compare(prepared, production)
-    findings = tuple(summarize(found))
+        every += _compare(prepared, production)
+    findings = tuple(summarize(every))
     stop = prepared.config.guards.stop
     faults = [finding for finding in findings if finding.kind in stop]
     if faults:

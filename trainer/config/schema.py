@@ -75,17 +75,21 @@ class TrainConfig(Section, frozen=True, kw_only=True):
         Positive | None, Meta(description="Largest learning rate of the schedule.")
     ] = None
     momentum: Annotated[
-        Fraction, Meta(description="Momentum of `momentum` and `nesterov`.")
+        Fraction, Meta(description="Momentum, for optimizers such as `nesterov`.")
     ] = 0.9
     beta1: Annotated[
-        Fraction, Meta(description="Decay of the mean gradient in `adam` and `adamw`.")
+        Fraction,
+        Meta(description="Decay of the mean gradient, for optimizers such as `adam`."),
     ] = 0.9
     beta2: Annotated[
         Fraction | None,
-        Meta(description="Decay of the mean squared gradient in `adam` and `adamw`."),
+        Meta(
+            description="Decay of the mean squared gradient, for optimizers such as "
+            "`adam`."
+        ),
     ] = None
     rho: Annotated[
-        Fraction, Meta(description="Decay of the mean squared gradient in `rmsprop`.")
+        Fraction, Meta(description="Decay of the mean squared gradient, for `rmsprop`.")
     ] = 0.9
     weight_decay: Annotated[
         WeightDecay | None,

@@ -37,6 +37,6 @@ def _xor() -> Dataset:
 
 def _digits() -> Dataset:
     """Source and licence are in digits.txt next to the data."""
-    file = resources.files("trainer.data").joinpath("digits.npz")
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
-        return arrays(held["X"], held["y"], "builtin:digits")
+    path = resources.files("trainer.data").joinpath("digits.npz")
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        return arrays(file["X"], file["y"], "builtin:digits")

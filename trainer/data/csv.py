@@ -62,8 +62,8 @@ def _frame(text: IO[str], path: Path) -> pl.DataFrame:
     _check_header(header, path)
     schema = dict.fromkeys(header, pl.String)
     frames = [pl.DataFrame(schema=schema)]
-    while some := list(islice(rows, CHUNK)):
-        columns = dict(zip(header, zip(*some, strict=True), strict=True))
+    while chunk := list(islice(rows, CHUNK)):
+        columns = dict(zip(header, zip(*chunk, strict=True), strict=True))
         frames.append(pl.DataFrame(columns, schema))
     return pl.concat(frames)
 

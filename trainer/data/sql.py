@@ -75,13 +75,13 @@ def _address(source: Source) -> str:
     """Return the address with the password and the default parameters."""
     try:
         parts = urlsplit(source.address)
-        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError:
         raise DataError(f"{source}: not a valid database address") from None
-    added = _PARAMETERS | given
+    parameters = _PARAMETERS | parameters
     if file := environment.read(DATABASE_PASSWORD_FILE):
-        added["password"] = _password(Path(file))
-    return parts._replace(query=urlencode(added, quote_via=quote)).geturl()
+        parameters["password"] = _password(Path(file))
+    return parts._replace(query=urlencode(parameters, quote_via=quote)).geturl()
 
 
 def _password(file: Path) -> str:

@@ -330,7 +330,7 @@ def test_an_absent_target_is_told_with_the_nearest_column() -> None:
 def test_a_frame_without_rows_or_inputs_is_told() -> None:
     assert "no rows" in refused(dataset, FRAME.clear(), "y", None)
     message = refused(dataset, FRAME.select("y"), "y", None)
-    assert message == "there is no column besides the target 'y'"
+    assert message == "there is no input column besides the target 'y'"
 
 
 def test_a_model_takes_its_own_columns_as_its_own_kinds() -> None:

@@ -209,7 +209,7 @@ def test_sqlite_values_that_change_their_type_late(tmp_path: Path) -> None:
         ("SELECT 'NaN'::float8 AS i, 1 AS y", "column 'i', row 1: expected a number"),
         ("SELECT 'infinity'::timestamp AS i, 1 AS y", "column 'i', row 1: expected"),
         ("SELECT '-infinity'::date AS i, 1 AS y", "column 'i', row 1: expected a"),
-        ("SELECT 1 AS y", "there is no column besides the target 'y'"),
+        ("SELECT 1 AS y", "there is no input column besides the target 'y'"),
         ("SELECT 1 AS x", "there is no target column 'y'"),
         ("SET application_name = 'x'", ""),
         ("", ""),

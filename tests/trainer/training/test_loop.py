@@ -373,14 +373,16 @@ def test_optimizer_is_made_as_configured(rule: OptimizerName) -> None:
     assert type(optimizer) is OPTIMIZERS[rule]
     assert optimizer.weight_decay == 0.4
     given = {"momentum": 0.5, "beta1": 0.6, "beta2": 0.7, "rho": 0.8}
-    remembered = {
+    known = {
         "gradient_descent": (),
         "momentum": ("momentum",),
         "nesterov": ("momentum",),
         "rmsprop": ("rho",),
         "adam": ("beta1", "beta2"),
         "adamw": ("beta1", "beta2"),
-    }[rule]
+    }
+    remembered = OPTIMIZERS[rule].settings
+    assert remembered == known.get(rule, remembered)
     for name in remembered:
         assert getattr(optimizer, name) == given[name]
     # W (3, 4), b, gamma, beta, W (4, 1), b

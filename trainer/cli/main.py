@@ -364,7 +364,7 @@ def check_gradients() -> None:
 
     worst = 0.0
     for name, error in check_everything():
-        click.echo(f"{name:44s} {error:.1e}")
+        click.echo(f"{name:52s} {error:.1e}")
         worst = max(worst, error)
     if worst > TOLERANCE:
         raise click.ClickException(f"a gradient is off by {worst:.1e}")

@@ -19,7 +19,7 @@ from tests.lacking import absent, lacking
 from tests.postgres import PASSWORD, Postgres
 from tests.serving import Server, serving, wait_for
 from tests.starting import starts
-from trainer.config import schema
+from trainer.config import loading
 from trainer.pipeline import FitRequest, FitResult
 from trainer.pipeline import run as run_fit
 
@@ -106,7 +106,7 @@ def fit() -> Fit:
             model=model,
             task=request.get("task"),
             validation=request.get("validation"),
-            config=schema.load(None, (WITHOUT_REPORT, *settings), {"seed": seed}),
+            config=loading.load(None, (WITHOUT_REPORT, *settings), {"seed": seed}),
             promote=promote,  # type: ignore[arg-type]
             resume=request.get("resume", False),
             time_limit=request.get("time_limit", math.inf),

@@ -32,7 +32,7 @@ from models.storage.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
 from trainer import report
 from trainer.checks.data_checks import diagnose
 from trainer.checks.production_guards import guard
-from trainer.config.schema import Config
+from trainer.config.schema import Config, ResolvedConfig
 from trainer.data import Source, read
 from trainer.evaluation import gate, metrics, row_fingerprints
 from trainer.evaluation.calibration import calibrate
@@ -224,7 +224,7 @@ def manifest(
     weight = prepared.config.data.weight
     basis = {} if weight is None else {"weighted_by": weight}
     golden = json_rows(inputs, rows.raw, slice(0, GOLDEN_ROWS))
-    data, division = prepared.data, prepared.division
+    data, division = prepared.data, prepared.split_plan
     first, validation = division.splits[0], prepared.user_validation
     return Manifest(
         task=prepared.task,
@@ -236,7 +236,7 @@ def manifest(
             (*prepared.reasons, *_time_limit_note(members)),
             division.by,
             division.groups,
-            division.salt,
+            division.seed,
             tuple(findings),
         ),
         config=_model_settings(prepared.config),
@@ -263,7 +263,7 @@ def manifest(
     )
 
 
-def _model_settings(config: Config) -> dict[str, Any]:
+def _model_settings(config: ResolvedConfig) -> dict[str, Any]:
     """Return the settings that the artefact's bytes depend on.
 
     Gate, guards and runtime are left out, except for several BLAS threads of a single

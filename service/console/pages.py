@@ -6,8 +6,8 @@ GET /console/state                     every model and what was measured of it
 GET /console/models/M/versions/V       what a person needs to try a version
 GET /console/reports/M/V               the report its trainer wrote
 
-What is in OPEN tells of no model, and a door can let everybody have it; the rest is
-asked with the token that asks for predictions, which the page takes and sends.
+The page and its files tell of no model and need no token. The rest needs one that may
+ask for predictions; the page asks the user for it and sends it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 from importlib import resources
 from typing import NamedTuple
 
-from flask import Blueprint, Response, make_response, request
+from flask import Response, make_response, request
 
 from models.errors import NotFound
 from service.console.state import report_path, standing, trial
@@ -24,8 +24,9 @@ from service.protocols import operators
 from service.protocols.http import answer, find
 from service.web.errors import Reply
 from service.web.request_context import model_server
+from service.web.routes import ANY, Routes
 
-routes = Blueprint("console", __name__)
+routes = Routes()
 
 #: Nothing but our own files, no script or style in the page itself, no text that
 #: becomes markup.
@@ -66,11 +67,9 @@ def _read() -> dict[str, File]:
 
 
 FILES = _read()
-#: Paths of the page itself.
-OPEN = ("/", *(f"/console/{name}" for name in sorted(FILES)))
 
 
-@routes.get("/")
+@routes.get("/", public=("/",), reply=ANY)
 def page() -> Response:
     """Show the console to a browser; tell a program what the service is."""
     wanted = request.accept_mimetypes.best_match(("application/json", "text/html"))
@@ -80,7 +79,11 @@ def page() -> Response:
     return reply
 
 
-@routes.get("/console/<name>")
+@routes.get(
+    "/console/<name>",
+    public=tuple(f"/console/{name}" for name in sorted(FILES)),
+    reply=ANY,
+)
 def file(name: str) -> Response:
     """Return a file of the console."""
     if name not in FILES:
@@ -93,7 +96,7 @@ def file(name: str) -> Response:
     return _guarded(reply, POLICY)
 
 
-@routes.get("/console/state")
+@routes.get("/console/state", counted=False)
 def state() -> Reply:
     """Say which models are live, and what all workers measured of them."""
     return answer(standing(model_server()), Cache_Control="no-store")
@@ -105,7 +108,7 @@ def about(name: str, version: str) -> Reply:
     return answer(trial(model_server(), find(name, version)), Cache_Control="no-store")
 
 
-@routes.get("/console/reports/<name>/<version>")
+@routes.get("/console/reports/<name>/<version>", reply=ANY)
 def report(name: str, version: str) -> Response:
     """Return the report of a version, in which no script runs."""
     loaded = find(name, version)

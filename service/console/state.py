@@ -70,24 +70,24 @@ class Measured:
         }
 
 
-def standing(engine: ModelServer) -> dict[str, Any]:
+def standing(model_server: ModelServer) -> dict[str, Any]:
     """Return every model, its versions and what was measured of them."""
-    registry = engine.registry
-    measured = _measured(engine.metrics)
+    registry = model_server.registry
+    measured = _measured(model_server.metrics)
     return {
         "service": VERSION,
         "now": time.time(),
-        "unready": engine.unready,
+        "unready": model_server.unready,
         "failed": sorted(registry.failed),
         "models": [
             {
                 "name": name,
                 "live": entry.default,
-                "live_since": _live_since(engine, name, entry),
+                "live_since": _live_since(model_server, name, entry),
                 "labels": entry.labels,
                 "refused": sorted(entry.refused),
                 "versions": [
-                    _version(engine, loaded, measured[name, str(version)])
+                    _version(model_server, loaded, measured[name, str(version)])
                     for version, loaded in sorted(entry.versions.items(), reverse=True)
                 ],
             }
@@ -96,7 +96,7 @@ def standing(engine: ModelServer) -> dict[str, Any]:
     }
 
 
-def trial(engine: ModelServer, loaded: Loaded) -> dict[str, Any]:
+def trial(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]:
     """Return what a person needs to try a version: its form, and what is inside."""
     manifest = loaded.artefact.manifest
     (typical,) = json_rows(manifest.inputs, loaded.explainer.baseline, slice(0, 1))
@@ -118,9 +118,9 @@ def trial(engine: ModelServer, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def report_path(engine: ModelServer, loaded: Loaded) -> Path:
+def report_path(model_server: ModelServer, loaded: Loaded) -> Path:
     """Return where the report of a version lies, if there is one."""
-    place = engine.registry.store.path(loaded.name, loaded.version)
+    place = model_server.registry.store.path(loaded.name, loaded.version)
     return place.with_name(REPORT)
 
 
@@ -134,27 +134,29 @@ def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], Measured]:
     return found
 
 
-def _live_since(engine: ModelServer, name: str, entry: Entry) -> str | None:
+def _live_since(model_server: ModelServer, name: str, entry: Entry) -> str | None:
     """Return when production came to the version that serves, as ISO text."""
     with contextlib.suppress(OSError, GlassnetError):
-        label = engine.registry.store.labels(name).get(PRODUCTION)
+        label = model_server.registry.store.labels(name).get(PRODUCTION)
         if label is not None and label.version == entry.default:
             return label.since
     return None
 
 
-def _version(engine: ModelServer, loaded: Loaded, measured: Measured) -> dict[str, Any]:
+def _version(
+    model_server: ModelServer, loaded: Loaded, measured: Measured
+) -> dict[str, Any]:
     manifest = loaded.artefact.manifest
     trained = None
     with contextlib.suppress(OSError, GlassnetError):
-        trained = engine.registry.store.run(loaded.name, loaded.version)
+        trained = model_server.registry.store.run(loaded.name, loaded.version)
     return {
         "version": loaded.version,
         "target": manifest.target,
         "trained": (trained or {}).get("trained_at"),
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,
-        "report": report_path(engine, loaded).is_file(),
+        "report": report_path(model_server, loaded).is_file(),
         **measured.reply(),
     }
 

@@ -16,8 +16,6 @@ from models.errors import GlassnetError
 Application: TypeAlias = Any
 #: Where in the environment Flask finds why a request is refused before it is read.
 REFUSAL = "glassnet.refusal"
-#: What answers whoever asks and however much there is to do; Vertex AI names another.
-EXEMPT_PATHS = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 #: Threads beyond the slots.
 PROBE_THREADS = 4
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from flask import Blueprint
 
 from models.errors import InvalidInput
 from models.features.predictions import Label
@@ -21,8 +20,9 @@ from service.protocols.http import answer, find
 from service.web.body import body, decode
 from service.web.errors import Reply
 from service.web.request_context import model_server
+from service.web.routes import Body, ModelSchemas, Routes, versioned
 
-routes = Blueprint("explaining", __name__, url_prefix="/v1/models")
+routes = Routes("/v1/models")
 
 #: An explanation costs as much as some hundred answers.
 MAX_ROWS = 1_000
@@ -40,9 +40,14 @@ class ExplainRequest(msgspec.Struct):
 _explain_request = msgspec.json.Decoder(ExplainRequest)
 
 
-@routes.post("/<name>:explain")
-@routes.post("/<name>/versions/<version>:explain")
-@routes.post("/<name>/labels/<label>:explain")
+def _explain_body(model: ModelSchemas) -> Body:
+    classes = getattr(model.loaded.artefact.model.output, "classes", ())
+    target = {"target": {"enum": [*classes, None]}}
+    properties = {"instances": model.rows, "inputs": model.columns, **target}
+    return Body(properties, {"instances": model.golden}, one_of=2)
+
+
+@routes.post(*versioned(":explain"), body=ExplainRequest, describe=_explain_body)
 def explain(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Say what each input contributed to each answer, and against which baseline."""
     loaded = find(name, version, label)

@@ -38,11 +38,11 @@ def find(name: str, version: str | None = None, label: str | None = None) -> Loa
         number = int(version[:18])
     call, registry = current_request(), model_server().registry
     if call.environ["REQUEST_METHOD"] == "POST" and number is None and label is None:
-        loaded = call.instead or registry.choose(name, call.request_id)
+        loaded = call.fallback or registry.choose(name, call.request_id)
         call.chosen = loaded
     else:
         loaded = registry.find(name, number, label)
-    call.about = {"model": loaded.name, "version": loaded.version}
+    call.log_fields = {"model": loaded.name, "version": loaded.version}
     return loaded
 
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable
 
 import msgspec
-from flask import Blueprint, request
+from flask import request
 from werkzeug.exceptions import NotAcceptable
 
 from models.codecs import TableDecoder, TensorDecoder
@@ -32,12 +32,14 @@ from service.inference.inference import require_rows, rows_within
 from service.monitoring.metrics import VERSION
 from service.protocols.http import find, misnamed
 from service.registry.loaded import Loaded
-from service.settings import Settings
 from service.web import errors
 from service.web.body import body, decode
 from service.web.request_context import model_server
+from service.web.routes import ANY, JSON, Body, ModelSchemas, Routes
+from service.web.routes import TEXT as TEXT_REPLY
 
-JSON, CSV = "application/json", "text/csv"
+routes = Routes()
+CSV = "text/csv"
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 #: What says nothing of the body, or wrongly: `curl -d` sends the last unasked.
 _UNTYPED = ("", "application/x-www-form-urlencoded")
@@ -68,17 +70,18 @@ class Invocation(msgspec.Struct):
 _invocation = msgspec.json.Decoder(Invocation)
 
 
-def routes(settings: Settings) -> Blueprint:
-    """Return the routes, and the platform's own where it names some."""
-    found = Blueprint("invocations", __name__)
-    for path in filter(None, ("/invocations", settings.aip_predict_route)):
-        found.add_url_rule(path, view_func=invocations, methods=["POST"])
-    for path in filter(None, ("/ping", "/health", settings.aip_health_route)):
-        found.add_url_rule(path, view_func=ping)
-    found.add_url_rule("/version", view_func=version)
-    return found
+def _invocation_body(model: ModelSchemas) -> Body:
+    properties = {"instances": model.rows, "dataframe_records": model.rows}
+    return Body(properties, {"instances": model.golden})
 
 
+@routes.post(
+    "/invocations",
+    body=Invocation,
+    describe=_invocation_body,
+    reply=ANY,
+    setting="aip_predict_route",
+)
 def invocations() -> errors.Reply:
     """Answer rows in JSON or CSV with `predictions`, or with CSV where it is asked."""
     as_csv = _wants_csv()
@@ -104,12 +107,16 @@ def invocations() -> errors.Reply:
     return content, 200, {"Content-Type": JSON, **named}
 
 
+@routes.get(
+    "/ping", "/health", probe=True, reply=TEXT_REPLY, setting="aip_health_route"
+)
 def ping() -> errors.Reply:
     """Say whether to send requests, by the status alone."""
     reason = model_server().unready
     return errors.reply(503, reason) if reason else (b"", 200, TEXT)
 
 
+@routes.get("/version", reply=TEXT_REPLY)
 def version() -> errors.Reply:
     """Return the version of glassnet, as text."""
     return VERSION.encode(), 200, TEXT

@@ -11,25 +11,24 @@ POST /v2/models/M[/versions/V]/infer
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint
 
+from models.codecs.schema import Schema
 from models.features.predictions import Predictions
 from models.features.table import TableInput
 from service.monitoring.metrics import VERSION
-from service.protocols import repository, statistics, tensors
+from service.protocols import tensors
 from service.protocols.http import answer, description, find
 from service.registry.loaded import Loaded
 from service.web.body import body, decode
 from service.web.errors import Reply
 from service.web.request_context import current_request, model_server
+from service.web.routes import BINARY, OBJECT, Body, ModelSchemas, Routes, reference
 
-routes = Blueprint("openinference", __name__, url_prefix="/v2")
-routes.register_blueprint(repository.routes)
-routes.register_blueprint(statistics.routes)
+routes = Routes("/v2")
 
 PLATFORM = "glassnet_npz"
 EXTENSIONS = (
@@ -49,13 +48,13 @@ def server() -> Reply:
     return answer({"name": "glassnet", "version": VERSION, "extensions": EXTENSIONS})
 
 
-@routes.get("/health/live")
+@routes.get("/health/live", probe=True)
 def live() -> Reply:
     """Say that the process answers."""
     return answer({"live": True})
 
 
-@routes.get("/health/ready")
+@routes.get("/health/ready", probe=True)
 def ready() -> Reply:
     """Say whether to send requests: a model is loaded, and nobody said to stop."""
     if reason := model_server().unready:
@@ -63,8 +62,7 @@ def ready() -> Reply:
     return answer({"ready": True, "live": True})
 
 
-@routes.get("/models/<name>")
-@routes.get("/models/<name>/versions/<version>")
+@routes.get("/models/<name>", "/models/<name>/versions/<version>")
 def metadata(name: str, version: str | None = None) -> Reply:
     """Describe a version's inputs and outputs."""
     loaded = find(name, version)
@@ -80,8 +78,7 @@ def metadata(name: str, version: str | None = None) -> Reply:
     )
 
 
-@routes.get("/models/<name>/config")
-@routes.get("/models/<name>/versions/<version>/config")
+@routes.get("/models/<name>/config", "/models/<name>/versions/<version>/config")
 def config(name: str, version: str | None = None) -> Reply:
     """Describe a version as Triton's tools want to read it."""
     loaded = find(name, version)
@@ -97,16 +94,31 @@ def config(name: str, version: str | None = None) -> Reply:
     )
 
 
-@routes.get("/models/<name>/ready")
-@routes.get("/models/<name>/versions/<version>/ready")
+@routes.get("/models/<name>/ready", "/models/<name>/versions/<version>/ready")
 def model_ready(name: str, version: str | None = None) -> Reply:
     """Say that a version is loaded; an unknown one is 404."""
     find(name, version)
     return answer({"name": name, "ready": True})
 
 
-@routes.post("/models/<name>/infer")
-@routes.post("/models/<name>/versions/<version>/infer")
+def _infer_body(model: ModelSchemas) -> Body:
+    inputs = list(_example_tensors(model))
+    outputs = _named(tensors.InferOutput, model.loaded.artefact.model.output.tensors)
+    properties = {
+        "inputs": _named(tensors.InferInput, [tensor["name"] for tensor in inputs]),
+        "outputs": {"anyOf": [outputs, {"type": "null"}]},
+    }
+    return Body(properties, {"inputs": inputs})
+
+
+@routes.post(
+    "/models/<name>/infer",
+    "/models/<name>/versions/<version>/infer",
+    body=tensors.InferRequest,
+    describe=_infer_body,
+    reply={**OBJECT, BINARY: {}},
+    fast=True,
+)
 def infer(name: str, version: str | None = None) -> Reply:
     """Answer tensors with tensors."""
     loaded = find(name, version)
@@ -136,7 +148,7 @@ def _reply(content: dict[str, Any], chunks: list[bytes]) -> Reply:
         return answer(content)
     head = msgspec.json.encode(content)
     headers = {
-        "Content-Type": "application/octet-stream",
+        "Content-Type": BINARY,
         tensors.HEAD: str(len(head)),
     }
     return b"".join((head, *chunks)), 200, headers
@@ -155,6 +167,21 @@ def _inputs(loaded: Loaded) -> Iterator[dict[str, Any]]:
 def _outputs(loaded: Loaded) -> Iterator[dict[str, Any]]:
     for name, (datatype, shape) in loaded.artefact.model.output.tensors.items():
         yield {"name": name, "datatype": datatype, "shape": [-1, *shape]}
+
+
+def _example_tensors(model: ModelSchemas) -> Iterator[Schema]:
+    """Yield the golden rows as input tensors."""
+    inputs, golden = model.loaded.artefact.manifest.inputs, model.golden
+    for tensor in _inputs(model.loaded):
+        column = isinstance(inputs, TableInput)
+        data = [row.get(tensor["name"]) for row in golden] if column else golden
+        yield {**tensor, "shape": [len(golden), *tensor["shape"][1:]], "data": data}
+
+
+def _named(kind: type[msgspec.Struct], names: Iterable[str]) -> Schema:
+    """Return the schema of a list of tensors with names of the model's."""
+    name = {"properties": {"name": {"enum": list(names)}}}
+    return {"type": "array", "items": {"allOf": [reference(kind.__name__), name]}}
 
 
 def _configured(tensor: dict[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.monitoring.metrics import VERSION
 from service.protocols.http import answer
 from service.web.errors import Reply
 from service.web.request_context import model_server
+from service.web.routes import TEXT, Routes
 
-routes = Blueprint("operators", __name__)
+routes = Routes()
 
 
-@routes.get("/metrics")
+@routes.get("/metrics", probe=True, reply=TEXT)
 def metrics() -> Response:
     """Return the metrics of all workers."""
     text = model_server().metrics.exposition()

@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint
 
 from models.errors import InvalidInput
 from service.protocols.http import answer
 from service.registry.registry import Registry
 from service.web.body import body, decode
 from service.web.errors import Reply
-from service.web.request_context import current_request, model_server
+from service.web.request_context import model_server
+from service.web.routes import LIST, Body, Routes
 
-routes = Blueprint("repository", __name__, url_prefix="/repository")
+routes = Routes("/v2/repository")
 
 
 class IndexRequest(msgspec.Struct):
@@ -41,7 +41,15 @@ _index_request = msgspec.json.Decoder(IndexRequest)
 _change_request = msgspec.json.Decoder(ChangeRequest)
 
 
-@routes.post("/index")
+def _index_body(_: object) -> Body:
+    return Body(example={"ready": True}, required=False)
+
+
+def _change_body(_: object) -> Body:
+    return Body(example={}, required=False)
+
+
+@routes.post("/index", body=IndexRequest, describe=_index_body, reply=LIST)
 def index() -> Reply:
     """List the models and versions, and which of them are ready."""
     asked: IndexRequest = decode(_index_request, body() or b"{}")
@@ -51,10 +59,11 @@ def index() -> Reply:
     return answer(states)
 
 
-@routes.post("/models/<name>/load")
+@routes.post(
+    "/models/<name>/load", body=ChangeRequest, describe=_change_body, admin=True
+)
 def load(name: str) -> Reply:
     """Serve a model as the store has it now; done when every worker does."""
-    _require_administer()
     asked: ChangeRequest = decode(_change_request, body() or b"{}")
     for key in asked.parameters or {}:
         if key == "config" or key.startswith("file:"):
@@ -66,17 +75,14 @@ def load(name: str) -> Reply:
     return answer({"name": name, "load": True})
 
 
-@routes.post("/models/<name>/unload")
+@routes.post(
+    "/models/<name>/unload", body=ChangeRequest, describe=_change_body, admin=True
+)
 def unload(name: str) -> Reply:
     """Serve a model no more; done when no worker does."""
-    _require_administer()
     decode(_change_request, body() or b"{}")
     model_server().unload(name)
     return answer({"name": name, "unload": True})
-
-
-def _require_administer() -> None:
-    model_server().access.require_administer(current_request().header("Authorization"))
 
 
 def _states(registry: Registry) -> Iterator[dict[str, Any]]:

@@ -10,23 +10,20 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from flask import Blueprint
-
 from service.monitoring.metrics import PREFIX, Metrics
 from service.protocols.http import answer, find
 from service.registry.loaded import Loaded
 from service.web.errors import Reply
 from service.web.request_context import model_server
+from service.web.routes import Routes
 
 #: Name of a sample, or of a phase -> its value.
 Sums: TypeAlias = defaultdict[str, float]
 
-routes = Blueprint("statistics", __name__, url_prefix="/models")
+routes = Routes("/v2/models")
 
 
-@routes.get("/stats")
-@routes.get("/<name>/stats")
-@routes.get("/<name>/versions/<version>/stats")
+@routes.get("/stats", "/<name>/stats", "/<name>/versions/<version>/stats")
 def statistics(name: str | None = None, version: str | None = None) -> Reply:
     """Say how many requests and rows each version answered, and where time went."""
     registry = model_server().registry

@@ -27,13 +27,15 @@ _I64 = (1 << 63) - 1
 #: Beyond these no tensor can be, and a number of a thousand digits is not repeated.
 Dimension = Annotated[int, Meta(ge=-_I64, le=_I64)]
 Size = Annotated[int, Meta(ge=0, le=_I64)]
+#: Decoded to be rejected in our own words; no value is valid.
+_SharedMemory = Annotated[msgspec.Raw, Meta(extra_json_schema={"not": {}})]
 
 
 class InputParameters(msgspec.Struct):
     """What is known of an input beside its data; others are ignored."""
 
     binary_data_size: Size | None = None
-    shared_memory_region: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    shared_memory_region: _SharedMemory = msgspec.field(default_factory=msgspec.Raw)
 
 
 class InferInput(msgspec.Struct):
@@ -51,7 +53,7 @@ class OutputParameters(msgspec.Struct):
 
     binary_data: bool | None = None
     classification: Annotated[int, Meta(ge=1, le=_I64)] | None = None
-    shared_memory_region: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    shared_memory_region: _SharedMemory = msgspec.field(default_factory=msgspec.Raw)
 
 
 class InferOutput(msgspec.Struct):

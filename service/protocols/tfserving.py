@@ -15,17 +15,19 @@ from __future__ import annotations
 import base64
 import re
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
-from flask import Blueprint
 
 from models.codecs import TableDecoder, TensorDecoder
 from models.codecs.json import opening, plain
+from models.codecs.schema import Schema
 from models.errors import InvalidInput, NotFound, nearest
 from models.features.inputs import RawColumns
 from models.features.predictions import (
     Classification,
+    Output,
     Predictions,
     Regression,
     label_text,
@@ -39,8 +41,9 @@ from service.registry.loaded import Loaded
 from service.web.body import body, decode
 from service.web.errors import Reply
 from service.web.request_context import current_request, model_server
+from service.web.routes import JSON, OBJECT, Body, ModelSchemas, Routes, versioned
 
-routes = Blueprint("tfserving", __name__, url_prefix="/v1/models")
+routes = Routes("/v1/models")
 
 _TF_TYPES = {
     "FP32": "DT_FLOAT",
@@ -50,6 +53,7 @@ _TF_TYPES = {
     "BYTES": "DT_STRING",
 }
 SIGNATURE = "serving_default"
+_SIGNATURE_NAME: Schema = {"signature_name": {"enum": [None, "", SIGNATURE]}}
 VERBS = ("predict", "classify", "regress")
 
 
@@ -77,9 +81,26 @@ _features = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
 
 
-@routes.post("/<name>:predict")
-@routes.post("/<name>/versions/<version>:predict")
-@routes.post("/<name>/labels/<label>:predict")
+def _predict_body(model: ModelSchemas) -> Body:
+    properties = {"instances": model.rows, "inputs": model.columns, **_SIGNATURE_NAME}
+    return Body(properties, {"instances": model.golden}, one_of=2)
+
+
+def _predict_reply(loaded: Loaded | None) -> Schema:
+    if loaded is None:
+        return OBJECT
+    predictions = {"type": "array", "items": _prediction(loaded.artefact.model.output)}
+    properties = {"predictions": predictions, "outputs": {}}
+    return {JSON: {"schema": {"type": "object", "properties": properties}}}
+
+
+@routes.post(
+    *versioned(":predict"),
+    body=PredictRequest,
+    describe=_predict_body,
+    reply=_predict_reply,
+    fast=True,
+)
 def predict(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer rows with `predictions`, columns with `outputs`."""
     loaded = find(name, version, label)
@@ -114,9 +135,19 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
     return model_server().inference.answer(loaded, rows, reply, started)
 
 
-@routes.post("/<name>:classify")
-@routes.post("/<name>/versions/<version>:classify")
-@routes.post("/<name>/labels/<label>:classify")
+def _examples_body(model: ModelSchemas, task: type[Output]) -> Body | None:
+    if not isinstance(model.loaded.artefact.model.output, task):
+        return None
+    examples = {"type": "array", "items": model.row, "minItems": 1}
+    golden = [row if isinstance(row, dict) else {"x": row} for row in model.golden]
+    return Body({"examples": examples, **_SIGNATURE_NAME}, {"examples": golden})
+
+
+@routes.post(
+    *versioned(":classify"),
+    body=ExamplesRequest,
+    describe=partial(_examples_body, task=Classification),
+)
 def classify(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer each example with a list of `[class, probability]`."""
     loaded = find(name, version, label)
@@ -132,9 +163,11 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
     return answer({"results": pairs}, X_Model_Version=str(loaded.version))
 
 
-@routes.post("/<name>:regress")
-@routes.post("/<name>/versions/<version>:regress")
-@routes.post("/<name>/labels/<label>:regress")
+@routes.post(
+    *versioned(":regress"),
+    body=ExamplesRequest,
+    describe=partial(_examples_body, task=Regression),
+)
 def regress(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer each example with a number."""
     loaded = find(name, version, label)
@@ -146,9 +179,12 @@ def regress(name: str, version: str | None = None, label: str | None = None) -> 
     )
 
 
-@routes.post("/<verb:name>")
-@routes.post("/<name>/versions/<verb:version>")
-@routes.post("/<name>/labels/<verb:label>")
+@routes.post(
+    "/<verb:name>",
+    "/<name>/versions/<verb:version>",
+    "/<name>/labels/<verb:label>",
+    listed=False,
+)
 def unknown_verb(**names: str) -> Reply:
     """Say which verbs there are, to one who asked for another."""
     path = current_request().environ["PATH_INFO"]
@@ -163,9 +199,7 @@ def models() -> Reply:
     return answer({"models": sorted(model_server().registry.catalogue)})
 
 
-@routes.get("/<name>")
-@routes.get("/<name>/versions/<version>")
-@routes.get("/<name>/labels/<label>")
+@routes.get(*versioned())
 def status(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Say which versions are available, and why one is not."""
     entry = model_server().registry.entry(name)
@@ -181,9 +215,7 @@ def status(name: str, version: str | None = None, label: str | None = None) -> R
     return answer({"name": name, "ready": ready, "model_version_status": states})
 
 
-@routes.get("/<name>/metadata")
-@routes.get("/<name>/versions/<version>/metadata")
-@routes.get("/<name>/labels/<label>/metadata")
+@routes.get(*versioned("/metadata"))
 def metadata(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Describe a version's signature, as TensorFlow does and in plain words."""
     loaded = find(name, version, label)
@@ -210,6 +242,17 @@ def metadata(name: str, version: str | None = None, label: str | None = None) ->
         },
         X_Model_Version=str(loaded.version),
     )
+
+
+def _prediction(output: Output) -> Schema:
+    """Return the schema of the answer to one row."""
+    if not isinstance(output, Classification):
+        return {"type": "number"}
+    number = {"type": "number", "minimum": 0, "maximum": 1}
+    n = len(output.classes)
+    each = {"type": "array", "items": number, "minItems": n, "maxItems": n}
+    properties = {"label": {"enum": list(output.classes)}, "probabilities": each}
+    return {"type": "object", "properties": properties, "required": [*properties]}
 
 
 def _asked(decoder: TableDecoder | TensorDecoder, raw: bytes) -> PredictRequest:

@@ -72,8 +72,8 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """A worker is about to answer."""
-    engine = worker.wsgi.extensions["glassnet"]
-    engine.start(_settings.poll_seconds, worker_sync.directory(_memory))
+    model_server = worker.wsgi.extensions["glassnet"]
+    model_server.start(_settings.poll_seconds, worker_sync.directory(_memory))
     if drain.over():  # a SIGTERM before it knew what to do with one is lost
         worker.alive = False
 

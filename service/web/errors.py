@@ -54,7 +54,7 @@ def explained(error: Exception) -> Reply:
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return reply(code, str(error))
-    about = current_request().names
+    about = current_request().trace_ids
     log.error("request failed", exc_info=error, extra=about)
     request_id = about["request_id"]
     return reply(500, f"internal error; the log has it as request {request_id}")
@@ -69,7 +69,7 @@ def _http(error: HTTPException) -> Reply:
         method = current_request().environ["REQUEST_METHOD"][:20]
         return reply(405, f"this route takes {allowed}, not {method}", Allow=allowed)
     if code == 413:
-        limit = current_request().engine.max_body_bytes
+        limit = current_request().model_server.max_body_bytes
         return reply(
             413, f"the body is larger than {limit} bytes (GLASSNET_MAX_BODY_BYTES)"
         )

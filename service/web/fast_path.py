@@ -8,10 +8,9 @@ request's path alone; whatever is not plain goes to Flask.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from flask import Flask
 
@@ -19,41 +18,47 @@ from service.inference.model_server import ModelServer
 from service.middleware.concurrency_limit import Application
 from service.web import errors
 from service.web.body import compressed
-from service.web.errors import Reply
 from service.web.request_context import RequestContext
+from service.web.routes import View
 
-#: Functions that ask nothing of Flask.
-ENDPOINTS = ("tfserving.predict", "openinference.infer")
 #: Characters of a path that is looked for: no name and version needs more, and those
 #: that were looked for last are kept.
 LONGEST = 256
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-_Found: TypeAlias = tuple[str, Callable[..., Reply], dict[str, str]]
+#: A route's template and method, its view, and the names in the path.
+_Match: TypeAlias = tuple[str, str, View, dict[str, str]]
 
 
 class FastPath:
     """A WSGI application in front of Flask's."""
 
-    def __init__(self, app: Flask, flask: Application, engine: ModelServer) -> None:
-        self._flask, self._engine = flask, engine
+    def __init__(
+        self, app: Flask, flask: Application, model_server: ModelServer
+    ) -> None:
+        self._flask, self._model_server = flask, model_server
         self._routes = [
-            (rule.rule, _pattern(rule.rule), _function(app, rule.endpoint))
+            (
+                _pattern(rule.rule),
+                rule.rule,
+                rule.route.method,  # type: ignore[attr-defined]
+                app.view_functions[rule.endpoint],
+            )
             for rule in app.url_map.iter_rules()
-            if rule.endpoint in ENDPOINTS
+            if rule.route.fast  # type: ignore[attr-defined]
         ]
         self._find = lru_cache(1024)(self._look)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request of those routes, or have Flask answer it."""
         path = environ["PATH_INFO"]
-        found = self._find(path) if len(path) <= LONGEST else None
-        if found is None or environ["REQUEST_METHOD"] != "POST":
+        match = self._find(path) if len(path) <= LONGEST else None
+        if match is None or environ["REQUEST_METHOD"] != match[1]:
             return self._flask(environ, start_response)
-        route, function, names = found
-        call = RequestContext(self._engine, environ)
+        route, _, view, names = match
+        call = RequestContext(self._model_server, environ)
         try:
             content, code, headers = compressed(
-                call.answered(partial(function, **names))
+                call.call_with_fallback(partial(view, **names))
             )
         except Exception as error:
             content, code, headers = errors.explained(error)
@@ -62,16 +67,12 @@ class FastPath:
         start_response(_STATUS[code], list(headers.items()))
         return [content]
 
-    def _look(self, path: str) -> _Found | None:
+    def _look(self, path: str) -> _Match | None:
         if path.isascii():  # what is not, Flask decodes
-            for route, pattern, function in self._routes:
+            for pattern, *route in self._routes:
                 if match := pattern.fullmatch(path):
-                    return route, function, match.groupdict()
+                    return *route, match.groupdict()
         return None
-
-
-def _function(app: Flask, endpoint: str) -> Callable[..., Reply]:
-    return cast(Callable[..., Reply], app.view_functions[endpoint])
 
 
 def _pattern(rule: str) -> re.Pattern[str]:

@@ -18,12 +18,18 @@ from service.inference.model_server import ModelServer
 from service.monitoring.metrics import METHODS
 from service.monitoring.payload_log import Answered
 from service.registry.loaded import Loaded
-from service.web.tracing import trace_ids
 
 access = logging.getLogger("glassnet.access")
 T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+#: W3C Trace Context: version, trace, the caller's span, flags. A later version may add
+#: more after a dash.
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})"
+    r"-[0-9a-f]{2}(-.*)?",
+    re.ASCII,
+)
 
 
 class RequestContext:
@@ -33,22 +39,22 @@ class RequestContext:
     body: bytes | None = None
     #: What answers where no version is named, and what does after that has failed.
     chosen: Loaded | None = None
-    instead: Loaded | None = None
+    fallback: Loaded | None = None
 
-    def __init__(self, engine: ModelServer, environ: dict[str, Any]) -> None:
-        self.engine = engine
+    def __init__(self, model_server: ModelServer, environ: dict[str, Any]) -> None:
+        self.model_server = model_server
         self.environ = environ
         given = environ.get("HTTP_X_REQUEST_ID", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
-        #: What it goes by in the logs.
-        self.names = {
+        #: Identify it in the logs.
+        self.trace_ids = {
             "request_id": self.request_id,
-            **trace_ids(environ.get("HTTP_TRACEPARENT")),
+            **parse_traceparent(environ.get("HTTP_TRACEPARENT")),
         }
         self.started = time.perf_counter()
-        #: What the log is to say of it.
-        self.about: dict[str, Any] = {}
-        engine.metrics.in_progress.inc()
+        #: More of the request for its line in the log.
+        self.log_fields: dict[str, Any] = {}
+        model_server.metrics.in_progress.inc()
         _current.set(self)
 
     def header(self, name: str) -> str | None:
@@ -56,7 +62,7 @@ class RequestContext:
         found: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
         return found
 
-    def answered(self, view: Callable[[], T]) -> T:
+    def call_with_fallback(self, view: Callable[[], T]) -> T:
         """Call a view; again, for production, where a candidate in its place failed."""
         try:
             return view()
@@ -64,12 +70,12 @@ class RequestContext:
             chosen = self.chosen
             if chosen is None or chosen.trial is None:
                 raise
-            self.instead = chosen.trial.fallback(chosen)
-            if self.instead is None:
+            self.fallback = chosen.trial.fallback(chosen)
+            if self.fallback is None:
                 raise
             found = view()
             # Else the request is at fault, and not the candidate.
-            self.engine.metrics.comparison.failed(chosen, "fallback")
+            self.model_server.metrics.comparison.failed(chosen, "fallback")
             return found
 
     def end(self, route: str | None, status: int) -> dict[str, str]:
@@ -78,36 +84,36 @@ class RequestContext:
         Returns headers that go with the answer.
         """
         seconds = time.perf_counter() - self.started
-        metrics = self.engine.metrics
+        metrics = self.model_server.metrics
         metrics.in_progress.dec()
         headers = {"X-Request-Id": self.request_id}
-        if done := self.engine.inference.last():
+        if done := self.model_server.inference.last():
             headers["Server-Timing"] = server_timing(done)
-            self.engine.log_payload(done, self.names)
+            self.model_server.log_payload(done, self.trace_ids)
         if route is not None:
             self._count(route, status, seconds)
         # The thread keeps this until its next request: nothing large, no old version.
-        self.body = self.chosen = self.instead = None
+        self.body = self.chosen = self.fallback = None
         return headers
 
     def _count(self, route: str, status: int, seconds: float) -> None:
         given = self.environ["REQUEST_METHOD"]
         method = given if given in METHODS else "other"
-        self.engine.metrics.replied(route, method, status, seconds)
-        if status >= self.engine.logged_from:
+        self.model_server.metrics.replied(route, method, status, seconds)
+        if status >= self.model_server.logged_from:
             access.info(
                 "%s %s %s",
                 method,
                 route,
                 status,
                 extra={
-                    **self.names,
+                    **self.trace_ids,
                     "method": method,
                     "route": route,
                     "status": status,
                     "milliseconds": round(seconds * 1e3, 3),
                     "client": self.environ.get("REMOTE_ADDR"),
-                    **self.about,
+                    **self.log_fields,
                 },
             )
 
@@ -132,4 +138,15 @@ def current_request() -> RequestContext:
 
 def model_server() -> ModelServer:
     """Return what this application's routes share."""
-    return current_request().engine
+    return current_request().model_server
+
+
+def parse_traceparent(header: str | None) -> dict[str, str]:
+    """Return the log fields of W3C Trace Context's header `traceparent`.
+
+    They are empty without a valid header.
+    """
+    match = _TRACEPARENT.fullmatch(header) if header is not None else None
+    if not match or (match[1] == "00" and match[4] is not None):
+        return {}
+    return {"trace_id": match[2], "span_id": match[3]}

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import create_app
 from service.settings import Settings
+from service.web.routes import Route
 
 
 def scrape(client: FlaskClient) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -172,10 +173,11 @@ def test_a_fault_of_ours_tells_the_id_and_nothing_else(
 ) -> None:
     app = create_app(Settings(store=str(served)))
 
-    @app.get("/broken")
     def broken() -> None:
         raise RuntimeError("secret detail")
 
+    route = Route("GET", ("/broken",), broken)
+    app.add_url_rule("/broken", view_func=broken, route=route)
     reply = app.test_client().get("/broken", headers={"X-Request-Id": "r9"})
     assert reply.status_code == 500
     assert reply.get_json() == {"error": "internal error; the log has it as request r9"}

@@ -326,13 +326,13 @@ def test_the_gate_keeps_a_worse_candidate_beside_production(
     good = fit(store, data, target="churn", settings=GOOD)
     bad = fit(store, data, target="churn", settings=WORSE)
     assert good.promoted and not bad.promoted
-    assert bad.reason.startswith("worse: log_loss ")
+    assert bad.reason.startswith("significantly worse: log_loss ")
     assert labels(store) == {PRODUCTION: 1, CANDIDATE: 2}
     run = store.run("m", 2)
     assert run["promoted"] is False
     assert run["gate"] == list(msgspec.to_builtins(bad.gate))
     (everywhere,) = bad.gate  # too few rows to look at those that were there alone
-    assert everywhere.refused == "worse"
+    assert everywhere.refused == "significantly worse"
     # Of the same data these are the same rows.
     figures = {k: v for k, v in good.metrics.items() if isinstance(v, float)}
     assert run["production"] == pytest.approx(figures)
@@ -351,7 +351,7 @@ def test_a_candidate_of_shuffled_targets_is_refused(
     poisoned = fit(store, write_csv(grown), target="churn", settings=GOOD)
     everywhere, there = poisoned.gate
     assert not everywhere.refused and everywhere.candidate < everywhere.production
-    assert there.refused == "worse" and there.count > 30
+    assert there.refused == "significantly worse" and there.count > 30
     assert not poisoned.promoted
     assert labels(store) == {PRODUCTION: 1, CANDIDATE: 2}
 
@@ -364,7 +364,9 @@ def test_the_gates_settings_are_the_runs_and_not_the_models(
     assert strict.sha256 == plain.sha256
     assert strict.config["gate"]["minimum_gain"] == 0.1
     assert not strict.promoted
-    assert strict.reason.startswith("not better by 10.0% beyond doubt: log_loss ")
+    assert strict.reason.startswith(
+        "not significantly better by gate.minimum_gain=0.1: log_loss "
+    )
 
 
 def test_settings_of_the_gate_that_do_not_fit_end_the_run_before_training(
@@ -614,7 +616,7 @@ def test_a_series_is_no_image(fit: Fit, store: Store, tmp_path: Path) -> None:
     result = fit(store, tmp_path / "a.npz", settings=("train.epochs=1",))
     assert result.config["train"]["augmentation"] == 0.0
     assert result.config["network"]["batch_norm"] is False
-    with pytest.raises(ConfigError, match="moves images"):
+    with pytest.raises(ConfigError, match="needs images"):
         fit(store, tmp_path / "a.npz", settings=("train.augmentation=1",))
 
 

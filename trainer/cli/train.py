@@ -24,6 +24,7 @@ from trainer.cli.options import (
 )
 from trainer.cli.progress import progress, say
 from trainer.config import schema as settings
+from trainer.config.loading import load
 from trainer.evaluation.gate import Policy
 from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import SCHEDULE, OnStop, Scheduler, health
@@ -132,7 +133,7 @@ def fit(
 
     validation = None
     if valid is not None or valid_query is not None:
-        validation = source(data.place if valid is None else valid, valid_query)
+        validation = source(data.address if valid is None else valid, valid_query)
     options = {"seed": seed, "train.epochs": epochs, "preset": preset}
     request = FitRequest(
         data=data,
@@ -140,7 +141,7 @@ def fit(
         model=model,
         task=None if task == "auto" else cast(Task, task),
         validation=validation,
-        config=settings.load(file, assignments, options),
+        config=load(file, assignments, options),
         promote=promote,
         resume=resume,
         live=watch,
@@ -215,7 +216,7 @@ def schedule(
         raise ConfigError(f"expected fit after --, found '{verb}'")
     # Report mistakes in the command now, not at the first run.
     parameters = fit.make_context("trainer fit", arguments).params
-    settings.load(parameters["file"], parameters["assignments"], {})
+    load(parameters["file"], parameters["assignments"], {})
     source(parameters["data"], parameters["query"], parameters["query_file"])
     name, store = parameters["model"], parameters["store"]
     store.check_name(name)

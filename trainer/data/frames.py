@@ -1,9 +1,9 @@
-"""From a polars frame to raw columns: what kind each is, and its values.
+"""Converts a polars frame to raw columns: the kind of each, and its values.
 
-A CSV file is text, so each of its columns is looked at whole: numeric when every
-value is a number, boolean when every one is true or false, datetime when every one is
-an ISO date; else categorical. Parquet says its types itself. With a model at hand its
-own kinds are asked for instead, and a value that does not fit is an error.
+A CSV file is text, so the kind of a column is inferred from all its values: numeric if
+every value is a number, boolean if every one is true or false, datetime if every one is
+an ISO date, else categorical. Parquet has types. If a model is given, its kinds are
+used instead, and a value that does not fit is an error.
 """
 
 from __future__ import annotations
@@ -35,43 +35,47 @@ def dataset(
     kinds: dict[str, str] | None,
     nullable: frozenset[str] = frozenset(),
 ) -> Dataset:
-    """Make a data set of a frame.
+    """Return the data set of a frame.
 
-    Without `kinds` every column but the target is an input, its kind inferred. With
-    `kinds` exactly those are inputs: further columns are ignored, an absent one is
-    missing where it is `nullable`, else a DataError. The same holds for the target.
+    Without `kinds` every column except the target is an input, its kind inferred. With
+    `kinds` exactly those columns are inputs: others are ignored, and an absent one is
+    filled with missing values if it is `nullable`. Raises DataError if any other
+    column, or the target, is absent.
     """
     if not len(frame):
-        raise DataError("there are no rows, only a header")
+        raise DataError("expected rows, found only a header")
     names = frame.columns
     if target is not None and target not in names:
         raise DataError(
             f"there is no target column '{target}'{nearest(target, names)}; "
             f"the columns are {', '.join(names[:20])}"
         )
-    labels = None if target is None else labels_of(frame[target])
+    labels = None if target is None else read_labels(frame[target])
     if kinds is None:
         kinds = {n: infer_kind(frame[n]) for n in names if n != target}
         if not kinds:
-            raise DataError(f"there is no column besides the target '{target}'")
+            raise DataError(f"there is no input column besides the target '{target}'")
     inputs: dict[str, Values] = {}
     for name, kind in kinds.items():
         if name in names:
-            inputs[name] = values_of(frame[name], kind)
+            inputs[name] = read_values(frame[name], kind)
         elif name in nullable:
-            inputs[name] = absent(kind, len(frame))
+            inputs[name] = missing_values(kind, len(frame))
         else:
             raise DataError(f"column '{name}' is missing{nearest(name, names)}")
     return Dataset(inputs, kinds, target or "", labels)
 
 
-def absent(kind: str, n: int) -> Values:
-    """Return a column without a value."""
+def missing_values(kind: str, n: int) -> Values:
+    """Return a column of n missing values."""
     return [None] * n if kind == "categorical" else np.full(n, np.nan)
 
 
 def infer_kind(column: pl.Series) -> str:
-    """Return the kind of a column, from its type or, where it is text, its values."""
+    """Return the kind of a column, from its type or, if it is text, its values.
+
+    Raises DataError for a type that is not supported.
+    """
     import polars as pl
 
     kind = column.dtype
@@ -88,7 +92,8 @@ def infer_kind(column: pl.Series) -> str:
     if kind == pl.Null:
         return "numeric"
     raise DataError(
-        f"column '{column.name}' holds {kind}; expected numbers, text, booleans, dates"
+        f"column '{column.name}': expected numbers, text, booleans or dates, "
+        f"found {kind}"
     )
 
 
@@ -115,7 +120,7 @@ def _are_dates(present: pl.Series) -> bool:
 
 
 def _missing(text: pl.Series) -> pl.Series:
-    """Tell where a text stands for no value."""
+    """Tell which texts stand for a missing value."""
     return text.is_null() | text.str.strip_chars().is_in(["", *MISSING])
 
 
@@ -125,16 +130,16 @@ def _numbers(text: pl.Series) -> pl.Series:
     return text.str.strip_chars().cast(pl.Float64, strict=False)
 
 
-def values_of(column: pl.Series, kind: str) -> Values:
-    """Return the raw values of a column as a kind; DataError if they are not that."""
+def read_values(column: pl.Series, kind: str) -> Values:
+    """Return the raw values of a column as a kind; DataError if one does not fit."""
     import polars as pl
 
     is_text = column.dtype == pl.String
     if not is_text and infer_kind(column) != kind != "categorical":
         _refuse(column, ~column.is_null(), _EXPECTED[kind], column.dtype)
-        return absent(kind, len(column))
+        return missing_values(kind, len(column))
     if kind == "categorical":
-        texts: list[str | None] = _spelled(column).to_list()
+        texts: list[str | None] = _as_text(column).to_list()
         return [text or None for text in texts]
     if kind == "datetime":
         return _datetimes(column, is_text)
@@ -143,8 +148,8 @@ def values_of(column: pl.Series, kind: str) -> Values:
     return _floats(column, is_text)
 
 
-def _spelled(column: pl.Series) -> pl.Series:
-    """Return values as text; dates are looked at, since polars panics over some."""
+def _as_text(column: pl.Series) -> pl.Series:
+    """Return values as text; check dates first, since polars panics on some."""
     import polars as pl
 
     if column.dtype in (pl.Date, pl.Datetime):
@@ -182,12 +187,12 @@ def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
 
     if not is_text:
         if column.dtype == pl.Date:
-            moments = column.to_physical().cast(pl.Float64) * 86_400
+            times = column.to_physical().cast(pl.Float64) * 86_400
         else:
-            moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
-        far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
-        _refuse(column, far, "a date of the years 1 to 9999", "another")
-        return _array(moments)
+            times = column.cast(pl.Datetime("us")).to_physical() / 1e6
+        bad = (times < FIRST_SECOND) | (times > LAST_SECOND)
+        _refuse(column, bad, "a date of the years 1 to 9999", "another year")
+        return _array(times)
     parsed: dict[str, float] = {}
     for text in column.filter(~_missing(column)).unique():
         try:
@@ -198,25 +203,26 @@ def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
 
 
 def _array(numbers: pl.Series) -> NDArray[np.float64]:
-    """Return numbers as an array of its own, NaN where they are missing."""
+    """Return a new array (n,) of numbers, NaN if missing."""
     return np.array(numbers.fill_null(np.nan).to_numpy())
 
 
-def labels_of(column: pl.Series) -> Sequence[Label | None]:
-    """Return a target's values as they are spelled: numbers only if all are plain.
+def read_labels(column: pl.Series) -> Sequence[Label | None]:
+    """Return the values of a target; text becomes numbers only if all of it can.
 
-    Text that is not the canonical spelling of a number ("007", "1.50") stays text.
+    Text that is not the canonical form of a number ("007", "1.50") stays text. Raises
+    DataError for a type that is not supported or a number that is not finite.
     """
     import polars as pl
 
     if column.dtype == pl.String:
-        return _labels_of_text(column)
+        return _read_text_labels(column)
     if column.dtype in (pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Decimal):
-        column = _spelled(column)
+        column = _as_text(column)
     elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         raise DataError(
-            f"target '{column.name}' holds {column.dtype}; "
-            "expected numbers, text, booleans, dates"
+            f"target '{column.name}': expected numbers, text, booleans or dates, "
+            f"found {column.dtype}"
         )
     values: list[Label | None] = column.to_list()
     for row, value in enumerate(values, 1):
@@ -228,12 +234,12 @@ def labels_of(column: pl.Series) -> Sequence[Label | None]:
     return values
 
 
-def _labels_of_text(column: pl.Series) -> Sequence[Label | None]:
+def _read_text_labels(column: pl.Series) -> Sequence[Label | None]:
     texts: list[str | None] = [text or None for text in column.to_list()]
     present = {text for text in texts if text is not None}
-    # Among numbers and truths `NA` is a missing one, among words it may be a class.
+    # `NA` is a missing value among numbers and booleans, but a class among words.
     distinct = present - MISSING or present
-    for kind in (_whole, float, _truth):
+    for kind in (_parse_whole, float, _parse_truth):
         try:
             table = {text: kind(text) for text in distinct}
         except (ValueError, KeyError):
@@ -246,23 +252,23 @@ def _labels_of_text(column: pl.Series) -> Sequence[Label | None]:
 
 
 def is_number(text: str) -> bool:
-    """Tell whether text is written as a number, and not as a code such as 007."""
+    """Tell whether text is a number, and not a code such as 007."""
     return bool(_NUMBER.fullmatch(text.strip()))
 
 
-def _whole(text: str) -> int:
+def _parse_whole(text: str) -> int:
     number = int(text)
     if abs(number) >= 1 << 63:
-        raise ValueError("no format of numbers holds it")
+        raise ValueError("too large for an int64")
     return number
 
 
-def _truth(text: str) -> bool:
+def _parse_truth(text: str) -> bool:
     return {"true": True, "false": False}[text]
 
 
 def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:
-    """Raise for the first row where `bad` is true; rows count from 1, as people do."""
+    """Raise DataError for the first row that is bad; rows are counted from 1."""
     rows = bad.fill_null(False).arg_true()
     if len(rows):
         raise DataError(

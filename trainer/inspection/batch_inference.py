@@ -31,7 +31,7 @@ def evaluate(artefact: Artefact, source: Source | str) -> dict[str, Any]:
         manifest.output,
         manifest.target,
         DataConfig(weight=weight),
-        weighed=False,
+        require_weights=False,
     )
     predictions = artefact.model.predict(part.raw)
     values = metrics(manifest.output, predictions, part.target, part.weights)

@@ -45,8 +45,7 @@ class Member:
 def network_spec(prepared: Prepared) -> NetworkSpec:
     """Return the configured network; ConfigError if no artefact could hold it."""
     config = prepared.config.network
-    assert config.hidden is not None and config.activation is not None
-    n_out, dropout = prepared.output.width, config.dropout or 0.0
+    n_out, dropout = prepared.output.width, config.dropout
     layout = layout_of(prepared.inputs)
     if config.architecture == "realmlp":
         spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
@@ -54,11 +53,11 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
         spec = mlp(
             [prepared.inputs.width, *config.hidden, n_out],
             config.activation,
-            batch_norm=bool(config.batch_norm),
+            batch_norm=config.batch_norm,
             dropout=dropout,
             categories=layout.categories,
         )
-    n_parameters = count_parameters(spec)[0] * (prepared.config.ensemble.members or 1)
+    n_parameters = count_parameters(spec)[0] * prepared.config.ensemble.members
     if n_parameters > MAX_PARAMETERS:
         raise ConfigError(
             f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "

@@ -16,7 +16,6 @@ from models.errors import ConfigError
 from service import create_app
 from service.console import pages
 from service.middleware.auth import Access, Forbidden, Tokens, Unauthorized
-from service.middleware.concurrency_limit import EXEMPT_PATHS
 from service.settings import Settings
 
 ASK, NEW, ADMIN = "asking-0123456789", "newer-0123456789", "admin-0123456789"
@@ -25,6 +24,10 @@ LOAD = "/v2/repository/models/xor/load"
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+#: Answered without a token.
+PROBES = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 
 
 def write(path: Path, *tokens: str) -> str:
@@ -45,11 +48,12 @@ def guarded(served: Path, tmp_path: Path) -> FlaskClient:
 
 
 def test_without_a_token_only_what_watches_is_answered(guarded: FlaskClient) -> None:
-    for path in (*EXEMPT_PATHS, *pages.OPEN):
+    page = ("/", *(f"/console/{name}" for name in pages.FILES))
+    for path in (*PROBES, *page):
         assert guarded.get(path).status_code == 200
     rules = guarded.application.url_map.iter_rules()
     paths = {rule.rule.replace("<name>", "xor") for rule in rules}
-    paths -= {*EXEMPT_PATHS, *pages.OPEN}
+    paths -= {*PROBES, *page}
     assert len(paths) > 20
     for path in (*paths, "/nothing", "/ping/", "/v2/health/ready/"):
         for method in ("GET", "POST"):

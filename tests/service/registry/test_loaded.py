@@ -51,12 +51,12 @@ class Trialled:
             content = self.store.path(name, 1).read_bytes()
             self.store.publish(name, {ARTEFACT: content})
         app = create_app(Settings(store=str(store)))
-        self.engine: ModelServer = app.extensions["glassnet"]
+        self.model_server: ModelServer = app.extensions["glassnet"]
         self.client: FlaskClient = app.test_client()
 
     def candidate(self, **how: Any) -> None:
         self.store.promote("xor", 2, CANDIDATE, **how)
-        self.engine.registry.refresh()
+        self.model_server.registry.refresh()
 
     def versions(self, path: str = "/v1/models/xor:predict") -> dict[str, str]:
         """The version that answered, by the id of the request."""
@@ -156,7 +156,7 @@ def test_a_candidate_that_raises_costs_no_request(
     trialled: Trialled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trialled.candidate(share=0.3)
-    model: Model = trialled.engine.registry.find("xor", 2).artefact.model
+    model: Model = trialled.model_server.registry.find("xor", 2).artefact.model
     monkeypatch.setattr(model, "predict", broken)
     assert set(trialled.versions().values()) == {"1"}
     chosen = sum(turn(name) < 0.3 for name in IDS)
@@ -174,7 +174,7 @@ def test_a_candidate_of_another_signature_costs_no_request(
     assert trialled.store.publish("xor", {ARTEFACT: people}) == 3
     trialled.store.promote("xor", 1)
     trialled.store.promote("xor", 3, CANDIDATE, share=1.0)
-    trialled.engine.registry.refresh()
+    trialled.model_server.registry.refresh()
     assert set(trialled.versions().values()) == {"1"}
 
 
@@ -184,7 +184,7 @@ def test_a_candidate_that_cannot_be_loaded_costs_no_request(
     trialled.store.publish("xor", {ARTEFACT: b"damaged"})
     trialled.store.promote("xor", 3, CANDIDATE, share=1.0)
     trialled.store.promote("xor", 1)
-    trialled.engine.registry.refresh()
+    trialled.model_server.registry.refresh()
     assert set(trialled.versions().values()) == {"1"}
 
 
@@ -226,7 +226,7 @@ def test_a_shadow_that_raises_is_counted(
     trialled: Trialled, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
 ) -> None:
     trialled.candidate(shadow=True)
-    model: Model = trialled.engine.registry.find("xor", 2).artefact.model
+    model: Model = trialled.model_server.registry.find("xor", 2).artefact.model
     monkeypatch.setattr(model, "predict", broken)
     assert set(trialled.versions().values()) == {"1"}
     about = {"model": "xor", "version": "2", "reason": "error"}

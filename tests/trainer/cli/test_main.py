@@ -117,14 +117,14 @@ def test_a_database_serves_every_command(
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
-        (("sqlite:///none.db",), 2, "sqlite:///none.db: which rows? say --query"),
-        (("none.csv", "--query", "SELECT 1"), 2, "a query is for a database"),
+        (("sqlite:///none.db",), 2, "sqlite:///none.db: a database needs --query"),
+        (("none.csv", "--query", "SELECT 1"), 2, "--query needs a database"),
         (
             ("sqlite:///none.db", "--query", "SELECT 1", "--target", "y"),
             1,
             "no such file: none.db",
         ),
-        (("postgresql://a:s3cret@h/d", "--query", "x"), 2, "holds no password"),
+        (("postgresql://a:s3cret@h/d", "--query", "x"), 2, "must not contain the password"),
     ],
 )
 def test_a_wrong_source_is_one_sentence(

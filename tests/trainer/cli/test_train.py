@@ -44,7 +44,7 @@ def test_fit_tells_a_person_what_came_of_it(command: Command, data: Path) -> Non
     assert "task binary: target 'churn' has 2 classes" in result.stderr
     assert "published churn version 1" in result.stderr
     assert result.stderr.endswith(
-        "promoted: there is none in production to compare with\n"
+        "promoted: there is no production version to compare with\n"
     )
 
 
@@ -160,11 +160,11 @@ def test_a_worse_candidate_exits_with_3_and_is_kept(
     command(*fit, "--epochs", 40)
     worse = ("--epochs", 1, "--set", "train.learning_rate=1e-9")
     result = command(*fit, *worse, code=3)
-    assert "refused: worse: log_loss" in result.stderr
+    assert "refused: significantly worse: log_loss" in result.stderr
     assert labels(store, "churn") == {"production": 1, "candidate": 2}
     found = json.loads(command(*fit, *worse, "--json", code=3).stdout)
-    assert found["promoted"] is False and found["reason"].startswith("worse: ")
-    assert found["gate"][0]["refused"] == "worse"
+    assert found["promoted"] is False and found["reason"].startswith("significantly worse: ")
+    assert found["gate"][0]["refused"] == "significantly worse"
     assert found["gate"][0]["low"] > 0
     assert labels(store, "churn") == {"production": 1, "candidate": 3}
     assert store.load("churn", 3).manifest.metrics == found["metrics"]
@@ -208,7 +208,7 @@ def test_task_and_validation_rows_are_taken(
     arguments = ("--target", "level", "--model", "m", "--valid", valid, *FAST)
     result = command("fit", train, *arguments, "--task", "regression", "--json")
     assert json.loads(result.stdout)["task"] == "regression"
-    assert "task regression: as asked" in result.stderr
+    assert "task regression: as given" in result.stderr
     assert "the validation rows given choose the epoch" in result.stderr
 
 
@@ -236,7 +236,7 @@ def test_rows_that_do_not_take_part_are_said(
     result = command("fit", path, "--target", "y", "--model", "m", *FAST)
     assert "1 rows have no target and are left out" in result.stderr
     for name in ("same", "gone"):
-        assert f"column '{name}' does not vary in the training rows" in result.stderr
+        assert f"column '{name}' has one value in all training rows" in result.stderr
 
 
 # Mistakes: one sentence each, and never a traceback.
@@ -257,8 +257,8 @@ MISTAKES: dict[str, tuple[bytes | str, str]] = {
     ),
     "too few fields": (GOOD + "61\n", ", line 62: expected 2 fields"),
     "too many fields": (GOOD + "61,a,3\n", ", line 62: expected 2 fields"),
-    "latin-1": ((GOOD + "61,ä\n").encode("latin-1"), ": not UTF-8 text (byte 0xe4)"),
-    "utf-16": (GOOD.encode("utf-16"), ": not UTF-8 text (byte 0xff)"),
+    "latin-1": ((GOOD + "61,ä\n").encode("latin-1"), ": expected UTF-8 text, found byte 0xe4"),
+    "utf-16": (GOOD.encode("utf-16"), ": expected UTF-8 text, found byte 0xff"),
     "cut gzip": (gzip.compress(GOOD.encode())[:-20], ": damaged gzip data"),
     "damaged gzip": (
         gzip.compress(GOOD.encode())[:20] + b"\xff" * 90,
@@ -301,14 +301,14 @@ def sets(*texts: str) -> tuple[str, ...]:
 
 #: Settings that name columns and classes, and what is said of wrong ones.
 ROLES = [
-    (sets("data.group=colur"), 1, "no column 'colur' among the inputs for data.group"),
+    (sets("data.group=colur"), 1, "data.group: there is no column 'colur'"),
     (sets("data.group=colur"), 1, "did you mean 'colour'?"),
-    (sets("data.time=churn"), 1, "for data.time: it is the target"),
+    (sets("data.time=churn"), 1, "data.time=churn names the target"),
     (sets("data.weight=colour"), 1, "column 'colour' (data.weight), row 1: expected"),
     (sets("data.weight=since"), 1, "expected numbers, found datetime values"),
     (sets("data.time=colour"), 1, "row 1: expected a number or an ISO 8601 date"),
     (sets("data.time=member"), 1, "(data.time): expected a number or an ISO 8601 date"),
-    (sets("data.time=size"), 1, "expected a number or an ISO 8601 date, found none"),
+    (sets("data.time=size"), 1, "expected a number or an ISO 8601 date, found no value"),
     (
         sets("data.group=colour"),
         1,
@@ -344,7 +344,7 @@ ROLES = [
     [
         (("fit", "none.csv", "--target", "y"), 1, "no such file: none.csv"),
         (("fit", "builtin:digit"), 1, "did you mean 'digits'?"),
-        (("fit", "DATA"), 1, "which column is the target? say --target COLUMN"),
+        (("fit", "DATA"), 1, "a table needs --target COLUMN"),
         (("fit", "DATA", "--target", "z"), 1, "no target column 'z'"),
         (("fit", "DATA", "--target", "y", "--task", "regression"), 1, "found text"),
         (("fit", "DATA", "--target", "y", "--valid", "no.csv"), 1, "no such file"),
@@ -473,20 +473,20 @@ def visits(table: Callable[..., Any], write_csv: WriteCsv) -> Path:
         (
             ("data.split=grouped", "data.group=client"),
             "grouped",
-            {"column 'client' groups the rows and is no input of the model"},
+            {"column 'client' groups the rows and is not an input of the model"},
         ),
         (
             ("data.split=time", "data.time=day"),
             "time",
-            {"column 'day' orders the rows and is no input of the model"},
+            {"column 'day' orders the rows and is not an input of the model"},
         ),
         (("data.split=random",), "random", set()),
         (
             ("data.weight=times", "train.class_weights=balanced"),
             "random",
             {
-                "column 'times' weighs the rows and is no input of the model",
-                "rows are divided at random: no column says which belong together",
+                "column 'times' weights the rows and is not an input of the model",
+                "rows are split at random: no column groups or orders them",
             },
         ),
         (
@@ -497,14 +497,14 @@ def visits(table: Callable[..., Any], write_csv: WriteCsv) -> Path:
             ),
             "grouped",
             {
-                "rows are divided by 'client': no group is on two sides",
-                "class weights no 1, yes 2: as asked",
+                "rows are split by 'client': no group is split",
+                "class weights no 1, yes 2: as given",
             },
         ),
         (
             ("data.time=day", "data.weight=times"),
             "time",
-            {"rows are divided by 'day': the last are measured on"},
+            {"rows are split by 'day': the latest are the test rows"},
         ),
     ],
 )
@@ -612,7 +612,7 @@ def test_a_schedule_runs_fit_and_keeps_what_came_of_it(
         (
             ("--cron", "0 3 * * *", "--", "fit", "sqlite:///x", "--model", "m"),
             2,
-            "which rows?",
+            "a database needs --query",
         ),
         (
             ("--cron", "0 3 * * *", "--", "fit", "x", "--model", "a/b"),

@@ -396,7 +396,7 @@ def test_the_command_tells_of_itself(
     reasons = [got["reason"] for got in hook.got[1:]]
     assert reasons[0] == "no such file: none.csv"
     assert reasons[1].startswith("there is no setting 'nope'")
-    assert reasons[2].startswith("sqlite:///x.db: which rows?")
+    assert reasons[2].startswith("sqlite:///x.db: a database needs --query")
     text = (tmp_path / "glassnet_run_people.prom").read_text()
     assert read(text)["last_run_failed"] == {"": 1.0}
     text = (tmp_path / "glassnet_success_people.prom").read_text()

@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trainer.config.schema import OptimizerName
-from trainer.training import optimizers
-from trainer.training.optimizers import ALIKE, OPTIMIZERS, Adam, clip_by_norm
+from trainer.optimization import optimizers
+from trainer.optimization.optimizers import (
+    ALIKE,
+    OPTIMIZERS,
+    Adam,
+    OptimizerName,
+    clip_by_norm,
+)
 
 Vector = NDArray[Any]
 RULES = pytest.mark.parametrize("rule", OPTIMIZERS)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from trainer.training.schedules import (
+from trainer.optimization.schedules import (
     SCHEDULES,
     constant,
     cosine,

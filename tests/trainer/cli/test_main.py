@@ -124,7 +124,11 @@ def test_a_database_serves_every_command(
             1,
             "no such file: none.db",
         ),
-        (("postgresql://a:s3cret@h/d", "--query", "x"), 2, "must not contain the password"),
+        (
+            ("postgresql://a:s3cret@h/d", "--query", "x"),
+            2,
+            "must not contain the password",
+        ),
     ],
 )
 def test_a_wrong_source_is_one_sentence(

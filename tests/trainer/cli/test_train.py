@@ -163,7 +163,9 @@ def test_a_worse_candidate_exits_with_3_and_is_kept(
     assert "refused: significantly worse: log_loss" in result.stderr
     assert labels(store, "churn") == {"production": 1, "candidate": 2}
     found = json.loads(command(*fit, *worse, "--json", code=3).stdout)
-    assert found["promoted"] is False and found["reason"].startswith("significantly worse: ")
+    assert found["promoted"] is False and found["reason"].startswith(
+        "significantly worse: "
+    )
     assert found["gate"][0]["refused"] == "significantly worse"
     assert found["gate"][0]["low"] > 0
     assert labels(store, "churn") == {"production": 1, "candidate": 3}
@@ -257,7 +259,10 @@ MISTAKES: dict[str, tuple[bytes | str, str]] = {
     ),
     "too few fields": (GOOD + "61\n", ", line 62: expected 2 fields"),
     "too many fields": (GOOD + "61,a,3\n", ", line 62: expected 2 fields"),
-    "latin-1": ((GOOD + "61,ä\n").encode("latin-1"), ": expected UTF-8 text, found byte 0xe4"),
+    "latin-1": (
+        (GOOD + "61,ä\n").encode("latin-1"),
+        ": expected UTF-8 text, found byte 0xe4",
+    ),
     "utf-16": (GOOD.encode("utf-16"), ": expected UTF-8 text, found byte 0xff"),
     "cut gzip": (gzip.compress(GOOD.encode())[:-20], ": damaged gzip data"),
     "damaged gzip": (
@@ -308,7 +313,11 @@ ROLES = [
     (sets("data.weight=since"), 1, "expected numbers, found datetime values"),
     (sets("data.time=colour"), 1, "row 1: expected a number or an ISO 8601 date"),
     (sets("data.time=member"), 1, "(data.time): expected a number or an ISO 8601 date"),
-    (sets("data.time=size"), 1, "expected a number or an ISO 8601 date, found no value"),
+    (
+        sets("data.time=size"),
+        1,
+        "expected a number or an ISO 8601 date, found no value",
+    ),
     (
         sets("data.group=colour"),
         1,

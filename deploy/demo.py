@@ -1,7 +1,7 @@
 """Train xor and digits, serve them, send some digits, and stop.
 
-`make demo` runs it; `make serve` adds --keep, which leaves the server running. It runs the
-commands `trainer` and `service` and talks to them with the standard library.
+`make demo` runs it; `make serve` adds --keep, which leaves the server running. It runs
+the commands `trainer` and `service`, and needs only the standard library and NumPy.
 """
 
 from __future__ import annotations

@@ -86,10 +86,11 @@ def _lede(manifest: Manifest, run: dict[str, Any]) -> str:
     data, members = manifest.data, manifest.members
     networks = "one network" if members == 1 else f"an ensemble of {members} networks"
     moment = str(run.get("trained_at", ""))[:16].replace("T", " ")
+    each = "each " if members > 1 else ""
     return (
         f"Predicts <b>{text(manifest.target)}</b>, {TASKS[manifest.task]}, with "
-        f"{networks}, {'each ' if members > 1 else ''}trained on {data.train_rows:,} of "
-        f"{data.rows:,} rows{f' on {text(moment)} UTC' if moment else ''}."
+        f"{networks}, {each}trained on {data.train_rows:,} of {data.rows:,} rows"
+        f"{f' on {text(moment)} UTC' if moment else ''}."
     )
 
 

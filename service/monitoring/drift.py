@@ -44,9 +44,9 @@ from service.server.shared_memory import mapped
 #: Pieces of the window, whose length is off by one of them at most.
 SLOTS = 12
 #: Rows of one request that are counted; of more, every so many.
-MOST_ROWS = 1_000
+MAX_COUNTED_ROWS = 1_000
 #: How long it rests, in times of what counting took.
-REST = 99.0
+REST_FACTOR = 99.0
 
 #: One row (1 + bins) a slot: its number since the clock began, and what was counted.
 Slots: TypeAlias = NDArray[np.int64]
@@ -83,7 +83,7 @@ class Bins:
 
     def count(self, raw: RawColumns, answer: Predictions) -> NDArray[np.intp]:
         """Return how many rows fall in each bin (size,)."""
-        step = -(-len(next(iter(answer.values()))) // MOST_ROWS)
+        step = -(-len(next(iter(answer.values()))) // MAX_COUNTED_ROWS)
         rows = slice(None, None, step)
         some = {name: values[rows] for name, values in answer.items()}
         values = {
@@ -144,7 +144,7 @@ class Window:
                 slot[0] = number
             slot[1:] += counts
             took = time.thread_time() - began
-            self._rest_until = now + took * REST * random.expovariate(1.0)
+            self._rest_until = now + took * REST_FACTOR * random.expovariate(1.0)
         finally:
             self._busy.release()
 

@@ -65,7 +65,7 @@ def document(app: Flask) -> Schema:
             paths.setdefault(path, {})[route.method.lower()] = operation
     components: Schema = {"schemas": {**types, "Error": _ERROR, **_row_schemas()}}
     access = model_server().access
-    if access.ask or access.administer:
+    if access.predict_tokens or access.admin_tokens:
         bearer = {"type": "http", "scheme": "bearer"}
         components["securitySchemes"] = {"bearer": bearer}
     return {
@@ -120,8 +120,10 @@ def _operation(
     if route.body and body:
         operation["requestBody"] = _content(route.body.__name__, body, types)
     access = model_server().access
-    is_public = template in access.open
-    if (access.ask and not is_public) or (access.administer and route.admin):
+    is_public = template in access.public_paths
+    if (access.predict_tokens and not is_public) or (
+        access.admin_tokens and route.admin
+    ):
         operation["security"] = [{"bearer": []}]
     return operation
 

@@ -17,10 +17,7 @@ import msgspec
 from flask import Blueprint, Flask, current_app
 from werkzeug.routing import Rule
 
-from models.codecs import schema
-from models.codecs.schema import Schema
-from models.features.predictions import Classification
-from models.features.table import TableInput
+from models.features.columns import Schema
 from service.monitoring.metrics import VERSION
 from service.protocols import (
     explaining,
@@ -112,7 +109,7 @@ def _operations(app: Flask, rule: Rule) -> Iterator[tuple[str, Schema]]:
         return
     for name, entry in sorted(catalogue.items()):
         loaded = entry.versions[entry.default]
-        is_classifier = isinstance(loaded.artefact.model.output, Classification)
+        is_classifier = bool(loaded.artefact.model.output.classes)
         if _ONLY.get(rule.endpoint, is_classifier) != is_classifier:
             continue
         if "<label>" in rule.rule and not _alike(entry, loaded, entry.labels.values()):
@@ -184,21 +181,8 @@ def _responses(endpoint: str, loaded: Loaded | None) -> Schema:
 
 
 def _predictions(loaded: Loaded) -> Schema:
-    output = loaded.artefact.model.output
-    each: Schema = {"type": "number"}
-    if isinstance(output, Classification):
-        number = {"type": "number", "minimum": 0, "maximum": 1}
-        count = len(output.classes)
-        exactly = {"minItems": count, "maxItems": count}
-        each = {
-            "type": "object",
-            "properties": {
-                "label": {"enum": list(output.classes)},
-                "probabilities": {"type": "array", "items": number, **exactly},
-            },
-            "required": ["label", "probabilities"],
-        }
-    predictions = {"type": "array", "items": each}
+    row = loaded.artefact.model.output.json_schema()
+    predictions = {"type": "array", "items": row}
     return {"type": "object", "properties": {"predictions": predictions, "outputs": {}}}
 
 
@@ -221,8 +205,7 @@ def _body(endpoint: str, loaded: Loaded | None) -> Body | None:
             given = {"instances": rows, "inputs": columns, **_SIGNATURE}
             return Body("PredictRequest", given, {"instances": golden}, one_of=2)
         case "explain":
-            classes = list(getattr(output, "classes", ()))
-            target = {"target": {"enum": [*classes, None]}}
+            target = {"target": {"enum": [*output.classes, None]}}
             given = {"instances": rows, "inputs": columns, **target}
             return Body("ExplainRequest", given, {"instances": golden}, one_of=2)
         case "invocations":
@@ -260,9 +243,9 @@ def _own_schemas() -> Schema:
     found, most = {}, model_server().inference.max_rows
     for name, entry in model_server().registry.catalogue.items():
         decoder = entry.versions[entry.default].artefact.model.decoder
-        found[f"{name}.rows"] = schema.rows(decoder, most)
-        found[f"{name}.columns"] = schema.columns(decoder, most)
-        found[f"{name}.row"] = schema.row(decoder)
+        found[f"{name}.rows"] = decoder.rows_schema(most)
+        found[f"{name}.columns"] = decoder.columns_schema(most)
+        found[f"{name}.row"] = decoder.named_row_schema()
     return found
 
 
@@ -282,16 +265,10 @@ def _golden(loaded: Loaded) -> list[Any]:
 def _tensors(loaded: Loaded) -> Iterator[Schema]:
     """Yield the golden rows as tensors of the Open Inference Protocol."""
     inputs, golden = loaded.artefact.manifest.inputs, _golden(loaded)
-    n = len(golden)
-    if isinstance(inputs, TableInput):
-        for column in inputs.columns:
-            data = [row.get(column.name) for row in golden]
-            about = {"name": column.name, "datatype": column.datatype, "shape": [n]}
-            yield {**about, "data": data}
-    else:
-        shape = [n, *inputs.shape]
-        about = {"name": inputs.name, "datatype": inputs.datatype, "shape": shape}
-        yield {**about, "data": golden}
+    for name, (datatype, shape) in inputs.tensors.items():
+        data = [row.get(name) for row in golden] if inputs.is_table else golden
+        about = {"name": name, "datatype": datatype, "shape": [len(golden), *shape]}
+        yield {**about, "data": data}
 
 
 def _content(body: Body) -> Schema:

@@ -18,7 +18,6 @@ import msgspec
 from flask import Blueprint
 
 from models.features.predictions import Predictions
-from models.features.table import TableInput
 from service.monitoring.metrics import VERSION
 from service.protocols import repository, statistics, tensors
 from service.protocols.http import answer, description, find
@@ -144,12 +143,8 @@ def _reply(content: dict[str, Any], chunks: list[bytes]) -> Reply:
 
 def _inputs(loaded: Loaded) -> Iterator[dict[str, Any]]:
     inputs = loaded.artefact.manifest.inputs
-    if isinstance(inputs, TableInput):
-        for column in inputs.columns:
-            yield {"name": column.name, "datatype": column.datatype, "shape": [-1]}
-    else:
-        shape = [-1, *inputs.shape]
-        yield {"name": inputs.name, "datatype": inputs.datatype, "shape": shape}
+    for name, (datatype, shape) in inputs.tensors.items():
+        yield {"name": name, "datatype": datatype, "shape": [-1, *shape]}
 
 
 def _outputs(loaded: Loaded) -> Iterator[dict[str, Any]]:

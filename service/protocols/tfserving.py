@@ -20,17 +20,11 @@ from typing import Any
 import msgspec
 from flask import Blueprint
 
-from models.codecs import TableDecoder, TensorDecoder
+from models.codecs import Decoder
 from models.codecs.json import opening, plain
 from models.errors import InvalidInput, NotFound, nearest
 from models.features.inputs import RawColumns
-from models.features.predictions import (
-    Classification,
-    Predictions,
-    Regression,
-    label_text,
-)
-from models.features.table import TableInput
+from models.features.predictions import Predictions
 from models.model import by_row
 from service.inference.inference import require_rows, rows_within
 from service.protocols.fast_json import parse_numeric_rows
@@ -86,8 +80,8 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
     raw, started = body(), time.perf_counter()
     decoder = loaded.artefact.model.decoder
     numbers = None
-    if isinstance(decoder, TensorDecoder):
-        numbers = parse_numeric_rows(raw, "instances", decoder.tensor.size)
+    if decoder.row_size:
+        numbers = parse_numeric_rows(raw, "instances", decoder.row_size)
     asked = _asked(decoder, raw) if numbers is None else None
 
     def rows(decoder: Any) -> RawColumns:
@@ -121,12 +115,11 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
     """Answer each example with a list of `[class, probability]`."""
     loaded = find(name, version, label)
     output = loaded.artefact.model.output
-    if not isinstance(output, Classification):
+    if not output.classes:
         raise InvalidInput(f"model '{name}' answers a number: ask :regress or :predict")
     found = _answer_examples(loaded)
-    classes = [label_text(each) for each in output.classes]
     pairs = [
-        [list(pair) for pair in zip(classes, row, strict=True)]
+        [list(pair) for pair in zip(output.class_names, row, strict=True)]
         for row in found["probabilities"].tolist()
     ]
     return answer({"results": pairs}, X_Model_Version=str(loaded.version))
@@ -138,7 +131,7 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
 def regress(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Answer each example with a number."""
     loaded = find(name, version, label)
-    if not isinstance(loaded.artefact.model.output, Regression):
+    if loaded.artefact.model.output.classes:
         raise InvalidInput(f"model '{name}' answers a class: ask :classify or :predict")
     found = _answer_examples(loaded)
     return answer(
@@ -212,10 +205,10 @@ def metadata(name: str, version: str | None = None, label: str | None = None) ->
     )
 
 
-def _asked(decoder: TableDecoder | TensorDecoder, raw: bytes) -> PredictRequest:
+def _asked(decoder: Decoder, raw: bytes) -> PredictRequest:
     """Return the outline of a body that has rows or columns."""
     # Numbers have no such form, and to look for it in many takes a while.
-    if isinstance(decoder, TableDecoder):
+    if not decoder.row_size:
         raw = _texts_of_base64(raw)
     asked: PredictRequest = decode(_predict_request, raw)
     if bool(asked.instances) == bool(asked.inputs):
@@ -256,8 +249,8 @@ def _answer_examples(loaded: Loaded) -> Predictions:
     context = asked.context or {}
     _require_size(len(asked.examples), context, inference.max_rows)
 
-    def rows(decoder: TableDecoder | TensorDecoder) -> RawColumns:
-        form = _as_list if isinstance(decoder, TensorDecoder) else _as_value
+    def rows(decoder: Decoder) -> RawColumns:
+        form = _as_list if decoder.row_size else _as_value
         found = [
             {name: form(value) for name, value in _row(context, example, n).items()}
             for n, example in enumerate(asked.examples)
@@ -307,9 +300,7 @@ def _as_value(feature: msgspec.Raw) -> msgspec.Raw:
 
 def _inputs(loaded: Loaded) -> list[tuple[str, dict[str, Any]]]:
     inputs = loaded.artefact.manifest.inputs
-    if isinstance(inputs, TableInput):
-        return [(c.name, _tensor(c.name, c.datatype, ())) for c in inputs.columns]
-    return [(inputs.name, _tensor(inputs.name, inputs.datatype, inputs.shape))]
+    return [(name, _tensor(name, *tensor)) for name, tensor in inputs.tensors.items()]
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import reference
+from models.features import histograms
 from models.features.columns import Values
 from trainer.checks.column_profile import chosen, columns, sample
 from trainer.preparation.prepare import Part, Prepared
@@ -82,12 +82,12 @@ def psi(ours: Values, theirs: Values) -> float | None:
     None where chance alone may make as much."""
     seen: Any
     if isinstance(ours, np.ndarray):
-        seen = reference.Histogram.fit(ours)
+        seen = histograms.Histogram.fit(ours)
     else:
         names = Counter(text for text in ours if text is not None)
-        common = [name for name, _ in names.most_common(reference.MOST_CATEGORIES)]
-        seen = reference.Shares.fit(common, ours)
-    return reference.psi(seen.count(ours), seen.count(theirs))
+        common = [name for name, _ in names.most_common(histograms.MOST_CATEGORIES)]
+        seen = histograms.Shares.fit(common, ours)
+    return histograms.psi(seen.count(ours), seen.count(theirs))
 
 
 def shared_groups(prepared: Prepared, other: EvaluationSet) -> tuple[int, int]:

@@ -1,14 +1,13 @@
-"""From a polars frame to raw columns: what kind each is, and its values.
+"""From a polars frame to raw columns: the kind of each, and its values.
 
-A CSV file is text, so each of its columns is looked at whole: numeric when every
-value is a number, boolean when every one is true or false, datetime when every one is
-an ISO date; else categorical. Parquet says its types itself. With a model at hand its
-own kinds are asked for instead, and a value that does not fit is an error.
+Columns of a CSV file are text. Their kind is the first that all values match: numbers,
+true or false, ISO dates, and so on, else categorical. Parquet files have types. For a
+trained model the kinds are those of its signature, and other values are an error.
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
-from models.features.columns import FIRST_SECOND, LAST_SECOND, MISSING, Values, seconds
+from models.features.columns import COLUMN_KINDS, Values
 from models.features.predictions import Label, label_text
+from models.features.text import (
+    FIRST_SECOND,
+    LAST_SECOND,
+    MISSING,
+    is_number,
+    parse_truth,
+)
 from trainer.data.dataset import Dataset
 
 if TYPE_CHECKING:
     import polars as pl
-
-_TRUTH = {"true": 1.0, "false": 0.0}
-_NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_EXPECTED = {"numeric": "a number", "boolean": "true or false", "datetime": "a date"}
-_DATE = r"^\d{4}-\d{2}-\d{2}([T ].*)?$"
 
 
 def dataset(
@@ -59,15 +60,10 @@ def dataset(
         if name in names:
             inputs[name] = values_of(frame[name], kind)
         elif name in nullable:
-            inputs[name] = absent(kind, len(frame))
+            inputs[name] = COLUMN_KINDS[kind].missing(len(frame))
         else:
             raise DataError(f"column '{name}' is missing{nearest(name, names)}")
     return Dataset(inputs, kinds, target or "", labels)
-
-
-def absent(kind: str, n: int) -> Values:
-    """Return a column without a value."""
-    return [None] * n if kind == "categorical" else np.full(n, np.nan)
 
 
 def infer_kind(column: pl.Series) -> str:
@@ -94,28 +90,16 @@ def infer_kind(column: pl.Series) -> str:
 
 def _infer_text(column: pl.Series) -> str:
     present = column.filter(~_missing(column))
-    if not len(present):
-        return "numeric"
     if not _numbers(present).is_null().any():
         return "numeric"
-    if present.str.to_lowercase().is_in(list(_TRUTH)).all():
-        return "boolean"
-    if present.str.contains(_DATE).all() and _are_dates(present):
-        return "datetime"
-    return "categorical"
-
-
-def _are_dates(present: pl.Series) -> bool:
-    try:
-        for text in present.unique():
-            seconds(text)
-    except ValueError:
-        return False
-    return True
+    texts = present.unique().to_list()
+    return next(
+        name for name, kind in COLUMN_KINDS.items() if all(map(kind.matches, texts))
+    )
 
 
 def _missing(text: pl.Series) -> pl.Series:
-    """Tell where a text stands for no value."""
+    """Tell which texts stand for a missing value."""
     return text.is_null() | text.str.strip_chars().is_in(["", *MISSING])
 
 
@@ -126,29 +110,32 @@ def _numbers(text: pl.Series) -> pl.Series:
 
 
 def values_of(column: pl.Series, kind: str) -> Values:
-    """Return the raw values of a column as a kind; DataError if they are not that."""
+    """Return the raw values (n,) of a column as a kind.
+
+    Raises DataError for the first row with another value.
+    """
     import polars as pl
 
     is_text = column.dtype == pl.String
     if not is_text and infer_kind(column) != kind != "categorical":
-        _refuse(column, ~column.is_null(), _EXPECTED[kind], column.dtype)
-        return absent(kind, len(column))
+        _refuse(column, ~column.is_null(), COLUMN_KINDS[kind].expected, column.dtype)
+        return COLUMN_KINDS[kind].missing(len(column))
     if kind == "categorical":
         texts: list[str | None] = _spelled(column).to_list()
         return [text or None for text in texts]
-    if kind == "datetime":
-        return _datetimes(column, is_text)
-    if kind == "boolean":
-        return _booleans(column, is_text)
-    return _floats(column, is_text)
+    if kind == "numeric":
+        return _floats(column, is_text)
+    if is_text:
+        return _parsed(column, kind)
+    return _datetimes(column) if kind == "datetime" else _array(column.cast(pl.Float64))
 
 
 def _spelled(column: pl.Series) -> pl.Series:
-    """Return values as text; dates are looked at, since polars panics over some."""
+    """Return values as text, after a check of dates, since polars panics over some."""
     import polars as pl
 
     if column.dtype in (pl.Date, pl.Datetime):
-        _datetimes(column, is_text=False)
+        _datetimes(column)
     return column.cast(pl.String)
 
 
@@ -157,7 +144,8 @@ def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
 
     if is_text:
         numbers = _numbers(column)
-        _refuse(column, numbers.is_null() & ~_missing(column), "a number", "text")
+        wrong = numbers.is_null() & ~_missing(column)
+        _refuse(column, wrong, "a finite number", "text")
     else:
         numbers = column.cast(pl.Float64)
     _refuse(column, numbers.is_nan(), "a number (leave it empty if missing)", "NaN")
@@ -165,47 +153,40 @@ def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
     return _array(numbers)
 
 
-def _booleans(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
+def _parsed(column: pl.Series, kind: str) -> NDArray[np.float64]:
+    """Return the values (n,) of a column of text, as the class of the kind reads it."""
     import polars as pl
 
-    if not is_text:
-        return _array(column.cast(pl.Float64))
-    lower = column.str.to_lowercase()
-    numbers = lower.replace_strict(_TRUTH, default=None, return_dtype=pl.Float64)
-    wrong = numbers.is_null() & ~_missing(column)
-    _refuse(column, wrong, _EXPECTED["boolean"], "other text")
-    return _array(numbers)
-
-
-def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
-    import polars as pl
-
-    if not is_text:
-        if column.dtype == pl.Date:
-            moments = column.to_physical().cast(pl.Float64) * 86_400
-        else:
-            moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
-        far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
-        _refuse(column, far, "a date of the years 1 to 9999", "another")
-        return _array(moments)
-    parsed: dict[str, float] = {}
-    for text in column.filter(~_missing(column)).unique():
-        try:
-            parsed[text] = seconds(text)
-        except ValueError:
-            _refuse(column, column == text, "an ISO 8601 date", "other text")
+    missing, parsed = _missing(column), {}
+    for text in column.filter(~missing).unique():
+        with contextlib.suppress(ValueError):
+            parsed[text] = COLUMN_KINDS[kind].parse_text(text)
+    wrong = ~missing & ~column.is_in(list(parsed))
+    _refuse(column, wrong, COLUMN_KINDS[kind].expected, "other text")
     return _array(column.replace_strict(parsed, default=None, return_dtype=pl.Float64))
 
 
+def _datetimes(column: pl.Series) -> NDArray[np.float64]:
+    import polars as pl
+
+    if column.dtype == pl.Date:
+        moments = column.to_physical().cast(pl.Float64) * 86_400
+    else:
+        moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
+    far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
+    _refuse(column, far, "a date of the years 1 to 9999", "another")
+    return _array(moments)
+
+
 def _array(numbers: pl.Series) -> NDArray[np.float64]:
-    """Return numbers as an array of its own, NaN where they are missing."""
+    """Return a copy of numbers as an array (n,), NaN where they are missing."""
     return np.array(numbers.fill_null(np.nan).to_numpy())
 
 
 def labels_of(column: pl.Series) -> Sequence[Label | None]:
-    """Return a target's values as they are spelled: numbers only if all are plain.
+    """Return the labels of a target: numbers only if all are written canonically.
 
-    Text that is not the canonical spelling of a number ("007", "1.50") stays text.
+    Text such as "007" or "1.50" stays text. Raises DataError for another type.
     """
     import polars as pl
 
@@ -231,12 +212,12 @@ def labels_of(column: pl.Series) -> Sequence[Label | None]:
 def _labels_of_text(column: pl.Series) -> Sequence[Label | None]:
     texts: list[str | None] = [text or None for text in column.to_list()]
     present = {text for text in texts if text is not None}
-    # Among numbers and truths `NA` is a missing one, among words it may be a class.
+    # Among numbers and truth values `NA` is missing; among words it may be a class.
     distinct = present - MISSING or present
-    for kind in (_whole, float, _truth):
+    for parse in (_whole, float, parse_truth):
         try:
-            table = {text: kind(text) for text in distinct}
-        except (ValueError, KeyError):
+            table = {text: parse(text) for text in distinct}
+        except ValueError:
             continue
         if all(label_text(v) == text and np.isfinite(v) for text, v in table.items()):
             return [None if text is None else table.get(text) for text in texts]
@@ -245,20 +226,11 @@ def _labels_of_text(column: pl.Series) -> Sequence[Label | None]:
     return texts
 
 
-def is_number(text: str) -> bool:
-    """Tell whether text is written as a number, and not as a code such as 007."""
-    return bool(_NUMBER.fullmatch(text.strip()))
-
-
 def _whole(text: str) -> int:
     number = int(text)
     if abs(number) >= 1 << 63:
-        raise ValueError("no format of numbers holds it")
+        raise ValueError("it does not fit into int64")
     return number
-
-
-def _truth(text: str) -> bool:
-    return {"true": True, "false": False}[text]
 
 
 def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:

@@ -18,7 +18,6 @@ from typing import Literal
 import msgspec
 
 from models.errors import ConfigError, InvalidInput, nearest
-from models.features.table import TableInput
 from models.storage.artefact import Artefact
 from trainer.config.thresholds import GateConfig
 from trainer.data.roles import group_text
@@ -109,14 +108,9 @@ def _incomparable(candidate: Artefact, production: Artefact) -> str | None:
     ours, theirs = candidate.manifest, production.manifest
     if ours.output.__class__ is not theirs.output.__class__:
         return f"its task is {theirs.task}, the candidate's {ours.task}"
-    if isinstance(ours.inputs, TableInput) and isinstance(theirs.inputs, TableInput):
-        for column in theirs.inputs.columns:
-            mine = ours.inputs.by_name.get(column.name)
-            if type(mine) is not type(column):
-                return f"it needs the column '{column.name}' as it was"
-        return None
-    if type(ours.inputs) is not type(theirs.inputs):
-        return "one takes a table, the other arrays"
-    if ours.inputs.shape != theirs.inputs.shape:  # type: ignore[union-attr]
-        return "the rows have another shape"
+    if ours.inputs.row_form != theirs.inputs.row_form:
+        return f"its rows are {theirs.inputs.row_form}, not {ours.inputs.row_form}"
+    for name, kind in theirs.inputs.kinds.items():
+        if ours.inputs.kinds.get(name) != kind:
+            return f"it needs the column '{name}' as it was"
     return None

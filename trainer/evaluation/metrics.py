@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Classification, Floats, Output, Predictions
+from models.features.columns import Floats
+from models.features.predictions import Output, Predictions
 
 Codes = NDArray[np.intp]
 #: Metric that is compared when one is enough: the smaller the better.
@@ -28,7 +29,7 @@ def metrics(
     With `weights` (n,) a row counts as much as that. A figure that the rows cannot give
     (R² of a constant, AUC of one class) is left out.
     """
-    if isinstance(output, Classification):
+    if output.classes:
         return classification(answer["probabilities"], target, weights)
     return regression(answer["value"], target, weights)
 
@@ -55,7 +56,7 @@ def classification(
 
 def losses(output: Output, answer: Predictions, target: NDArray[Any]) -> Floats:
     """Return what each row adds to the primary figure (n,): -ln p, or error²."""
-    if isinstance(output, Classification):
+    if output.classes:
         return _log_losses(answer["probabilities"], target)
     return np.asarray((answer["value"] - target) ** 2)
 
@@ -63,7 +64,7 @@ def losses(output: Output, answer: Predictions, target: NDArray[Any]) -> Floats:
 def mean_loss(output: Output, losses: Floats, weights: Floats | None) -> float:
     """Return the primary figure from what each row adds to it."""
     mean = _mean(losses, weights)
-    return mean if isinstance(output, Classification) else float(np.sqrt(mean))
+    return mean if output.classes else float(np.sqrt(mean))
 
 
 def _log_losses(P: Floats, target: Codes) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.features.columns import Floats
 from models.features.inputs import RawColumns
-from models.features.predictions import Classification, Output, Predictions
+from models.features.predictions import Output, Predictions
 from models.features.table import Columns
 from models.model import Model
 from models.storage.artefact import Artefact
@@ -154,7 +154,7 @@ class PairedComparison:
             (self.new[chosen], self.old[chosen]),
             weights,
             self.kin[chosen],
-            root=not isinstance(self.output, Classification),
+            root=not self.output.classes,
             level=level,
         )
         found = replace(found, production=old, low=low, high=high)
@@ -212,7 +212,7 @@ def out_of_fold(
 
 def _aligned(answer: Predictions, theirs: Output, ours: Output) -> Predictions:
     """Return an answer in our order of classes; a class they lack gets nothing."""
-    if not isinstance(ours, Classification) or not isinstance(theirs, Classification):
+    if not ours.classes or not theirs.classes:
         return answer
     P = np.zeros((len(answer["probabilities"]), len(ours.classes)))
     column = {label: place for place, label in enumerate(theirs.classes)}

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from models.errors import ArtefactCorrupt
 from models.features.inputs import Inputs
-from models.features.predictions import Classification, Output, label_text
-from models.features.table import TableInput
+from models.features.predictions import Output
 from trainer.data.row_hashing import hash_rows, rehash_duplicates
 from trainer.preparation.prepare import Part
 
@@ -32,18 +31,10 @@ RowFingerprints: TypeAlias = NDArray[np.float64]
 
 def fingerprint_rows(part: Part, inputs: Inputs, output: Output) -> RowFingerprints:
     """Return the marks of rows, by the columns that a model has."""
-    raw = part.raw
-    if isinstance(inputs, TableInput) and not isinstance(raw, np.ndarray):
-        raw = {name: raw[name] for name in inputs.by_name}
-    where = hash_rows(raw)
+    where = hash_rows(inputs.select(part.raw))
     if part.turns is not None:  # equal rows, told apart by their order
         where = rehash_duplicates(where, part.turns, 0)
-    target = part.target
-    if isinstance(output, Classification):
-        names = [label_text(label) for label in output.classes]
-        answered = hash_rows({"row": where, "target": [names[code] for code in target]})
-    else:
-        answered = hash_rows({"row": where, "target": np.asarray(target, np.float64)})
+    answered = hash_rows({"row": where, "target": output.target_values(part.target)})
     return np.column_stack([where, answered])
 
 

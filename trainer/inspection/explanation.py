@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.explain.integrated_gradients import Explainer, Explanation
-from models.features.predictions import Classification, label_text
-from models.features.table import TableInput
+from models.features.predictions import label_text
 from models.storage.artefact import Artefact
 from trainer.data import Source, read_for
 from trainer.inspection.listing import write
@@ -26,27 +25,17 @@ def explain(
 def importance(found: Explanation) -> dict[str, float]:
     """Return the mean size of each input's attributions, the largest first."""
     sizes = np.abs(found.attributions).mean(axis=0).tolist()
-    pairs = zip(names(found), sizes, strict=True)
+    pairs = zip(found.inputs.explained, sizes, strict=True)
     return dict(sorted(pairs, key=lambda pair: -pair[1]))
-
-
-def names(found: Explanation) -> list[str]:
-    """Return the columns, or the places of a tensor such as `3_4`."""
-    if isinstance(found.inputs, TableInput):
-        return [column.name for column in found.inputs.columns]
-    return ["_".join(map(str, place)) for place in np.ndindex(*found.inputs.shape)]
 
 
 def save(found: Explanation, output: Any, out: Path) -> None:
     """Write `target`, `output`, `baseline_output` and one `a_<input>` an input."""
-    targets: list[Any] = found.targets
-    if isinstance(output, Classification):
-        targets = [label_text(label) for label in targets]
     columns: dict[str, Any] = {
-        "target": targets,
+        "target": [label_text(label) for label in found.targets],
         "output": found.output,
         "baseline_output": found.baseline_output,
     }
-    for place, name in enumerate(names(found)):
+    for place, name in enumerate(found.inputs.explained):
         columns[f"a_{name}"] = found.attributions[:, place]
     write(columns, out)

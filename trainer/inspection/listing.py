@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from models.errors import ArtefactCorrupt, ConfigError
-from models.features.predictions import Classification, label_text
-from models.features.table import TableInput
+from models.features.predictions import label_text
 from models.storage.artefact import Artefact, DividedBy
 from models.storage.store import Store
 from trainer.config.schema import DataConfig
@@ -62,13 +61,13 @@ def predict(artefact: Artefact, source: Source | str, out: Path) -> int:
     answer = artefact.model.predict(data.inputs)
     output = artefact.manifest.output
     columns: dict[str, Any]
-    if isinstance(output, Classification):
+    if output.classes:
         labels = answer["label"].tolist()
         if out.suffix == ".csv" or len({type(label) for label in labels}) > 1:
             labels = [label_text(label) for label in labels]
         columns = {"prediction": labels}
-        for place, label in enumerate(output.classes):
-            columns[f"p_{label_text(label)}"] = answer["probabilities"][:, place]
+        for place, label in enumerate(output.class_names):
+            columns[f"p_{label}"] = answer["probabilities"][:, place]
     else:
         columns = {"prediction": answer["value"]}
     write(columns, out)
@@ -179,8 +178,8 @@ def describe(store: Store, name: str, version: int) -> dict[str, Any]:
     manifest: dict[str, Any] = msgspec.to_builtins(artefact.manifest)
     for long in ("golden", "reference", "history"):
         del manifest[long]
-    if not isinstance(artefact.manifest.inputs, TableInput):
-        del manifest["inputs"]["center"], manifest["inputs"]["scale"]
+    for long in ("center", "scale"):
+        manifest["inputs"].pop(long, None)
     return {
         "model": name,
         "version": version,

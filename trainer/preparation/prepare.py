@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
-from models.features.columns import CategoricalColumn, Floats
+from models.features.columns import Floats
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Label, Output, Task
-from models.features.table import Columns, Layout, TableInput, fit_column
+from models.features.table import Columns, TableInput, fit_column
 from models.features.tensor import TensorInput
 from trainer.config.defaults import DataFacts, choose_members, choose_training
 from trainer.config.schema import Config, DataConfig
@@ -252,13 +252,6 @@ def fit_inputs(data: Dataset, train: NDArray[np.intp]) -> Inputs:
     )
 
 
-def layout_of(inputs: Inputs) -> Layout:
-    """Return how the network's inputs divide; an array is all quantities."""
-    if isinstance(inputs, TableInput):
-        return inputs.layout
-    return Layout(inputs.width, 0, ())
-
-
 def _notes(inputs: Inputs, settings: DataConfig) -> list[str]:
     """Say which columns are no inputs, and what the encoder leaves out."""
     does = {"group": "groups", "time": "orders", "weight": "weighs"}
@@ -266,13 +259,7 @@ def _notes(inputs: Inputs, settings: DataConfig) -> list[str]:
         f"column '{name}' {does[role]} the rows and is no input of the model"
         for role, name in _roles(settings).items()
     ]
-    if not isinstance(inputs, TableInput):
-        return notes
-    return notes + [
-        f"column '{column.name}': {column.rare} rare values are encoded as unknown"
-        for column in inputs.columns
-        if isinstance(column, CategoricalColumn) and column.rare
-    ]
+    return [*notes, *inputs.notes]
 
 
 def read_part(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.errors import ConfigError, nearest
 from models.features.columns import Floats
-from models.features.predictions import Classification, Output, label_text
+from models.features.predictions import Output
 from models.types import Array
 from trainer.types import Targets, Weights
 
@@ -35,14 +35,14 @@ def of_classes(
     """
     if asked is None:
         return None
-    if not isinstance(output, Classification):
+    if not output.classes:
         raise ConfigError("train.class_weights is for classes, this target is a number")
     if asked == "balanced":
         counts = np.bincount(target, weights, len(output.classes)).astype(float)
         found = np.ones(len(counts))
         np.divide(counts.sum() / len(counts), counts, out=found, where=counts > 0)
         return found
-    names = [label_text(label) for label in output.classes]
+    names = output.class_names
     for name in asked:
         if name not in names:
             raise ConfigError(
@@ -53,10 +53,9 @@ def of_classes(
 
 def reason(output: Output, classes: Floats) -> str:
     """Say what each class weighs; of many the first."""
-    assert isinstance(output, Classification)
     shown = [
-        f"{label_text(label)} {weight:.3g}"
-        for label, weight in zip(output.classes[:6], classes, strict=False)
+        f"{name} {weight:.3g}"
+        for name, weight in zip(output.class_names[:6], classes, strict=False)
     ]
     more = ", …" if len(classes) > len(shown) else ""
     return f"class weights {', '.join(shown)}{more}: as asked"

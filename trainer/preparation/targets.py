@@ -17,7 +17,7 @@ from models.features.predictions import (
     Task,
     label_text,
 )
-from trainer.data.frames import is_number
+from models.features.text import is_number
 
 #: A whole-numbered target of more values than this is a quantity, not a class.
 MAX_NUMERIC_CLASSES = 20

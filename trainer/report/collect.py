@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from models.codecs import json_rows
 from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.features.table import TableInput
 from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import take
@@ -72,7 +70,7 @@ def _measured(prepared: Prepared, artefact: Artefact) -> list[tuple[Model, Part]
 
 def _constant(output: Output, target: Any) -> float:
     """Return the log loss, or the standard deviation, of one answer for every row."""
-    if not isinstance(output, Classification):
+    if not output.classes:
         return float(target.std())
     shares = np.bincount(target) / len(target)
     shares = shares[shares > 0]
@@ -100,11 +98,12 @@ def _columns(
 ) -> None:
     """Write down what each column counts, or each pixel."""
     inputs = artefact.model.inputs
-    if isinstance(inputs, TableInput) or len(inputs.shape) == 1:
+    if not inputs.is_image:
         record.weights = importance.of_columns(artefact, measured)
         return
     sizes = importance.by_gradient(artefact, [part for _, part in measured])
-    sizes = sizes.reshape(inputs.shape)
+    ((_, shape),) = inputs.tensors.values()
+    sizes = sizes.reshape(shape)
     if sizes.ndim == 3:  # channels, wherever they are, have one picture
         sizes = sizes.sum(axis=int(np.argmin(sizes.shape)))
     if sizes.ndim == 2:
@@ -119,7 +118,7 @@ def _mistakes(
     losses = metrics.losses(output, answer, rows.target)
     worst = np.argsort(-losses, kind="stable")[:MOST_MISTAKES]
     raw: RawColumns = take(rows.raw, worst)
-    shown = json_rows(artefact.model.inputs, raw, slice(0, len(worst)))
+    shown = artefact.model.inputs.to_json(raw, slice(0, len(worst)))
     found = []
     for place, row in zip(worst.tolist(), shown, strict=True):
         values, picture = _shown(row, [weight.name for weight in record.weights])

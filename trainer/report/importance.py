@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from models.explain.integrated_gradients import Explainer
+from models.features.columns import Floats
 from models.features.inputs import RawColumns
-from models.features.predictions import Floats
-from models.features.table import TableInput
 from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import length, take
@@ -49,8 +48,8 @@ def of_columns(
 
 def names_of(inputs: Any) -> list[str]:
     """Return the columns, or the features of a matrix."""
-    if isinstance(inputs, TableInput):
-        return [column.name for column in inputs.columns]
+    if inputs.is_table:
+        return list(inputs.explained)
     return [f"x[{', '.join(map(str, place))}]" for place in np.ndindex(*inputs.shape)]
 
 

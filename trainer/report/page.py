@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
-from models.explain.baseline import baseline
-from models.features.columns import NumericColumn
 from models.features.table import TableInput
 from models.storage.artefact import Artefact, Manifest
 from trainer.report import plots, tables
@@ -256,9 +254,9 @@ def _curves(artefact: Artefact, record: Record) -> Iterator[str]:
     inputs = artefact.model.inputs
     if not isinstance(inputs, TableInput):
         return
-    typical: Any = baseline(inputs, artefact.manifest.reference)
+    typical: Any = inputs.baseline(artefact.manifest.reference.inputs)
     names = [w.name for w in record.weights]
-    numeric = [n for n in names if isinstance(inputs.by_name[n], NumericColumn)]
+    numeric = [n for n in names if inputs.by_name[n].value_range]
     seen = set(inputs.feature_names())
     for name in [n for n in numeric if n in seen][:MOST_CURVES]:
         svg = plots.embedding(artefact.model.networks[0], inputs, name, typical)

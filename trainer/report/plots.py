@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from models.features.columns import NumericColumn
 from models.features.table import TableInput
 from models.nn.layers import Embeddings
 from models.nn.network import Network
@@ -226,11 +225,10 @@ def embedding(
 ) -> str:
     """What the first layer makes of one number; empty where that has no curves."""
     front = network.layers[0]
-    column = inputs.by_name[name]
-    if not isinstance(front, Embeddings) or not isinstance(column, NumericColumn):
+    limits = inputs.by_name[name].value_range
+    if not isinstance(front, Embeddings) or limits is None:
         return ""
-    low, high = column.minimum, column.maximum
-    assert low is not None and high is not None  # it varies
+    low, high = limits
     place = inputs.feature_names().index(name)
     if place >= front.spec.numbers:
         return ""

@@ -20,7 +20,7 @@ from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.types import Array
 from trainer.engines.base import Report
 from trainer.engines.processes import ProcessEngine
-from trainer.preparation.prepare import Prepared, layout_of
+from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
@@ -47,7 +47,7 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
     config = prepared.config.network
     assert config.hidden is not None and config.activation is not None
     n_out, dropout = prepared.output.width, config.dropout or 0.0
-    layout = layout_of(prepared.inputs)
+    layout = prepared.inputs.layout
     if config.architecture == "realmlp":
         spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
     else:

@@ -20,10 +20,10 @@ from models.features.columns import (
     DatetimeColumn,
     NumericColumn,
     Standardization,
-    seconds,
 )
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
+from models.features.text import seconds
 from trainer.data import read_for
 
 UNIT = Standardization(0.0, 1.0)
@@ -120,9 +120,9 @@ def test_rows_that_do_not_fit_are_refused_in_a_sentence(
 
 def test_more_rows_than_are_allowed_are_refused() -> None:
     for text in (PLAIN * 3, HEADER + PLAIN * 3):
-        assert len(csv_rows(PEOPLE, text.encode(), most=3)["age"]) == 3
+        assert len(csv_rows(PEOPLE, text.encode(), max_rows=3)["age"]) == 3
         with pytest.raises(InvalidInput, match="expected 2 rows at most, found more"):
-            csv_rows(PEOPLE, text.encode(), most=2)
+            csv_rows(PEOPLE, text.encode(), max_rows=2)
 
 
 @pytest.mark.parametrize(

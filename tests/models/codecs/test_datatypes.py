@@ -22,10 +22,10 @@ from models.features.columns import (
     DatetimeColumn,
     NumericColumn,
     Standardization,
-    seconds,
 )
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
+from models.features.text import seconds
 
 bounded = settings(deadline=None, max_examples=200)
 UNIT = Standardization(0.0, 1.0)

@@ -26,10 +26,9 @@ from models.features.columns import (
     Floats,
     NumericColumn,
     Standardization,
-    iso,
-    seconds,
 )
 from models.features.table import fit_column
+from models.features.text import iso, seconds
 
 bounded = settings(deadline=None, max_examples=80)
 finite = st.floats(allow_nan=False, allow_infinity=False)

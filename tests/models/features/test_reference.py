@@ -11,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from models.features.histograms import BINS, Histogram, Shares, psi
 from models.features.predictions import Classification, Regression
-from models.features.reference import BINS, Histogram, Reference, Shares, psi
+from models.features.reference import Reference
 from models.types import Array
 
 bounded = settings(deadline=None, max_examples=100)

@@ -54,14 +54,14 @@ class Decoder(ABC):
     ) -> RawColumns:
         """Decode n rows, each a JSON list, with the names of their columns, if given.
 
-        Raises InvalidInput.
+        Returns n values a column, or (n, …). Raises InvalidInput.
         """
 
     @abstractmethod
     def from_text(self, names: list[str], rows: list[list[str]]) -> RawColumns:
         """Decode n rows of CSV fields; without names they are in signature order.
 
-        Raises InvalidInput.
+        Returns n values a column, or (n, …). Raises InvalidInput.
         """
 
     def is_header(self, fields: list[str]) -> bool:

@@ -223,15 +223,15 @@ class TableDecoder(Decoder):
     def adapt(self, raw: RawColumns) -> RawColumns:
         return raw if isinstance(raw, np.ndarray) else self.assemble(dict(raw))
 
-    def assemble(self, given: dict[str, Values]) -> Columns:
+    def assemble(self, columns: dict[str, Values]) -> Columns:
         """Return n values of every column; an absent nullable column is missing.
 
         Raises InvalidInput for an unknown or absent column, or different lengths.
         """
-        for name in given:
+        for name in columns:
             if name not in self.table.by_name:
                 raise InvalidInput(self.unknown(name))
-        lengths = {name: len(values) for name, values in given.items()}
+        lengths = {name: len(values) for name, values in columns.items()}
         if not lengths or not max(lengths.values()):
             raise InvalidInput("expected at least one row, found none")
         n = next(iter(lengths.values()))
@@ -242,11 +242,11 @@ class TableDecoder(Decoder):
                     f"'{next(iter(lengths))}' has {n}"
                 )
         for column in self.columns:
-            if column.name not in given:
+            if column.name not in columns:
                 if not column.nullable:
                     raise InvalidInput(f"column '{column.name}' is missing")
-                given[column.name] = column.missing(n)
-        return {name: given[name] for name in self.names}
+                columns[column.name] = column.missing(n)
+        return {name: columns[name] for name in self.names}
 
     def _renamed(self, raw: Json) -> Json:
         """Return rows with aliases for the names that have one."""
@@ -275,22 +275,22 @@ class TableDecoder(Decoder):
         return f"expected {width} values a row"  # pragma: no cover - one has not
 
     def _sentence(self, error: msgspec.ValidationError) -> str:
-        what, path = located(error)
-        found = re.match(r"\[(\d+)\](?:\[(\d+)\]|\.(.*))?$", path, re.DOTALL)
-        if not found:
+        message, path = located(error)
+        position = re.match(r"\[(\d+)\](?:\[(\d+)\]|\.(.*))?$", path, re.DOTALL)
+        if not position:
             return f"rows: {plain(error)}"
-        row, index, name = found.groups()
+        row, index, name = position.groups()
         if unknown := re.match(
-            r"Object contains unknown field `(.*)`$", what, re.DOTALL
+            r"Object contains unknown field `(.*)`$", message, re.DOTALL
         ):
             return f"row {row}: {self.unknown(unknown[1])}"
         if absent := re.match(
-            r"Object missing required field `(.*)`$", what, re.DOTALL
+            r"Object missing required field `(.*)`$", message, re.DOTALL
         ):
             return f"row {row}: column '{self.real(absent[1])}' is missing"
         if index is not None:
             name = self.names[int(index)]
-        whole_row = what.startswith(("Expected `object`", "Expected `array`"))
+        whole_row = message.startswith(("Expected `object`", "Expected `array`"))
         if name is None and len(self.columns) == 1 and not whole_row:
             name = self.names[0]
         where = f", column '{self.real(name)}'" if name is not None else ""
@@ -363,6 +363,6 @@ def _numbers(elements: Any, datatype: str) -> Values:
 
 
 def _in_column(error: msgspec.ValidationError, name: str) -> str:
-    found = re.match(r"\[(\d+)\]", located(error)[1])
-    where = f"row {found[1]}, column '{name}'" if found else f"column '{name}'"
+    row = re.match(r"\[(\d+)\]", located(error)[1])
+    where = f"row {row[1]}, column '{name}'" if row else f"column '{name}'"
     return f"{where}: {plain(error)}"

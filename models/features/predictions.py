@@ -258,7 +258,9 @@ class Regression(
     def class_number(self, target: Label | None) -> None:
         """Return None. Raises InvalidInput for a target other than 'value'."""
         if target not in (None, "value"):
-            raise InvalidInput("target: this model predicts a number: 'value'")
+            raise InvalidInput(
+                "target: this model predicts a number, 'value', and no class"
+            )
 
     def explained_classes(
         self, predictions: Predictions, number: int | None

@@ -99,7 +99,10 @@ def test_a_tensor_is_its_numbers_in_order() -> None:
         (HEADER + PLAIN + "1\n", "row 1: expected 4 values, found 1"),
         (HEADER.replace("age", "aeg") + PLAIN, "no column 'aeg'; did you mean 'age'"),
         ("age," + HEADER + "1," + PLAIN, "the header names column 'age' twice"),
-        ("," + HEADER + "0," + PLAIN, "field 0 of the header is empty; is it an index"),
+        (
+            "," + HEADER + "0," + PLAIN,
+            "field 0 of the header is empty; if it is an index, leave",
+        ),
         ("age,city\n1,Bern\n", "column 'member' is missing"),
         (PLAIN + "x" + PLAIN, "row 1, column 'age': expected a finite number, or noth"),
         (PLAIN.replace("30.5", "nan"), "row 0, column 'age': expected a finite number"),

@@ -212,7 +212,7 @@ def test_what_is_written_is_read(data: st.DataObject, datatype: str) -> None:
         ("age", b"[1]", [1] * 99, "FP64",
          "input 'age': shape [1, 1, 1, 1, 1, 1, 1, 1]"),
         ("age", b"[1]", [2], "FP64",
-         "input 'age': shape [2] does not go with 1 values"),
+         "input 'age': shape [2] does not fit 1 values"),
         ("age", b"[1]", [1], "fp64",
          "input 'age': there is no datatype 'fp64'; did you"),
         ("age", b"[true]", [1], "BOOL",

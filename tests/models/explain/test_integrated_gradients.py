@@ -282,7 +282,7 @@ def test_a_class_is_found_as_it_is_spelled() -> None:
         (Classification(tuple(range(10))), "x", "there are 0, 1, 2, 3, 4, 5, 6, 7, …$"),
         (Classification((False, True)), 1, "there are false, true$"),
         (Classification(("1", 1)), 2, "there are 1, 1"),
-        (Regression(0.0, 1.0), "price", "predicts a number: 'value'"),
+        (Regression(0.0, 1.0), "price", "predicts a number, 'value', and no class"),
     ],
 )
 def test_an_unknown_class_is_told(output: Any, target: Any, said: str) -> None:

@@ -145,7 +145,7 @@ def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
     if is_text:
         numbers = _numbers(column)
         wrong = numbers.is_null() & ~_missing(column)
-        _refuse(column, wrong, "a finite number", "text")
+        _refuse(column, wrong, "a number", "text")
     else:
         numbers = column.cast(pl.Float64)
     _refuse(column, numbers.is_nan(), "a number (leave it empty if missing)", "NaN")

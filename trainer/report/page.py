@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
 
-from models.explain.baseline import baseline
-from models.features.columns import NumericColumn
 from models.features.table import TableInput
 from models.storage.artefact import Artefact, Manifest
 from trainer.report import plots, tables
@@ -261,13 +259,12 @@ def _embeddings(artefact: Artefact, record: Record) -> Iterator[str]:
     inputs = artefact.model.inputs
     if not isinstance(inputs, TableInput):
         return
-    typical: Any = baseline(inputs, artefact.manifest.reference)
+    typical: Any = inputs.baseline(artefact.manifest.reference.inputs)
     features = set(inputs.feature_names())
     numeric = [
         column.name
         for column in record.weights
-        if isinstance(inputs.by_name[column.name], NumericColumn)
-        and column.name in features
+        if inputs.by_name[column.name].value_range and column.name in features
     ]
     for name in numeric[:MAX_EMBEDDINGS]:
         svg = plots.embedding(artefact.model.networks[0], inputs, name, typical)

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from models.features.columns import NumericColumn
 from models.features.table import TableInput
 from models.nn.layers import Embeddings
 from models.nn.network import Network
@@ -223,11 +222,10 @@ def embedding(
 ) -> str:
     """Draw the embedding of a numeric column over its range; "" if it has none."""
     front = network.layers[0]
-    column = inputs.by_name[name]
-    if not isinstance(front, Embeddings) or not isinstance(column, NumericColumn):
+    limits = inputs.by_name[name].value_range
+    if not isinstance(front, Embeddings) or limits is None:
         return ""
-    low, high = column.minimum, column.maximum
-    assert low is not None and high is not None  # the column varies
+    low, high = limits
     index = inputs.feature_names().index(name)
     if index >= front.spec.numbers:
         return ""

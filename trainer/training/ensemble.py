@@ -19,7 +19,7 @@ from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.types import Array
 from trainer.engines import make_engine
 from trainer.engines.base import Report
-from trainer.preparation.prepare import Prepared, layout_of
+from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
@@ -45,7 +45,7 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
     """Return the configured network; ConfigError if no artefact could hold it."""
     config = prepared.config.network
     n_out, dropout = prepared.output.width, config.dropout
-    layout = layout_of(prepared.inputs)
+    layout = prepared.inputs.layout
     if config.architecture == "realmlp":
         spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
     else:

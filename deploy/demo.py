@@ -1,7 +1,7 @@
 """Train xor and digits, serve them, send some digits, and stop.
 
-`make demo` runs it; `make serve` adds --keep, which leaves the server running. It starts
-the commands `trainer` and `service` and talks to them with the standard library.
+`make demo` runs it; `make serve` adds --keep, which leaves the server running. It runs
+the commands `trainer` and `service`, and needs only the standard library and NumPy.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def main() -> None:
         ask(address)
         accuracy = trained["metrics"]["accuracy"]
         print(
-            f"\ndigits version {trained['version']} has an accuracy of {accuracy:.1%} on "
-            f"held-out rows.\nPredict:  {address}/v1/models/digits:predict\n"
+            f"\ndigits version {trained['version']}: held-out accuracy {accuracy:.1%}"
+            f"\nPredict:  {address}/v1/models/digits:predict\n"
             f"Console:  {address}/"
         )
         if arguments.keep:

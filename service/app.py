@@ -18,7 +18,7 @@ from service.inference.inference import Inference
 from service.inference.model_server import ModelServer, log_event
 from service.inference.shadow import ShadowComparer
 from service.middleware.auth import Access, AuthMiddleware
-from service.middleware.concurrency_limit import REFUSAL, ConcurrencyLimit
+from service.middleware.concurrency_limit import REJECTION, ConcurrencyLimit
 from service.middleware.concurrency_limit import Application as Wsgi
 from service.monitoring.drift import Drift
 from service.monitoring.metrics import Metrics
@@ -143,7 +143,7 @@ def _for_administrators(view: View) -> View:
     @wraps(view)
     def checked(**names: str) -> Any:
         request = current_request()
-        request.model_server.access.require_administer(request.header("Authorization"))
+        request.model_server.access.require_admin(request.header("Authorization"))
         return view(**names)
 
     return checked
@@ -154,9 +154,9 @@ def _guard(app: Flask, model_server: ModelServer, settings: Settings) -> None:
     flask = app.wsgi_app
     express = FastPath(app, flask, model_server)
     guarded: Wsgi = ConcurrencyLimit(
-        express, flask, settings.threads, model_server.access.open
+        express, flask, settings.threads, model_server.access.public_paths
     )
-    if model_server.access.ask is not None:
+    if model_server.access.predict_tokens is not None:
         guarded = AuthMiddleware(guarded, flask, model_server.access)
     app.wsgi_app = guarded  # type: ignore[method-assign]
 
@@ -167,7 +167,7 @@ def _measure(app: Flask, model_server: ModelServer) -> None:
     @app.before_request
     def begin() -> None:
         RequestContext(model_server, request.environ)
-        if refusal := request.environ.get(REFUSAL):
+        if refusal := request.environ.get(REJECTION):
             model_server.metrics.refused.labels(refusal.reason).inc()
             raise refusal
 

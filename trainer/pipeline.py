@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.codecs import json_rows
 from models.errors import TrainingDiverged
 from models.features.predictions import Task
 from models.features.reference import Reference
@@ -223,7 +222,7 @@ def manifest(
     values = metrics.metrics(output, predictions, rows.target, rows.weights)
     weight = prepared.config.data.weight
     basis = {} if weight is None else {"weighted_by": weight}
-    golden = json_rows(inputs, rows.raw, slice(0, GOLDEN_ROWS))
+    golden = inputs.to_json(rows.raw, slice(0, GOLDEN_ROWS))
     data, division = prepared.data, prepared.split_plan
     first, validation = division.splits[0], prepared.user_validation
     return Manifest(

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from flask import Response, make_response, request
 
 from models.errors import NotFound
-from service.console.state import report_path, standing, trial
+from service.console.state import overview, report_path, version_details
 from service.protocols import operators
 from service.protocols.http import answer, find
 from service.web.errors import Reply
@@ -99,13 +99,15 @@ def file(name: str) -> Response:
 @routes.get("/console/state", counted=False)
 def state() -> Reply:
     """Say which models are live, and what all workers measured of them."""
-    return answer(standing(model_server()), Cache_Control="no-store")
+    return answer(overview(model_server()), Cache_Control="no-store")
 
 
 @routes.get("/console/models/<name>/versions/<version>")
 def about(name: str, version: str) -> Reply:
     """Say what a person needs to try a version: its form, and what is inside."""
-    return answer(trial(model_server(), find(name, version)), Cache_Control="no-store")
+    return answer(
+        version_details(model_server(), find(name, version)), Cache_Control="no-store"
+    )
 
 
 @routes.get("/console/reports/<name>/<version>", reply=ANY)

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from models.codecs import json_rows
 from models.errors import GlassnetError
 from models.features.tensor import TensorInput
 from models.nn.layers import ActivationSpec, build
@@ -32,7 +31,7 @@ _DURATION = "inference_duration_seconds"
 
 
 @dataclass
-class Measured:
+class VersionTraffic:
     """What the workers counted of one version, together, since the server started."""
 
     answered: float = 0.0
@@ -70,7 +69,7 @@ class Measured:
         }
 
 
-def standing(model_server: ModelServer) -> dict[str, Any]:
+def overview(model_server: ModelServer) -> dict[str, Any]:
     """Return every model, its versions and what was measured of them."""
     registry = model_server.registry
     measured = _measured(model_server.metrics)
@@ -96,10 +95,10 @@ def standing(model_server: ModelServer) -> dict[str, Any]:
     }
 
 
-def trial(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]:
+def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]:
     """Return what a person needs to try a version: its form, and what is inside."""
     manifest = loaded.artefact.manifest
-    (typical,) = json_rows(manifest.inputs, loaded.explainer.baseline, slice(0, 1))
+    (typical,) = manifest.inputs.to_json(loaded.explainer.baseline)
     found = description(loaded)
     if isinstance(manifest.inputs, TensorInput):
         found["ranges"] = list(_ranges(manifest.inputs))
@@ -124,8 +123,8 @@ def report_path(model_server: ModelServer, loaded: Loaded) -> Path:
     return place.with_name(REPORT)
 
 
-def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], Measured]:
-    found: defaultdict[tuple[str, str], Measured] = defaultdict(Measured)
+def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], VersionTraffic]:
+    found: defaultdict[tuple[str, str], VersionTraffic] = defaultdict(VersionTraffic)
     for sample in metrics.samples():
         labels = sample.labels
         if "model" in labels and "version" in labels:
@@ -144,7 +143,7 @@ def _live_since(model_server: ModelServer, name: str, entry: Entry) -> str | Non
 
 
 def _version(
-    model_server: ModelServer, loaded: Loaded, measured: Measured
+    model_server: ModelServer, loaded: Loaded, measured: VersionTraffic
 ) -> dict[str, Any]:
     manifest = loaded.artefact.manifest
     trained = None

@@ -20,7 +20,7 @@ from models.features.predictions import Predictions
 from service.inference.shadow import ShadowComparer
 from service.monitoring.drift import Drift
 from service.monitoring.metrics import Metrics
-from service.monitoring.payload_log import Answered
+from service.monitoring.payload_log import InferenceRecord
 from service.registry.loaded import Loaded
 
 T = TypeVar("T")
@@ -42,9 +42,9 @@ class Inference:
     comparisons: ShadowComparer
     _of_thread: threading.local = field(default_factory=threading.local)
 
-    def last(self) -> Answered | None:
+    def take_record(self) -> InferenceRecord | None:
         """Return, once, what this thread answered last."""
-        done: Answered | None = self._of_thread.__dict__.pop("last", None)
+        done: InferenceRecord | None = self._of_thread.__dict__.pop("last", None)
         return done
 
     @overload
@@ -83,16 +83,16 @@ class Inference:
             reply = encode(answer)
         except Exception as error:
             reason = "invalid_input" if isinstance(error, InvalidInput) else "internal"
-            self.metrics.failed(loaded, reason, time.perf_counter() - started)
+            self.metrics.count_failure(loaded, reason, time.perf_counter() - started)
             raise
         ended = time.perf_counter()
         phases = decoded - started, predicted - decoded, ended - predicted
-        self.metrics.answered(loaded, rows_of(answer), phases)
-        self._of_thread.last = Answered(
+        self.metrics.count_inference(loaded, rows_of(answer), phases)
+        self._of_thread.last = InferenceRecord(
             loaded, raw, answer, started, decoded, predicted
         )
         self.drift.record(loaded, raw, answer)
-        if loaded.trial is not None:
+        if loaded.split is not None:
             self.comparisons.put(loaded, raw, answer, rows_of(answer))
         return reply
 

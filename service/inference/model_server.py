@@ -19,7 +19,7 @@ from service.server.worker_sync import RefreshListener, SharedSet, refresh_all_w
 log = logging.getLogger("glassnet.service")
 
 #: The longest that a request to load or unload waits for the other workers.
-LOOK_SECONDS = 30.0
+REFRESH_SECONDS = 30.0
 
 
 class LoadFailed(GlassnetError):
@@ -68,7 +68,7 @@ class ModelServer:
         self.inference.drift.share(directory)
         for entry in self.registry.catalogue.values():
             for loaded in entry.versions.values():
-                self.metrics.show(loaded, True)
+                self.metrics.set_loaded(loaded, True)
         self.registry.observe = self.observe
         self.registry.refresh()
         self.access.refresh()
@@ -87,7 +87,7 @@ class ModelServer:
         registry = self.registry
         self._require(name, f"failed to load '{name[:128]}': ")
         registry.unloaded.discard(name)
-        self._look()
+        self._refresh_all()
         if registry.unreadable:
             raise Unavailable(f"failed to load '{name}': the store cannot be read")
         entry = registry.catalogue.get(name)
@@ -113,7 +113,7 @@ class ModelServer:
         if name not in self.registry.catalogue:
             self._require(name, f"failed to unload '{name[:128]}': ")
         self.registry.unloaded.add(name)
-        self._look()
+        self._refresh_all()
 
     def _require(self, name: str, what: str) -> None:
         try:
@@ -123,13 +123,14 @@ class ModelServer:
         except OSError:
             raise Unavailable(f"{what}the store cannot be read") from None
 
-    def _look(self) -> None:
+    def _refresh_all(self) -> None:
         """Return when every worker has looked at the store, or raise Unavailable."""
         if self.directory is None:
             self.registry.refresh()
-        elif silent := refresh_all_workers(self.directory, LOOK_SECONDS):
+        elif silent := refresh_all_workers(self.directory, REFRESH_SECONDS):
             raise Unavailable(
-                f"{silent} workers have not looked at the store in {LOOK_SECONDS:.0f} s"
+                f"{silent} workers have not refreshed from the store within "
+                f"{REFRESH_SECONDS:.0f} s"
             )
 
     def observe(self, event: Event) -> None:

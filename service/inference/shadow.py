@@ -17,19 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.codecs import TableDecoder
 from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.model import Model
-from service.monitoring.metrics import Compared
+from service.monitoring.metrics import ComparisonMetrics
 from service.registry.loaded import Loaded
 
 log = logging.getLogger("glassnet.service")
 
 #: Rows that wait to be compared; the rows of one request always may.
-MOST_ROWS = 10_000
+MAX_WAITING_ROWS = 10_000
 #: Two values disagree that are so many standard deviations of the target apart.
-APART = 0.1
+DISAGREEMENT_STDS = 0.1
 
 
 class _ShadowJob(NamedTuple):
@@ -42,21 +40,21 @@ class _ShadowJob(NamedTuple):
 class ShadowComparer:
     """Takes what was answered in a trial, and has the other version answer it too."""
 
-    def __init__(self, metrics: Compared) -> None:
+    def __init__(self, metrics: ComparisonMetrics) -> None:
         self._metrics = metrics
         self._waiting = 0
         self._lock = threading.Lock()
         self._queue: SimpleQueue[_ShadowJob] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._told: set[tuple[str, int]] = set()
+        self._logged: set[tuple[str, int]] = set()
 
     def put(
         self, loaded: Loaded, raw: RawColumns, answer: Predictions, rows: int
     ) -> None:
         """Have a request of a trial compared, unless too much waits already."""
         with self._lock:
-            if self._waiting and self._waiting + rows > MOST_ROWS:
-                self._metrics.failed(loaded, "busy")
+            if self._waiting and self._waiting + rows > MAX_WAITING_ROWS:
+                self._metrics.count_failure(loaded, "busy")
                 return
             self._waiting += rows
             if self._thread is None:  # not before the first: threads survive no fork
@@ -72,42 +70,35 @@ class ShadowComparer:
             try:
                 self._compare(answered)
             except Exception as error:  # of a candidate anything may be wrong
-                self._metrics.failed(answered.loaded, "error")
-                self._tell(answered.loaded, error)
+                self._metrics.count_failure(answered.loaded, "error")
+                self._log_failure(answered.loaded, error)
             with self._lock:
                 self._waiting -= answered.rows
 
     def _compare(self, answered: _ShadowJob) -> None:
         loaded = answered.loaded
-        assert loaded.trial is not None
-        other = loaded.trial.other(loaded)
+        assert loaded.split is not None
+        other = loaded.split.other(loaded)
         ours, theirs = loaded.artefact.model, other.artefact.model
-        raw = _fitted(answered.raw, theirs)
+        raw = theirs.decoder.adapt(answered.raw)
         began = time.perf_counter()
         answer = theirs.predict(raw)
-        self._metrics.ran(other, time.perf_counter() - began)
+        self._metrics.observe_shadow(other, time.perf_counter() - began)
         found = differences(ours.output, answered.answer, theirs.output, answer)
-        self._metrics.compared(loaded.trial.candidate, answered.rows, *found)
+        self._metrics.count_rows(loaded.split.candidate, answered.rows, *found)
 
-    def _tell(self, loaded: Loaded, error: Exception) -> None:
+    def _log_failure(self, loaded: Loaded, error: Exception) -> None:
         """Log the first failure of a version; the metrics count the others."""
-        assert loaded.trial is not None
-        candidate = loaded.trial.candidate
-        if (candidate.name, candidate.version) not in self._told:
-            self._told.add((candidate.name, candidate.version))
+        assert loaded.split is not None
+        candidate = loaded.split.candidate
+        if (candidate.name, candidate.version) not in self._logged:
+            self._logged.add((candidate.name, candidate.version))
             log.warning(
                 f"model {candidate.name} version {candidate.version} cannot be "
-                f"compared with version {loaded.trial.production.version}",
+                f"compared with version {loaded.split.production.version}",
                 exc_info=error,
                 extra={"model": candidate.name, "version": candidate.version},
             )
-
-
-def _fitted(raw: RawColumns, model: Model) -> RawColumns:
-    """Return rows as a model of perhaps another signature takes them."""
-    if isinstance(model.decoder, TableDecoder) and isinstance(raw, Mapping):
-        return model.decoder.assemble(dict(raw))
-    return raw
 
 
 def differences(
@@ -128,7 +119,7 @@ def differences(
         disagree = sum(a != b for a, b in zip(*labels, strict=True))
         return disagree, float(np.abs(P - Q).max())
     apart = np.abs(answer["value"] - theirs["value"])
-    return int((apart > APART * output.std).sum()), float(apart.max())
+    return int((apart > DISAGREEMENT_STDS * output.std).sum()), float(apart.max())
 
 
 def _aligned(

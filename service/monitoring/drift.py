@@ -2,7 +2,7 @@
 
 Each worker counts in which bins of the artefact's reference its rows and answers fall.
 It counts in a file that the workers share in memory, so that whoever is scraped adds
-up what all have counted, and makes the index (`models.features.reference.psi`) of the
+up what all have counted, and makes the index (`models.features.histograms.psi`) of the
 sum. Time is cut into slots, of which the oldest is counted over. The clock is the
 monotonic one, which is the same for all processes and cannot be set.
 
@@ -25,18 +25,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.columns import CategoricalColumn
-from models.features.inputs import Inputs, RawColumns
-from models.features.predictions import Classification, Predictions
-from models.features.reference import (
-    MOST_CATEGORIES,
-    Histogram,
-    Shares,
-    answers_of,
-    columns_of,
-    psi,
-)
-from models.features.table import TableInput
+from models.features.histograms import MOST_CATEGORIES, Histogram, Shares, psi
+from models.features.inputs import RawColumns
+from models.features.predictions import Predictions
 from models.storage.artefact import Artefact
 from service.registry.loaded import Entry, Loaded
 from service.server.shared_memory import mapped
@@ -44,9 +35,9 @@ from service.server.shared_memory import mapped
 #: Pieces of the window, whose length is off by one of them at most.
 SLOTS = 12
 #: Rows of one request that are counted; of more, every so many.
-MOST_ROWS = 1_000
+MAX_COUNTED_ROWS = 1_000
 #: How long it rests, in times of what counting took.
-REST = 99.0
+REST_FACTOR = 99.0
 
 #: One row (1 + bins) a slot: its number since the clock began, and what was counted.
 Slots: TypeAlias = NDArray[np.int64]
@@ -66,12 +57,11 @@ class Bins:
         inputs = {
             name: seen
             for name, seen in reference.inputs.items()
-            if _fits(manifest.inputs, name, seen)
+            if manifest.inputs.histograms.get(name) is type(seen)
         }
         found = [(name, seen, reference.rows) for name, seen in inputs.items()]
-        as_text = isinstance(manifest.output, Classification)
-        answers = reference.outputs.get("label" if as_text else "value")
-        if answers is not None and as_text == isinstance(answers, Shares):
+        answers = reference.outputs.get(manifest.output.main)
+        if answers is not None and type(answers) is manifest.output.histogram:
             found.append((self._target, answers, reference.answered))
         self._columns: list[tuple[str, Histogram | Shares, int, int]] = []
         self.size = 0
@@ -83,16 +73,16 @@ class Bins:
 
     def count(self, raw: RawColumns, answer: Predictions) -> NDArray[np.intp]:
         """Return how many rows fall in each bin (size,)."""
-        step = -(-len(next(iter(answer.values()))) // MOST_ROWS)
+        step = -(-len(next(iter(answer.values()))) // MAX_COUNTED_ROWS)
         rows = slice(None, None, step)
         some = {name: values[rows] for name, values in answer.items()}
         values = {
-            **columns_of(self._inputs, _chosen(raw, rows)),
-            self._target: answers_of(self._output, some),
+            **self._inputs.by_input(_chosen(raw, rows)),
+            self._target: self._output.main_values(some),
         }
         places = [
             # Each is of the kind that its column is.
-            seen.place(cast(Any, values[name])) + start
+            seen.bin_of(cast(Any, values[name])) + start
             for name, seen, _, start in self._columns
         ]
         nothing = np.zeros(0, np.intp)
@@ -104,15 +94,6 @@ class Bins:
             index = psi(seen.counts(rows), counts[start : start + seen.size])
             if index is not None:
                 yield name, index
-
-
-def _fits(inputs: Inputs, name: str, seen: Histogram | Shares) -> bool:
-    """Tell whether a column can be counted so; an artefact may say anything."""
-    if not isinstance(inputs, TableInput):
-        return name == inputs.name and isinstance(seen, Histogram)
-    column = inputs.by_name.get(name)
-    as_text = isinstance(column, CategoricalColumn)
-    return column is not None and as_text == isinstance(seen, Shares)
 
 
 def _chosen(raw: RawColumns, rows: slice) -> RawColumns:
@@ -144,7 +125,7 @@ class Window:
                 slot[0] = number
             slot[1:] += counts
             took = time.thread_time() - began
-            self._rest_until = now + took * REST * random.expovariate(1.0)
+            self._rest_until = now + took * REST_FACTOR * random.expovariate(1.0)
         finally:
             self._busy.release()
 

@@ -46,7 +46,7 @@ UNREADABLE = (
 VERSION = version("glassnet")
 
 
-class Computed(Collector):
+class ComputedGauge(Collector):
     """A gauge that is known when it is asked for, by whichever worker is."""
 
     def __init__(self, name: str, help: str, labels: tuple[str, ...]) -> None:
@@ -89,7 +89,7 @@ def histogram(to: CollectorRegistry, name: str, help: str, labels: Names) -> His
     return Histogram(f"{PREFIX}_{name}", help, labels, registry=to, buckets=SECONDS)
 
 
-class Compared:
+class ComparisonMetrics:
     """What came of comparing a candidate's answers with production's."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -129,7 +129,7 @@ class Compared:
             (*labels, "reason"),
         )
 
-    def compared(
+    def count_rows(
         self, candidate: Loaded, rows: int, disagreements: int, difference: float
     ) -> None:
         """Count rows that both have answered."""
@@ -141,14 +141,14 @@ class Compared:
             self._largest[labels] = difference
             self.difference.labels(*labels).set(difference)
 
-    def ran(self, loaded: Loaded, seconds: float) -> None:
+    def observe_shadow(self, loaded: Loaded, seconds: float) -> None:
         """Count a forward pass of which the client got nothing."""
         self.seconds.labels(loaded.name, str(loaded.version)).observe(seconds)
 
-    def failed(self, loaded: Loaded, reason: str) -> None:
+    def count_failure(self, loaded: Loaded, reason: str) -> None:
         """Count a request whose trial failed, whichever version answered it."""
-        assert loaded.trial is not None
-        candidate = loaded.trial.candidate
+        assert loaded.split is not None
+        candidate = loaded.split.candidate
         self.failures.labels(candidate.name, str(candidate.version), reason).inc()
 
 
@@ -194,8 +194,8 @@ class Metrics:
         )
         self.build_info.labels(VERSION).set(1)
         self._measure_models()
-        self.drift, self.unreadable = Computed(*DRIFT), Computed(*UNREADABLE)
-        self.comparison = Compared(self.registry)
+        self.drift, self.unreadable = ComputedGauge(*DRIFT), ComputedGauge(*UNREADABLE)
+        self.comparison = ComparisonMetrics(self.registry)
 
     def _measure_models(self) -> None:
         self.inference_seconds = histogram(
@@ -243,13 +243,16 @@ class Metrics:
             "livemax",
         )
 
-    def collectors(self) -> list[MetricWrapperBase | Computed]:
-        """Return every metric, for the documentation."""
-        kinds = (MetricWrapperBase, Computed)
-        ours = [*vars(self).values(), *vars(self.comparison).values()]
-        return [metric for metric in ours if isinstance(metric, kinds)]
+    def families(self) -> Iterator[tuple[str, Metric, Names]]:
+        """Yield the name, family and labels of every metric, for the reference."""
+        for metric in [*vars(self).values(), *vars(self.comparison).values()]:
+            if isinstance(metric, (MetricWrapperBase, ComputedGauge)):
+                (family,) = metric.describe()
+                yield metric._name, family, tuple(metric._labelnames)
 
-    def answered(self, loaded: Loaded, rows: int, phases: Sequence[float]) -> None:
+    def count_inference(
+        self, loaded: Loaded, rows: int, phases: Sequence[float]
+    ) -> None:
         """Count one request that was answered, and the seconds of its phases."""
         seconds, counters, last, answered = self._of(loaded.name, str(loaded.version))
         seconds.observe(sum(phases))
@@ -258,7 +261,9 @@ class Metrics:
         last.set_to_current_time()
         answered.inc(rows)
 
-    def replied(self, route: str, method: str, status: int, seconds: float) -> None:
+    def count_request(
+        self, route: str, method: str, status: int, seconds: float
+    ) -> None:
         """Count one request that is no probe, whatever was answered."""
         count, time = self._at(route, method, status)
         count.inc()
@@ -280,7 +285,7 @@ class Metrics:
             self.rows.labels(*labels),
         )
 
-    def failed(self, loaded: Loaded, reason: str, seconds: float) -> None:
+    def count_failure(self, loaded: Loaded, reason: str, seconds: float) -> None:
         """Count one request to a loaded model that got no answer."""
         labels = (loaded.name, str(loaded.version))
         self.failures.labels(*labels, reason).inc()
@@ -290,9 +295,9 @@ class Metrics:
         """Count what a refresh of the registry did."""
         self.reloads.labels(event.model, event.result).inc()
         if event.loaded is not None:
-            self.show(event.loaded, event.result == "loaded")
+            self.set_loaded(event.loaded, event.result == "loaded")
 
-    def show(self, loaded: Loaded, present: bool) -> None:
+    def set_loaded(self, loaded: Loaded, present: bool) -> None:
         """Say whether a version is loaded in this worker."""
         labels = (loaded.name, str(loaded.version), loaded.artefact.sha256)
         self.model_info.labels(*labels).set(int(present))

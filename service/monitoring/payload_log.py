@@ -30,7 +30,7 @@ class PayloadLog:
     share: float = 0.0
     redacted: frozenset[str] = frozenset()
 
-    def __call__(self, done: Answered, about: dict[str, Any]) -> None:
+    def __call__(self, done: InferenceRecord, about: dict[str, Any]) -> None:
         """Log an answer, if its turn has come, with what is known of its request."""
         if random.random() >= self.share:
             return
@@ -63,7 +63,7 @@ def _listed(values: Any) -> Any:
     return first if isinstance(first, list) else first.tolist()
 
 
-class Answered(NamedTuple):
+class InferenceRecord(NamedTuple):
     """What was answered, and when: of `time.perf_counter`."""
 
     loaded: Loaded

@@ -12,12 +12,12 @@ import simdjson
 from numpy.typing import NDArray
 
 #: Bytes of a text; of a longer one the rows are counted before they are made.
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 
 
 def parse_numeric_rows(text: bytes, key: str, width: int) -> NDArray[np.float64] | None:
     """Return the rows (n, width) of `{key: [[…], …]}`, if that is what a text is."""
-    if len(text) > MOST_BYTES or text[:1] != b"{":
+    if len(text) > MAX_BYTES or text[:1] != b"{":
         return None
     try:
         return _rows_at(text, key, width)

@@ -62,5 +62,5 @@ def description(loaded: Loaded) -> dict[str, Any]:
         "metrics": manifest.metrics,
         "sha256": loaded.artefact.sha256,
     }
-    classes = getattr(manifest.output, "classes", None)
-    return about if classes is None else {"classes": list(classes), **about}
+    classes = list(manifest.output.classes)
+    return {"classes": classes, **about} if classes else about

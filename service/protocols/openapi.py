@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from flask import Flask, current_app
 
-from models.codecs import schema
-from models.codecs.schema import Schema
+from models.features.columns import Schema
 from service.monitoring.metrics import VERSION
 from service.protocols.http import answer
 from service.registry.loaded import Entry, Loaded
@@ -65,7 +64,7 @@ def document(app: Flask) -> Schema:
             paths.setdefault(path, {})[route.method.lower()] = operation
     components: Schema = {"schemas": {**types, "Error": _ERROR, **_row_schemas()}}
     access = model_server().access
-    if access.ask or access.administer:
+    if access.predict_tokens or access.admin_tokens:
         bearer = {"type": "http", "scheme": "bearer"}
         components["securitySchemes"] = {"bearer": bearer}
     return {
@@ -120,8 +119,10 @@ def _operation(
     if route.body and body:
         operation["requestBody"] = _content(route.body.__name__, body, types)
     access = model_server().access
-    is_public = template in access.open
-    if (access.ask and not is_public) or (access.administer and route.admin):
+    is_public = template in access.public_paths
+    if (access.predict_tokens and not is_public) or (
+        access.admin_tokens and route.admin
+    ):
         operation["security"] = [{"bearer": []}]
     return operation
 
@@ -164,9 +165,9 @@ def _row_schemas() -> Schema:
     schemas, max_rows = {}, model_server().inference.max_rows
     for name, entry in model_server().registry.catalogue.items():
         decoder = entry.versions[entry.default].artefact.model.decoder
-        schemas[f"{name}.rows"] = schema.rows(decoder, max_rows)
-        schemas[f"{name}.columns"] = schema.columns(decoder, max_rows)
-        schemas[f"{name}.row"] = schema.row(decoder)
+        schemas[f"{name}.rows"] = decoder.rows_schema(max_rows)
+        schemas[f"{name}.columns"] = decoder.columns_schema(max_rows)
+        schemas[f"{name}.row"] = decoder.named_row_schema()
     return schemas
 
 

@@ -15,12 +15,11 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from models.codecs import TableDecoder, TensorDecoder
+from models.codecs import Decoder, Tensor
 from models.codecs.datatypes import DATATYPES, to_bytes
 from models.errors import InvalidInput, nearest
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.features.table import TableInput
 
 HEAD = "Inference-Header-Content-Length"
 _I64 = (1 << 63) - 1
@@ -108,15 +107,12 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
     Triton's raw binary request: as many rows as there are bytes for, and all outputs in
     bytes. A text is one row, and stands without its length.
     """
-    if not isinstance(inputs, TableInput):
-        name, datatype, shape = inputs.name, inputs.datatype, inputs.shape
-    elif len(inputs.columns) == 1:
-        name, datatype, shape = inputs.columns[0].name, inputs.columns[0].datatype, ()
-    else:
+    if len(inputs.tensors) != 1:
         raise InvalidInput(
             f"a raw body ({HEAD}: 0) is for a model of one input, "
-            f"this one has {len(inputs.columns)}"
+            f"this one has {len(inputs.tensors)}"
         )
+    ((name, (datatype, shape)),) = inputs.tensors.items()
     n = 1
     if datatype == "BYTES":
         content = memoryview(len(content).to_bytes(4, "little") + content)
@@ -133,25 +129,17 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
     return InferRequest([tensor], parameters=RequestParameters(True)), content
 
 
-def decoded(
-    decoder: TableDecoder | TensorDecoder, asked: InferRequest, binary: memoryview
-) -> RawColumns:
+def decoded(decoder: Decoder, asked: InferRequest, binary: memoryview) -> RawColumns:
     """Return the rows in a request; InvalidInput where they do not fit the signature.
 
     `binary` is what follows the head: the bytes of the inputs that have a size there.
     """
-    tensors = list(_given(asked.inputs, binary))
-    if isinstance(decoder, TableDecoder):
-        return decoder.assemble(
-            {
-                each.name: decoder.column_of(each.name, data, each.shape, each.datatype)
-                for each, data in tensors
-            }
-        )
-    if [each.name for each, _ in tensors] != [decoder.tensor.name]:
-        raise InvalidInput(f"expected the one input '{decoder.tensor.name}'")
-    ((only, data),) = tensors
-    return decoder.tensor_of(data, only.shape, only.datatype)
+    return decoder.from_tensors(
+        [
+            Tensor(each.name, each.shape, each.datatype, data)
+            for each, data in _given(asked.inputs, binary)
+        ]
+    )
 
 
 def _given(
@@ -257,7 +245,7 @@ def _ranked(output: Classification, P: NDArray[Any], most: int) -> NDArray[Any]:
     Triton's classification extension; it gives all where more are asked for.
     """
     best = np.argsort(-P, axis=1, kind="stable")[:, :most]
-    labels = [label_text(label) for label in output.classes]
+    labels = output.class_names
     texts = np.empty(best.shape, object)
     texts[:] = [
         [f"{row[i]}:{i}:{labels[i]}" for i in order]

@@ -94,8 +94,8 @@ class Registry:
 
     def choose(self, name: str, request_id: str) -> Loaded:
         """Return what answers a request that names no version; raises ModelNotFound."""
-        trial = self.entry(name).trial
-        return self.find(name) if trial is None else trial.choose(request_id)
+        split = self.entry(name).split
+        return self.find(name) if split is None else split.choose(request_id)
 
     def entry(self, name: str) -> Entry:
         """Return a model's entry, or raise ModelNotFound."""
@@ -181,8 +181,8 @@ class Registry:
             if not versions:
                 return None
             default = max(versions)
-        trial = _trial(versions, default, stood.get(CANDIDATE))
-        return Entry(versions, labels, default, refused, trial)
+        split = _traffic_split(versions, default, stood.get(CANDIDATE))
+        return Entry(versions, labels, default, refused, split)
 
     def _reasons(self, name: str) -> dict[int, str]:
         standing = self.store.versions(name)
@@ -236,7 +236,7 @@ class Registry:
         return stop
 
 
-def _trial(
+def _traffic_split(
     versions: Mapping[int, Loaded], default: int, label: Label | None
 ) -> TrafficSplit | None:
     """Return what a candidate does, if it is to do anything and is loaded."""

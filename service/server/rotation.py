@@ -36,7 +36,7 @@ log = logging.getLogger("glassnet.service")
 C = TypeVar("C", bound=Connected)
 
 
-class Rotation(Generic[C]):
+class EventLoop(Generic[C]):
     """Who is in rotation, and who leads.
 
     `answer` is called with a connection that can be read, and returns whether it is

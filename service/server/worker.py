@@ -26,10 +26,10 @@ from gunicorn.http import wsgi
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from service.server.rotation import Rotation
+from service.server.rotation import EventLoop
 
 #: Bytes of a head that are waited for without a thread; what is longer is rare.
-HEAD = 16 << 10
+MAX_HEAD_BYTES = 16 << 10
 #: How long a connection that is over is read from, for its last answer to arrive.
 LINGER_SECONDS = 2.0
 #: How long a thread reads on in a body that nobody wanted, to keep the connection.
@@ -65,7 +65,7 @@ class _Gathered(list[bytes]):
     sendall = list.append
 
 
-class Answer(Response):  # type: ignore[misc]
+class OneWriteResponse(Response):  # type: ignore[misc]
     """An answer whose head leaves with its body: two writes are two packets."""
 
     sock: Any
@@ -89,7 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.lingering: deque[Connection] = deque()
-        wsgi.Response = Answer  # gunicorn has no setting for it
+        wsgi.Response = OneWriteResponse  # gunicorn has no setting for it
 
     def init_process(self) -> None:
         """Begin to work, after the fork."""
@@ -101,7 +101,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def get_thread_pool(self) -> Executor:
         """Return the threads that answer; one of them leads the rotation."""
         threads: Executor = super().get_thread_pool()
-        self.rotation = Rotation(self._answer_next, self._give_back, threads)
+        self.event_loop = EventLoop(self._answer_next, self._give_back, threads)
         return threads
 
     def accept(self, listener: socket.socket) -> None:
@@ -155,11 +155,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self.cfg.is_ssl:  # nothing to see before a thread has decrypted it
             return True
         try:
-            seen = conn.sock.recv(HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            seen = conn.sock.recv(MAX_HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError:
             return True  # a thread finds out what
         ended = len(seen) < conn.wanted  # woken for less than was waited for
-        whole = ended or b"\r\n\r\n" in seen or len(seen) == HEAD
+        whole = ended or b"\r\n\r\n" in seen or len(seen) == MAX_HEAD_BYTES
         # Not to be woken again by the same bytes (socket(7)).
         wanted = 1 if whole else len(seen) + 1
         if wanted != conn.wanted:
@@ -171,7 +171,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Answer a connection's request, and keep it where a next one is soon seen."""
         kept = self._answer(conn)
         if kept:
-            self.rotation.join(conn)
+            self.event_loop.join(conn)
             return STAYS
         return kept is None
 

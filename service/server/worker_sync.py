@@ -92,10 +92,10 @@ def refresh_all_workers(directory: Path, seconds: float) -> int:
                 path.unlink(missing_ok=True)  # left by one that was killed
             except BlockingIOError:
                 silent += 1  # so many have called it before
-        return silent + sum(not _looked(worker, deadline) for worker in called)
+        return silent + sum(not _has_refreshed(worker, deadline) for worker in called)
 
 
-def _looked(worker: socket.socket, deadline: float) -> bool:
+def _has_refreshed(worker: socket.socket, deadline: float) -> bool:
     """Wait for a worker; one that ends instead needs to look no more."""
     worker.settimeout(max(0.001, deadline - time.monotonic()))
     try:

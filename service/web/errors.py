@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from models.errors import GlassnetError, InvalidInput, NotFound
 from service.inference.model_server import LoadFailed, Unavailable
-from service.middleware.concurrency_limit import Refused
+from service.middleware.concurrency_limit import Rejected
 from service.web.request_context import current_request
 
 log = logging.getLogger("glassnet.service")
@@ -47,7 +47,7 @@ def install(app: Flask) -> None:
 
 def explained(error: Exception) -> Reply:
     """Return what to answer for an exception of any kind; ours are logged."""
-    if isinstance(error, Refused):
+    if isinstance(error, Rejected):
         return reply(error.code, str(error), **error.headers)
     if isinstance(error, HTTPException):
         return _http(error)

@@ -23,7 +23,7 @@ from service.web.routes import View
 
 #: Characters of a path that is looked for: no name and version needs more, and those
 #: that were looked for last are kept.
-LONGEST = 256
+MAX_PATH = 256
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 #: A route's template and method, its view, and the names in the path.
 _Match: TypeAlias = tuple[str, str, View, dict[str, str]]
@@ -51,7 +51,7 @@ class FastPath:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request of those routes, or have Flask answer it."""
         path = environ["PATH_INFO"]
-        match = self._find(path) if len(path) <= LONGEST else None
+        match = self._find(path) if len(path) <= MAX_PATH else None
         if match is None or environ["REQUEST_METHOD"] != match[1]:
             return self._flask(environ, start_response)
         route, _, view, names = match

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import METHODS
-from service.monitoring.payload_log import Answered
+from service.monitoring.payload_log import InferenceRecord
 from service.registry.loaded import Loaded
 
 access = logging.getLogger("glassnet.access")
@@ -68,14 +68,14 @@ class RequestContext:
             return view()
         except Exception:
             chosen = self.chosen
-            if chosen is None or chosen.trial is None:
+            if chosen is None or chosen.split is None:
                 raise
-            self.fallback = chosen.trial.fallback(chosen)
+            self.fallback = chosen.split.fallback(chosen)
             if self.fallback is None:
                 raise
             found = view()
             # Else the request is at fault, and not the candidate.
-            self.model_server.metrics.comparison.failed(chosen, "fallback")
+            self.model_server.metrics.comparison.count_failure(chosen, "fallback")
             return found
 
     def end(self, route: str | None, status: int) -> dict[str, str]:
@@ -87,7 +87,7 @@ class RequestContext:
         metrics = self.model_server.metrics
         metrics.in_progress.dec()
         headers = {"X-Request-Id": self.request_id}
-        if done := self.model_server.inference.last():
+        if done := self.model_server.inference.take_record():
             headers["Server-Timing"] = server_timing(done)
             self.model_server.log_payload(done, self.trace_ids)
         if route is not None:
@@ -99,7 +99,7 @@ class RequestContext:
     def _count(self, route: str, status: int, seconds: float) -> None:
         given = self.environ["REQUEST_METHOD"]
         method = given if given in METHODS else "other"
-        self.model_server.metrics.replied(route, method, status, seconds)
+        self.model_server.metrics.count_request(route, method, status, seconds)
         if status >= self.model_server.logged_from:
             access.info(
                 "%s %s %s",
@@ -121,7 +121,7 @@ class RequestContext:
 _current: ContextVar[RequestContext] = ContextVar("call")
 
 
-def server_timing(done: Answered) -> str:
+def server_timing(done: InferenceRecord) -> str:
     """Return where the time of an answer went, in milliseconds (Server-Timing)."""
     decode, infer = done.decoded - done.started, done.predicted - done.decoded
     encode = time.perf_counter() - done.predicted

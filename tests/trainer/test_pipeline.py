@@ -19,8 +19,8 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from models.errors import ConfigError, DataError, GlassnetError, TrainingDiverged
 from models.features.columns import CategoricalColumn
+from models.features.histograms import Histogram, Shares
 from models.features.predictions import Classification
-from models.features.reference import Histogram, Shares
 from models.model import Model
 from models.nn.layers import EmbeddingsSpec
 from models.storage.store import CANDIDATE, PRODUCTION, Store

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.features.inputs import Inputs
-from models.features.predictions import Classification, label_text
-from models.features.table import TableInput
 from models.storage.artefact import Finding
 from trainer.checks.column_profile import (
     Profile,
@@ -122,18 +120,8 @@ def _between_rows(prepared: Prepared, natural: float) -> Iterator[Finding]:
             yield from _overlap(training, evaluation, separable)
 
 
-def _unused(inputs: Inputs) -> list[str]:
-    """Return the names of the columns that do not vary."""
-    if isinstance(inputs, TableInput):
-        used = set(inputs.feature_names())
-        return [name for name in inputs.by_name if name not in used]
-    if len(inputs.scale) == 1:
-        return []
-    return [f"x[:, {i}]" for i, scale in enumerate(inputs.scale) if not scale]
-
-
 def _constant(inputs: Inputs) -> Iterator[Finding]:
-    for name in _unused(inputs):
+    for name in inputs.constants:
         yield Finding(
             "constant",
             (name,),
@@ -144,7 +132,7 @@ def _constant(inputs: Inputs) -> Iterator[Finding]:
 def _profiles(prepared: Prepared, training: NDArray[np.intp]) -> list[Profile]:
     rows = sample(training, prepared.data.n_columns)
     target = Target(prepared.all_rows.target[rows], prepared.task != "regression")
-    unused = set(_unused(prepared.inputs))
+    unused = set(prepared.inputs.constants)
     return [
         profile(name, kind, values_at(values, rows), target, len(prepared.data))
         for name, kind, values in columns(prepared.data.inputs, prepared.data.kinds)
@@ -276,7 +264,7 @@ def _overlap(
 
 def _imbalance(prepared: Prepared, training: NDArray[np.intp]) -> Iterator[Finding]:
     output = prepared.output
-    if not isinstance(output, Classification) or prepared.class_weights is not None:
+    if not output.classes or prepared.class_weights is not None:
         return
     counts = np.bincount(
         prepared.all_rows.target[training], minlength=len(output.classes)
@@ -290,7 +278,7 @@ def _imbalance(prepared: Prepared, training: NDArray[np.intp]) -> Iterator[Findi
         "imbalance",
         (name,),
         f"target '{name}': only {share:.1%} of the training rows are "
-        f"'{label_text(output.classes[rarest])}'; classes are not weighted, so that "
+        f"'{output.class_names[rarest]}'; classes are not weighted, so that "
         "probabilities stay true (train.class_weights=balanced gives the rare class "
         "more weight)",
     )

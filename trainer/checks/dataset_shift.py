@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import reference
+from models.features import histograms
 from models.features.columns import Values
 from trainer.checks.column_profile import columns, sample, values_at
 from trainer.preparation.prepare import Part, Prepared
@@ -87,12 +87,12 @@ def psi(ours: Values, theirs: Values) -> float | None:
     """
     bins: Any
     if isinstance(ours, np.ndarray):
-        bins = reference.Histogram.fit(ours)
+        bins = histograms.Histogram.fit(ours)
     else:
         names = Counter(text for text in ours if text is not None)
-        common = [name for name, _ in names.most_common(reference.MOST_CATEGORIES)]
-        bins = reference.Shares.fit(common, ours)
-    return reference.psi(bins.count(ours), bins.count(theirs))
+        common = [name for name, _ in names.most_common(histograms.MOST_CATEGORIES)]
+        bins = histograms.Shares.fit(common, ours)
+    return histograms.psi(bins.count(ours), bins.count(theirs))
 
 
 def shared_groups(prepared: Prepared, evaluation: EvaluationSet) -> tuple[int, int]:

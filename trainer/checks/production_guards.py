@@ -23,15 +23,7 @@ import numpy as np
 
 from models.errors import ConfigError, DataError
 from models.features.columns import Values
-from models.features.predictions import Classification, label_text
-from models.features.reference import (
-    MOST_CATEGORIES,
-    Histogram,
-    Shares,
-    columns_of,
-    psi,
-)
-from models.features.table import TableInput
+from models.features.histograms import MOST_CATEGORIES, Histogram, Shares, psi
 from models.storage.artefact import Finding, Manifest
 from trainer.checks.data_checks import summarize
 from trainer.config.thresholds import GuardsConfig
@@ -102,13 +94,11 @@ def _schema(prepared: Prepared, then: Manifest, version: str) -> Iterator[Findin
         name = prepared.data.target_name
         sentence = f"target '{name}' is {prepared.task}, but {then.task} in {version}"
         yield Finding("schema", (name,), sentence)
-    if not isinstance(then.inputs, TableInput) or not prepared.data.kinds:
-        was, now = _shape(then.inputs), _shape(prepared.inputs)
-        if was != now:
-            yield Finding("schema", (), f"a row is {now}, but {was} in {version}")
+    was, now = then.inputs.row_form, prepared.inputs.row_form
+    if was != now:
+        yield Finding("schema", (), f"a row is {now}, but {was} in {version}")
         return
-    kinds = prepared.data.kinds
-    before = {column.name: _kind(column) for column in then.inputs.columns}
+    kinds, before = prepared.data.kinds, then.inputs.kinds
     for name in sorted(kinds.keys() | before.keys()):
         if name not in before:
             sentence = f"column '{name}' ({kinds[name]}) is not in {version}"
@@ -122,33 +112,23 @@ def _schema(prepared: Prepared, then: Manifest, version: str) -> Iterator[Findin
         yield Finding("schema", (name,), sentence)
 
 
-def _kind(column: Any) -> str:
-    return str(column.__struct_config__.tag)
-
-
-def _shape(inputs: Any) -> str:
-    if isinstance(inputs, TableInput):
-        return "columns of a table"
-    return f"an array of shape {inputs.shape}"
-
-
 def _unchanged(prepared: Prepared, then: Manifest) -> set[str]:
     """Return the names of the inputs whose kinds have not changed."""
-    if isinstance(then.inputs, TableInput):
+    if then.inputs.is_table:
         kinds = prepared.data.kinds
-        return {c.name for c in then.inputs.columns if kinds.get(c.name) == _kind(c)}
-    alike = _shape(prepared.inputs) == _shape(then.inputs)
-    return {then.inputs.name} if alike else set()
+        return {n for n, kind in then.inputs.kinds.items() if kinds.get(n) == kind}
+    same = prepared.inputs.row_form == then.inputs.row_form
+    return {then.inputs.name} if same else set()
 
 
 def _balance(prepared: Prepared, then: Manifest, version: str) -> Iterator[Finding]:
     """Compare the share of every class."""
     output, before = prepared.output, then.reference.target
-    if not isinstance(output, Classification) or not isinstance(before, Shares):
+    if not output.classes or not isinstance(before, Shares):
         return
     name, limit = prepared.data.target_name, prepared.config.guards.balance
     now = np.bincount(prepared.all_rows.target, minlength=len(output.classes))
-    names = [label_text(label) for label in output.classes]
+    names = output.class_names
     n, m = len(prepared.data), then.data.rows
     shares = dict(zip(names, now / n, strict=True))
     were = dict(zip(before.categories, before.shares, strict=True))
@@ -188,7 +168,7 @@ def _distributions(
 ) -> Iterator[tuple[str, Values, Histogram | Shares]]:
     """Yield each name with the values of all rows and the reference of production."""
     reference, same = then.reference, sorted(_unchanged(prepared, then))
-    values = columns_of(then.inputs, prepared.all_rows.raw) if same else {}
+    values = then.inputs.by_input(prepared.all_rows.raw) if same else {}
     for name in same:
         yield name, values[name], reference.inputs[name]
     if isinstance(reference.target, Histogram) and prepared.task == "regression":

@@ -101,7 +101,7 @@ def explain(
         batch_inference.require_table_file(out)
     explanation = batch_inference.explain(artefact, data, target)
     if out is not None:
-        batch_inference.write_explanation(explanation, artefact.manifest.output, out)
+        batch_inference.write_explanation(explanation, out)
         rows = len(explanation.output)
         say(f"wrote {rows} explanations of {name} version {version} to {out}")
     if as_json:

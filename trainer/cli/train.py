@@ -251,12 +251,12 @@ def healthcheck(name: str, hours: float | None, store: Store) -> None:
 
 @click.command("check-gradients")
 def check_gradients() -> None:
-    """Compare the gradients of all layers and losses with finite differences."""
+    """Compare every gradient of every layer and loss with finite differences."""
     from trainer.training.gradcheck import TOLERANCE, check_everything
 
     worst = 0.0
     for name, error in check_everything():
-        click.echo(f"{name:44s} {error:.1e}")
+        click.echo(f"{name:52s} {error:.1e}")
         worst = max(worst, error)
     if worst > TOLERANCE:
         raise click.ClickException(f"a gradient is off by {worst:.1e}")

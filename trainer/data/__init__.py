@@ -83,7 +83,7 @@ def read_for(
 
 def _require_fit(data: Source | str, arrays: Dataset, inputs: Inputs) -> None:
     if isinstance(inputs, TableInput):
-        kinds = {c.name: c.__struct_config__.tag for c in inputs.columns}
+        kinds = inputs.kinds
         if arrays.kinds != kinds:
             raise DataError(f"{data}: this model takes the columns {', '.join(kinds)}")
     elif arrays.kinds or arrays.inputs.shape[1:] != inputs.shape:  # type: ignore[union-attr]
@@ -100,7 +100,7 @@ def _dataset(
     kinds = nullable = None
     try:
         if inputs is not None:
-            kinds = {c.name: str(c.__struct_config__.tag) for c in inputs.columns}
+            kinds = inputs.kinds
             nullable = frozenset(c.name for c in inputs.columns if c.nullable)
             kinds |= {n: infer_kind(frame[n]) for n in also if n in frame.columns}
         return dataset(frame, target, kinds, nullable or frozenset())

@@ -1,14 +1,13 @@
-"""Converts a polars frame to raw columns: the kind of each, and its values.
+"""From a polars frame to raw columns: the kind of each, and its values.
 
-A CSV file is text, so the kind of a column is inferred from all its values: numeric if
-every value is a number, boolean if every one is true or false, datetime if every one is
-an ISO date, else categorical. Parquet has types. If a model is given, its kinds are
-used instead, and a value that does not fit is an error.
+Columns of a CSV file are text. Their kind is the first that all values match: numbers,
+true or false, ISO dates, and so on, else categorical. Parquet files have types. For a
+trained model the kinds are those of its signature, and other values are an error.
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
-from models.features.columns import FIRST_SECOND, LAST_SECOND, MISSING, Values, seconds
+from models.features.columns import COLUMN_KINDS, Values
 from models.features.predictions import Label, label_text
+from models.features.text import (
+    FIRST_SECOND,
+    LAST_SECOND,
+    MISSING,
+    is_number,
+    parse_truth,
+)
 from trainer.data.dataset import Dataset
 
 if TYPE_CHECKING:
     import polars as pl
-
-_TRUTH = {"true": 1.0, "false": 0.0}
-_NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_EXPECTED = {"numeric": "a number", "boolean": "true or false", "datetime": "a date"}
-_DATE = r"^\d{4}-\d{2}-\d{2}([T ].*)?$"
 
 
 def dataset(
@@ -60,15 +61,10 @@ def dataset(
         if name in names:
             inputs[name] = read_values(frame[name], kind)
         elif name in nullable:
-            inputs[name] = missing_values(kind, len(frame))
+            inputs[name] = COLUMN_KINDS[kind].missing(len(frame))
         else:
             raise DataError(f"column '{name}' is missing{nearest(name, names)}")
     return Dataset(inputs, kinds, target or "", labels)
-
-
-def missing_values(kind: str, n: int) -> Values:
-    """Return a column of n missing values."""
-    return [None] * n if kind == "categorical" else np.full(n, np.nan)
 
 
 def infer_kind(column: pl.Series) -> str:
@@ -99,24 +95,12 @@ def infer_kind(column: pl.Series) -> str:
 
 def _infer_text(column: pl.Series) -> str:
     present = column.filter(~_missing(column))
-    if not len(present):
-        return "numeric"
     if not _numbers(present).is_null().any():
         return "numeric"
-    if present.str.to_lowercase().is_in(list(_TRUTH)).all():
-        return "boolean"
-    if present.str.contains(_DATE).all() and _are_dates(present):
-        return "datetime"
-    return "categorical"
-
-
-def _are_dates(present: pl.Series) -> bool:
-    try:
-        for text in present.unique():
-            seconds(text)
-    except ValueError:
-        return False
-    return True
+    texts = present.unique().to_list()
+    return next(
+        name for name, kind in COLUMN_KINDS.items() if all(map(kind.matches, texts))
+    )
 
 
 def _missing(text: pl.Series) -> pl.Series:
@@ -131,21 +115,24 @@ def _numbers(text: pl.Series) -> pl.Series:
 
 
 def read_values(column: pl.Series, kind: str) -> Values:
-    """Return the raw values of a column as a kind; DataError if one does not fit."""
+    """Return the raw values (n,) of a column as a kind.
+
+    Raises DataError for the first row with another value.
+    """
     import polars as pl
 
     is_text = column.dtype == pl.String
     if not is_text and infer_kind(column) != kind != "categorical":
-        _refuse(column, ~column.is_null(), _EXPECTED[kind], column.dtype)
-        return missing_values(kind, len(column))
+        _refuse(column, ~column.is_null(), COLUMN_KINDS[kind].expected, column.dtype)
+        return COLUMN_KINDS[kind].missing(len(column))
     if kind == "categorical":
         texts: list[str | None] = _as_text(column).to_list()
         return [text or None for text in texts]
-    if kind == "datetime":
-        return _datetimes(column, is_text)
-    if kind == "boolean":
-        return _booleans(column, is_text)
-    return _floats(column, is_text)
+    if kind == "numeric":
+        return _floats(column, is_text)
+    if is_text:
+        return _parsed(column, kind)
+    return _datetimes(column) if kind == "datetime" else _array(column.cast(pl.Float64))
 
 
 def _as_text(column: pl.Series) -> pl.Series:
@@ -153,7 +140,7 @@ def _as_text(column: pl.Series) -> pl.Series:
     import polars as pl
 
     if column.dtype in (pl.Date, pl.Datetime):
-        _datetimes(column, is_text=False)
+        _datetimes(column)
     return column.cast(pl.String)
 
 
@@ -162,7 +149,8 @@ def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
 
     if is_text:
         numbers = _numbers(column)
-        _refuse(column, numbers.is_null() & ~_missing(column), "a number", "text")
+        wrong = numbers.is_null() & ~_missing(column)
+        _refuse(column, wrong, "a number", "text")
     else:
         numbers = column.cast(pl.Float64)
     _refuse(column, numbers.is_nan(), "a number (leave it empty if missing)", "NaN")
@@ -170,36 +158,29 @@ def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
     return _array(numbers)
 
 
-def _booleans(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
+def _parsed(column: pl.Series, kind: str) -> NDArray[np.float64]:
+    """Return the values (n,) of a column of text, as the class of the kind reads it."""
     import polars as pl
 
-    if not is_text:
-        return _array(column.cast(pl.Float64))
-    lower = column.str.to_lowercase()
-    numbers = lower.replace_strict(_TRUTH, default=None, return_dtype=pl.Float64)
-    wrong = numbers.is_null() & ~_missing(column)
-    _refuse(column, wrong, _EXPECTED["boolean"], "other text")
-    return _array(numbers)
-
-
-def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
-    import polars as pl
-
-    if not is_text:
-        if column.dtype == pl.Date:
-            times = column.to_physical().cast(pl.Float64) * 86_400
-        else:
-            times = column.cast(pl.Datetime("us")).to_physical() / 1e6
-        bad = (times < FIRST_SECOND) | (times > LAST_SECOND)
-        _refuse(column, bad, "a date of the years 1 to 9999", "another year")
-        return _array(times)
-    parsed: dict[str, float] = {}
-    for text in column.filter(~_missing(column)).unique():
-        try:
-            parsed[text] = seconds(text)
-        except ValueError:
-            _refuse(column, column == text, "an ISO 8601 date", "other text")
+    missing, parsed = _missing(column), {}
+    for text in column.filter(~missing).unique():
+        with contextlib.suppress(ValueError):
+            parsed[text] = COLUMN_KINDS[kind].parse_text(text)
+    wrong = ~missing & ~column.is_in(list(parsed))
+    _refuse(column, wrong, COLUMN_KINDS[kind].expected, "other text")
     return _array(column.replace_strict(parsed, default=None, return_dtype=pl.Float64))
+
+
+def _datetimes(column: pl.Series) -> NDArray[np.float64]:
+    import polars as pl
+
+    if column.dtype == pl.Date:
+        moments = column.to_physical().cast(pl.Float64) * 86_400
+    else:
+        moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
+    far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
+    _refuse(column, far, "a date of the years 1 to 9999", "another")
+    return _array(moments)
 
 
 def _array(numbers: pl.Series) -> NDArray[np.float64]:
@@ -239,10 +220,10 @@ def _read_text_labels(column: pl.Series) -> Sequence[Label | None]:
     present = {text for text in texts if text is not None}
     # `NA` is a missing value among numbers and booleans, but a class among words.
     distinct = present - MISSING or present
-    for kind in (_parse_whole, float, _parse_truth):
+    for parse in (_parse_whole, float, parse_truth):
         try:
-            table = {text: kind(text) for text in distinct}
-        except (ValueError, KeyError):
+            table = {text: parse(text) for text in distinct}
+        except ValueError:
             continue
         if all(label_text(v) == text and np.isfinite(v) for text, v in table.items()):
             return [None if text is None else table.get(text) for text in texts]
@@ -251,20 +232,11 @@ def _read_text_labels(column: pl.Series) -> Sequence[Label | None]:
     return texts
 
 
-def is_number(text: str) -> bool:
-    """Tell whether text is a number, and not a code such as 007."""
-    return bool(_NUMBER.fullmatch(text.strip()))
-
-
 def _parse_whole(text: str) -> int:
     number = int(text)
     if abs(number) >= 1 << 63:
         raise ValueError("too large for an int64")
     return number
-
-
-def _parse_truth(text: str) -> bool:
-    return {"true": True, "false": False}[text]
 
 
 def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
-from models.features.columns import MISSING, Floats, Texts, Values, seconds
+from models.features.columns import Floats, Texts, Values
 from models.features.table import Columns
+from models.features.text import is_missing, seconds
 from trainer.data.dataset import Dataset
 
 Role: TypeAlias = Literal["group", "time", "weight"]
@@ -79,7 +80,7 @@ class _Column:
         """Return texts as numbers (n,), NaN if missing; DataError for other text."""
         table: dict[str | None, float] = {None: np.nan}
         for text in {text for text in texts if text is not None}:
-            if text.strip() in ("", *MISSING):
+            if is_missing(text):
                 table[text] = np.nan
                 continue
             try:
@@ -122,7 +123,7 @@ def _times(column: _Column, values: Values) -> Floats:
 
 def _weights(column: _Column, values: Values) -> Floats:
     expected = "a number of at least 0"
-    if column.kind in ("boolean", "datetime"):
+    if column.kind not in ("numeric", "categorical"):
         raise DataError(f"{column.name}: expected numbers, found {column.kind} values")
     if not isinstance(values, np.ndarray):
         values = column.parsed(values, float, expected)

@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Classification, Floats
+from models.features.columns import Floats
+from models.features.predictions import Classification
 from models.nn.network import Network
 from models.types import Array
 from trainer.preparation.prepare import Part, Prepared

@@ -17,7 +17,6 @@ from typing import Literal
 import msgspec
 
 from models.errors import ConfigError, InvalidInput, nearest
-from models.features.table import TableInput
 from models.storage.artefact import Artefact
 from trainer.config.thresholds import GateConfig
 from trainer.data.roles import group_text
@@ -114,16 +113,9 @@ def _incomparable(candidate: Artefact, production: Artefact) -> str | None:
     ours, theirs = candidate.manifest, production.manifest
     if ours.output.__class__ is not theirs.output.__class__:
         return f"its task is {theirs.task}, and the candidate's is {ours.task}"
-    if isinstance(ours.inputs, TableInput) and isinstance(theirs.inputs, TableInput):
-        for column in theirs.inputs.columns:
-            mine = ours.inputs.by_name.get(column.name)
-            if mine is None:
-                return f"it needs column '{column.name}', which the candidate lacks"
-            if type(mine) is not type(column):
-                return f"column '{column.name}' was of another kind"
-        return None
-    if type(ours.inputs) is not type(theirs.inputs):
-        return "one takes a table, and the other an array"
-    if ours.inputs.shape != theirs.inputs.shape:  # type: ignore[union-attr]
-        return "the rows have another shape"
+    if ours.inputs.row_form != theirs.inputs.row_form:
+        return f"its rows are {theirs.inputs.row_form}, not {ours.inputs.row_form}"
+    for name, kind in theirs.inputs.kinds.items():
+        if ours.inputs.kinds.get(name) != kind:
+            return f"column '{name}' is missing from the candidate, or of another kind"
     return None

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Classification, Floats, Output, Predictions
+from models.features.columns import Floats
+from models.features.predictions import Output, Predictions
 
 Codes = NDArray[np.intp]
 #: The metric that models are compared by; smaller is better.
@@ -26,7 +27,7 @@ def metrics(
     `weights` has shape (n,). A metric that is not defined for the rows (R² of a
     constant, AUC of one class) is left out.
     """
-    if isinstance(output, Classification):
+    if output.classes:
         return classification(answer["probabilities"], target, weights)
     return regression(answer["value"], target, weights)
 
@@ -53,7 +54,7 @@ def classification(
 
 def losses(output: Output, answer: Predictions, target: NDArray[Any]) -> Floats:
     """Return the loss of each row (n,): -ln p, or the squared error."""
-    if isinstance(output, Classification):
+    if output.classes:
         return _log_losses(answer["probabilities"], target)
     return np.asarray((answer["value"] - target) ** 2)
 
@@ -61,7 +62,7 @@ def losses(output: Output, answer: Predictions, target: NDArray[Any]) -> Floats:
 def mean_loss(output: Output, losses: Floats, weights: Floats | None) -> float:
     """Return the primary metric from the losses (n,) and weights (n,) of the rows."""
     mean = _mean(losses, weights)
-    return mean if isinstance(output, Classification) else float(np.sqrt(mean))
+    return mean if output.classes else float(np.sqrt(mean))
 
 
 def _log_losses(P: Floats, target: Codes) -> Floats:

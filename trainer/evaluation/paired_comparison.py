@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.features.columns import Floats
 from models.features.inputs import RawColumns
-from models.features.predictions import Classification, Output, Predictions
+from models.features.predictions import Output, Predictions
 from models.features.table import Columns
 from models.model import Model
 from models.storage.artefact import Artefact
@@ -156,7 +156,7 @@ class PairedComparison:
             (self.losses[mask], self.production_losses[mask]),
             weights,
             self.clusters[mask],
-            root=not isinstance(self.output, Classification),
+            root=not self.output.classes,
             level=level,
         )
         comparison = replace(comparison, production=production, low=low, high=high)
@@ -217,7 +217,7 @@ def out_of_fold(
 
 def _align(answer: Predictions, theirs: Output, ours: Output) -> Predictions:
     """Return an answer in our order of classes; a class they lack has probability 0."""
-    if not isinstance(ours, Classification) or not isinstance(theirs, Classification):
+    if not ours.classes or not theirs.classes:
         return answer
     P = np.zeros((len(answer["probabilities"]), len(ours.classes)))
     columns = {label: column for column, label in enumerate(theirs.classes)}

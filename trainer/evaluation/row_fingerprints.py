@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtefactCorrupt
-from models.features.columns import Values
 from models.features.inputs import Inputs
-from models.features.predictions import Classification, Output, label_text
-from models.features.table import TableInput
+from models.features.predictions import Output
 from trainer.data.row_hashing import hash_rows, rehash_duplicates
 from trainer.preparation.prepare import Part
 
@@ -32,16 +30,10 @@ RowFingerprints: TypeAlias = NDArray[np.float64]
 
 def fingerprint_rows(part: Part, inputs: Inputs, output: Output) -> RowFingerprints:
     """Return the fingerprints (n, 2) of rows, from the columns that a model has."""
-    raw = part.raw
-    if isinstance(inputs, TableInput) and not isinstance(raw, np.ndarray):
-        raw = {name: raw[name] for name in inputs.by_name}
-    hashes = hash_rows(raw)
+    hashes = hash_rows(inputs.select(part.raw))
     if part.occurrence is not None:  # equal rows, told apart by their order
         hashes = rehash_duplicates(hashes, part.occurrence, 0)
-    target: Values = np.asarray(part.target, np.float64)
-    if isinstance(output, Classification):
-        names = [label_text(label) for label in output.classes]
-        target = [names[code] for code in part.target]
+    target = output.target_values(part.target)
     return np.column_stack([hashes, hash_rows({"row": hashes, "target": target})])
 
 

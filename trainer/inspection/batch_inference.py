@@ -9,8 +9,7 @@ import numpy as np
 
 from models.errors import ConfigError
 from models.explain.integrated_gradients import Explainer, Explanation
-from models.features.predictions import Classification, Output, label_text
-from models.features.table import TableInput
+from models.features.predictions import label_text
 from models.storage.artefact import Artefact
 from trainer.config.schema import DataConfig
 from trainer.data import Source, read_for
@@ -49,13 +48,13 @@ def predict(artefact: Artefact, source: Source | str, out: Path) -> int:
     predictions = artefact.model.predict(data.inputs)
     output = artefact.manifest.output
     columns: dict[str, Any]
-    if isinstance(output, Classification):
+    if output.classes:
         labels = predictions["label"].tolist()
         if out.suffix == ".csv" or len({type(label) for label in labels}) > 1:
             labels = [label_text(label) for label in labels]
         columns = {"prediction": labels}
-        for number, label in enumerate(output.classes):
-            columns[f"p_{label_text(label)}"] = predictions["probabilities"][:, number]
+        for number, name in enumerate(output.class_names):
+            columns[f"p_{name}"] = predictions["probabilities"][:, number]
     else:
         columns = {"prediction": predictions["value"]}
     _write_table(columns, out)
@@ -73,29 +72,18 @@ def explain(
 def mean_contributions(explanation: Explanation) -> dict[str, float]:
     """Return the mean absolute attribution of each input, the largest first."""
     sizes = np.abs(explanation.attributions).mean(axis=0).tolist()
-    pairs = zip(input_names(explanation), sizes, strict=True)
+    pairs = zip(explanation.inputs.explained, sizes, strict=True)
     return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
 
-def input_names(explanation: Explanation) -> list[str]:
-    """Return the column names, or the positions in a tensor, such as `3_4`."""
-    inputs = explanation.inputs
-    if isinstance(inputs, TableInput):
-        return [column.name for column in inputs.columns]
-    return ["_".join(map(str, index)) for index in np.ndindex(*inputs.shape)]
-
-
-def write_explanation(explanation: Explanation, output: Output, out: Path) -> None:
+def write_explanation(explanation: Explanation, out: Path) -> None:
     """Write `target`, `output`, `baseline_output` and a column `a_<input>` an input."""
-    targets: list[Any] = explanation.targets
-    if isinstance(output, Classification):
-        targets = [label_text(label) for label in targets]
     columns: dict[str, Any] = {
-        "target": targets,
+        "target": [label_text(label) for label in explanation.targets],
         "output": explanation.output,
         "baseline_output": explanation.baseline_output,
     }
-    for number, name in enumerate(input_names(explanation)):
+    for number, name in enumerate(explanation.inputs.explained):
         columns[f"a_{name}"] = explanation.attributions[:, number]
     _write_table(columns, out)
 

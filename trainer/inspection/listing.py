@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from models.errors import ArtefactCorrupt, ConfigError
-from models.features.table import TableInput
 from models.storage.artefact import DividedBy
 from models.storage.store import Store
 from trainer.evaluation.metrics import PRIMARY
@@ -117,8 +116,8 @@ def describe(store: Store, name: str, version: int) -> dict[str, Any]:
     manifest: dict[str, Any] = msgspec.to_builtins(artefact.manifest)
     for key in ("golden", "reference", "history"):
         del manifest[key]
-    if not isinstance(artefact.manifest.inputs, TableInput):
-        del manifest["inputs"]["center"], manifest["inputs"]["scale"]
+    for key in ("center", "scale"):
+        manifest["inputs"].pop(key, None)
     return {
         "model": name,
         "version": version,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from models.features.table import TableInput
 from models.storage.artefact import Artefact
 
 if TYPE_CHECKING:
@@ -80,9 +79,8 @@ def _data(artefact: Artefact) -> dict[str, Any]:
 
 def _columns(artefact: Artefact) -> dict[str, str]:
     inputs = artefact.manifest.inputs
-    if not isinstance(inputs, TableInput):
-        return {"x": f"shape {list(inputs.shape)}"}
-    return {c.name: str(c.__struct_config__.tag) for c in inputs.columns}
+    shapes = {n: f"shape {list(shape)}" for n, (_, shape) in inputs.tensors.items()}
+    return inputs.kinds or shapes
 
 
 def _network(artefact: Artefact) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
-from models.features.columns import CategoricalColumn, Floats
+from models.features.columns import Floats
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Label, Output, Task
-from models.features.table import Columns, Layout, TableInput, fit_column
+from models.features.table import Columns, TableInput, fit_column
 from models.features.tensor import TensorInput
 from trainer.config.defaults import DataFacts, choose_split, choose_training
 from trainer.config.schema import Config, DataConfig, ResolvedConfig
@@ -261,13 +261,6 @@ def fit_inputs(data: Dataset, train: NDArray[np.intp]) -> Inputs:
     )
 
 
-def layout_of(inputs: Inputs) -> Layout:
-    """Return the layout of the network's inputs; those of an array are all numeric."""
-    if isinstance(inputs, TableInput):
-        return inputs.layout
-    return Layout(inputs.width, 0, ())
-
-
 def _notes(inputs: Inputs, settings: DataConfig) -> list[str]:
     """Name the columns that are not inputs, and the categories that are too rare."""
     verbs = {"group": "groups", "time": "orders", "weight": "weights"}
@@ -275,13 +268,7 @@ def _notes(inputs: Inputs, settings: DataConfig) -> list[str]:
         f"column '{name}' {verbs[role]} the rows and is not an input of the model"
         for role, name in _roles(settings).items()
     ]
-    if not isinstance(inputs, TableInput):
-        return notes
-    return notes + [
-        f"column '{column.name}': {column.rare} rare values are encoded as unknown"
-        for column in inputs.columns
-        if isinstance(column, CategoricalColumn) and column.rare
-    ]
+    return [*notes, *inputs.notes]
 
 
 def read_part(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.errors import ConfigError, nearest
 from models.features.columns import Floats
-from models.features.predictions import Classification, Output, label_text
+from models.features.predictions import Output
 from models.types import Array
 from trainer.types import Targets, Weights
 
@@ -36,7 +36,7 @@ def resolve_class_weights(
     """
     if setting is None:
         return None
-    if not isinstance(output, Classification):
+    if not output.classes:
         raise ConfigError(
             "train.class_weights needs a target of classes, and this one is a number"
         )
@@ -45,7 +45,7 @@ def resolve_class_weights(
         balanced = np.ones(len(counts))
         np.divide(counts.sum() / len(counts), counts, out=balanced, where=counts > 0)
         return balanced
-    names = [label_text(label) for label in output.classes]
+    names = output.class_names
     for name in setting:
         if name not in names:
             raise ConfigError(
@@ -56,10 +56,9 @@ def resolve_class_weights(
 
 def describe_class_weights(output: Output, class_weights: Floats) -> str:
     """Return a sentence with the weights (C,) of the first classes."""
-    assert isinstance(output, Classification)
     shown = [
-        f"{label_text(label)} {weight:.3g}"
-        for label, weight in zip(output.classes[:6], class_weights, strict=False)
+        f"{name} {weight:.3g}"
+        for name, weight in zip(output.class_names[:6], class_weights, strict=False)
     ]
     more = ", …" if len(class_weights) > len(shown) else ""
     return f"class weights {', '.join(shown)}{more}: as given"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.features.inputs import RawColumns
-from models.features.table import Columns, TableInput
+from models.features.table import Columns
 from models.storage.artefact import DividedBy, Manifest
 from trainer.config.schema import SplitConfig
 from trainer.data import Dataset
@@ -158,9 +158,7 @@ def split_again(
         if recipe.groups:
             hashes = spread(hashes, np.array(recipe.groups))
     else:
-        if isinstance(manifest.inputs, TableInput):
-            raw = {name: raw[name] for name in manifest.inputs.by_name}
-        hashes = hash_rows(raw)
+        hashes = hash_rows(manifest.inputs.select(raw))
         if recipe.divided_by == "chance":
             if occurrence is None:
                 return None

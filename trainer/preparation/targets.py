@@ -17,7 +17,7 @@ from models.features.predictions import (
     Task,
     label_text,
 )
-from trainer.data.frames import is_number
+from models.features.text import is_number
 
 #: A target with more distinct whole numbers than this is numeric, not classes.
 MAX_NUMERIC_CLASSES = 20

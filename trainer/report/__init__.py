@@ -59,7 +59,7 @@ def write(store: Store, name: str, version: int) -> str:
 def try_to_write(store: Store, name: str, version: int, say: Say) -> None:
     """Write the report at the end of a run; if that fails, say so and continue."""
     try:
-        write(store, name, version)
+        say(f"report: {write(store, name, version)}")
     except Exception as error:
         say(
             f"the report was not written ({type(error).__name__}: {error}); "

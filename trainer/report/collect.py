@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from models.codecs import json_rows
 from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.features.table import TableInput
 from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import take
@@ -78,7 +76,7 @@ def _measured(prepared: Prepared, artefact: Artefact) -> list[tuple[Model, Part]
 
 def _constant(output: Output, target: Any) -> float:
     """Return the log loss or RMSE of the best constant prediction."""
-    if not isinstance(output, Classification):
+    if not output.classes:
         return float(target.std())
     shares = np.bincount(target) / len(target)
     shares = shares[shares > 0]
@@ -109,11 +107,12 @@ def _importance(
 ) -> None:
     """Record the importance of each column, or of each pixel."""
     inputs = artefact.model.inputs
-    if isinstance(inputs, TableInput) or len(inputs.shape) == 1:
+    if not inputs.is_image:
         record.weights = importance.column_importances(artefact, measured)
         return
     sizes = importance.mean_attributions(artefact, [part for _, part in measured])
-    sizes = sizes.reshape(inputs.shape)
+    ((_, shape),) = inputs.tensors.values()
+    sizes = sizes.reshape(shape)
     if sizes.ndim == 3:  # sum over the channels, the shortest axis
         sizes = sizes.sum(axis=int(np.argmin(sizes.shape)))
     if sizes.ndim == 2:
@@ -128,7 +127,7 @@ def _mistakes(
     losses = metrics.losses(output, predictions, rows.target)
     worst = np.argsort(-losses, kind="stable")[:MAX_MISTAKES]
     raw: RawColumns = take(rows.raw, worst)
-    as_json = json_rows(artefact.model.inputs, raw, slice(0, len(worst)))
+    as_json = artefact.model.inputs.to_json(raw, slice(0, len(worst)))
     mistakes = []
     for index, row in zip(worst.tolist(), as_json, strict=True):
         values, picture = _excerpt(row, [weight.name for weight in record.weights])

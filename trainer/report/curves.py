@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Classification, Floats, label_text
+from models.features.columns import Floats
+from models.features.predictions import Classification, label_text
 from trainer.evaluation.metrics import ECE_BINS
 from trainer.report.record import Bin, Confusion, Curve
 

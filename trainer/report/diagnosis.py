@@ -66,8 +66,8 @@ def _leaks(manifest: Manifest) -> Iterator[Problem]:
 
 def _no_signal(manifest: Manifest, record: Record) -> Iterator[Problem]:
     regression = manifest.task == "regression"
-    name = "rmse" if regression else "log_loss"
-    value, constant = manifest.metrics[name], record.constant
+    name, key = ("RMSE", "rmse") if regression else ("log loss", "log_loss")
+    value, constant = manifest.metrics[key], record.constant
     if record.measured < MIN_SIGNAL_ROWS or value < MIN_CONSTANT_SHARE * constant:
         return
     always = "the mean" if regression else "the class frequencies"
@@ -75,7 +75,7 @@ def _no_signal(manifest: Manifest, record: Record) -> Iterator[Problem]:
         "no_signal",
         f"The model is hardly better than always predicting {always} "
         f"({name} {value:.4g} against {constant:.4g}): the columns say almost nothing "
-        f"about '{manifest.target}'.",
+        f"about '{manifest.target}', or training was too short.",
         "Check that each row has its own target (a join or a sort may have mixed them "
         "up) and that some column is known to influence the target.",
     )

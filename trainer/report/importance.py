@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from models.explain.integrated_gradients import Explainer
+from models.features.columns import Floats
 from models.features.inputs import RawColumns
-from models.features.predictions import Floats
-from models.features.table import TableInput
 from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import length, take
@@ -54,8 +53,8 @@ def column_importances(
 
 def input_names(inputs: Any) -> list[str]:
     """Return the column names, or the positions in an array, such as `x[3]`."""
-    if isinstance(inputs, TableInput):
-        return [column.name for column in inputs.columns]
+    if inputs.is_table:
+        return list(inputs.explained)
     return [f"x[{', '.join(map(str, index))}]" for index in np.ndindex(*inputs.shape)]
 
 

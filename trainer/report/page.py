@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
 
-from models.explain.baseline import baseline
-from models.features.columns import NumericColumn
 from models.features.table import TableInput
 from models.storage.artefact import Artefact, Manifest
 from trainer.report import plots, tables
@@ -20,9 +18,9 @@ from trainer.training.history import LayerStats
 #: Columns whose learned embedding is shown.
 MAX_EMBEDDINGS = 6
 TASKS = {
-    "binary": "predicts one of two classes",
-    "multiclass": "predicts one of several classes",
-    "regression": "predicts a number",
+    "binary": "one of two classes",
+    "multiclass": "one of several classes",
+    "regression": "a number",
 }
 SECTIONS = {
     "verdict": "Verdict",
@@ -83,14 +81,14 @@ def page(
 
 
 def _lede(manifest: Manifest, run: dict[str, Any]) -> str:
-    data = manifest.data
-    members = manifest.members
-    networks = "One network" if members == 1 else f"An ensemble of {members} networks"
+    data, members = manifest.data, manifest.members
+    networks = "one network" if members == 1 else f"an ensemble of {members} networks"
     moment = str(run.get("trained_at", ""))[:16].replace("T", " ")
-    when = f" Trained {text(moment)} UTC." if moment else ""
+    each = "each " if members > 1 else ""
     return (
-        f"{networks} that {TASKS[manifest.task]}, <b>{text(manifest.target)}</b>, "
-        f"trained on {data.train_rows:,} of {data.rows:,} rows.{when}"
+        f"Predicts <b>{text(manifest.target)}</b>, {TASKS[manifest.task]}, with "
+        f"{networks}, {each}trained on {data.train_rows:,} of {data.rows:,} rows"
+        f"{f' on {text(moment)} UTC' if moment else ''}."
     )
 
 
@@ -118,16 +116,13 @@ def _verdict(manifest: Manifest, record: Record | None, run: dict[str, Any]) -> 
 
 def _learning(manifest: Manifest) -> str:
     history = manifest.history
-    best = ", ".join(
-        f"{int(member['best_epoch'][0])} of {len(member['loss'])}" for member in history
-    )
+    best = ", ".join(f"{int(member['best_epoch'][0])}" for member in history)
+    caption = f"The dot marks the best epoch ({best}), whose weights are published."
     if len(history) > 1:
         caption = (
             f"The dots mark the best epochs ({best}), whose weights are published. "
             "Strong lines are the first network, faint lines the others."
         )
-    else:
-        caption = f"The dot marks the best epoch ({best}), whose weights are published."
     return figures(
         (
             plots.losses(history),
@@ -264,13 +259,12 @@ def _embeddings(artefact: Artefact, record: Record) -> Iterator[str]:
     inputs = artefact.model.inputs
     if not isinstance(inputs, TableInput):
         return
-    typical: Any = baseline(inputs, artefact.manifest.reference)
+    typical: Any = inputs.baseline(artefact.manifest.reference.inputs)
     features = set(inputs.feature_names())
     numeric = [
         column.name
         for column in record.weights
-        if isinstance(inputs.by_name[column.name], NumericColumn)
-        and column.name in features
+        if inputs.by_name[column.name].value_range and column.name in features
     ]
     for name in numeric[:MAX_EMBEDDINGS]:
         svg = plots.embedding(artefact.model.networks[0], inputs, name, typical)

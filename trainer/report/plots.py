@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from models.features.columns import NumericColumn
 from models.features.table import TableInput
 from models.nn.layers import Embeddings
 from models.nn.network import Network
@@ -77,6 +76,7 @@ def rates(history: Sequence[dict[str, list[float]]]) -> str:
     def draw(axes: Axes) -> None:
         axes.plot(_epochs(rate), rate, color=LINES[2])
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(lambda v, _: f"{v:.3g}")
         _integer_x(axes)
 
     alt = (
@@ -222,11 +222,10 @@ def embedding(
 ) -> str:
     """Draw the embedding of a numeric column over its range; "" if it has none."""
     front = network.layers[0]
-    column = inputs.by_name[name]
-    if not isinstance(front, Embeddings) or not isinstance(column, NumericColumn):
+    limits = inputs.by_name[name].value_range
+    if not isinstance(front, Embeddings) or limits is None:
         return ""
-    low, high = column.minimum, column.maximum
-    assert low is not None and high is not None  # the column varies
+    low, high = limits
     index = inputs.feature_names().index(name)
     if index >= front.spec.numbers:
         return ""

@@ -134,11 +134,11 @@ def test_a_model_that_is_unloaded_while_it_is_loaded_is_told(
 def test_a_worker_that_does_not_look_is_told(
     model_server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.inference.model_server.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("service.inference.model_server.REFRESH_SECONDS", 0.1)
     model_server.directory = tmp_path / "workers"
     model_server.directory.mkdir()
     ear = RefreshListener(model_server.directory)  # nobody waits at it
-    with pytest.raises(Unavailable, match="1 workers have not looked at the store"):
+    with pytest.raises(Unavailable, match="1 workers have not refreshed"):
         model_server.unload("xor")
     ear._socket.close()
 

@@ -26,7 +26,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-#: Answered without a token.
+#: InferenceRecord without a token.
 PROBES = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 
 
@@ -104,7 +104,7 @@ def test_models_are_loaded_and_unloaded_by_the_other_file(guarded: FlaskClient) 
         assert guarded.post(path).status_code == 401
         refused = guarded.post(path, headers=bearer(ASK))
         assert refused.status_code == 403
-        assert "one for asking models" in refused.get_json()["error"]
+        assert "does not allow loading" in refused.get_json()["error"]
         assert guarded.post(path, headers=bearer(ADMIN)).status_code == 200
 
 
@@ -117,12 +117,12 @@ def test_without_that_file_nobody_may(client: FlaskClient) -> None:
 
 def test_with_that_file_alone_everybody_may_ask(tmp_path: Path) -> None:
     access = Access(None, write(tmp_path / "admin", ADMIN))
-    assert access.may_ask(None)
+    assert access.may_predict(None)
     with pytest.raises(Unauthorized):
-        access.require_administer(None)
-    access.require_administer(f"Bearer {ADMIN}")
+        access.require_admin(None)
+    access.require_admin(f"Bearer {ADMIN}")
     with pytest.raises(Forbidden):
-        Access().require_administer(f"Bearer {ADMIN}")
+        Access().require_admin(f"Bearer {ADMIN}")
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "short", f"{ASK}\nwith a blank here"])

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 
 from service import create_app
 from service.middleware.concurrency_limit import (
-    REFUSAL,
+    REJECTION,
     ConcurrencyLimit,
     Overloaded,
 )
@@ -51,7 +51,7 @@ class Nested:
         return []
 
     def refuse(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        assert isinstance(environ[REFUSAL], Overloaded)
+        assert isinstance(environ[REJECTION], Overloaded)
         self.seen.append("refused")
         return []
 
@@ -70,7 +70,7 @@ def test_as_many_as_allowed_are_let_in_and_slots_come_back() -> None:
 def test_a_refusal_is_counted_and_has_the_one_shape(served: Path) -> None:
     app = create_app(Settings(store=str(served)))
     client: FlaskClient = app.test_client()
-    refused = {REFUSAL: Overloaded("too many")}
+    refused = {REJECTION: Overloaded("too many")}
     reply = client.get("/v1/models", environ_overrides=refused)
     assert reply.status_code == 503
     assert reply.headers["Retry-After"] == "1"

@@ -17,7 +17,7 @@ from models.model import Model
 from models.storage.store import ARTEFACT, CANDIDATE, Store
 from service import create_app
 from service.inference.model_server import ModelServer
-from service.registry.loaded import turn
+from service.registry.loaded import unit_hash
 from service.settings import Settings
 
 IDS = [f"request-{i}" for i in range(400)]
@@ -28,17 +28,17 @@ def test_a_larger_share_has_the_requests_of_a_smaller_one(
     ids: list[str], one: float, other: float
 ) -> None:
     small, large = sorted([one, other])
-    chosen = {name for name in ids if turn(name) < small}
-    assert chosen <= {name for name in ids if turn(name) < large}
-    assert {name for name in ids if turn(name) < 1} == set(ids)
-    assert {name for name in ids if turn(name) < 0} == set()
+    chosen = {name for name in ids if unit_hash(name) < small}
+    assert chosen <= {name for name in ids if unit_hash(name) < large}
+    assert {name for name in ids if unit_hash(name) < 1} == set(ids)
+    assert {name for name in ids if unit_hash(name) < 0} == set()
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 @pytest.mark.parametrize("form", ["{}", "{:032x}", "user-{}-a"])
 def test_of_many_ids_the_share_is_chosen(share: float, form: str) -> None:
     n = 20_000
-    chosen = sum(turn(form.format(i)) < share for i in range(n))
+    chosen = sum(unit_hash(form.format(i)) < share for i in range(n))
     assert abs(chosen - share * n) < 5 * (share * (1 - share) * n) ** 0.5
 
 
@@ -60,7 +60,7 @@ class Trialled:
 
     def versions(self, path: str = "/v1/models/xor:predict") -> dict[str, str]:
         """The version that answered, by the id of the request."""
-        return {name: self.ask(path, name) for name in IDS}
+        return {name: self.predict_tokens(path, name) for name in IDS}
 
     def ask(self, path: str, request_id: str) -> str:
         reply = self.client.post(
@@ -94,7 +94,7 @@ def test_a_share_of_the_requests_goes_to_the_candidate(trialled: Trialled) -> No
     trialled.candidate(share=0.3)
     first = trialled.versions()
     assert {name for name, v in first.items() if v == "2"} == {
-        name for name in IDS if turn(name) < 0.3
+        name for name in IDS if unit_hash(name) < 0.3
     }
     assert trialled.versions() == first
     trialled.candidate()  # it is a label again and nothing more
@@ -159,7 +159,7 @@ def test_a_candidate_that_raises_costs_no_request(
     model: Model = trialled.model_server.registry.find("xor", 2).artefact.model
     monkeypatch.setattr(model, "predict", broken)
     assert set(trialled.versions().values()) == {"1"}
-    chosen = sum(turn(name) < 0.3 for name in IDS)
+    chosen = sum(unit_hash(name) < 0.3 for name in IDS)
     about = {"model": "xor", "version": "2", "reason": "fallback"}
     assert trialled.count("comparison_failures_total", **about) == chosen
     answered = trialled.count("http_requests_total", code="200")

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from models.errors import DataError
-from models.features.columns import FIRST_SECOND, LAST_SECOND
+from models.features.text import FIRST_SECOND, LAST_SECOND
 from trainer.data.frames import dataset, infer_kind, read_labels, read_values
 
 PLUS_TWO = dt.timezone(dt.timedelta(hours=2))

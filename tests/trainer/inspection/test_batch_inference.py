@@ -213,7 +213,7 @@ def test_attributions_stand_row_for_row(
     artefact = store.load(model, 1)
     found = batch_inference.explain(artefact, str(published / f"{model}.csv"), None)
     out = tmp_path / f"why.{suffix}"
-    batch_inference.write_explanation(found, artefact.manifest.output, out)
+    batch_inference.write_explanation(found, out)
     frame = pl.read_csv(out) if suffix == "csv" else pl.read_parquet(out)
     columns = ["size", "colour", "member", "since"]
     assert frame.columns == [
@@ -246,5 +246,5 @@ def test_pixels_are_named_by_their_place(tmp_path: Path, fit: Fit) -> None:
     np.testing.assert_allclose(
         found.attributions.sum(axis=1), change, rtol=1e-3, atol=1e-9
     )
-    names = batch_inference.input_names(found)
+    names = list(found.inputs.explained)
     assert (names[0], names[-1], len(names)) == ("0_0", "7_7", 64)

@@ -18,7 +18,7 @@ from models.features.tensor import TensorInput
 from trainer.config.schema import Config
 from trainer.data import Dataset, read
 from trainer.data.row_hashing import hash_rows, windows
-from trainer.preparation.prepare import Part, Prepared, joined, layout_of, prepare
+from trainer.preparation.prepare import Part, Prepared, joined, prepare
 
 Prepare = Callable[..., tuple[Prepared, list[str]]]
 #: One network, as the simpler half of the promises has it.
@@ -337,7 +337,7 @@ def test_arrays_are_prepared_too(ready: Prepare) -> None:
     assert isinstance(found.output, Classification)
     assert found.output.classes == tuple(range(10))
     assert len(found.splits) == 1
-    assert layout_of(found.inputs) == (64, 0, ())
+    assert found.inputs.layout == (64, 0, ())
 
 
 def test_a_task_that_is_asked_for_is_taken(ready: Prepare) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.explain.baseline import baseline
 from trainer.report import plots
 from trainer.report.record import Bin, Curve, Points
 from trainer.training.history import LayerSnapshot, LayerStats
@@ -83,7 +82,7 @@ def test_numbers_are_compared_with_their_truth() -> None:
 
 def test_only_numbers_with_curves_have_some(runs: dict[str, Any]) -> None:
     model = runs["two"].artefact.model
-    typical = baseline(model.inputs, runs["two"].artefact.manifest.reference)
+    typical = model.inputs.baseline(runs["two"].artefact.manifest.reference.inputs)
     network = model.networks[0]
     assert "income" in plots.embedding(network, model.inputs, "income", typical)
     assert plots.embedding(network, model.inputs, "home", typical) == ""

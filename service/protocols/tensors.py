@@ -1,7 +1,7 @@
-"""Tensors of the Open Inference Protocol: of a request into rows, of an answer out.
+"""Tensors of the Open Inference Protocol: decode inputs, encode outputs.
 
-A tensor is JSON, or bytes that follow the JSON head of a body (Triton's binary tensor
-data extension); the header Inference-Header-Content-Length says where the head ends.
+A tensor is JSON, or bytes after the JSON head of a body (Triton's binary tensor data
+extension); the header Inference-Header-Content-Length is the length of the head.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from models.features.table import TableInput
 
 HEAD = "Inference-Header-Content-Length"
 _I64 = (1 << 63) - 1
-#: Beyond these no tensor can be, and a number of a thousand digits is not repeated.
+#: No tensor is larger; the limit keeps huge numbers out of error messages.
 Dimension = Annotated[int, Meta(ge=-_I64, le=_I64)]
 Size = Annotated[int, Meta(ge=0, le=_I64)]
-#: Decoded to be rejected in our own words; no value is valid.
+#: Decoded only to be rejected with our own message; no value is valid.
 _SharedMemory = Annotated[msgspec.Raw, Meta(extra_json_schema={"not": {}})]
 
 
 class InputParameters(msgspec.Struct):
-    """What is known of an input beside its data; others are ignored."""
+    """Parameters of an input; others are ignored."""
 
     binary_data_size: Size | None = None
     shared_memory_region: _SharedMemory = msgspec.field(default_factory=msgspec.Raw)
@@ -49,7 +49,7 @@ class InferInput(msgspec.Struct):
 
 
 class OutputParameters(msgspec.Struct):
-    """How an output is to be given; others are ignored."""
+    """Parameters of a requested output; others are ignored."""
 
     binary_data: bool | None = None
     classification: Annotated[int, Meta(ge=1, le=_I64)] | None = None
@@ -57,20 +57,20 @@ class OutputParameters(msgspec.Struct):
 
 
 class InferOutput(msgspec.Struct):
-    """One tensor that is asked for."""
+    """One requested tensor."""
 
     name: str
     parameters: OutputParameters | None = None
 
 
 class RequestParameters(msgspec.Struct):
-    """How all outputs are to be given that do not say it; others are ignored."""
+    """Defaults for all outputs; others are ignored."""
 
     binary_data_output: bool | None = None
 
 
 class InferRequest(msgspec.Struct):
-    """The head of an inference; further keys are ignored."""
+    """The body, or the head of a binary body; other keys are ignored."""
 
     inputs: list[InferInput]
     id: str | None = None
@@ -79,7 +79,7 @@ class InferRequest(msgspec.Struct):
 
 
 class Wanted(NamedTuple):
-    """An output, in which form, and of how many classes the best if not as it is."""
+    """An output to encode; `classes` asks for that many likeliest ones instead."""
 
     name: str
     binary: bool
@@ -87,15 +87,15 @@ class Wanted(NamedTuple):
 
 
 def divide(content: bytes, length: str | None) -> tuple[bytes, memoryview]:
-    """Return a body's JSON head, of the length its header gives, and the bytes after.
+    """Return a body's JSON head, whose length a header gives, and the bytes after it.
 
-    Raises InvalidInput for a length that is none, or is more than there is.
+    Raises InvalidInput for a length that is no number or exceeds the body.
     """
     if length is None:
         return content, memoryview(b"")
     if not (length.isascii() and length.isdigit()):
         raise InvalidInput(f"{HEAD}: expected a whole number of bytes")
-    # Longer than any body, and than what int() takes without a fight.
+    # No body is longer, and int() rejects thousands of digits.
     end = int(length[:18])
     if end > len(content):
         raise InvalidInput(f"{HEAD}: expected {len(content)} at most, found {end}")
@@ -103,10 +103,11 @@ def divide(content: bytes, length: str | None) -> tuple[bytes, memoryview]:
 
 
 def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryview]:
-    """Return the request that a body is which is nothing but the bytes of one tensor.
+    """Return the request for a body that is only the bytes of one tensor, and its bytes.
 
-    Triton's raw binary request: as many rows as there are bytes for, and all outputs in
-    bytes. A text is one row, and stands without its length.
+    In Triton's raw binary request the number of rows follows from the number of bytes,
+    and all outputs are binary. A text is one row, without its length. Raises
+    InvalidInput for a model of several inputs and for incomplete rows.
     """
     if not isinstance(inputs, TableInput):
         name, datatype, shape = inputs.name, inputs.datatype, inputs.shape
@@ -114,7 +115,7 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
         name, datatype, shape = inputs.columns[0].name, inputs.columns[0].datatype, ()
     else:
         raise InvalidInput(
-            f"a raw body ({HEAD}: 0) is for a model of one input, "
+            f"a raw body ({HEAD}: 0) needs a model of one input, "
             f"this one has {len(inputs.columns)}"
         )
     n = 1
@@ -136,9 +137,9 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
 def decoded(
     decoder: TableDecoder | TensorDecoder, asked: InferRequest, binary: memoryview
 ) -> RawColumns:
-    """Return the rows in a request; InvalidInput where they do not fit the signature.
+    """Return the rows of a request; raises InvalidInput if they do not fit the model.
 
-    `binary` is what follows the head: the bytes of the inputs that have a size there.
+    `binary` is the body after the head: the inputs with a binary_data_size.
     """
     tensors = list(_given(asked.inputs, binary))
     if isinstance(decoder, TableDecoder):
@@ -157,27 +158,29 @@ def decoded(
 def _given(
     inputs: Sequence[InferInput], binary: memoryview
 ) -> Iterator[tuple[InferInput, msgspec.Raw | memoryview]]:
-    """Yield every input and its data: JSON, or a view of its bytes."""
+    """Yield every input with its data: JSON, or a view of its bytes."""
     if len({each.name for each in inputs}) != len(inputs):
-        raise InvalidInput("an input is given twice")
+        raise InvalidInput("an input occurs twice")
     at = 0
     for each in inputs:
         where = f"input '{each.name[:80]}'"
         parameters = each.parameters or InputParameters()
         size, left = parameters.binary_data_size, len(binary) - at
         if parameters.shared_memory_region:
-            raise InvalidInput(f"{where}: there is no shared memory")
+            raise InvalidInput(f"{where}: shared memory is not supported")
         if size is None and not each.data:
-            raise InvalidInput(f"{where}: there is no 'data'")
+            raise InvalidInput(f"{where}: expected 'data' or a binary_data_size")
         if size is None:
             yield each, each.data
             continue
         if each.data:
-            raise InvalidInput(f"{where}: there is 'data' and a binary_data_size")
+            raise InvalidInput(
+                f"{where}: expected either 'data' or a binary_data_size, found both"
+            )
         if size > left:
             raise InvalidInput(
                 f"{where}: its binary_data_size is {size}, but {left} bytes are left "
-                f"after the head of the body ({HEAD}) and the inputs before"
+                f"after the head ({HEAD}) and the inputs before it"
             )
         yield each, binary[at : at + size]
         at += size
@@ -186,7 +189,7 @@ def _given(
 
 
 def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
-    """Return the outputs to give, all if none is named; InvalidInput for others."""
+    """Return the requested outputs, or all; raises InvalidInput for unknown ones."""
     known = output.tensors
     binary = bool(asked.parameters and asked.parameters.binary_data_output)
     if not asked.outputs:
@@ -199,17 +202,19 @@ def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
                 f"there are {', '.join(known)}"
             )
     if len(set(names)) != len(names):
-        raise InvalidInput("an output is asked for twice")
+        raise InvalidInput("an output is requested twice")
     chosen = []
     for name, each in zip(names, asked.outputs, strict=True):
         parameters = each.parameters or OutputParameters()
         if parameters.shared_memory_region:
-            raise InvalidInput(f"output '{name}': there is no shared memory")
+            raise InvalidInput(f"output '{name}': shared memory is not supported")
         if parameters.classification and name != "probabilities":
-            ranked = "'probabilities' is" if "probabilities" in known else "none is"
+            ranked = (
+                "'probabilities' is" if "probabilities" in known else "there is not"
+            )
             raise InvalidInput(
-                f"output '{name}': classification is for one with a number a class; "
-                f"{ranked} such"
+                f"output '{name}': classification needs an output with a number per "
+                f"class; {ranked} one"
             )
         own = parameters.binary_data
         in_bytes = binary if own is None else own
@@ -220,7 +225,7 @@ def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
 def encoded(
     output: Output, chosen: Sequence[Wanted], found: Predictions
 ) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """Return the outputs of a reply's head, and the bytes that follow it."""
+    """Return the outputs for a reply's head, and the bytes that follow it."""
     heads: list[dict[str, Any]] = []
     chunks: list[bytes] = []
     for name, binary, classes in chosen:
@@ -245,7 +250,7 @@ def encoded(
 
 
 def _texts(labels: NDArray[Any]) -> NDArray[Any]:
-    """Spell labels of several kinds, which have no datatype in common but text."""
+    """Return labels as texts, the only datatype that all kinds have in common."""
     texts = np.empty(labels.shape, object)
     texts[:] = [label_text(label) for label in labels]
     return texts
@@ -254,7 +259,7 @@ def _texts(labels: NDArray[Any]) -> NDArray[Any]:
 def _ranked(output: Classification, P: NDArray[Any], most: int) -> NDArray[Any]:
     """Return "probability:index:label" of the likeliest classes (n, most), best first.
 
-    Triton's classification extension; it gives all where more are asked for.
+    This is Triton's classification extension; it caps `most` at the number of classes.
     """
     best = np.argsort(-P, axis=1, kind="stable")[:, :most]
     labels = [label_text(label) for label in output.classes]

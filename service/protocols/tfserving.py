@@ -1,13 +1,13 @@
 """TensorFlow Serving's REST API, version 1, with KServe's status merged in.
 
 POST /v1/models/M[/versions/V|/labels/L]:predict    rows `instances`, columns `inputs`
-POST /v1/models/M[/versions/V|/labels/L]:classify   rows `examples`, and their `context`
+POST /v1/models/M[/versions/V|/labels/L]:classify   rows `examples`, shared `context`
 POST /v1/models/M[/versions/V|/labels/L]:regress
 GET  /v1/models/M[/versions/V|/labels/L][/metadata]
 GET  /v1/models
 
-In every body a text may be `{"b64": "…"}`. Where the two differ (KServe takes `inputs`
-for another name of `instances`), it is TensorFlow Serving's way.
+In every body a string may be `{"b64": "…"}`. Where the two APIs differ, TensorFlow
+Serving's holds (for KServe `inputs` is another name of `instances`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class PredictRequest(msgspec.Struct):
 
 
 class ExamplesRequest(msgspec.Struct):
-    """The body of :classify and :regress; what is in `context` holds for every row."""
+    """The body of :classify and :regress; `context` has values for every row."""
 
     examples: list[msgspec.Raw]
     context: dict[str, msgspec.Raw] | None = None
@@ -77,7 +77,7 @@ _predict_request = msgspec.json.Decoder(PredictRequest)
 _examples_request = msgspec.json.Decoder(ExamplesRequest)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _features = msgspec.json.Decoder(dict[str, msgspec.Raw])
-#: Only an object can look so: in a string of JSON the quotes would have backslashes.
+#: Only an object looks like this: inside a JSON string quotes have backslashes.
 _BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
 
 
@@ -102,7 +102,7 @@ def _predict_reply(loaded: Loaded | None) -> Schema:
     fast=True,
 )
 def predict(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Answer rows with `predictions`, columns with `outputs`."""
+    """Predict: rows give `predictions`, columns give `outputs`."""
     loaded = find(name, version, label)
     raw, started = body(), time.perf_counter()
     decoder = loaded.artefact.model.decoder
@@ -149,11 +149,16 @@ def _examples_body(model: ModelSchemas, task: type[Output]) -> Body | None:
     describe=partial(_examples_body, task=Classification),
 )
 def classify(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Answer each example with a list of `[class, probability]`."""
+    """Classify: each example gives a list of `[class, probability]`.
+
+    Raises InvalidInput for a regression model.
+    """
     loaded = find(name, version, label)
     output = loaded.artefact.model.output
     if not isinstance(output, Classification):
-        raise InvalidInput(f"model '{name}' answers a number: ask :regress or :predict")
+        raise InvalidInput(
+            f"model '{name}' predicts a number: use :regress or :predict"
+        )
     found = _answer_examples(loaded)
     classes = [label_text(each) for each in output.classes]
     pairs = [
@@ -169,10 +174,15 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
     describe=partial(_examples_body, task=Regression),
 )
 def regress(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Answer each example with a number."""
+    """Regress: each example gives a number.
+
+    Raises InvalidInput for a classification model.
+    """
     loaded = find(name, version, label)
     if not isinstance(loaded.artefact.model.output, Regression):
-        raise InvalidInput(f"model '{name}' answers a class: ask :classify or :predict")
+        raise InvalidInput(
+            f"model '{name}' predicts a class: use :classify or :predict"
+        )
     found = _answer_examples(loaded)
     return answer(
         {"results": found["value"].tolist()}, X_Model_Version=str(loaded.version)
@@ -186,11 +196,11 @@ def regress(name: str, version: str | None = None, label: str | None = None) -> 
     listed=False,
 )
 def unknown_verb(**names: str) -> Reply:
-    """Say which verbs there are, to one who asked for another."""
+    """Raise NotFound for an unknown verb, with the nearest one."""
     path = current_request().environ["PATH_INFO"]
     verb = path.rpartition(":")[2][:20] if ":" in path else ""
-    hint = nearest(verb, VERBS) or f"; there are {', '.join(f':{v}' for v in VERBS)}"
-    raise NotFound(f"there is no verb ':{verb}'{hint}")
+    hint = nearest(verb, VERBS) or f"; expected {', '.join(f':{v}' for v in VERBS)}"
+    raise NotFound(f"unknown verb ':{verb}'{hint}")
 
 
 @routes.get("")
@@ -201,7 +211,7 @@ def models() -> Reply:
 
 @routes.get(*versioned())
 def status(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Say which versions are available, and why one is not."""
+    """Return which versions are available and which are refused."""
     entry = model_server().registry.entry(name)
     refused = {str(v): _refused(v) for v in sorted(entry.refused, reverse=True)}
     if version in refused:
@@ -217,7 +227,7 @@ def status(name: str, version: str | None = None, label: str | None = None) -> R
 
 @routes.get(*versioned("/metadata"))
 def metadata(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Describe a version's signature, as TensorFlow does and in plain words."""
+    """Return a version's signature, in TensorFlow's form and ours."""
     loaded = find(name, version, label)
     signature = {
         "inputs": dict(_inputs(loaded)),
@@ -256,8 +266,8 @@ def _prediction(output: Output) -> Schema:
 
 
 def _asked(decoder: TableDecoder | TensorDecoder, raw: bytes) -> PredictRequest:
-    """Return the outline of a body that has rows or columns."""
-    # Numbers have no such form, and to look for it in many takes a while.
+    """Decode a body that has either rows or columns."""
+    # Tensors hold no base64, and searching many numbers for it is slow.
     if isinstance(decoder, TableDecoder):
         raw = _texts_of_base64(raw)
     asked: PredictRequest = decode(_predict_request, raw)
@@ -271,7 +281,7 @@ def _asked(decoder: TableDecoder | TensorDecoder, raw: bytes) -> PredictRequest:
 
 
 def _texts_of_base64(raw: bytes) -> bytes:
-    """Put the text that it encodes in place of every `{"b64": "…"}`."""
+    """Replace every `{"b64": "…"}` by the string that it encodes."""
 
     def text(match: re.Match[bytes]) -> bytes:
         try:
@@ -279,17 +289,17 @@ def _texts_of_base64(raw: bytes) -> bytes:
             return msgspec.json.encode(decoded.decode("utf-8"))
         except UnicodeDecodeError:
             raise InvalidInput(
-                "a 'b64' value is not UTF-8 text, and no input takes other bytes"
+                "expected UTF-8 text in a 'b64' value, found other bytes"
             ) from None
         except ValueError:
-            raise InvalidInput("a 'b64' value is not base64") from None
+            raise InvalidInput("expected base64 in a 'b64' value") from None
 
     return _BASE64.sub(text, raw) if b'"b64"' in raw else raw
 
 
-def _require_signature(given: str | None) -> None:
-    if given not in (None, "", SIGNATURE):
-        raise InvalidInput(f"there is one signature only, '{SIGNATURE}'")
+def _require_signature(name: str | None) -> None:
+    if name not in (None, "", SIGNATURE):
+        raise InvalidInput(f"unknown signature; there is only '{SIGNATURE}'")
 
 
 def _answer_examples(loaded: Loaded) -> Predictions:
@@ -311,7 +321,7 @@ def _answer_examples(loaded: Loaded) -> Predictions:
 
 
 def _require_size(n: int, context: dict[str, msgspec.Raw], max_rows: int) -> None:
-    """Refuse what would only be large once every example has the context."""
+    """Reject bodies that become large once every example has the context."""
     require_rows(n, max_rows)
     size = len(msgspec.json.encode(context))
     limit = model_server().max_body_bytes
@@ -330,11 +340,11 @@ def _row(
     except msgspec.ValidationError as error:
         raise InvalidInput(f"row {number}: {plain(error)}") from None
     for name in context.keys() & features.keys():
-        raise InvalidInput(f"row {number}: '{name[:80]}' stands in 'context' already")
+        raise InvalidInput(f"row {number}: '{name[:80]}' is in 'context' too")
     return {**context, **features}
 
 
-# A feature of an example is a list, which JSON may leave out around its only value.
+# A feature of an example is a list; in JSON a single value may do without brackets.
 
 
 def _as_list(feature: msgspec.Raw) -> Any:

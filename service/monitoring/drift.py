@@ -124,6 +124,7 @@ class Window:
     """The counts of one version in one worker, in slots (SLOTS, 1 + bins)."""
 
     def __init__(self, artefact: Artefact, bins: Bins, slots: Slots) -> None:
+        """Count in `slots` (SLOTS, n)."""
         self.artefact, self._bins, self.slots = artefact, bins, slots
         self._paused_until = 0.0
         self._busy = threading.Lock()

@@ -103,7 +103,7 @@ def divide(content: bytes, length: str | None) -> tuple[bytes, memoryview]:
 
 
 def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryview]:
-    """Return the request for a body that is only the bytes of one tensor, and its bytes.
+    """Return the request for a body that is only the bytes of a tensor, and these.
 
     In Triton's raw binary request the number of rows follows from the number of bytes,
     and all outputs are binary. A text is one row, without its length. Raises

@@ -118,7 +118,8 @@ class Registry:
     def refresh(self) -> None:
         """Load what is new in the store and replace the catalogue.
 
-        Only one thread may call this: the watcher, once it runs.
+        Only one thread may call this: the watcher, once it runs. An empty store counts
+        as unreadable (FileNotFoundError, which is reported and not raised).
         """
         unloaded = frozenset(self.unloaded)
         held = {k: entry for k, entry in self.catalogue.items() if k not in unloaded}

@@ -179,7 +179,7 @@ def test_an_example_is_regressed_to_a_number(client: FlaskClient) -> None:
             "unknown signature",
         ),
         ("nope:classify", {}, 404, "unknown model 'nope'"),
-        ("people:clasify", {}, 404, "unknown verb ':clasify'; did you mean 'classify'?"),
+        ("people:clasify", {}, 404, "verb ':clasify'; did you mean 'classify'?"),
         ("people/versions/1", {}, 405, "expected GET"),
     ],
 )

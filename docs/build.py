@@ -111,7 +111,9 @@ def training_settings() -> Iterator[str]:
     yield from ("| key | default | what |", "|---|---|---|")
     for row in settings():
         default = "*chosen*" if row.is_chosen else f"`{row.default}`".lower()
-        yield f"| `{row.key}` | {default} | {row.help} |"
+        words = " ".join(f"`{word}`" for word in row.choices if word not in row.help)
+        described = f"{row.help} One of {words}." if words else row.help
+        yield f"| `{row.key}` | {default} | {described} |"
     yield ""
 
 

@@ -78,14 +78,14 @@ def blocks(path: Path) -> list[str]:
 def test_every_experiment_of_the_course_can_be_run() -> None:
     """Its command, options and settings exist; the run itself is the reader's."""
     from trainer.cli.main import main
-    from trainer.config import schema
+    from trainer.config import loading
 
     commands = blocks(ROOT / "docs" / "how-it-works.md")
     assert len(commands) >= 12
     for line in commands:
         _, name, *arguments = shlex.split(line, comments=True)
         given = main.commands[name].make_context(name, arguments).params  # type: ignore[attr-defined]
-        schema.load(None, given.get("assignments", ()), {})
+        loading.load(None, given.get("assignments", ()), {})
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from models.codecs import json_rows
 from models.errors import GlassnetError
 from models.features.tensor import TensorInput
 from models.nn.layers import ActivationSpec, build
@@ -99,7 +98,7 @@ def overview(model_server: ModelServer) -> dict[str, Any]:
 def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]:
     """Return the form of a version, and its layers."""
     manifest = loaded.artefact.manifest
-    (typical,) = json_rows(manifest.inputs, loaded.explainer.baseline, slice(0, 1))
+    (typical,) = manifest.inputs.to_json(loaded.explainer.baseline)
     found = description(loaded)
     if isinstance(manifest.inputs, TensorInput):
         found["ranges"] = list(_ranges(manifest.inputs))

@@ -17,10 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.codecs import TableDecoder
 from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.model import Model
 from service.monitoring.metrics import ComparisonMetrics
 from service.registry.loaded import Loaded
 
@@ -82,7 +80,7 @@ class ShadowComparer:
         assert loaded.split is not None
         other = loaded.split.other(loaded)
         ours, theirs = loaded.artefact.model, other.artefact.model
-        raw = _assembled(job.raw, theirs)
+        raw = theirs.decoder.adapt(job.raw)
         began = time.perf_counter()
         answer = theirs.predict(raw)
         self._metrics.observe_shadow(other, time.perf_counter() - began)
@@ -101,13 +99,6 @@ class ShadowComparer:
                 exc_info=error,
                 extra={"model": candidate.name, "version": candidate.version},
             )
-
-
-def _assembled(raw: RawColumns, model: Model) -> RawColumns:
-    """Return rows as a model with perhaps another signature takes them."""
-    if isinstance(model.decoder, TableDecoder) and isinstance(raw, Mapping):
-        return model.decoder.assemble(dict(raw))
-    return raw
 
 
 def differences(

@@ -2,7 +2,7 @@
 
 Each worker counts rows and predictions by the bins of the artefact's reference, in a
 file in shared memory. The worker that is scraped sums the counts of all and computes
-the index (`models.features.reference.psi`). The window is divided into slots, and the
+the index (`models.features.histograms.psi`). The window is divided into slots, and the
 oldest is overwritten. The monotonic clock is the same for all processes and cannot be
 set.
 
@@ -25,18 +25,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.columns import CategoricalColumn
-from models.features.inputs import Inputs, RawColumns
-from models.features.predictions import Classification, Predictions
-from models.features.reference import (
-    MOST_CATEGORIES,
-    Histogram,
-    Shares,
-    answers_of,
-    columns_of,
-    psi,
-)
-from models.features.table import TableInput
+from models.features.histograms import MOST_CATEGORIES, Histogram, Shares, psi
+from models.features.inputs import RawColumns
+from models.features.predictions import Predictions
 from models.storage.artefact import Artefact
 from service.registry.loaded import Entry, Loaded
 from service.server.shared_memory import mapped
@@ -66,12 +57,11 @@ class Bins:
         inputs = {
             name: seen
             for name, seen in reference.inputs.items()
-            if _fits(manifest.inputs, name, seen)
+            if manifest.inputs.histograms.get(name) is type(seen)
         }
         found = [(name, seen, reference.rows) for name, seen in inputs.items()]
-        as_text = isinstance(manifest.output, Classification)
-        answers = reference.outputs.get("label" if as_text else "value")
-        if answers is not None and as_text == isinstance(answers, Shares):
+        answers = reference.outputs.get(manifest.output.main)
+        if answers is not None and type(answers) is manifest.output.histogram:
             found.append((self._target, answers, reference.answered))
         self._columns: list[tuple[str, Histogram | Shares, int, int]] = []
         self.size = 0
@@ -87,11 +77,11 @@ class Bins:
         rows = slice(None, None, step)
         some = {name: values[rows] for name, values in answer.items()}
         values = {
-            **columns_of(self._inputs, _chosen(raw, rows)),
-            self._target: answers_of(self._output, some),
+            **self._inputs.by_input(_chosen(raw, rows)),
+            self._target: self._output.main_values(some),
         }
         places = [
-            seen.place(cast(Any, values[name])) + start
+            seen.bin_of(cast(Any, values[name])) + start
             for name, seen, _, start in self._columns
         ]
         none = np.zeros(0, np.intp)
@@ -103,15 +93,6 @@ class Bins:
             index = psi(seen.counts(rows), counts[start : start + seen.size])
             if index is not None:
                 yield name, index
-
-
-def _fits(inputs: Inputs, name: str, seen: Histogram | Shares) -> bool:
-    """Tell whether a column and its reference are of the same kind."""
-    if not isinstance(inputs, TableInput):
-        return name == inputs.name and isinstance(seen, Histogram)
-    column = inputs.by_name.get(name)
-    as_text = isinstance(column, CategoricalColumn)
-    return column is not None and as_text == isinstance(seen, Shares)
 
 
 def _chosen(raw: RawColumns, rows: slice) -> RawColumns:

@@ -65,5 +65,5 @@ def description(loaded: Loaded) -> dict[str, Any]:
         "metrics": manifest.metrics,
         "sha256": loaded.artefact.sha256,
     }
-    classes = getattr(manifest.output, "classes", None)
-    return facts if classes is None else {"classes": list(classes), **facts}
+    classes = list(manifest.output.classes)
+    return {"classes": classes, **facts} if classes else facts

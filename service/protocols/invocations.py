@@ -15,15 +15,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
 
 import msgspec
 from flask import request
 from werkzeug.exceptions import NotAcceptable
 
-from models.codecs import TableDecoder, TensorDecoder
-from models.codecs.csv import check_widths, csv_rows
-from models.codecs.json import opening, plain
+from models.codecs import Decoder, csv_rows
+from models.codecs.json import opening
 from models.errors import InvalidInput, ModelNotFound
 from models.features.inputs import RawColumns
 from models.features.predictions import Predictions, label_text
@@ -44,7 +42,6 @@ TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 #: Content types that do not tell JSON from CSV; `curl -d` sends the last by default.
 _UNTYPED = ("", "application/x-www-form-urlencoded")
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_row = msgspec.json.Decoder(list[msgspec.Raw])
 #: It matches unterminated strings too; else it would restart at every quote.
 _STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*+"?)', re.DOTALL)
 
@@ -179,48 +176,16 @@ def _asked(raw: bytes) -> Invocation:
     return asked
 
 
-def _rows(decoder: TableDecoder | TensorDecoder, asked: Invocation) -> RawColumns:
+def _rows(decoder: Decoder, asked: Invocation) -> RawColumns:
     if asked.dataframe_split is not None:
-        return _rows_of_frame(decoder, asked.dataframe_split)
+        frame = asked.dataframe_split
+        names = None if frame.columns is None else [str(name) for name in frame.columns]
+        require_rows(len(frame.data), model_server().inference.max_rows)
+        return decoder.from_frame(names, frame.data)
     if opening(asked.inputs)[:1] == "{":
         return decoder.by_column(asked.inputs)
     rows = asked.inputs or asked.instances or asked.dataframe_records
     return rows_within(decoder, rows, model_server().inference.max_rows)
-
-
-def _rows_of_frame(decoder: TableDecoder | TensorDecoder, frame: Frame) -> RawColumns:
-    """Decode a frame by its column names, or in order if it has none."""
-    names = None if frame.columns is None else [str(name) for name in frame.columns]
-    require_rows(len(frame.data), model_server().inference.max_rows)
-    rows = [_cells(row, number) for number, row in enumerate(frame.data)]
-    if isinstance(decoder, TensorDecoder):
-        if names == [decoder.tensor.name]:
-            check_widths(rows, 1)
-            return decoder.rows(_list(row[0] for row in rows))
-        check_widths(rows, decoder.tensor.size)
-        return decoder.rows(_list(frame.data))
-    names = decoder.names if names is None else names
-    if len(set(names)) != len(names):
-        raise InvalidInput("dataframe_split.columns: a column name occurs twice")
-    check_widths(rows, len(names))
-    return decoder.assemble(
-        {
-            name: decoder.column(name, _list(values))
-            for name, values in zip(names, zip(*rows, strict=True), strict=True)
-        }
-    )
-
-
-def _cells(row: msgspec.Raw, number: int) -> list[msgspec.Raw]:
-    try:
-        cells: list[msgspec.Raw] = _row.decode(row)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(f"row {number}: {plain(error)}") from None
-    return cells
-
-
-def _list(items: Iterable[bytes | msgspec.Raw]) -> bytes:
-    return b"[" + b",".join(items) + b"]"
 
 
 def csv_lines(found: Predictions) -> str:

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from flask import Flask, current_app
 
-from models.codecs import schema
-from models.codecs.schema import Schema
+from models.features.columns import Schema
 from service.monitoring.metrics import VERSION
 from service.protocols.http import answer
 from service.registry.loaded import Entry, Loaded
@@ -166,9 +165,9 @@ def _row_schemas() -> Schema:
     schemas, max_rows = {}, model_server().inference.max_rows
     for name, entry in model_server().registry.catalogue.items():
         decoder = entry.versions[entry.default].artefact.model.decoder
-        schemas[f"{name}.rows"] = schema.rows(decoder, max_rows)
-        schemas[f"{name}.columns"] = schema.columns(decoder, max_rows)
-        schemas[f"{name}.row"] = schema.row(decoder)
+        schemas[f"{name}.rows"] = decoder.rows_schema(max_rows)
+        schemas[f"{name}.columns"] = decoder.columns_schema(max_rows)
+        schemas[f"{name}.row"] = decoder.named_row_schema()
     return schemas
 
 

@@ -16,9 +16,8 @@ from typing import Any
 
 import msgspec
 
-from models.codecs.schema import Schema
+from models.features.columns import Schema
 from models.features.predictions import Predictions
-from models.features.table import TableInput
 from service.monitoring.metrics import VERSION
 from service.protocols import tensors
 from service.protocols.http import answer, description, find
@@ -156,12 +155,8 @@ def _reply(content: dict[str, Any], chunks: list[bytes]) -> Reply:
 
 def _inputs(loaded: Loaded) -> Iterator[dict[str, Any]]:
     inputs = loaded.artefact.manifest.inputs
-    if isinstance(inputs, TableInput):
-        for column in inputs.columns:
-            yield {"name": column.name, "datatype": column.datatype, "shape": [-1]}
-    else:
-        shape = [-1, *inputs.shape]
-        yield {"name": inputs.name, "datatype": inputs.datatype, "shape": shape}
+    for name, (datatype, shape) in inputs.tensors.items():
+        yield {"name": name, "datatype": datatype, "shape": [-1, *shape]}
 
 
 def _outputs(loaded: Loaded) -> Iterator[dict[str, Any]]:
@@ -173,8 +168,7 @@ def _example_tensors(model: ModelSchemas) -> Iterator[Schema]:
     """Yield the golden rows as input tensors."""
     inputs, golden = model.loaded.artefact.manifest.inputs, model.golden
     for tensor in _inputs(model.loaded):
-        column = isinstance(inputs, TableInput)
-        data = [row.get(tensor["name"]) for row in golden] if column else golden
+        data = [r.get(tensor["name"]) for r in golden] if inputs.is_table else golden
         yield {**tensor, "shape": [len(golden), *tensor["shape"][1:]], "data": data}
 
 

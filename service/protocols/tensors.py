@@ -15,12 +15,11 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from models.codecs import TableDecoder, TensorDecoder
+from models.codecs import Decoder, Tensor
 from models.codecs.datatypes import DATATYPES, to_bytes
 from models.errors import InvalidInput, nearest
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.features.table import TableInput
 
 HEAD = "Inference-Header-Content-Length"
 _I64 = (1 << 63) - 1
@@ -109,15 +108,12 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
     and all outputs are binary. A text is one row, without its length. Raises
     InvalidInput for a model of several inputs and for incomplete rows.
     """
-    if not isinstance(inputs, TableInput):
-        name, datatype, shape = inputs.name, inputs.datatype, inputs.shape
-    elif len(inputs.columns) == 1:
-        name, datatype, shape = inputs.columns[0].name, inputs.columns[0].datatype, ()
-    else:
+    if len(inputs.tensors) != 1:
         raise InvalidInput(
             f"a raw body ({HEAD}: 0) needs a model of one input, "
-            f"this one has {len(inputs.columns)}"
+            f"this one has {len(inputs.tensors)}"
         )
+    ((name, (datatype, shape)),) = inputs.tensors.items()
     n = 1
     if datatype == "BYTES":
         content = memoryview(len(content).to_bytes(4, "little") + content)
@@ -134,25 +130,17 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
     return InferRequest([tensor], parameters=RequestParameters(True)), content
 
 
-def decoded(
-    decoder: TableDecoder | TensorDecoder, asked: InferRequest, binary: memoryview
-) -> RawColumns:
+def decoded(decoder: Decoder, asked: InferRequest, binary: memoryview) -> RawColumns:
     """Return the rows of a request; raises InvalidInput if they do not fit the model.
 
     `binary` is the body after the head: the inputs with a binary_data_size.
     """
-    tensors = list(_given(asked.inputs, binary))
-    if isinstance(decoder, TableDecoder):
-        return decoder.assemble(
-            {
-                each.name: decoder.column_of(each.name, data, each.shape, each.datatype)
-                for each, data in tensors
-            }
-        )
-    if [each.name for each, _ in tensors] != [decoder.tensor.name]:
-        raise InvalidInput(f"expected the one input '{decoder.tensor.name}'")
-    ((only, data),) = tensors
-    return decoder.tensor_of(data, only.shape, only.datatype)
+    return decoder.from_tensors(
+        [
+            Tensor(each.name, each.shape, each.datatype, data)
+            for each, data in _given(asked.inputs, binary)
+        ]
+    )
 
 
 def _given(
@@ -262,7 +250,7 @@ def _ranked(output: Classification, P: NDArray[Any], most: int) -> NDArray[Any]:
     This is Triton's classification extension; it caps `most` at the number of classes.
     """
     best = np.argsort(-P, axis=1, kind="stable")[:, :most]
-    labels = [label_text(label) for label in output.classes]
+    labels = output.class_names
     texts = np.empty(best.shape, object)
     texts[:] = [
         [f"{row[i]}:{i}:{labels[i]}" for i in order]

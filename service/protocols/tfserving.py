@@ -20,19 +20,12 @@ from typing import Any
 
 import msgspec
 
-from models.codecs import TableDecoder, TensorDecoder
+from models.codecs import Decoder
 from models.codecs.json import opening, plain
-from models.codecs.schema import Schema
 from models.errors import InvalidInput, NotFound, nearest
+from models.features.columns import Schema
 from models.features.inputs import RawColumns
-from models.features.predictions import (
-    Classification,
-    Output,
-    Predictions,
-    Regression,
-    label_text,
-)
-from models.features.table import TableInput
+from models.features.predictions import Predictions
 from models.model import by_row
 from service.inference.inference import require_rows, rows_within
 from service.protocols.fast_json import parse_numeric_rows
@@ -89,7 +82,7 @@ def _predict_body(model: ModelSchemas) -> Body:
 def _predict_reply(loaded: Loaded | None) -> Schema:
     if loaded is None:
         return OBJECT
-    predictions = {"type": "array", "items": _prediction(loaded.artefact.model.output)}
+    predictions = {"type": "array", "items": loaded.artefact.model.output.json_schema()}
     properties = {"predictions": predictions, "outputs": {}}
     return {JSON: {"schema": {"type": "object", "properties": properties}}}
 
@@ -107,8 +100,8 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
     raw, started = body(), time.perf_counter()
     decoder = loaded.artefact.model.decoder
     numbers = None
-    if isinstance(decoder, TensorDecoder):
-        numbers = parse_numeric_rows(raw, "instances", decoder.tensor.size)
+    if decoder.row_size:
+        numbers = parse_numeric_rows(raw, "instances", decoder.row_size)
     asked = _asked(decoder, raw) if numbers is None else None
 
     def rows(decoder: Any) -> RawColumns:
@@ -135,8 +128,8 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
     return model_server().inference.answer(loaded, rows, reply, started)
 
 
-def _examples_body(model: ModelSchemas, task: type[Output]) -> Body | None:
-    if not isinstance(model.loaded.artefact.model.output, task):
+def _examples_body(model: ModelSchemas, *, classes: bool) -> Body | None:
+    if bool(model.loaded.artefact.model.output.classes) != classes:
         return None
     examples = {"type": "array", "items": model.row, "minItems": 1}
     golden = [row if isinstance(row, dict) else {"x": row} for row in model.golden]
@@ -146,7 +139,7 @@ def _examples_body(model: ModelSchemas, task: type[Output]) -> Body | None:
 @routes.post(
     *versioned(":classify"),
     body=ExamplesRequest,
-    describe=partial(_examples_body, task=Classification),
+    describe=partial(_examples_body, classes=True),
 )
 def classify(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Classify: each example gives a list of `[class, probability]`.
@@ -155,14 +148,13 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
     """
     loaded = find(name, version, label)
     output = loaded.artefact.model.output
-    if not isinstance(output, Classification):
+    if not output.classes:
         raise InvalidInput(
             f"model '{name}' predicts a number: use :regress or :predict"
         )
     found = _answer_examples(loaded)
-    classes = [label_text(each) for each in output.classes]
     pairs = [
-        [list(pair) for pair in zip(classes, row, strict=True)]
+        [list(pair) for pair in zip(output.class_names, row, strict=True)]
         for row in found["probabilities"].tolist()
     ]
     return answer({"results": pairs}, X_Model_Version=str(loaded.version))
@@ -171,7 +163,7 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
 @routes.post(
     *versioned(":regress"),
     body=ExamplesRequest,
-    describe=partial(_examples_body, task=Regression),
+    describe=partial(_examples_body, classes=False),
 )
 def regress(name: str, version: str | None = None, label: str | None = None) -> Reply:
     """Regress: each example gives a number.
@@ -179,7 +171,7 @@ def regress(name: str, version: str | None = None, label: str | None = None) -> 
     Raises InvalidInput for a classification model.
     """
     loaded = find(name, version, label)
-    if not isinstance(loaded.artefact.model.output, Regression):
+    if loaded.artefact.model.output.classes:
         raise InvalidInput(
             f"model '{name}' predicts a class: use :classify or :predict"
         )
@@ -254,21 +246,10 @@ def metadata(name: str, version: str | None = None, label: str | None = None) ->
     )
 
 
-def _prediction(output: Output) -> Schema:
-    """Return the schema of the answer to one row."""
-    if not isinstance(output, Classification):
-        return {"type": "number"}
-    number = {"type": "number", "minimum": 0, "maximum": 1}
-    n = len(output.classes)
-    each = {"type": "array", "items": number, "minItems": n, "maxItems": n}
-    properties = {"label": {"enum": list(output.classes)}, "probabilities": each}
-    return {"type": "object", "properties": properties, "required": [*properties]}
-
-
-def _asked(decoder: TableDecoder | TensorDecoder, raw: bytes) -> PredictRequest:
+def _asked(decoder: Decoder, raw: bytes) -> PredictRequest:
     """Decode a body that has either rows or columns."""
     # Tensors hold no base64, and searching many numbers for it is slow.
-    if isinstance(decoder, TableDecoder):
+    if not decoder.row_size:
         raw = _texts_of_base64(raw)
     asked: PredictRequest = decode(_predict_request, raw)
     if bool(asked.instances) == bool(asked.inputs):
@@ -309,8 +290,8 @@ def _answer_examples(loaded: Loaded) -> Predictions:
     context = asked.context or {}
     _require_size(len(asked.examples), context, inference.max_rows)
 
-    def rows(decoder: TableDecoder | TensorDecoder) -> RawColumns:
-        form = _as_list if isinstance(decoder, TensorDecoder) else _as_value
+    def rows(decoder: Decoder) -> RawColumns:
+        form = _as_list if decoder.row_size else _as_value
         found = [
             {name: form(value) for name, value in _row(context, example, n).items()}
             for n, example in enumerate(asked.examples)
@@ -360,9 +341,7 @@ def _as_value(feature: msgspec.Raw) -> msgspec.Raw:
 
 def _inputs(loaded: Loaded) -> list[tuple[str, dict[str, Any]]]:
     inputs = loaded.artefact.manifest.inputs
-    if isinstance(inputs, TableInput):
-        return [(c.name, _tensor(c.name, c.datatype, ())) for c in inputs.columns]
-    return [(inputs.name, _tensor(inputs.name, inputs.datatype, inputs.shape))]
+    return [(name, _tensor(name, *tensor)) for name, tensor in inputs.tensors.items()]
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:

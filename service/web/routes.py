@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from models.codecs.schema import Schema
+from models.features.columns import Schema
 from service.registry.loaded import Loaded
 
 View: TypeAlias = Callable[..., Any]

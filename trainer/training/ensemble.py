@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.types import Array
+from trainer.engines import make_engine
 from trainer.engines.base import Report
-from trainer.engines.processes import ProcessEngine
-from trainer.preparation.prepare import Prepared, layout_of
+from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
@@ -45,20 +44,19 @@ class Member:
 def network_spec(prepared: Prepared) -> NetworkSpec:
     """Return the configured network; ConfigError if no artefact could hold it."""
     config = prepared.config.network
-    assert config.hidden is not None and config.activation is not None
-    n_out, dropout = prepared.output.width, config.dropout or 0.0
-    layout = layout_of(prepared.inputs)
+    n_out, dropout = prepared.output.width, config.dropout
+    layout = prepared.inputs.layout
     if config.architecture == "realmlp":
         spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
     else:
         spec = mlp(
             [prepared.inputs.width, *config.hidden, n_out],
             config.activation,
-            batch_norm=bool(config.batch_norm),
+            batch_norm=config.batch_norm,
             dropout=dropout,
             categories=layout.categories,
         )
-    n_parameters = count_parameters(spec)[0] * (prepared.config.ensemble.members or 1)
+    n_parameters = count_parameters(spec)[0] * prepared.config.ensemble.members
     if n_parameters > MAX_PARAMETERS:
         raise ConfigError(
             f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "
@@ -86,7 +84,8 @@ def fit_members(
     Raises TrainingDiverged, and GlassnetError if a process ends without a result.
     """
     count, threads = len(prepared.splits), prepared.config.runtime.threads
-    at_once = 1 if live else min(count, threads or _cores())
+    engine = make_engine(1 if live else threads)
+    at_once = min(count, engine.size)
     rounds = -(-count // at_once)
     course = ProgressTracker(count, watch, limit)
     shared = SharedWork(prepared, spec, time.perf_counter(), limit)
@@ -111,7 +110,7 @@ def fit_members(
     # Its threads change the last bits of a product: the cores must not decide.
     blas = threads or 1 if count == 1 else 1
     with threadpool_limits(blas, user_api="blas"):
-        fitted = ProcessEngine(at_once).map(fit_member, shared, tasks, on_message)
+        fitted = engine.map(fit_member, shared, tasks, on_message)
     spent = sum(each.spent for each in fitted) / at_once
     members = [each.member(spec) for each in fitted]
     return members, time.perf_counter() - shared.started + spent
@@ -186,10 +185,6 @@ def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedAr
     history = train(run, lambda history: report(Epoch(history, run)), keep)
     report(None)
     return FittedArrays(run.network.parameters, run.network.state, history, spent)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def make_run(

@@ -237,6 +237,10 @@ class ActivationSpec(LayerSpec, tag="activation", frozen=True):
             raise ValueError(f"an activation of {self.slopes} units is given {n_in}")
         return n_in
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[ActivationSpec]:
+        return [cls(name, slopes) for name in FUNCTIONS for slopes in (0, n_in)]
+
 
 class Activation(Layer):
     """A = a(Z), or Z + r (a(Z) − Z) with a learned r (O,) that starts at 1.

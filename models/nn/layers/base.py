@@ -10,7 +10,8 @@ that an optimizer is one pass over one vector, and a snapshot is one copy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
 import numpy as np
@@ -24,6 +25,14 @@ class LayerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def width(self, n_in: int) -> int:
         """Return the number of outputs for `n_in` inputs; ValueError if they clash."""
         return n_in
+
+    @classmethod
+    def examples(cls, n_in: int) -> Sequence[Self]:
+        """Return small layers of this kind for `n_in` (5 or more) inputs.
+
+        `trainer check-gradients` checks each of them, so that no layer is left out.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no examples to check")
 
 
 Kind: TypeAlias = Literal[

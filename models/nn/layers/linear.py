@@ -26,6 +26,10 @@ class LinearSpec(LayerSpec, tag="linear", frozen=True):
             raise ValueError(f"a linear layer of {self.n_in} inputs is given {n_in}")
         return self.n_out
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[LinearSpec]:
+        return [cls(n_in, 4)]
+
 
 class Linear(Layer):
     """Y = X W + b with W (I, O) and b (O,); biases start at 0."""

@@ -29,6 +29,10 @@ class BatchNormSpec(LayerSpec, tag="batch_norm", frozen=True):
             raise ValueError(f"batch normalisation of {self.n} units is given {n_in}")
         return n_in
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[BatchNormSpec]:
+        return [cls(n_in)]
+
 
 class BatchNorm(Layer):
     """Y = gamma * (X - mean) / sqrt(variance + epsilon) + beta, unit by unit."""

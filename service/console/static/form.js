@@ -73,7 +73,7 @@ class Field {
     this.changed = changed;
     this.id = id();
     this.why = id();
-    const control = { numeric: numeric, boolean: list, categorical: list, datetime: day }[column.kind](this);
+    const control = (CONTROLS[column.kind] ?? text)(this);
     Object.assign(this, { value: control.value, set: control.set });
     this.bar = h("i");
     this.part = h("span", { class: "part", id: this.why });
@@ -93,7 +93,7 @@ class Field {
 
   invent() {
     const { column, reference } = this;
-    if (!reference) return null;
+    if (!reference || !(column.kind in CONTROLS)) return null;
     if (Math.random() < reference.missing) return null;
     if (reference.kind === "categories") return reference.categories[drawn(reference.shares)] ?? null;
     const [from, to] = bounds(column);
@@ -189,3 +189,11 @@ function day(field) {
   });
   return { elements: [input], value: () => input.value || null, set: (v) => (input.value = v ?? "") };
 }
+
+// Any kind of column without a control of its own.
+function text(field) {
+  const input = h("input", { type: "text", id: field.id, placeholder: "missing", "aria-describedby": field.why, oninput: field.changed });
+  return { elements: [input], value: () => input.value || null, set: (v) => (input.value = v ?? "") };
+}
+
+const CONTROLS = { numeric, boolean: list, categorical: list, datetime: day };

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.features.histograms import Histogram, Shares
 from models.features.inputs import RawColumns
-from models.features.reference import Histogram, Reference, Shares
+from models.features.reference import Reference
 from models.model import Model
 from models.storage.artefact import Artefact
 from models.storage.store import Store

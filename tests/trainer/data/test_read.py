@@ -203,7 +203,9 @@ def test_an_unknown_kind_of_file_is_told(name: str, tmp_path: Path) -> None:
 
 
 def test_a_table_needs_a_target(write_csv: WriteCsv) -> None:
-    assert "say --target COLUMN" in refused(read, str(write_csv(COLUMNS)), None)
+    assert "a table needs --target COLUMN" in refused(
+        read, str(write_csv(COLUMNS)), None
+    )
 
 
 def test_a_csv_file_may_have_idx_in_its_name(write_csv: WriteCsv) -> None:

@@ -10,12 +10,15 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from models.types import Array
-from trainer.config.schema import OptimizerName
+
+OptimizerName: TypeAlias = Literal[
+    "gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"
+]
 
 
 def clip_by_norm(gradients: Array, limit: float) -> float:
@@ -58,11 +61,17 @@ class Optimizer(ABC):
     `decay` is one number a parameter, 1 where weight decay applies and 0 elsewhere
     (biases and gains are left alone). All rules but AdamW add weight_decay * parameter
     to the gradient, which is the gradient of an L2 penalty. `rates` are factors of the
-    learning rate, one a parameter, where they differ. `memories` names the vectors that
-    one step leaves for the next.
+    learning rate, one a parameter, where they differ.
+
+    A subclass names in `state_names` the vectors that one step leaves for the next, in
+    `settings` the settings of `train.*` that its constructor takes, and gives the
+    default learning rate of a plain network, and that for tiny data if it differs.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[tuple[str, ...]] = ()
+    default_learning_rate: ClassVar[float]
+    tiny_data_learning_rate: ClassVar[float | None] = None
 
     def __init__(
         self,
@@ -140,6 +149,8 @@ def _one(values: Array) -> float | Array:
 class GradientDescent(Optimizer):
     """p ← p − η g"""
 
+    default_learning_rate = 0.1
+
     def _step_direction(self, G: Array, here: slice, out: Array) -> float:
         np.copyto(out, G)
         return 1.0
@@ -149,6 +160,8 @@ class Momentum(Optimizer):
     """v ← μ v + g, p ← p − η v (Polyak 1964): speed gathers along a ravine"""
 
     state_names = ("velocity",)
+    settings = ("momentum",)
+    default_learning_rate = 0.01
 
     def __init__(
         self,
@@ -190,6 +203,8 @@ class RMSProp(Optimizer):
     """s ← ρ s + (1 − ρ) g², p ← p − η g / (√s + ε) (Tieleman and Hinton 2012)"""
 
     state_names = ("square",)
+    settings = ("rho",)
+    default_learning_rate = 0.001
 
     def __init__(
         self,
@@ -228,6 +243,9 @@ class Adam(Optimizer):
     """
 
     state_names = ("gradients", "squares")
+    settings = ("beta1", "beta2")
+    default_learning_rate = 0.002
+    tiny_data_learning_rate = 0.01
 
     def __init__(
         self,

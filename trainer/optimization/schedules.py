@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from trainer.config.schema import ScheduleName
-
+ScheduleName: TypeAlias = Literal[
+    "constant", "step", "cosine", "flat_cosine", "coslog4"
+]
 Schedule: TypeAlias = Callable[[float], float]
 
 

@@ -119,8 +119,8 @@ def _check(now: Settings) -> None:
         except ConfigError as error:
             raise click.UsageError(f"{PREFIX}{name}: {error}") from None
         except OSError as error:
-            where = f"{PREFIX}{name}: {error.filename}"
-            raise click.UsageError(f"{where}: {error.strerror}") from None
+            reason = f"{error.filename}: {error.strerror}"
+            raise click.UsageError(f"{PREFIX}{name}: {reason}") from None
 
 
 def _certificate(now: Settings) -> None:
@@ -140,9 +140,9 @@ def _certificate(now: Settings) -> None:
         context.load_cert_chain(*files)
     except ssl.SSLError as error:
         reason = (error.reason or "").replace("_", " ").lower()
-        found = " and ".join(files)
+        names = " and ".join(files)
         raise ConfigError(
-            f"{found}: expected a certificate and its key in PEM ({reason})"
+            f"{names}: expected a certificate and its key in PEM ({reason})"
         ) from None
 
 

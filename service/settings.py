@@ -202,9 +202,9 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     service's name; `misspelt` finds those that are probably mistakes.
     """
     known = {_variable(name): name for name in Settings.__struct_fields__}
-    given = {known[key]: value for key, value in environment.items() if key in known}
+    values = {known[key]: value for key, value in environment.items() if key in known}
     try:
-        settings = msgspec.convert(given, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
         name = _variable(path.strip("`").removeprefix("$."))

@@ -59,13 +59,13 @@ class Bins:
             for name, seen in reference.inputs.items()
             if manifest.inputs.histograms.get(name) is type(seen)
         }
-        found = [(name, seen, reference.rows) for name, seen in inputs.items()]
+        histograms = [(name, seen, reference.rows) for name, seen in inputs.items()]
         answers = reference.outputs.get(manifest.output.main)
         if answers is not None and type(answers) is manifest.output.histogram:
-            found.append((self._target, answers, reference.answered))
+            histograms.append((self._target, answers, reference.answered))
         self._columns: list[tuple[str, Histogram | Shares, int, int]] = []
         self.size = 0
-        for name, seen, rows in found:
+        for name, seen, rows in histograms:
             if isinstance(seen, Shares):
                 seen = seen.folded(MOST_CATEGORIES)
             self._columns.append((name, seen, rows, self.size))

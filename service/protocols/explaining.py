@@ -54,16 +54,16 @@ def explain(name: str, version: str | None = None, label: str | None = None) -> 
     Raises InvalidInput for a body without rows, or with too many.
     """
     loaded = find(name, version, label)
-    asked: ExplainRequest = decode(_explain_request, body())
-    if bool(asked.instances) == bool(asked.inputs):
+    request: ExplainRequest = decode(_explain_request, body())
+    if bool(request.instances) == bool(request.inputs):
         raise InvalidInput("expected either 'instances' (rows) or 'inputs' (columns)")
 
     def rows(decoder: Any) -> Any:
-        if asked.instances:
+        if request.instances:
             return rows_within(
-                decoder, asked.instances, model_server().inference.max_rows
+                decoder, request.instances, model_server().inference.max_rows
             )
-        return decoder.by_column(asked.inputs)
+        return decoder.by_column(request.inputs)
 
     decoder = loaded.artefact.model.decoder
     raw = decode_within(rows, decoder, model_server().inference.max_rows)
@@ -72,8 +72,8 @@ def explain(name: str, version: str | None = None, label: str | None = None) -> 
             f"{n} rows to explain in one request, at most {MAX_ROWS} are allowed: "
             "an explanation costs as much as some hundred predictions"
         )
-    reply = loaded.explainer.explain(raw, asked.target).reply()
-    if asked.activations:
+    reply = loaded.explainer.explain(raw, request.target).reply()
+    if request.activations:
         layers = loaded.explainer.activations(raw)
         for row, activations in zip(reply["explanations"], layers, strict=True):
             row["activations"] = activations

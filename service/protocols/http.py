@@ -15,8 +15,8 @@ from service.web.request_context import current_request, model_server
 
 def misnamed(raw: bytes, expected: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" if a key of the body is almost an expected one."""
-    given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    return next(filter(None, (nearest(key[:80], expected) for key in given)), "")
+    keys = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    return next(filter(None, (nearest(key[:80], expected) for key in keys)), "")
 
 
 def answer(content: Any, code: int = 200, **headers: str) -> Reply:

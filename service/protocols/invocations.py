@@ -88,19 +88,19 @@ def invocations() -> errors.Reply:
     if given_csv:
         header = _header()
         max_rows = model_server().inference.max_rows
-        found = model_server().inference.answer(
+        predictions = model_server().inference.answer(
             loaded, lambda decoder: csv_rows(decoder, raw, header, max_rows)
         )
     else:
-        asked = _asked(raw)
-        found = model_server().inference.answer(
-            loaded, lambda decoder: _rows(decoder, asked)
+        invocation = _decode_body(raw)
+        predictions = model_server().inference.answer(
+            loaded, lambda decoder: _rows(decoder, invocation)
         )
     named = {"X-Model-Version": str(loaded.version)}
     if as_csv:
         kind = {"Content-Type": f"{CSV}; charset=utf-8"}
-        return csv_lines(found).encode(), 200, {**kind, **named}
-    content = msgspec.json.encode({"predictions": by_row(found)})
+        return csv_lines(predictions).encode(), 200, {**kind, **named}
+    content = msgspec.json.encode({"predictions": by_row(predictions)})
     return content, 200, {"Content-Type": JSON, **named}
 
 
@@ -161,36 +161,38 @@ def _header() -> bool | None:
     return {"present": True, "absent": False}.get(header)
 
 
-def _asked(raw: bytes) -> Invocation:
+def _decode_body(raw: bytes) -> Invocation:
     if b"NaN" in raw:  # pandas writes missing values so, and MLflow's client sends them
         parts = _STRINGS.split(raw)
         parts[::2] = [part.replace(b"NaN", b"null") for part in parts[::2]]
         raw = b"".join(parts)
-    asked: Invocation = decode(_invocation, raw)
-    given = [name for name in _FORMATS if getattr(asked, name)]
-    if len(given) != 1:
-        found = " and ".join(given) or "none" + misnamed(raw, _FORMATS)
+    invocation: Invocation = decode(_invocation, raw)
+    formats = [name for name in _FORMATS if getattr(invocation, name)]
+    if len(formats) != 1:
+        found = " and ".join(formats) or "none" + misnamed(raw, _FORMATS)
         raise InvalidInput(
             f"expected exactly one of {', '.join(_FORMATS)}, found {found}"
         )
-    return asked
+    return invocation
 
 
-def _rows(decoder: Decoder, asked: Invocation) -> RawColumns:
-    if asked.dataframe_split is not None:
-        frame = asked.dataframe_split
+def _rows(decoder: Decoder, invocation: Invocation) -> RawColumns:
+    if invocation.dataframe_split is not None:
+        frame = invocation.dataframe_split
         names = None if frame.columns is None else [str(name) for name in frame.columns]
         require_rows(len(frame.data), model_server().inference.max_rows)
         return decoder.from_frame(names, frame.data)
-    if opening(asked.inputs)[:1] == "{":
-        return decoder.by_column(asked.inputs)
-    rows = asked.inputs or asked.instances or asked.dataframe_records
+    if opening(invocation.inputs)[:1] == "{":
+        return decoder.by_column(invocation.inputs)
+    rows = invocation.inputs or invocation.instances or invocation.dataframe_records
     return rows_within(decoder, rows, model_server().inference.max_rows)
 
 
-def csv_lines(found: Predictions) -> str:
+def csv_lines(predictions: Predictions) -> str:
     """Return predictions as CSV without header, one line per row."""
-    fields = [values.reshape(len(values), -1).tolist() for values in found.values()]
+    fields = [
+        values.reshape(len(values), -1).tolist() for values in predictions.values()
+    ]
     return "".join(
         _line([label_text(field) for part in row for field in part])
         for row in zip(*fields, strict=True)

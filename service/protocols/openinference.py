@@ -126,19 +126,22 @@ def infer(name: str, version: str | None = None) -> Reply:
     content, started = body(), time.perf_counter()
     head, binary = tensors.divide(content, length)
     if length is not None and not head:
-        asked, binary = tensors.deduced(model.inputs, binary)
+        request, binary = tensors.deduced(model.inputs, binary)
     else:
-        asked = decode(_infer_request, head)
-    chosen = tensors.wanted(model.output, asked)
+        request = decode(_infer_request, head)
+    chosen = tensors.wanted(model.output, request)
 
     def reply(predictions: Predictions) -> Reply:
         outputs, chunks = tensors.encoded(model.output, chosen, predictions)
         version = {"model_name": name, "model_version": str(loaded.version)}
-        request_id = {} if asked.id is None else {"id": asked.id}
+        request_id = {} if request.id is None else {"id": request.id}
         return _reply({**version, **request_id, "outputs": outputs}, chunks)
 
     return model_server().inference.answer(
-        loaded, lambda decoder: tensors.decoded(decoder, asked, binary), reply, started
+        loaded,
+        lambda decoder: tensors.decoded(decoder, request, binary),
+        reply,
+        started,
     )
 
 

@@ -52,9 +52,9 @@ def _change_body(_: object) -> Body:
 @routes.post("/index", body=IndexRequest, describe=_index_body, reply=LIST)
 def index() -> Reply:
     """List models and versions, and whether they are ready."""
-    asked: IndexRequest = decode(_index_request, body() or b"{}")
+    request: IndexRequest = decode(_index_request, body() or b"{}")
     states = list(_states(model_server().registry))
-    if asked.ready:
+    if request.ready:
         states = [state for state in states if state["state"] == "READY"]
     return answer(states)
 
@@ -67,8 +67,8 @@ def load(name: str) -> Reply:
 
     Raises InvalidInput for parameters that bring a model: the store has them all.
     """
-    asked: ChangeRequest = decode(_change_request, body() or b"{}")
-    for key in asked.parameters or {}:
+    request: ChangeRequest = decode(_change_request, body() or b"{}")
+    for key in request.parameters or {}:
         if key == "config" or key.startswith("file:"):
             raise InvalidInput(
                 f"unsupported parameter '{key[:20]}': models come only from the store, "

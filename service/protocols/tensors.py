@@ -130,59 +130,59 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
     return InferRequest([tensor], parameters=RequestParameters(True)), content
 
 
-def decoded(decoder: Decoder, asked: InferRequest, binary: memoryview) -> RawColumns:
+def decoded(decoder: Decoder, request: InferRequest, binary: memoryview) -> RawColumns:
     """Return the rows of a request; raises InvalidInput if they do not fit the model.
 
     `binary` is the body after the head: the inputs with a binary_data_size.
     """
     return decoder.from_tensors(
         [
-            Tensor(each.name, each.shape, each.datatype, data)
-            for each, data in _given(asked.inputs, binary)
+            Tensor(tensor.name, tensor.shape, tensor.datatype, data)
+            for tensor, data in _with_data(request.inputs, binary)
         ]
     )
 
 
-def _given(
+def _with_data(
     inputs: Sequence[InferInput], binary: memoryview
 ) -> Iterator[tuple[InferInput, msgspec.Raw | memoryview]]:
     """Yield every input with its data: JSON, or a view of its bytes."""
-    if len({each.name for each in inputs}) != len(inputs):
+    if len({tensor.name for tensor in inputs}) != len(inputs):
         raise InvalidInput("an input occurs twice")
     at = 0
-    for each in inputs:
-        where = f"input '{each.name[:80]}'"
-        parameters = each.parameters or InputParameters()
+    for tensor in inputs:
+        label = f"input '{tensor.name[:80]}'"
+        parameters = tensor.parameters or InputParameters()
         size, left = parameters.binary_data_size, len(binary) - at
         if parameters.shared_memory_region:
-            raise InvalidInput(f"{where}: shared memory is not supported")
-        if size is None and not each.data:
-            raise InvalidInput(f"{where}: expected 'data' or a binary_data_size")
+            raise InvalidInput(f"{label}: shared memory is not supported")
+        if size is None and not tensor.data:
+            raise InvalidInput(f"{label}: expected 'data' or a binary_data_size")
         if size is None:
-            yield each, each.data
+            yield tensor, tensor.data
             continue
-        if each.data:
+        if tensor.data:
             raise InvalidInput(
-                f"{where}: expected either 'data' or a binary_data_size, found both"
+                f"{label}: expected either 'data' or a binary_data_size, found both"
             )
         if size > left:
             raise InvalidInput(
-                f"{where}: its binary_data_size is {size}, but {left} bytes are left "
+                f"{label}: its binary_data_size is {size}, but {left} bytes are left "
                 f"after the head ({HEAD}) and the inputs before it"
             )
-        yield each, binary[at : at + size]
+        yield tensor, binary[at : at + size]
         at += size
     if at != len(binary):
         raise InvalidInput(f"{len(binary) - at} bytes follow the last binary input")
 
 
-def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
+def wanted(output: Output, request: InferRequest) -> list[Wanted]:
     """Return the requested outputs, or all; raises InvalidInput for unknown ones."""
     known = output.tensors
-    binary = bool(asked.parameters and asked.parameters.binary_data_output)
-    if not asked.outputs:
+    binary = bool(request.parameters and request.parameters.binary_data_output)
+    if not request.outputs:
         return [Wanted(name, binary) for name in known]
-    names = [each.name for each in asked.outputs]
+    names = [tensor.name for tensor in request.outputs]
     for name in names:
         if name not in known:
             raise InvalidInput(
@@ -192,8 +192,8 @@ def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
     if len(set(names)) != len(names):
         raise InvalidInput("an output is requested twice")
     chosen = []
-    for name, each in zip(names, asked.outputs, strict=True):
-        parameters = each.parameters or OutputParameters()
+    for name, tensor in zip(names, request.outputs, strict=True):
+        parameters = tensor.parameters or OutputParameters()
         if parameters.shared_memory_region:
             raise InvalidInput(f"output '{name}': shared memory is not supported")
         if parameters.classification and name != "probabilities":
@@ -204,20 +204,20 @@ def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
                 f"output '{name}': classification needs an output with a number per "
                 f"class; {ranked} one"
             )
-        own = parameters.binary_data
-        in_bytes = binary if own is None else own
+        in_bytes = parameters.binary_data
+        in_bytes = binary if in_bytes is None else in_bytes
         chosen.append(Wanted(name, in_bytes, parameters.classification))
     return chosen
 
 
 def encoded(
-    output: Output, chosen: Sequence[Wanted], found: Predictions
+    output: Output, chosen: Sequence[Wanted], predictions: Predictions
 ) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Return the outputs for a reply's head, and the bytes that follow it."""
     heads: list[dict[str, Any]] = []
     chunks: list[bytes] = []
     for name, binary, classes in chosen:
-        values, datatype = found[name], output.tensors[name][0]
+        values, datatype = predictions[name], output.tensors[name][0]
         if classes is not None:
             assert isinstance(output, Classification)
             values, datatype = _ranked(output, values, classes), "BYTES"
@@ -244,12 +244,12 @@ def _texts(labels: NDArray[Any]) -> NDArray[Any]:
     return texts
 
 
-def _ranked(output: Classification, P: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return "probability:index:label" of the likeliest classes (n, most), best first.
+def _ranked(output: Classification, P: NDArray[Any], limit: int) -> NDArray[Any]:
+    """Return "probability:index:label" of the likeliest classes (n, limit), best first.
 
-    This is Triton's classification extension; it caps `most` at the number of classes.
+    This is Triton's classification extension; it caps `limit` at the number of classes.
     """
-    best = np.argsort(-P, axis=1, kind="stable")[:, :most]
+    best = np.argsort(-P, axis=1, kind="stable")[:, :limit]
     labels = output.class_names
     texts = np.empty(best.shape, object)
     texts[:] = [

@@ -102,25 +102,25 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
     numbers = None
     if decoder.row_size:
         numbers = parse_numeric_rows(raw, "instances", decoder.row_size)
-    asked = _asked(decoder, raw) if numbers is None else None
+    request = _decode_body(decoder, raw) if numbers is None else None
 
     def rows(decoder: Any) -> RawColumns:
-        if asked is not None and asked.instances:
+        if request is not None and request.instances:
             return rows_within(
-                decoder, asked.instances, model_server().inference.max_rows
+                decoder, request.instances, model_server().inference.max_rows
             )
-        found: RawColumns = (
+        rows: RawColumns = (
             decoder.float32(numbers)
-            if asked is None
-            else decoder.by_column(asked.inputs)
+            if request is None
+            else decoder.by_column(request.inputs)
         )
-        return found
+        return rows
 
-    def reply(found: Predictions) -> Reply:
-        if asked is None or asked.instances:
-            content: dict[str, Any] = {"predictions": by_row(found)}
+    def reply(predictions: Predictions) -> Reply:
+        if request is None or request.instances:
+            content: dict[str, Any] = {"predictions": by_row(predictions)}
         else:
-            lists = {key: values.tolist() for key, values in found.items()}
+            lists = {key: values.tolist() for key, values in predictions.items()}
             only = next(iter(lists.values()))
             content = {"outputs": lists if len(lists) > 1 else only}
         return answer(content, X_Model_Version=str(loaded.version))
@@ -152,10 +152,10 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
         raise InvalidInput(
             f"model '{name}' predicts a number: use :regress or :predict"
         )
-    found = _answer_examples(loaded)
+    predictions = _answer_examples(loaded)
     pairs = [
         [list(pair) for pair in zip(output.class_names, row, strict=True)]
-        for row in found["probabilities"].tolist()
+        for row in predictions["probabilities"].tolist()
     ]
     return answer({"results": pairs}, X_Model_Version=str(loaded.version))
 
@@ -175,9 +175,9 @@ def regress(name: str, version: str | None = None, label: str | None = None) -> 
         raise InvalidInput(
             f"model '{name}' predicts a class: use :classify or :predict"
         )
-    found = _answer_examples(loaded)
+    predictions = _answer_examples(loaded)
     return answer(
-        {"results": found["value"].tolist()}, X_Model_Version=str(loaded.version)
+        {"results": predictions["value"].tolist()}, X_Model_Version=str(loaded.version)
     )
 
 
@@ -246,19 +246,19 @@ def metadata(name: str, version: str | None = None, label: str | None = None) ->
     )
 
 
-def _asked(decoder: Decoder, raw: bytes) -> PredictRequest:
+def _decode_body(decoder: Decoder, raw: bytes) -> PredictRequest:
     """Decode a body that has either rows or columns."""
     # Tensors hold no base64, and searching many numbers for it is slow.
     if not decoder.row_size:
         raw = _texts_of_base64(raw)
-    asked: PredictRequest = decode(_predict_request, raw)
-    if bool(asked.instances) == bool(asked.inputs):
-        hint = "" if asked.inputs else misnamed(raw, ("instances", "inputs"))
+    request: PredictRequest = decode(_predict_request, raw)
+    if bool(request.instances) == bool(request.inputs):
+        hint = "" if request.inputs else misnamed(raw, ("instances", "inputs"))
         raise InvalidInput(
             f"expected either 'instances' (rows) or 'inputs' (columns){hint}"
         )
-    _require_signature(asked.signature_name)
-    return asked
+    _require_signature(request.signature_name)
+    return request
 
 
 def _texts_of_base64(raw: bytes) -> bytes:
@@ -284,19 +284,19 @@ def _require_signature(name: str | None) -> None:
 
 
 def _answer_examples(loaded: Loaded) -> Predictions:
-    asked: ExamplesRequest = decode(_examples_request, _texts_of_base64(body()))
-    _require_signature(asked.signature_name)
+    request: ExamplesRequest = decode(_examples_request, _texts_of_base64(body()))
+    _require_signature(request.signature_name)
     inference = model_server().inference
-    context = asked.context or {}
-    _require_size(len(asked.examples), context, inference.max_rows)
+    context = request.context or {}
+    _require_size(len(request.examples), context, inference.max_rows)
 
     def rows(decoder: Decoder) -> RawColumns:
         form = _as_list if decoder.row_size else _as_value
-        found = [
+        examples = [
             {name: form(value) for name, value in _row(context, example, n).items()}
-            for n, example in enumerate(asked.examples)
+            for n, example in enumerate(request.examples)
         ]
-        return decoder.rows(msgspec.json.encode(found))
+        return decoder.rows(msgspec.json.encode(examples))
 
     return inference.answer(loaded, rows)
 

@@ -146,9 +146,9 @@ class Registry:
             catalogue = held  # unloading needs no store
         old, self.catalogue = self.catalogue, catalogue
         for name, entry in old.items():
-            kept = catalogue[name].versions if name in catalogue else {}
+            remaining = catalogue[name].versions if name in catalogue else {}
             for version in entry.versions:
-                if version not in kept:
+                if version not in remaining:
                     gone = entry.versions[version]
                     self.observe(Event("unloaded", name, version, loaded=gone))
 

@@ -92,18 +92,18 @@ class EventLoop(Generic[C]):
         if not self._in_use.is_set():
             self._in_use.set()
         try:
-            kept = self._answer(member)
+            keep = self._answer(member)
         except Exception:
             log.exception("a request failed")
-            kept = False
+            keep = False
         with self._lock:
             if self._leader is leader:
                 self._answering = False
-                if kept:
+                if keep:
                     self._place(member, self._readable.modify)
                     return
             self._leave(member)
-        self._give_back(member, kept is not False)
+        self._give_back(member, keep is not False)
 
     def _leave(self, member: C) -> None:
         with suppress(OSError, ValueError):  # it is closed already

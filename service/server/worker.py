@@ -170,11 +170,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Connection) -> Any:
         """Answer a request, then pass a kept connection to the event loop."""
-        kept = self._answer(conn)
-        if kept:
+        keep = self._answer(conn)
+        if keep:
             self.event_loop.join(conn)
             return STAYS
-        return kept is None
+        return keep is None
 
     def _answer_next(self, conn: Connection) -> bool | None:
         return self._answer(conn) if self._has_head(conn) else None
@@ -194,9 +194,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if done.cancelled() or done.result() is not STAYS:
             super().finish_request(conn, done)
 
-    def _give_back(self, conn: Connection, kept: bool) -> None:
+    def _give_back(self, conn: Connection, keep: bool) -> None:
         done: Future[bool] = Future()
-        done.set_result(kept)
+        done.set_result(keep)
         self.method_queue.defer(self.finish_request, conn, done)
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:

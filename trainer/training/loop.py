@@ -151,7 +151,7 @@ class TrainingRun:
         return summed
 
     def _forward_backward(self, chosen: NDArray[np.intp], X: Array) -> float:
-        """Copy the rows `chosen` (B,) to X (B, I), fill the gradients, return the loss."""
+        """Copy rows `chosen` (B,) to X (B, I), fill the gradients, return the loss."""
         rows = self.rows
         # mode='clip' lets `take` write into `out` without a copy.
         rows.X.take(chosen, 0, X, "clip")

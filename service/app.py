@@ -10,7 +10,7 @@ from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.routing import BaseConverter, Rule
 
-from models.storage.store import Store
+from models.storage.factory import open_store
 from service.console import pages
 from service.inference.inference import Inference
 from service.inference.model_server import ModelServer, log_event
@@ -95,7 +95,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.converters |= {"default": Name, "verb": Verb}
     metrics = Metrics()
-    store = Store(settings.directory, settings.signing_key_file)
+    store = open_store(settings.directory, settings.signing_key_file)
     registry = Registry(store, settings.keep_versions, observe=log_event)
     open = (
         *EXEMPT_PATHS,

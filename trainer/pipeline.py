@@ -28,7 +28,7 @@ from models.storage.artefact import (
     dump,
     load,
 )
-from models.storage.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
+from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, RUN, ArtefactStore
 from trainer import report
 from trainer.checks.data_checks import diagnose
 from trainer.checks.production_guards import guard
@@ -81,7 +81,9 @@ class Result:
     config: dict[str, Any]
 
 
-def run(request: Request, store: Store, say: Say, watch: ProgressCallback) -> Result:
+def run(
+    request: Request, store: ArtefactStore, say: Say, watch: ProgressCallback
+) -> Result:
     """Run the whole path and return the result; nothing is published on an error."""
     started = time.perf_counter()
     store.check_name(request.model)
@@ -155,12 +157,17 @@ def run(request: Request, store: Store, say: Say, watch: ProgressCallback) -> Re
 
 
 def _checkpoints(
-    request: Request, prepared: Prepared, spec: NetworkSpec, store: Store, say: Say
+    request: Request,
+    prepared: Prepared,
+    spec: NetworkSpec,
+    store: ArtefactStore,
+    say: Say,
 ) -> Checkpoints:
     """Return the checkpoints of this very run, those of an earlier start or none."""
     own = prepared.user_validation
     found = Checkpoints(
-        store.root / request.model,
+        store.scratch,
+        request.model,
         say,
         prepared.data.fingerprint,
         own and own.digest,

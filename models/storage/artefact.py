@@ -18,8 +18,7 @@ import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -161,21 +160,6 @@ def _seal(members: dict[str, bytes]) -> bytes:
             archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
     body = stream.getvalue()[:-SEAL_BYTES]
     return body + hashlib.sha256(body).hexdigest().encode()
-
-
-def read(path: Path, accept: Callable[[str], None] = lambda sha256: None) -> Artefact:
-    """Read and prove the artefact at `path`; raises ArtefactCorrupt or OSError.
-
-    `accept` is told the sha256 before anything in the file is looked at, and may raise.
-    """
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ArtefactCorrupt(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    data = path.read_bytes()
-    try:
-        accept(hashlib.sha256(data).hexdigest())
-        return load(data)
-    except ArtefactCorrupt as error:
-        raise type(error)(f"{path}: {error}") from None
 
 
 def load(data: bytes) -> Artefact:

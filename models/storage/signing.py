@@ -22,8 +22,8 @@ SIGNATURE = "model.sig"
 #: A key shorter than its digest is weaker than it (RFC 2104, section 3).
 KEY_BYTES = 32
 _PREFIX = b"hmac-sha256 "
-#: Of a signature file more than this is not read.
-MAX_BYTES = 256
+#: A larger signature file is not read.
+MAX_SIGNATURE_BYTES = 256
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,14 +12,16 @@ asked with the token that asks for predictions, which the page takes and sends.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from importlib import resources
 from typing import NamedTuple
 
 from flask import Blueprint, Response, make_response, request
 
-from models.errors import NotFound
-from service.console.state import report_path, standing, trial
+from models.errors import ArtefactCorrupt, NotFound
+from models.storage.base import REPORT
+from service.console.state import standing, trial
 from service.protocols import operators
 from service.protocols.http import answer, find
 from service.web.errors import Reply
@@ -109,12 +111,12 @@ def about(name: str, version: str) -> Reply:
 def report(name: str, version: str) -> Response:
     """Return the report of a version, in which no script runs."""
     loaded = find(name, version)
-    try:
-        content = report_path(model_server(), loaded).read_bytes()
-    except OSError:
-        raise NotFound(
-            f"model '{name}' version {loaded.version} has no report"
-        ) from None
+    content = None
+    with contextlib.suppress(OSError, ArtefactCorrupt):
+        store = model_server().registry.store
+        content = store.read_attachment(loaded.name, loaded.version, REPORT)
+    if content is None:
+        raise NotFound(f"model '{name}' version {loaded.version} has no report")
     reply = Response(content, content_type=TYPES["html"])
     reply.headers["Cache-Control"] = "no-store"
     return _guarded(reply, REPORT_POLICY)

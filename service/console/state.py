@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from models.codecs import json_rows
 from models.errors import GlassnetError
 from models.features.tensor import TensorInput
 from models.nn.layers import ActivationSpec, build
-from models.storage.store import PRODUCTION, REPORT
+from models.storage.base import PRODUCTION, REPORT
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import PREFIX, VERSION, Metrics
 from service.protocols.http import description
@@ -118,12 +117,6 @@ def trial(engine: ModelServer, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def report_path(engine: ModelServer, loaded: Loaded) -> Path:
-    """Return where the report of a version lies, if there is one."""
-    place = engine.registry.store.path(loaded.name, loaded.version)
-    return place.with_name(REPORT)
-
-
 def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], Measured]:
     found: defaultdict[tuple[str, str], Measured] = defaultdict(Measured)
     for sample in metrics.samples():
@@ -145,16 +138,16 @@ def _live_since(engine: ModelServer, name: str, entry: Entry) -> str | None:
 
 def _version(engine: ModelServer, loaded: Loaded, measured: Measured) -> dict[str, Any]:
     manifest = loaded.artefact.manifest
-    trained = None
+    trained, store = None, engine.registry.store
     with contextlib.suppress(OSError, GlassnetError):
-        trained = engine.registry.store.run(loaded.name, loaded.version)
+        trained = store.run(loaded.name, loaded.version)
     return {
         "version": loaded.version,
         "target": manifest.target,
         "trained": (trained or {}).get("trained_at"),
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,
-        "report": report_path(engine, loaded).is_file(),
+        "report": store.has_attachment(loaded.name, loaded.version, REPORT),
         **measured.reply(),
     }
 

@@ -9,7 +9,7 @@ whatever served before goes on; a store that cannot be read changes nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, MutableSet
+from collections.abc import Callable, Hashable, Mapping, MutableSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -22,8 +22,8 @@ from models.errors import (
     VersionNotFound,
     nearest,
 )
+from models.storage.base import CANDIDATE, PRODUCTION, ArtefactStore
 from models.storage.labels import Label
-from models.storage.store import CANDIDATE, PRODUCTION, Store
 from service.registry.loaded import Entry, Loaded, TrafficSplit
 
 Result: TypeAlias = Literal["loaded", "refused", "unloaded", "unreadable"]
@@ -44,7 +44,7 @@ class Event:
 class _Refusal:
     """A version that failed, and its files as they were: the same are not retried."""
 
-    seen: tuple[object, ...]
+    seen: Hashable
     reason: str
 
 
@@ -52,7 +52,7 @@ class _Refusal:
 class Registry:
     """Finds the loaded version a request means."""
 
-    store: Store
+    store: ArtefactStore
     keep_versions: int = 10
     observe: Callable[[Event], None] = lambda event: None
     catalogue: Mapping[str, Entry] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class Registry:
             names = self.store.names()
             if self.catalogue and not names:
                 # More likely a volume that is not there than a wish to serve nothing.
-                raise FileNotFoundError(f"no model in {self.store.root} any more")
+                raise FileNotFoundError(f"no model in {self.store} any more")
             catalogue = dict(held)
             for name in names:
                 if name in unloaded:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from models.storage.store import Store
+from models.storage.base import ArtefactStore
 from trainer.cli.options import (
     data_argument,
     json_option,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--model", "reference", required=True, metavar="NAME[@VERSION|:LABEL]")
 @store_option
 @json_option
-def evaluate(data: Source, reference: str, store: Store, as_json: bool) -> None:
+def evaluate(data: Source, reference: str, store: ArtefactStore, as_json: bool) -> None:
     """Measure a model on DATA, which holds the target too."""
     from trainer.inspection import listing
 
@@ -50,7 +50,7 @@ def evaluate(data: Source, reference: str, store: Store, as_json: bool) -> None:
     help="Where the predictions go, row for row.",
 )
 @store_option
-def predict(data: Source, reference: str, out: Path, store: Store) -> None:
+def predict(data: Source, reference: str, out: Path, store: ArtefactStore) -> None:
     """Answer every row of DATA: `prediction`, and one `p_<class>` a class."""
     from trainer.inspection import listing
 
@@ -80,7 +80,7 @@ def explain(
     reference: str,
     out: Path | None,
     target: str | None,
-    store: Store,
+    store: ArtefactStore,
     as_json: bool,
 ) -> None:
     """Say what each column of DATA contributed to the answers (integrated gradients).
@@ -112,7 +112,7 @@ def explain(
 @click.argument("second", metavar="NAME[@VERSION|:LABEL]")
 @store_option
 @json_option
-def compare(first: str, second: str, store: Store, as_json: bool) -> None:
+def compare(first: str, second: str, store: ArtefactStore, as_json: bool) -> None:
     """Put two versions side by side: figures, and what differs of data and recipe."""
     from rich.console import Console
 
@@ -133,7 +133,7 @@ def compare(first: str, second: str, store: Store, as_json: bool) -> None:
 @click.command()
 @click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
 @store_option
-def report(reference: str, store: Store) -> None:
+def report(reference: str, store: ArtefactStore) -> None:
     """Draw a version's report again: report.html, beside its model."""
     from trainer.inspection import listing
     from trainer.report import write

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from models.errors import ConfigError
 from models.features.predictions import Task
-from models.storage.store import PRODUCTION, Store
+from models.storage.base import PRODUCTION, ArtefactStore
 from trainer.cli.inference import compare, evaluate, explain, predict, report
 from trainer.cli.live import live_view
 from trainer.cli.options import (
@@ -32,7 +32,7 @@ from trainer.cli.progress import progress, say
 from trainer.config import schema as settings
 from trainer.evaluation.gate import Policy
 from trainer.operations.cron import CronSchedule
-from trainer.operations.scheduler import SCHEDULE, OnStop, Scheduler, health
+from trainer.operations.scheduler import OnStop, Scheduler, health
 
 if TYPE_CHECKING:
     from trainer.data import Source
@@ -128,7 +128,7 @@ def fit(
     resume: bool,
     watch: bool,
     promote: Policy,
-    store: Store,
+    store: ArtefactStore,
     as_json: bool,
 ) -> None:
     """Train on DATA, publish the model, and promote it if the gate agrees.
@@ -186,7 +186,7 @@ def fit(
 @click.argument("name", required=False)
 @store_option
 @json_option
-def list_(name: str | None, store: Store, as_json: bool) -> None:
+def list_(name: str | None, store: ArtefactStore, as_json: bool) -> None:
     """List the models, or the versions of one."""
     from trainer.inspection import listing
 
@@ -199,14 +199,14 @@ def list_(name: str | None, store: Store, as_json: bool) -> None:
     width = None if sys.stdout.isatty() else 120
     Console(width=width).print(listing.table(found))
     if not found:
-        say(f"no model in {store.root}")
+        say(f"no model in {store}")
 
 
 @main.command()
 @click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
 @store_option
 @json_option
-def show(reference: str, store: Store, as_json: bool) -> None:
+def show(reference: str, store: ArtefactStore, as_json: bool) -> None:
     """Show what a version is: signature, network, figures, recipe and its reasons."""
     from trainer.inspection import listing
 
@@ -224,7 +224,7 @@ def show(reference: str, store: Store, as_json: bool) -> None:
 @main.command()
 @click.argument("reference", metavar="NAME[@VERSION|:LABEL]")
 @store_option
-def verify(reference: str, store: Store) -> None:
+def verify(reference: str, store: ArtefactStore) -> None:
     """Prove a version: seal, digests, shapes, and its golden answer once more.
 
     With GLASSNET_SIGNING_KEY_FILE its signature too, which is by one of those keys.
@@ -252,7 +252,12 @@ def verify(reference: str, store: Store) -> None:
 )
 @store_option
 def promote(
-    name: str, version: int, label: str, share: float, shadow: bool, store: Store
+    name: str,
+    version: int,
+    label: str,
+    share: float,
+    shadow: bool,
+    store: ArtefactStore,
 ) -> None:
     """Point a label at VERSION; a version that is damaged is refused.
 
@@ -269,7 +274,7 @@ def promote(
 @click.argument("name")
 @click.option("--label", default=PRODUCTION, show_default=True)
 @store_option
-def rollback(name: str, label: str, store: Store) -> None:
+def rollback(name: str, label: str, store: ArtefactStore) -> None:
     """Point a label back at the version it stood on before."""
     version = store.rollback(name, label)
     click.echo(f"{name}: {label} is version {version}")
@@ -288,7 +293,7 @@ def rollback(name: str, label: str, store: Store) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @store_option
 def prune(
-    name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: Store
+    name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: ArtefactStore
 ) -> None:
     """Delete old versions, but none that is labelled or could be rolled back to."""
     for version in store.prune(name, keep, forget_rollbacks, dry_run):
@@ -334,24 +339,24 @@ def schedule(
     name, store = asked["model"], asked["store"]
     store.check_name(name)
     run = [sys.executable, "-P", "-m", "trainer.cli", *command, "--json"]
-    home = store.root / name / SCHEDULE
 
     def on_death(reason: str) -> None:
         from trainer.operations import notifications
 
         notifications.failed(name, reason, say)
 
-    Scheduler(name, home, clock, run, say, jitter, on_stop, on_death).forever()
+    Scheduler(
+        name, store.schedule(name), clock, run, say, jitter, on_stop, on_death
+    ).forever()
 
 
 @main.command()
 @click.argument("name")
 @click.option("--hours", type=float, help="How old the last good may be.")
 @store_option
-def healthcheck(name: str, hours: float | None, store: Store) -> None:
+def healthcheck(name: str, hours: float | None, store: ArtefactStore) -> None:
     """Exit with 1 if NAME's schedule has had no good run for two times, or --hours."""
-    home = store.root / name / SCHEDULE
-    healthy, sentence = health(home, hours, datetime.now(UTC))
+    healthy, sentence = health(store.schedule(name), hours, datetime.now(UTC))
     if not healthy:
         raise click.ClickException(sentence)
     click.echo(sentence)

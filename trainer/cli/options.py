@@ -11,14 +11,15 @@ import click
 import msgspec
 
 from models.errors import ConfigError, GlassnetError
-from models.storage.store import Store
+from models.storage.base import ArtefactStore
+from models.storage.factory import open_store
 from trainer.config import environment
 from trainer.config.environment import SIGNING_KEY_FILE, STORE
 
 
-def _store(root: str) -> Store:
-    store = Store(root, environment.read(SIGNING_KEY_FILE))
-    store.keys()  # a mistake is told before hours of work
+def _store(address: str) -> ArtefactStore:
+    store = open_store(address, environment.read(SIGNING_KEY_FILE))
+    store.keys()  # report a bad key file before hours of work
     return store
 
 

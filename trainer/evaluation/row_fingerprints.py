@@ -9,7 +9,6 @@ row is kept.
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -55,16 +54,14 @@ def dump(found: RowFingerprints) -> bytes:
     return stream.getvalue()
 
 
-def read(path: Path) -> RowFingerprints | None:
-    """Return the marks in a file, if there is one; ArtefactCorrupt if it is damaged."""
+def load(content: bytes) -> RowFingerprints:
+    """Return the marks in rows.npy (n, 2); raises ArtefactCorrupt if it is damaged."""
     try:
-        found = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        return None
+        found = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ArtefactCorrupt(f"{path}: {error}") from None
+        raise ArtefactCorrupt(f"{ROWS}: {error}") from None
     if found.dtype != np.dtype("<f8") or found.ndim != 2 or found.shape[1] != 2:
-        raise ArtefactCorrupt(f"{path}: expected two numbers a row")
+        raise ArtefactCorrupt(f"{ROWS}: expected two numbers a row")
     return np.asarray(found, np.float64)
 
 

@@ -15,7 +15,7 @@ from models.errors import ArtefactCorrupt, ConfigError
 from models.features.predictions import Classification, label_text
 from models.features.table import TableInput
 from models.storage.artefact import Artefact, DividedBy
-from models.storage.store import Store
+from models.storage.base import ArtefactStore
 from trainer.config.schema import DataConfig
 from trainer.data import Source, read_for
 from trainer.evaluation import metrics as figures
@@ -126,7 +126,7 @@ def table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def resolve(store: Store, reference: str) -> tuple[str, int]:
+def resolve(store: ArtefactStore, reference: str) -> tuple[str, int]:
     """Return the model and version that NAME, NAME@VERSION or NAME:LABEL names."""
     found = _REFERENCE.fullmatch(reference)
     if not found:
@@ -137,7 +137,7 @@ def resolve(store: Store, reference: str) -> tuple[str, int]:
     return name, store.resolve(name, int(version) if version else None, label)
 
 
-def versions(store: Store, name: str | None) -> list[Row]:
+def versions(store: ArtefactStore, name: str | None) -> list[Row]:
     """Return every version of a model, or the newest and the labelled of all."""
     if name is not None:
         return [_row(store, name, version) for version in store.require(name)]
@@ -149,7 +149,7 @@ def versions(store: Store, name: str | None) -> list[Row]:
     return rows
 
 
-def _row(store: Store, name: str, version: int) -> Row:
+def _row(store: ArtefactStore, name: str, version: int) -> Row:
     labels = sorted(k for k, v in store.labels(name).items() if v.version == version)
     trained_at = str(_run(store, name, version).get("trained_at", "")) or None
     try:
@@ -165,7 +165,7 @@ def _row(store: Store, name: str, version: int) -> Row:
     )
 
 
-def _run(store: Store, name: str, version: int) -> dict[str, object]:
+def _run(store: ArtefactStore, name: str, version: int) -> dict[str, object]:
     """Return what run.json says; it is no part of the proof, and may be damaged."""
     try:
         return store.run(name, version)
@@ -173,7 +173,7 @@ def _run(store: Store, name: str, version: int) -> dict[str, object]:
         return {}
 
 
-def describe(store: Store, name: str, version: int) -> dict[str, Any]:
+def describe(store: ArtefactStore, name: str, version: int) -> dict[str, Any]:
     """Return everything a version says of itself, without the long lists."""
     artefact = store.load(name, version)
     manifest: dict[str, Any] = msgspec.to_builtins(artefact.manifest)

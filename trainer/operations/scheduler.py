@@ -23,18 +23,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import IO, Any, Literal
 
 import msgspec
 
 from models.errors import ArtefactCorrupt
-from models.storage import files
+from models.storage.base import Schedule
 from trainer.operations.cron import CronSchedule
 
 OnStop = Literal["wait", "kill"]
-#: Of a model, beside its versions.
-SCHEDULE = "schedule"
 #: Seconds: between looks at the clock (a suspended machine's jumps), between tries of a
 #: lock that another holds, and from a run's SIGTERM to its SIGKILL.
 LOOK, RETRY, GRACE = 1.0, 5.0, 10.0
@@ -69,25 +66,23 @@ class State(msgspec.Struct):
     last_done: ScheduledRun | None = None
 
 
-def read_state(home: Path) -> State | None:
-    """Return the state, if there is one; ArtefactCorrupt if it is damaged."""
-    path = home / "state.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=State)
-    except FileNotFoundError:
+def read_state(home: Schedule) -> State | None:
+    """Return the state, if there is one; raises ArtefactCorrupt if it is damaged."""
+    content = home.state.read()
+    if content is None:
         return None
+    try:
+        return msgspec.json.decode(content, type=State)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArtefactCorrupt(f"{path}: {error}") from None
+        raise ArtefactCorrupt(f"{home.state}: {error}") from None
 
 
-def write_state(home: Path, state: State) -> None:
+def write_state(home: Schedule, state: State) -> None:
     """Replace the state."""
-    path = home / "state.json"
-    files.remove_leftovers(path)
-    files.replace_atomically(path, msgspec.json.format(msgspec.json.encode(state)))
+    home.state.write(msgspec.json.format(msgspec.json.encode(state)))
 
 
-def health(home: Path, hours: float | None, now: datetime) -> tuple[bool, str]:
+def health(home: Schedule, hours: float | None, now: datetime) -> tuple[bool, str]:
     """Tell whether the last good run is recent, and a sentence on it.
 
     It may be `hours` ago, or else two times of the schedule: the run that is due next
@@ -113,8 +108,8 @@ class Scheduler:
     """One process that runs a command whenever it is due."""
 
     name: str
-    #: Where the state is, and whose lock a run holds.
-    home: Path
+    #: Where the state is, and whose lease a run holds.
+    home: Schedule
     clock: CronSchedule
     command: Sequence[str]
     say: Callable[[str], None]
@@ -142,10 +137,9 @@ class Scheduler:
 
     def begin(self) -> None:
         """Take up the schedule where it was left, or begin it, or another, now."""
-        self.home.mkdir(parents=True, exist_ok=True)
         self._covered = self.now()
         # Whoever holds it runs by a state that is there already.
-        with suppress(BlockingIOError), files.locked(self.home, wait=False):
+        with suppress(BlockingIOError), self.home.lease():
             state = self._state()
             if CronSchedule(state.cron, state.zone) != self.clock:
                 state.cron, state.zone = self.clock.cron, self.clock.zone
@@ -174,13 +168,13 @@ class Scheduler:
         """Run what is due; return in how many seconds to look again."""
         if self.now() >= self.due():
             try:
-                with files.locked(self.home, wait=False) as lock:
-                    self._take(lock)
+                with self.home.lease() as handles:
+                    self._take(handles)
             except BlockingIOError:
                 return RETRY  # if that run dies, its time is still to be run
         return max((self.due() - self.now()).total_seconds(), 0.0)
 
-    def _take(self, lock: int) -> None:
+    def _take(self, handles: tuple[int, ...]) -> None:
         """Run, unless another scheduler has done so since this one looked."""
         began = self.now()
         state = self._state()
@@ -188,7 +182,7 @@ class Scheduler:
         if began < self.clock.after(self._covered):
             return
         self.say(f"a run of {self.name} begins")
-        run = self.run(lock, began)
+        run = self.run(handles, began)
         if run is None:
             self.say(f"the run of {self.name} was stopped; the next start makes it up")
             return
@@ -197,10 +191,10 @@ class Scheduler:
         try:
             write_state(self.home, state)
         except OSError as error:  # a full disk ends no schedule
-            self.say(f"{self.home}: the state was not written: {error.strerror}")
+            self.say(f"{self.home.state}: the state was not written: {error.strerror}")
         self.say(f"{_told(self.name, run)}; the next is {self.clock.show(self.due())}")
 
-    def run(self, lock: int, began: datetime) -> ScheduledRun | None:
+    def run(self, handles: tuple[int, ...], began: datetime) -> ScheduledRun | None:
         """Run the command to its end; None if it was stopped on our own order."""
         process = subprocess.Popen(
             self.command,
@@ -209,7 +203,7 @@ class Scheduler:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            pass_fds=(lock,),
+            pass_fds=handles,
             start_new_session=True,  # a Ctrl-C is for us, who decide what it means
         )
         said: list[str] = []

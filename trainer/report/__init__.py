@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 
 from models.storage.artefact import Artefact
-from models.storage.store import RECORD, REPORT, Store
+from models.storage.base import RECORD, REPORT, ArtefactStore
 from trainer.preparation.prepare import Prepared
 from trainer.training.ensemble import Member
 from trainer.types import Say
@@ -39,7 +39,7 @@ def keep(
         return {}
 
 
-def write(store: Store, name: str, version: int) -> str:
+def write(store: ArtefactStore, name: str, version: int) -> str:
     """Draw a version's report beside its model, and return where.
 
     Raises ArtefactCorrupt or OSError where model or record cannot be read.
@@ -53,10 +53,10 @@ def write(store: Store, name: str, version: int) -> str:
     kept = store.read_attachment(name, version, RECORD)
     found = None if kept is None else record.decode(kept)
     content = page(name, version, artefact, found, store.run(name, version))
-    return str(store.write_attachment(name, version, REPORT, content.encode()))
+    return store.write_attachment(name, version, REPORT, content.encode())
 
 
-def try_to_write(store: Store, name: str, version: int, say: Say) -> None:
+def try_to_write(store: ArtefactStore, name: str, version: int, say: Say) -> None:
     """Draw it at the end of a run; say what is wrong where that fails."""
     try:
         write(store, name, version)

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from models.errors import ConfigError
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from models.storage.base import StoredFile
 from models.types import Array
 from trainer.engines.base import Report
 from trainer.engines.processes import ProcessEngine
@@ -95,7 +95,7 @@ def fit_members(
             number,
             streams[number],
             rounds - number // at_once,
-            checkpoints.of(number, checkpoints.say_once).path,
+            checkpoints.file(number),
         )
         for number in range(count)
     ]
@@ -134,7 +134,7 @@ class MemberTask:
     number: int
     stream: np.random.SeedSequence
     rounds: int
-    checkpoint: Path
+    checkpoint: StoredFile
 
 
 @dataclass(frozen=True)

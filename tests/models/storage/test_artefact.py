@@ -36,7 +36,6 @@ from models.storage.artefact import (
     Recipe,
     dump,
     load,
-    read,
 )
 
 Members = dict[str, bytes]
@@ -219,39 +218,6 @@ def test_any_unzip_reads_the_manifest(classifier: Any) -> None:
             archive.comment == hashlib.sha256(data[:-SEAL_BYTES]).hexdigest().encode()
         )
         assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
-
-
-# Files
-
-
-def test_a_file_is_read(classifier: Any, tmp_path: Path) -> None:
-    path = tmp_path / "model.npz"
-    path.write_bytes(classifier.dump())
-    assert read(path).sha256 == load(classifier.dump()).sha256
-
-
-def test_a_fault_names_its_file(classifier: Any, tmp_path: Path) -> None:
-    path = tmp_path / "model.npz"
-    path.write_bytes(classifier.dump()[:-1])
-    with pytest.raises(ArtefactCorrupt) as caught:
-        read(path)
-    assert str(caught.value).startswith(f"{path}: its bytes are not those")
-
-
-def test_a_file_too_large_is_refused_unread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "model.npz"
-    with path.open("wb") as file:
-        file.truncate(artefact.MAX_FILE_BYTES + 1)  # takes no room on the disk
-    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("was read"))
-    with pytest.raises(ArtefactCorrupt, match="larger than"):
-        read(path)
-
-
-def test_no_file_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read(tmp_path / "model.npz")
 
 
 # Damage

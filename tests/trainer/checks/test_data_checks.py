@@ -15,7 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from models.errors import DataError
 from models.storage.artefact import Finding
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.checks.data_checks import MOST, diagnose
 from trainer.config import schema
 from trainer.data import read

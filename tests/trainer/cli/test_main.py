@@ -23,9 +23,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from models.nn.layers.activations import Tanh
-from models.storage.store import Store
+from models.storage.directory import DirectorySchedule
+from models.storage.directory import DirectoryStore as Store
 from trainer.cli.main import main
-from trainer.operations.scheduler import SCHEDULE, State, read_state, write_state
+from trainer.operations.scheduler import State, read_state, write_state
 
 Command = Callable[..., Result]
 WriteCsv = Callable[..., Path]
@@ -976,7 +977,7 @@ CANDIDATE = ("--label", "candidate")
             2,
             "has a share or is a shadow",
         ),
-        (("rollback", "churn"), 1, "has stood on no version before 1"),
+        (("rollback", "churn"), 1, "has no version before 1 to go back to"),
         (("rollback", "churn", "--label", "canary"), 1, "has no label 'canary'"),
         (("rollback", "nope"), 1, "no model 'nope'"),
     ],
@@ -1058,9 +1059,8 @@ def test_a_key_signs_what_is_fitted_and_refuses_the_rest(
 # schedule
 
 
-def due_since_yesterday(store: Store) -> Path:
-    home = store.root / "m" / SCHEDULE
-    home.mkdir(parents=True)
+def due_since_yesterday(store: Store) -> DirectorySchedule:
+    home = store.schedule("m")
     yesterday = datetime.now(UTC) - timedelta(days=1)
     write_state(home, State("0 * * * *", "UTC", yesterday, yesterday))
     return home

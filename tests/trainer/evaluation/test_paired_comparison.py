@@ -11,7 +11,7 @@ import pytest
 
 from models.model import Model
 from models.storage.artefact import Artefact
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.data import Dataset, join, read, take
 from trainer.data.row_hashing import count_occurrences, hash_rows, rehash_duplicates
 from trainer.evaluation.metrics import classification

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.inspection import explanation
 
 Fit = Callable[..., Any]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.errors import DataError
 from models.storage.artefact import Artefact
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.config import schema
 from trainer.config.defaults import DataFacts, choose_members
 from trainer.config.schema import Config

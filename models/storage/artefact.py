@@ -33,7 +33,9 @@ from models.model import Model
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.types import Array
 
-FORMAT = 2
+FORMAT = 3
+#: The format before, which is still read; see `_upgrade`.
+PREVIOUS_FORMAT = 2
 MANIFEST = "manifest.json"
 MEMBERS = [MANIFEST, "parameters.npy", "state.npy"]
 MAX_FILE_BYTES = 1 << 30
@@ -71,12 +73,13 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     predictions: list[Any]
 
 
-#: What decided in which part a row came: its content, chance, its group, or its time.
-DividedBy: TypeAlias = Literal["content", "chance", "grouped", "time"]
+#: How rows are assigned to training, validation and test: by a hash of their values,
+#: at random, by a hash of their group, or by their time.
+SplitStrategy: TypeAlias = Literal["hash", "random", "group", "time"]
 
 
 class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something about the data that a person should know before the model is used."""
+    """A fact about the data that a person should know before using the model."""
 
     kind: str
     columns: tuple[str, ...]
@@ -84,17 +87,17 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the model was made: the reason of each default that was chosen from the facts
-    of the data, how the rows were divided, and what was found in them.
+    """How the model was made.
 
-    `groups` are the places of few groups, from which they were spread evenly; `salt` is
-    what rows divided by chance were drawn with.
+    `reasons` explain the defaults that depend on the data. `groups` are the hashes of
+    the groups, if they were so few that they were spread evenly. `split_seed` is the
+    seed of a random split.
     """
 
     reasons: tuple[str, ...]
-    divided_by: DividedBy = "content"
+    split_strategy: SplitStrategy = "hash"
     groups: tuple[float, ...] = ()
-    salt: int = 0
+    split_seed: int = 0
     findings: tuple[Finding, ...] = ()
 
 
@@ -228,16 +231,44 @@ def _check_entry(entry: zipfile.ZipInfo, file_bytes: int) -> None:
 
 def _manifest(raw: memoryview) -> Manifest:
     try:
-        version = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("format")
-        if version is None or bytes(version) != str(FORMAT).encode():
-            spelled = b"none" if version is None else bytes(version)
-            found = spelled[:20].decode(errors="replace")
+        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        version = bytes(fields.get("format", b"none"))
+        if version == str(PREVIOUS_FORMAT).encode():
+            return msgspec.json.decode(_upgrade(fields), type=Manifest)
+        if version != str(FORMAT).encode():
             raise ArtefactCorrupt(
-                f"its format is {found}; this version of glassnet reads {FORMAT}"
+                f"its format is {version[:20].decode(errors='replace')}; this version "
+                f"of glassnet reads {PREVIOUS_FORMAT} and {FORMAT}"
             )
         return msgspec.json.decode(raw, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactCorrupt(f"{MANIFEST}: {error}") from None
+
+
+class _RecipeOfFormat2(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reasons: tuple[str, ...]
+    divided_by: Literal["content", "chance", "grouped", "time"] = "content"
+    groups: tuple[float, ...] = ()
+    salt: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+def _upgrade(fields: dict[str, msgspec.Raw]) -> bytes:
+    """Return a manifest of format 2, given by its fields, in format 3.
+
+    Format 3 renames two fields of the recipe, and the split strategies.
+    """
+    names: dict[str, SplitStrategy] = {
+        "content": "hash",
+        "chance": "random",
+        "grouped": "group",
+        "time": "time",
+    }
+    raw = fields.get("recipe", msgspec.Raw(b"null"))
+    old = msgspec.json.decode(raw, type=_RecipeOfFormat2)
+    strategy = names[old.divided_by]
+    recipe = Recipe(old.reasons, strategy, old.groups, old.salt, old.findings)
+    return msgspec.json.encode({**fields, "recipe": recipe, "format": FORMAT})
 
 
 def _arrays(manifest: Manifest, members: dict[str, memoryview]) -> dict[str, Array]:

@@ -108,7 +108,7 @@ def _findings(prepared: Prepared) -> Iterator[Finding]:
 def _between_rows(prepared: Prepared, natural: float) -> Iterator[Finding]:
     """Compare rows with one another, where copies of some are not in their nature."""
     strange = natural < TWICE / 10
-    chance = prepared.division.by == "chance"
+    chance = prepared.division.by == "random"
     where = prepared.data.places if strange or chance else None
     if where is not None and strange:
         yield from _copies(where, prepared.all_rows.target)

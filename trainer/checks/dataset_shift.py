@@ -38,7 +38,7 @@ def evaluation_sets(prepared: Prepared) -> Iterator[EvaluationSet]:
         yield EvaluationSet("the validation rows given", prepared.user_validation, True)
     by, split = prepared.division.by, prepared.splits[0]
     rows = split.test if len(split.test) else split.validation
-    if len(rows) and by != "content":
+    if len(rows) and by != "hash":
         last = by == "time"
         name = "the last rows" if last else "the rows held out"
         yield EvaluationSet(name, prepared.part(rows), last)

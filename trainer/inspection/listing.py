@@ -14,7 +14,7 @@ import msgspec
 from models.errors import ArtefactCorrupt, ConfigError
 from models.features.predictions import Classification, label_text
 from models.features.table import TableInput
-from models.storage.artefact import Artefact, DividedBy
+from models.storage.artefact import Artefact, SplitStrategy
 from models.storage.base import ArtefactStore
 from trainer.config.schema import DataConfig
 from trainer.data import Source, read_for
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 _REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 
-DIVIDED: dict[DividedBy, str] = {
-    "content": "divided at random, by what stands in a row",
-    "chance": "divided by chance: there are few different rows",
-    "grouped": "divided by group",
+DIVIDED: dict[SplitStrategy, str] = {
+    "hash": "divided at random, by what stands in a row",
+    "random": "divided by chance: there are few different rows",
+    "group": "divided by group",
     "time": "divided in time",
 }
 
@@ -217,7 +217,7 @@ def readable(found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         [
             f"{data['rows']:,} rows: {data['train_rows']:,} trained, "
             f"{data['validation_rows']:,} chose the epoch, {data['test_rows']:,} kept",
-            DIVIDED[found["recipe"]["divided_by"]],
+            DIVIDED[found["recipe"]["split_strategy"]],
             f"sha256 {data['sha256']}",
         ],
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.errors import DataError
 from models.features.inputs import RawColumns
 from models.features.table import Columns, TableInput
-from models.storage.artefact import DividedBy, Manifest
+from models.storage.artefact import Manifest, SplitStrategy
 from trainer.config.schema import Config
 from trainer.data import Dataset
 from trainer.data.roles import group_text
@@ -46,7 +46,7 @@ class SplitPlan:
     among its equals, and the salt that they were drawn with.
     """
 
-    by: DividedBy
+    by: SplitStrategy
     splits: tuple[Split, ...]
     groups: tuple[float, ...] = ()
     turns: NDArray[np.float64] | None = None
@@ -87,8 +87,8 @@ def _random(config: Config, data: Dataset, rng: np.random.Generator) -> SplitPla
     ):
         turn, salt = count_occurrences(where), int(rng.integers(1 << 53))
         found = windows(rehash_duplicates(where, turn, salt), members, validation, test)
-        return SplitPlan("chance", tuple(found), turns=turn, salt=salt)
-    return SplitPlan("content", tuple(found))
+        return SplitPlan("random", tuple(found), turns=turn, salt=salt)
+    return SplitPlan("hash", tuple(found))
 
 
 def _grouped(config: Config, data: Dataset) -> SplitPlan:
@@ -109,7 +109,7 @@ def _grouped(config: Config, data: Dataset) -> SplitPlan:
             f"measured on{each}: take larger shares (data.validation_fraction, "
             "data.test_fraction)"
         )
-    return SplitPlan("grouped", tuple(found), tuple(known.tolist()) if spaced else ())
+    return SplitPlan("group", tuple(found), tuple(known.tolist()) if spaced else ())
 
 
 def _any_empty(splits: list[Split], validation: float, test: float) -> bool:
@@ -149,9 +149,9 @@ def split_again(
     and these rows do not say the turn or the group of each.
     """
     recipe, settings = manifest.recipe, manifest.config["data"]
-    if recipe.divided_by == "time":
+    if recipe.split_strategy == "time":
         return None
-    if recipe.divided_by == "grouped":
+    if recipe.split_strategy == "group":
         columns = aside if isinstance(raw, np.ndarray) else {**raw, **aside}
         if settings["group"] not in columns:
             return None
@@ -162,9 +162,9 @@ def split_again(
         if isinstance(manifest.inputs, TableInput):
             raw = {name: raw[name] for name in manifest.inputs.by_name}
         where = hash_rows(raw)
-        if recipe.divided_by == "chance":
+        if recipe.split_strategy == "random":
             if turn is None:
                 return None
-            where = rehash_duplicates(where, turn, recipe.salt)
+            where = rehash_duplicates(where, turn, recipe.split_seed)
     shares = settings["validation_fraction"], settings["test_fraction"]
     return windows(where, manifest.members, *shares)

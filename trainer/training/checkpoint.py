@@ -92,8 +92,9 @@ class Checkpoint:
         try:
             self._write(run)
         except OSError as error:
+            directory = str(self.file).rpartition("/")[0]
             self.say(
-                f"no checkpoint can be written to {self.file} "
+                f"no checkpoint can be written to {directory} "
                 f"({error.strerror}): an interruption would lose what is done now"
             )
         self.saved = time.perf_counter()

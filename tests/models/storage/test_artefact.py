@@ -622,14 +622,14 @@ def test_a_recipe_of_reasons_alone_is_read(made: Any) -> None:
     """Earlier versions wrote no more; their rows were divided by content."""
     found = load(change(made.dump(), "recipe", {"reasons": ["it suits"]}))
     assert found.manifest.recipe == Recipe(("it suits",))
-    assert found.manifest.recipe.divided_by == "content"
+    assert found.manifest.recipe.split_strategy == "hash"
     assert found.manifest.recipe.findings == ()
 
 
 def test_a_whole_recipe_is_read_as_it_was_written(made: Any) -> None:
     recipe = Recipe(
         ("it suits",),
-        "grouped",
+        "group",
         (0.1, 0.7234567890123456),
         7,
         (Finding("drift", ("age", "city"), "they move"),),
@@ -643,7 +643,7 @@ def test_the_manifest_may_be_spelled_otherwise(made: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [0, 1, 3, 10**30, -1, 1.0, "1", None, [1], {"a": "é" * 99}]
+    "value", [0, 1, 4, 10**30, -1, 1.0, "1", None, [1], {"a": "é" * 99}]
 )
 def test_another_format_is_refused_by_its_number(
     classifier: Any, value: object

@@ -233,7 +233,7 @@ def test_rows_too_alike_are_answered_by_the_network_that_held_them_out(
     grouped: Callable[..., tuple[Artefact, Dataset, Path]],
 ) -> None:
     artefact, data, _ = grouped(words=True)
-    salt = artefact.manifest.recipe.salt
+    salt = artefact.manifest.recipe.split_seed
     turn = count_occurrences(hash_rows(data.inputs))
     holder = np.floor(5 * rehash_duplicates(hash_rows(data.inputs), turn, salt)).astype(
         int

@@ -285,7 +285,7 @@ def test_ctrl_c_ends_them_and_what_they_did_is_kept(
         learned(given, checkpoints, watch=watch)
     for number in (0, 1):
         run = make_run(given, network_spec(given), number, streams()[number])
-        assert checkpoints.of(number, pytest.fail).restore(run)
+        assert Checkpoint(checkpoints.file(number), pytest.fail).restore(run)
         assert run.history.epochs > 0
 
 
@@ -408,7 +408,7 @@ def test_tasks_and_results_are_plain_data(prepared: Make, nowhere: Checkpoints) 
     given = prepared("train.epochs=1")
     spec = network_spec(given)
     shared = ensemble.SharedWork(given, spec, 0.0, math.inf)
-    path = nowhere.of(0, pytest.fail).path
+    path = nowhere.file(0)
     task = ensemble.MemberTask(0, streams()[0], 1, path)
     shared, task = pickle.loads(pickle.dumps((shared, task)))
     messages: list[Any] = []

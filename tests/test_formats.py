@@ -150,5 +150,5 @@ def test_a_damaged_manifest_of_the_format_before_is_corrupt() -> None:
     from models.storage.artefact import _manifest
 
     raw = memoryview(json.dumps({"format": PREVIOUS_FORMAT}).encode())
-    with pytest.raises(ArtefactCorrupt, match="expected `object`, got `null`"):
+    with pytest.raises(ArtefactCorrupt, match="Expected `object`, got `null`"):
         _manifest(raw)

@@ -214,7 +214,10 @@ class ArtefactStore(ABC):
         return None if self.key_file is None else Keys.read(self.key_file)
 
     def load(self, name: str, version: int) -> Artefact:
-        """Read and verify one version; raises ArtefactCorrupt or OSError."""
+        """Read and verify one version.
+
+        Raises ArtefactCorrupt, and FileNotFoundError or another OSError.
+        """
         address, keys = self.address(name, version), self.keys()
         data = self.read_attachment(name, version, ARTEFACT)
         if data is None:

@@ -158,7 +158,10 @@ class DirectoryStore(ArtefactStore):
     def read_attachment(
         self, name: str, version: int, file: str, limit: int = MAX_FILE_BYTES
     ) -> bytes | None:
-        """Return a file of a version, or None if there is none."""
+        """Return a file of a version, or None if there is none.
+
+        Raises ArtefactCorrupt if the file has more than `limit` bytes.
+        """
         path = self.path(name, version, file)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > limit:

@@ -18,7 +18,7 @@ import msgspec
 from models.codecs import json_rows
 from models.errors import GlassnetError
 from models.features.tensor import TensorInput
-from models.nn.layers import ActivationSpec, build
+from models.nn.layers import ActivationSpec
 from models.storage.base import PRODUCTION, REPORT
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import PREFIX, VERSION, Metrics
@@ -108,7 +108,9 @@ def trial(engine: ModelServer, loaded: Loaded) -> dict[str, Any]:
         "typical": typical,
         "reference": msgspec.to_builtins(manifest.reference.inputs),
         "layers": [
-            layer.function if isinstance(layer, ActivationSpec) else build(layer).title
+            layer.function
+            if isinstance(layer, ActivationSpec)
+            else layer.build().display_name
             for layer in manifest.network.layers
         ],
         "networks": manifest.members,

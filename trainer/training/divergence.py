@@ -26,5 +26,6 @@ def _where(network: Network, X: Array) -> str:
         for number, layer in enumerate(network.layers, 1):
             X = layer.predict(X)
             if not np.isfinite(X).all():
-                return f"layer {number} ({layer.title}) gives more than a number holds"
-    return f"layer {number} ({layer.title}) gives outputs too large for the loss"
+                name = f"layer {number} ({layer.display_name})"
+                return f"{name} gives more than a number holds"
+    return f"layer {number} ({layer.display_name}) gives outputs too large for the loss"

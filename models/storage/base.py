@@ -25,10 +25,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -42,6 +39,7 @@ from models.errors import (
     nearest,
 )
 from models.storage.artefact import MAX_FILE_BYTES, Artefact, load
+from models.storage.interfaces import Schedule, Scratch, Snapshot
 from models.storage.labels import Change, Label, Labels
 from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE, Keys
 
@@ -55,59 +53,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LABEL = re.compile(r"[a-zA-Z0-9_]{1,64}")
 #: An error message lists at most this many versions or models.
 LISTED = 8
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The versions and the content of labels.json, as they were at one `revision`."""
-
-    versions: tuple[int, ...]
-    labels: bytes | None
-    #: For stores that tell by it whether anything has changed, such as an ETag.
-    revision: str = ""
-
-
-class StoredFile(Protocol):
-    """One file that may be replaced; `str()` says where it is."""
-
-    @property
-    def key(self) -> str:
-        """The last two parts of its address; they stay when the store is moved."""
-
-    def read(self) -> bytes | None:
-        """Return the content, or None if there is no file; raises OSError."""
-
-    def write(self, content: bytes | memoryview) -> None:
-        """Replace the content; a reader sees the old or the new; raises OSError."""
-
-
-class Scratch(Protocol):
-    """Files of an unfinished run, such as checkpoints."""
-
-    @property
-    def exists(self) -> bool:
-        """Whether it holds a file."""
-
-    def file(self, name: str) -> StoredFile:
-        """Return one of its files, whether or not it exists."""
-
-    def remove(self, max_age: float) -> None:
-        """Remove its files, and the model's other scratch older than `max_age` s."""
-
-
-class Schedule(Protocol):
-    """The state of a model's schedule, and the lease under which it changes."""
-
-    @property
-    def state(self) -> StoredFile:
-        """The file of the state."""
-
-    def lease(self, wait: bool = False) -> AbstractContextManager[tuple[int, ...]]:
-        """Hold the lease, which ends with the process that holds it.
-
-        Gives the file descriptors that a child process inherits to hold it too.
-        Raises BlockingIOError if another process holds it, unless told to `wait`.
-        """
 
 
 class ArtefactStore(ABC):

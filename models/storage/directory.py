@@ -30,7 +30,8 @@ import msgspec
 from models.errors import ArtefactCorrupt
 from models.storage import base, files
 from models.storage.artefact import MAX_FILE_BYTES
-from models.storage.base import ARTEFACT, LABELS, NAME, ArtefactStore, Snapshot
+from models.storage.base import ARTEFACT, LABELS, NAME, ArtefactStore
+from models.storage.interfaces import Snapshot
 
 #: An unlocked hidden directory older than this was left by a trainer that died.
 ABANDONED_SECONDS = 60.0
@@ -261,6 +262,9 @@ class DirectorySchedule:
     """The directory of a schedule, whose lock is the lease."""
 
     home: Path
+
+    def __str__(self) -> str:
+        return str(self.home)
 
     @property
     def state(self) -> LocalFile:

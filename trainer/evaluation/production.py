@@ -13,7 +13,7 @@ from models.errors import (
 from models.storage.artefact import Artefact
 from models.storage.base import PRODUCTION, ArtefactStore
 from trainer.evaluation import row_fingerprints
-from trainer.evaluation.row_fingerprints import RowFingerprints
+from trainer.evaluation.row_fingerprints import ROWS, RowFingerprints
 from trainer.types import Say
 
 
@@ -33,8 +33,9 @@ def load_production(
     try:
         version = store.resolve(name, label=PRODUCTION)
         artefact = store.load(name, version)
-        rows = store.read_attachment(name, version, row_fingerprints.ROWS)
-        measured = None if rows is None else row_fingerprints.load(rows)
+        rows = store.read_attachment(name, version, ROWS)
+        address = store.address(name, version, ROWS)
+        measured = None if rows is None else row_fingerprints.load(rows, address)
     except (ModelNotFound, LabelNotFound):
         return None
     except (VersionNotFound, ArtefactCorrupt, OSError) as error:

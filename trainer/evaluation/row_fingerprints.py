@@ -54,14 +54,14 @@ def dump(found: RowFingerprints) -> bytes:
     return stream.getvalue()
 
 
-def load(content: bytes) -> RowFingerprints:
+def load(content: bytes, address: str) -> RowFingerprints:
     """Return the marks in rows.npy (n, 2); raises ArtefactCorrupt if it is damaged."""
     try:
         found = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ArtefactCorrupt(f"{ROWS}: {error}") from None
+        raise ArtefactCorrupt(f"{address}: {error}") from None
     if found.dtype != np.dtype("<f8") or found.ndim != 2 or found.shape[1] != 2:
-        raise ArtefactCorrupt(f"{ROWS}: expected two numbers a row")
+        raise ArtefactCorrupt(f"{address}: expected two numbers a row")
     return np.asarray(found, np.float64)
 
 

@@ -28,7 +28,7 @@ from typing import IO, Any, Literal
 import msgspec
 
 from models.errors import ArtefactCorrupt
-from models.storage.base import Schedule
+from models.storage.interfaces import Schedule
 from trainer.operations.cron import CronSchedule
 
 OnStop = Literal["wait", "kill"]

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.storage.base import Scratch, StoredFile
+from models.storage.interfaces import Scratch, StoredFile
 from models.types import Array
 from trainer.training.history import History
 from trainer.training.loop import TrainingRun

@@ -16,7 +16,7 @@ from models.errors import ConfigError
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
-from models.storage.base import StoredFile
+from models.storage.interfaces import StoredFile
 from models.types import Array
 from trainer.engines.base import Report
 from trainer.engines.processes import ProcessEngine

@@ -350,7 +350,7 @@ def test_a_compressed_member_is_refused_unread(
 
     data = sealed(write)
     assert len(data) < 1 << 20
-    assert refusal(data) == f"{name} is not stored plainly"
+    assert refusal(data) == f"{name} is compressed or encrypted"
 
 
 def patched(data: bytes, name: str, offset: int, value: int, size: int = 4) -> bytes:
@@ -375,7 +375,7 @@ def test_a_member_that_lies_about_its_size_is_refused(
         (len(data), len(data)),  # its neighbours are read as a part of it
     ]:
         lie = patched(patched(data, name, 20, stored), name, 24, size)
-        assert re.search(r"lies? about (its|their) size", refusal(lie))
+        assert re.search("a wrong size", refusal(lie))
     for less in 0, true - 1:  # what is left no longer has its checksum
         lie = patched(patched(data, name, 20, less), name, 24, less)
         assert refusal(lie)
@@ -383,7 +383,7 @@ def test_a_member_that_lies_about_its_size_is_refused(
 
 def test_an_encrypted_member_is_refused(classifier: Any) -> None:
     data = patched(classifier.dump(), "state.npy", 8, 1, size=2)
-    assert refusal(data) == "state.npy is not stored plainly"
+    assert refusal(data) == "state.npy is compressed or encrypted"
 
 
 def test_a_manifest_too_long_is_refused_unread(
@@ -492,13 +492,13 @@ def test_a_number_changed_behind_the_manifest_is_found(made: Any) -> None:
     content = bytearray(members["parameters.npy"])
     content[-1] ^= 1
     members["parameters.npy"] = bytes(content)
-    assert refusal(pack(members)) == "parameters: its digest is not the manifest's"
+    assert refusal(pack(members)) == "parameters: its digest differs from the manifest"
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("arrays.parameters.sha256", "0" * 64, "parameters: its digest is not the"),
+        ("arrays.parameters.sha256", "0" * 64, "parameters: its digest differs"),
         ("arrays.parameters.shape", [3], "parameters: its network needs shape"),
         ("arrays.parameters.shape", [1 << 28, 1 << 28], "parameters: its network"),
         ("arrays.parameters.shape", [1 << 40], f"{MANIFEST}: "),

@@ -18,11 +18,9 @@ from models.storage.base import (
     ARTEFACT,
     PRODUCTION,
     ArtefactStore,
-    Schedule,
-    Scratch,
-    Snapshot,
 )
 from models.storage.directory import DirectoryStore
+from models.storage.interfaces import Schedule, Scratch, Snapshot
 from models.storage.labels import Labels
 from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE
 

@@ -86,8 +86,8 @@ def test_a_file_holds_a_key_a_line(file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "there is no key, one a line, in it"),
-        (b"\n \n", "there is no key, one a line, in it"),
+        (b"", "expected keys, one a line, found none"),
+        (b"\n \n", "expected keys, one a line, found none"),
         (OLD + b"\nshort", "line 2: a key has 32 characters or more, this one 5"),
         (b"s" * 31, "line 1: a key has 32 characters or more, this one 31"),
     ],

@@ -1,7 +1,7 @@
-"""What the console shows: the models of the catalogue, and what all workers measured.
+"""The console's data: the models of the catalogue, and what all workers measured.
 
-Any worker may answer. Traffic comes from the metrics they share, models from the
-catalogue each has of the store, times from the store itself.
+Any worker can answer: traffic comes from the shared metrics, models from the worker's
+own catalogue, times from the store.
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from models.errors import GlassnetError
 from models.features.tensor import TensorInput
-from models.nn.layers import ActivationSpec, build
-from models.storage.store import PRODUCTION, REPORT
+from models.nn.layers import ActivationSpec
+from models.storage.base import PRODUCTION, REPORT
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import PREFIX, VERSION, Metrics
 from service.protocols.http import description
 from service.registry.loaded import Entry, Loaded
 
-#: Standard deviations of training that a slider reaches on either side of the mean.
+#: Standard deviations that a slider reaches on either side of the training mean.
 REACH = 3.0
 _DURATION = "inference_duration_seconds"
 
 
 @dataclass
 class VersionTraffic:
-    """What the workers counted of one version, together, since the server started."""
+    """The counts of one version over all workers, since the server started."""
 
     answered: float = 0.0
     rows: float = 0.0
@@ -41,24 +40,24 @@ class VersionTraffic:
     within: defaultdict[float, float] = field(
         default_factory=lambda: defaultdict(float)
     )
-    #: Column -> how far its rows are from those of training.
+    #: Column -> its drift index.
     drift: dict[str, float] = field(default_factory=dict)
 
-    def add(self, what: str, labels: dict[str, str], value: float) -> None:
-        """Take one sample: its name without our prefix, its labels, its value."""
-        if what == f"{_DURATION}_count":
+    def add(self, name: str, labels: dict[str, str], value: float) -> None:
+        """Add one sample: its name without our prefix, its labels, its value."""
+        if name == f"{_DURATION}_count":
             self.answered += value
-        elif what == "inference_rows_total":
+        elif name == "inference_rows_total":
             self.rows += value
-        elif what == "inference_failures_total":
-            self.failed += value  # for whatever reason
-        elif what == f"{_DURATION}_bucket":
+        elif name == "inference_failures_total":
+            self.failed += value  # summed over reasons
+        elif name == f"{_DURATION}_bucket":
             self.within[float(labels["le"])] += value
-        elif what == "drift_psi":
+        elif name == "drift_psi":
             self.drift[labels["column"]] = value
 
     def reply(self) -> dict[str, Any]:
-        """Return what the page is told; the last bound, inf, is null there."""
+        """Return the counts for the page; the last bound, inf, becomes null in JSON."""
         within = sorted(self.within.items())
         return {
             "answered": self.answered,
@@ -70,7 +69,7 @@ class VersionTraffic:
 
 
 def overview(model_server: ModelServer) -> dict[str, Any]:
-    """Return every model, its versions and what was measured of them."""
+    """Return every model, its versions and their measurements."""
     registry = model_server.registry
     measured = _measured(model_server.metrics)
     return {
@@ -96,7 +95,7 @@ def overview(model_server: ModelServer) -> dict[str, Any]:
 
 
 def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]:
-    """Return what a person needs to try a version: its form, and what is inside."""
+    """Return the form of a version, and its layers."""
     manifest = loaded.artefact.manifest
     (typical,) = manifest.inputs.to_json(loaded.explainer.baseline)
     found = description(loaded)
@@ -108,19 +107,15 @@ def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]
         "typical": typical,
         "reference": msgspec.to_builtins(manifest.reference.inputs),
         "layers": [
-            layer.function if isinstance(layer, ActivationSpec) else build(layer).title
+            layer.function
+            if isinstance(layer, ActivationSpec)
+            else layer.build().display_name
             for layer in manifest.network.layers
         ],
         "networks": manifest.members,
         "parameters": sum(n.parameters.size for n in loaded.artefact.model.networks),
         "rows": manifest.data.rows,
     }
-
-
-def report_path(model_server: ModelServer, loaded: Loaded) -> Path:
-    """Return where the report of a version lies, if there is one."""
-    place = model_server.registry.store.path(loaded.name, loaded.version)
-    return place.with_name(REPORT)
 
 
 def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], VersionTraffic]:
@@ -134,7 +129,7 @@ def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], VersionTraffic]:
 
 
 def _live_since(model_server: ModelServer, name: str, entry: Entry) -> str | None:
-    """Return when production came to the version that serves, as ISO text."""
+    """Return since when the served version is production, as ISO text."""
     with contextlib.suppress(OSError, GlassnetError):
         label = model_server.registry.store.labels(name).get(PRODUCTION)
         if label is not None and label.version == entry.default:
@@ -146,22 +141,22 @@ def _version(
     model_server: ModelServer, loaded: Loaded, measured: VersionTraffic
 ) -> dict[str, Any]:
     manifest = loaded.artefact.manifest
-    trained = None
+    trained, store = None, model_server.registry.store
     with contextlib.suppress(OSError, GlassnetError):
-        trained = model_server.registry.store.run(loaded.name, loaded.version)
+        trained = store.run(loaded.name, loaded.version)
     return {
         "version": loaded.version,
         "target": manifest.target,
         "trained": (trained or {}).get("trained_at"),
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,
-        "report": report_path(model_server, loaded).is_file(),
+        "report": store.has_attachment(loaded.name, loaded.version, REPORT),
         **measured.reply(),
     }
 
 
 def _ranges(inputs: TensorInput) -> Iterator[tuple[float, float]]:
-    """Yield from where to where a slider goes for each feature of a matrix."""
+    """Yield the range of a slider for each feature of a matrix."""
     if len(inputs.shape) != 1:
         return
     for center, scale in zip(inputs.center, inputs.scale, strict=True):

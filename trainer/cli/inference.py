@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from models.storage.store import Store
+from models.storage.base import ArtefactStore
 from trainer.cli.options import (
     data_argument,
     json_option,
@@ -17,9 +16,8 @@ from trainer.cli.options import (
     store_option,
 )
 from trainer.cli.progress import say
-
-if TYPE_CHECKING:
-    from trainer.data import Source
+from trainer.data import Source
+from trainer.inspection import batch_inference, listing
 
 
 @click.command()
@@ -27,10 +25,8 @@ if TYPE_CHECKING:
 @model_option
 @store_option
 @json_option
-def evaluate(data: Source, reference: str, store: Store, as_json: bool) -> None:
+def evaluate(data: Source, reference: str, store: ArtefactStore, as_json: bool) -> None:
     """Measure a model on DATA, which must contain the target column."""
-    from trainer.inspection import batch_inference, listing
-
     name, version = listing.resolve(store, reference)
     metrics = batch_inference.evaluate(store.load(name, version), data)
     if as_json:
@@ -50,14 +46,12 @@ def evaluate(data: Source, reference: str, store: Store, as_json: bool) -> None:
     help="File to write, with one row for each row of DATA.",
 )
 @store_option
-def predict(data: Source, reference: str, out: Path, store: Store) -> None:
+def predict(data: Source, reference: str, out: Path, store: ArtefactStore) -> None:
     """Predict every row of DATA.
 
     The output has the column `prediction` and, for classification, a column
     `p_<class>` with the probability of each class.
     """
-    from trainer.inspection import batch_inference, listing
-
     name, version = listing.resolve(store, reference)
     rows = batch_inference.predict(store.load(name, version), data, out)
     say(f"wrote {rows} predictions of {name} version {version} to {out}")
@@ -84,7 +78,7 @@ def explain(
     reference: str,
     out: Path | None,
     target: str | None,
-    store: Store,
+    store: ArtefactStore,
     as_json: bool,
 ) -> None:
     """Show how much each column contributes to the predictions (integrated gradients).
@@ -93,8 +87,6 @@ def explain(
     contributions row by row: `target`, `output`, `baseline_output` and a column
     `a_<column>` for each column of DATA.
     """
-    from trainer.inspection import batch_inference, listing
-
     name, version = listing.resolve(store, reference)
     artefact = store.load(name, version)
     if out is not None:

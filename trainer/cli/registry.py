@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from models.storage.store import PRODUCTION, Store
+from models.storage.base import PRODUCTION, ArtefactStore
 from trainer.cli.options import (
     REFERENCE,
     json_option,
@@ -15,6 +15,7 @@ from trainer.cli.options import (
     store_option,
 )
 from trainer.cli.progress import say
+from trainer.inspection import listing, version_diff
 
 
 def _print_rich(table: object) -> None:
@@ -28,27 +29,23 @@ def _print_rich(table: object) -> None:
 @click.argument("name", required=False)
 @store_option
 @json_option
-def list_(name: str | None, store: Store, as_json: bool) -> None:
+def list_(name: str | None, store: ArtefactStore, as_json: bool) -> None:
     """List all models, or the versions of the model NAME."""
-    from trainer.inspection import listing
-
     rows = listing.list_versions(store, name)
     if as_json:
         print_json(rows)
         return
     _print_rich(listing.table(rows))
     if not rows:
-        say(f"no model in {store.root}")
+        say(f"no model in {store}")
 
 
 @click.command()
 @reference_argument
 @store_option
 @json_option
-def show(reference: str, store: Store, as_json: bool) -> None:
+def show(reference: str, store: ArtefactStore, as_json: bool) -> None:
     """Show a version: inputs, network, metrics, settings and the reasons for them."""
-    from trainer.inspection import listing
-
     name, version = listing.resolve(store, reference)
     description = listing.describe(store, name, version)
     if as_json:
@@ -65,10 +62,8 @@ def show(reference: str, store: Store, as_json: bool) -> None:
 @click.argument("second", metavar=REFERENCE)
 @store_option
 @json_option
-def compare(first: str, second: str, store: Store, as_json: bool) -> None:
+def compare(first: str, second: str, store: ArtefactStore, as_json: bool) -> None:
     """Compare two versions: their metrics, and what differs in data and settings."""
-    from trainer.inspection import listing, version_diff
-
     one, other = (listing.resolve(store, reference) for reference in (first, second))
     pair = store.load(*one), store.load(*other)
     diff = version_diff.compare(*pair)
@@ -83,9 +78,8 @@ def compare(first: str, second: str, store: Store, as_json: bool) -> None:
 @click.command()
 @reference_argument
 @store_option
-def report(reference: str, store: Store) -> None:
+def report(reference: str, store: ArtefactStore) -> None:
     """Write the report of a version again, and print the path of its report.html."""
-    from trainer.inspection import listing
     from trainer.report import write
 
     click.echo(write(store, *listing.resolve(store, reference)))
@@ -94,14 +88,12 @@ def report(reference: str, store: Store) -> None:
 @click.command()
 @reference_argument
 @store_option
-def verify(reference: str, store: Store) -> None:
+def verify(reference: str, store: ArtefactStore) -> None:
     """Verify a version: checksums, shapes, and the stored example prediction.
 
     If GLASSNET_SIGNING_KEY_FILE is set, the version must be signed with one of its
     keys.
     """
-    from trainer.inspection import listing
-
     name, version = listing.resolve(store, reference)
     artefact = store.load(name, version)
     signed = " and signed" if store.key_file else ""
@@ -118,16 +110,19 @@ def verify(reference: str, store: Store) -> None:
     "--share",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Fraction of the production requests that the candidate answers.",
+    help="Fraction of production's requests that the candidate answers.",
 )
 @click.option(
-    "--shadow",
-    is_flag=True,
-    help="Run the candidate beside production and compare, without using its answers.",
+    "--shadow", is_flag=True, help="Let the candidate predict only for comparison."
 )
 @store_option
 def promote(
-    name: str, version: int, label: str, share: float, shadow: bool, store: Store
+    name: str,
+    version: int,
+    label: str,
+    share: float,
+    shadow: bool,
+    store: ArtefactStore,
 ) -> None:
     """Move a label to VERSION, unless VERSION is damaged.
 
@@ -146,7 +141,7 @@ def promote(
     "--label", default=PRODUCTION, show_default=True, help="Label to move back."
 )
 @store_option
-def rollback(name: str, label: str, store: Store) -> None:
+def rollback(name: str, label: str, store: ArtefactStore) -> None:
     """Move a label back to the version it pointed at before."""
     version = store.rollback(name, label)
     click.echo(f"{name}: {label} is version {version}")
@@ -155,20 +150,15 @@ def rollback(name: str, label: str, store: Store) -> None:
 @click.command()
 @click.argument("name")
 @click.option(
-    "--keep",
-    type=click.IntRange(1),
-    required=True,
-    help="Number of newest versions to keep.",
+    "--keep", type=click.IntRange(1), required=True, help="Number of versions to keep."
 )
 @click.option(
-    "--forget-rollbacks",
-    is_flag=True,
-    help="Also delete versions that a label could be rolled back to.",
+    "--forget-rollbacks", is_flag=True, help="Also delete versions kept for rollback."
 )
 @click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 @store_option
 def prune(
-    name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: Store
+    name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: ArtefactStore
 ) -> None:
     """Delete old versions, except those with a label or needed for a rollback."""
     for version in store.prune(name, keep, forget_rollbacks, dry_run):

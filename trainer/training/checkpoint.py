@@ -1,94 +1,89 @@
-"""What an interrupted run needs to end in the same bytes.
+"""Checkpoints: an interrupted run continues from them and ends in the same bytes.
 
-    STORE/NAME/.checkpoint-KEY/1.npz      one file a network, replaced after an epoch
+    STORE/NAME/.checkpoint-KEY/1.npz      a file for each network, replaced after epochs
 
-KEY is a digest of the data, the settings and the network: a checkpoint is only ever
-found by a run that would have made it. A file holds every number that the next step
-reads: weights, moments, averages, the best so far, the generator and the curves. One
-that is damaged is as good as none.
+KEY is a digest of the data, the settings and the network, so a run finds only the
+checkpoints of an identical run. A file holds every number that the next step reads:
+weights, moments, averages, the best epoch's weights, the generator and the curves. A
+damaged file is ignored.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
+import io
 import json
-import os
-import shutil
 import time
-import uuid
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from models.storage.interfaces import Scratch, StoredFile
 from models.types import Array
 from trainer.training.history import History
 from trainer.training.loop import TrainingRun
 from trainer.types import Say
 
-#: The last checkpoint's cost is at most this part of the time until the next.
+#: Writing checkpoints takes at most this share of the time.
 SHARE_OF_TIME = 0.03
-#: What took less is sooner done again.
+#: The shortest time between two checkpoints.
 LEAST_SECONDS = 0.5
-#: Checkpoints that nobody goes on from are removed when they are so old.
+#: Checkpoints of other runs are removed after this time.
 ABANDONED_SECONDS = 7 * 86_400.0
 
 
 class Checkpoints:
-    """The checkpoints of one run of the trainer, one a network."""
+    """The checkpoints of one run of the trainer, one for each network."""
 
-    def __init__(self, home: Path, say: Say, *decides: object) -> None:
-        """Keep them in `home`; `decides` is all that the run's numbers depend on."""
+    def __init__(
+        self,
+        scratch: Callable[[str, str], Scratch],
+        model: str,
+        say: Say,
+        *decides: object,
+    ) -> None:
+        """Take a store's `scratch`; `decides` is all that the numbers depend on."""
         key = hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
-        self.home = home
-        self.directory = home / f".checkpoint-{key}"
-        self._new = [place for place in (home, *home.parents) if not place.exists()]
+        self.scratch = scratch(model, key)
         self._say = say
         self._said: set[str] = set()
 
-    def of(self, number: int, say: Say) -> Checkpoint:
-        """Return that of a network, counted from 0; it says what is wrong with it."""
-        return Checkpoint(self.directory / f"{number + 1}.npz", say)
+    def file(self, number: int) -> StoredFile:
+        """Return the file of a network's checkpoint, counted from 0."""
+        return self.scratch.file(f"{number + 1}.npz")
 
     @property
     def exist(self) -> bool:
-        """Whether there is one to go on from."""
-        return any(self.directory.glob("*.npz"))
+        """Whether there is a checkpoint to continue from."""
+        return self.scratch.exists
 
     def clear(self) -> None:
-        """Remove them, abandoned ones, and directories made for nothing else."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        for other in self.home.glob(".checkpoint-*"):
-            with contextlib.suppress(OSError):  # another trainer removed it
-                if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
-                    shutil.rmtree(other, ignore_errors=True)
-        with contextlib.suppress(OSError):  # something lies there
-            for place in self._new:
-                place.rmdir()
+        """Remove the checkpoints, and abandoned ones of other runs."""
+        self.scratch.remove(ABANDONED_SECONDS)
 
     def say_once(self, sentence: str) -> None:
-        """Say what is true of every network, as of a full disk, the first time."""
+        """Say a sentence that every network would repeat, as of a full disk, once."""
         if sentence not in self._said:
             self._said.add(sentence)
             self._say(sentence)
 
 
 class Checkpoint:
-    """Where one network's run is kept."""
+    """The file that holds one network's run."""
 
-    def __init__(self, path: Path, say: Say) -> None:
-        self.path = path
+    def __init__(self, file: StoredFile, say: Say) -> None:
+        self.file = file
         self.say = say
         self.cost = 0.0
         self.saved = time.perf_counter()
 
     def save(self, run: TrainingRun) -> None:
-        """Write down the run as it stands, unless that was done a moment ago.
+        """Write the run, unless the last checkpoint is too recent.
 
-        Where it cannot be written the run goes on without.
+        If the file cannot be written, say so once and continue the run.
         """
         began = time.perf_counter()
         wait = 0.0 if run.over else self.cost / SHARE_OF_TIME
@@ -97,49 +92,46 @@ class Checkpoint:
         try:
             self._write(run)
         except OSError as error:
+            directory = str(self.file).rpartition("/")[0]
             self.say(
-                f"no checkpoint can be written to {self.path.parent} "
-                f"({error.strerror}): an interruption would lose what is done now"
+                f"no checkpoint can be written to {directory} "
+                f"({error.strerror}): an interrupted run would start anew"
             )
         self.saved = time.perf_counter()
         self.cost = self.saved - began
 
     def _write(self, run: TrainingRun) -> None:
         """Replace the file, whole or not at all."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        hidden = self.path.with_suffix(f".{uuid.uuid4().hex}")
         text = json.dumps(dataclasses.asdict(self._notes(run)))
         notes = np.frombuffer(text.encode(), np.uint8)
-        try:
-            with hidden.open("xb") as file:
-                np.savez(file, notes=notes, **_arrays(run))  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            hidden.replace(self.path)
-        finally:
-            hidden.unlink(missing_ok=True)
+        stream = io.BytesIO()
+        np.savez(stream, notes=notes, **_arrays(run))  # type: ignore[arg-type]
+        self.file.write(stream.getbuffer())
 
     def restore(self, run: TrainingRun) -> bool:
-        """Put the run where it was left, or leave it as it is; return which."""
+        """Restore the run, or leave it unchanged and return False.
+
+        No ValueError leaves it: a damaged file is reported to `say`.
+        """
         arrays = _arrays(run)
         try:
-            with self.path.open("rb") as file, np.load(file) as members:
-                found = {name: members[name] for name in members.files}
-            notes = msgspec.convert(json.loads(found.pop("notes").tobytes()), _Notes)
-            if notes.place != self._place or _shapes(found) != _shapes(arrays):
-                raise ValueError("it is another run's")
+            content = self.file.read()
+            if content is None:
+                return False
+            with np.load(io.BytesIO(content)) as members:
+                stored = {name: members[name] for name in members.files}
+            notes = msgspec.convert(json.loads(stored.pop("notes").tobytes()), _Notes)
+            if notes.place != self.file.key or _shapes(stored) != _shapes(arrays):
+                raise ValueError("the checkpoint belongs to another run")
             generator = type(run.rng.bit_generator)()
             generator.state = notes.generator
-        except FileNotFoundError:
-            return False
         # zipfile and NumPy report damage in many ways: BadZipFile, ValueError, …
         except Exception:
-            self.say(
-                f"{self.path} cannot be read: network {self.path.stem} starts anew"
-            )
+            number = self.file.key.rpartition("/")[2].removesuffix(".npz")
+            self.say(f"{self.file} cannot be read: network {number} starts anew")
             return False
         for name, array in arrays.items():
-            array[...] = found[name]
+            array[...] = stored[name]
         run.history = notes.history
         run.optimizer.steps = notes.steps
         if run.average is not None:
@@ -149,14 +141,9 @@ class Checkpoint:
         run.started = time.perf_counter() - run.history.seconds
         return True
 
-    @property
-    def _place(self) -> str:
-        """The key and the number: wherever the store is moved, it moves along."""
-        return f"{self.path.parent.name}/{self.path.name}"
-
     def _notes(self, run: TrainingRun) -> _Notes:
         return _Notes(
-            place=self._place,
+            place=self.file.key,
             history=run.history,
             steps=run.optimizer.steps,
             averaged=run.average.steps if run.average is not None else 0,
@@ -167,9 +154,9 @@ class Checkpoint:
 
 
 def _arrays(run: TrainingRun) -> dict[str, Array]:
-    """Return every array that a step reads and writes, as it stands."""
+    """Return every array that a step reads and writes, without a copy."""
     optimizer = run.optimizer
-    found = {
+    arrays = {
         "parameters": run.network.parameters,
         "state": run.network.state,
         "best_parameters": run.best.parameters,
@@ -177,9 +164,9 @@ def _arrays(run: TrainingRun) -> dict[str, Array]:
         **{name: getattr(optimizer, name) for name in optimizer.state_names},
     }
     if run.average is not None:
-        found["average_parameters"] = run.average.parameters
-        found["average_state"] = run.average.state
-    return found
+        arrays["average_parameters"] = run.average.parameters
+        arrays["average_state"] = run.average.state
+    return arrays
 
 
 def _shapes(arrays: dict[str, Array]) -> dict[str, object]:
@@ -188,7 +175,7 @@ def _shapes(arrays: dict[str, Array]) -> dict[str, object]:
 
 @dataclasses.dataclass
 class _Notes:
-    """Whose it is, and every other number: JSON keeps a float to its last bit."""
+    """The run and its plain numbers: JSON preserves every bit of a float."""
 
     place: str
     history: History

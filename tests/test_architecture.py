@@ -88,6 +88,7 @@ ORDER = {
     """,
     "trainer": """
         types
+        optimization
         config
         data
         preparation

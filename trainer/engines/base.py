@@ -1,6 +1,6 @@
-"""What training asks of an engine: run a list of tasks and return their results.
+"""The interface of an engine: run a list of tasks and return their results.
 
-A task is plain data, and the function that runs it is a top-level function. So an
+A task is plain data, and the function that runs it is a top-level function, so an
 engine may run it in this process, in another one, or on another machine.
 """
 
@@ -20,7 +20,9 @@ OnMessage: TypeAlias = Callable[[int, Any], None]
 
 
 class Engine(Protocol):
-    """Runs tasks: one after the other, or several at once."""
+    """Runs tasks, up to `size` of them at once."""
+
+    size: int
 
     def map(
         self,
@@ -31,11 +33,11 @@ class Engine(Protocol):
     ) -> list[ResultT]:
         """Call `function(shared, task, report)` for each task; return the results.
 
-        The results are in the order of the tasks. `shared` is for what is large and
-        the same for all tasks: each process gets it once. `on_message` is called in
-        the calling thread, with the messages of one task in their order.
+        The results are in the order of the tasks. `shared` holds large data that all
+        tasks need: each process gets it once. `on_message` is called in the calling
+        thread, with the messages of one task in their order.
 
-        Raises what the first failing task or `on_message` raises, and GlassnetError if
-        a process ends without a result. The other tasks are stopped then.
+        Raises the error of the first task that fails or of `on_message`, and
+        GlassnetError if a process ends without a result. The other tasks are stopped.
         """
         ...

@@ -1,9 +1,9 @@
 """Runs tasks in forks of this process.
 
-Threads would wait for each other: between two products of a small network NumPy asks
-for Python's one lock (docs/benchmarks.md has the times). A fork sees everything that
-the caller has, without a copy. It must stay with NumPy and its own files, because the
-threads of polars do not exist in it.
+Threads would wait for each other: between two products of a small network NumPy needs
+Python's global lock (docs/benchmarks.md has the times). A fork sees all data of the
+caller, without a copy. It must use NumPy and its own files only, because the threads of
+polars do not exist in it.
 
 ARCHITECTURE.md says why this is no `concurrent.futures.ProcessPoolExecutor`.
 """
@@ -15,16 +15,15 @@ import functools
 import multiprocessing
 import os
 import pickle
-import queue
+import selectors
 import signal
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
+from multiprocessing.connection import wait
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
 from models.errors import GlassnetError
 from trainer.engines.base import OnMessage, Report, ResultT, SharedT, TaskT
@@ -35,11 +34,8 @@ from trainer.engines.serial import SerialEngine
 SIGNAL_SECONDS = 0.2
 #: Bytes of a task's number in the pipe that hands them out, and numbers that fit in it.
 NUMBER_BYTES, MAX_TASKS = 2, 1 << 14
-#: A worker's last message.
-DONE = b""
-
-#: What arrived from which worker; None is the end of a process that was not done.
-_Inbox: TypeAlias = "queue.SimpleQueue[tuple[_Worker, bytes | None]]"
+#: Bytes in front of a worker's message that state its length, and bytes of one read.
+LENGTH_BYTES, READ_BYTES = 8, 1 << 20
 
 
 class ProcessEngine:
@@ -55,7 +51,10 @@ class ProcessEngine:
         tasks: Sequence[TaskT],
         on_message: OnMessage,
     ) -> list[ResultT]:
-        """Run the tasks, as `Engine.map` says; no process is left at the end."""
+        """Run the tasks, as `Engine.map` says; no process is left at the end.
+
+        Raises GlassnetError if a process ends without a result.
+        """
         assert len(tasks) <= MAX_TASKS
         size = min(self.size, len(tasks))
         if size <= 1:
@@ -65,65 +64,60 @@ class ProcessEngine:
             return function(shared, tasks[number], report)
 
         results: dict[int, ResultT] = {}
-        inbox: _Inbox = queue.SimpleQueue()
-        with _workers(size, len(tasks), run, inbox) as workers:
-            working = len(workers)
-            while working:
-                try:
-                    worker, content = inbox.get(timeout=SIGNAL_SECONDS)
-                except queue.Empty:
-                    continue
-                if content is None:
-                    raise worker.lost()
-                if content == DONE:
-                    working -= 1
-                    continue
-                kind, number, value = pickle.loads(content)
-                if kind == "error":
-                    raise value
-                if kind == "result":
-                    results[number] = value
-                else:
-                    on_message(number, value)
+        with _workers(size, len(tasks), run) as working:
+            while working.get_map():
+                for key, _ in working.select(SIGNAL_SECONDS):
+                    for kind, number, value in key.data.receive():
+                        if kind == "error":
+                            raise value
+                        elif kind == "done":
+                            working.unregister(key.fd)
+                        elif kind == "result":
+                            results[number] = value
+                        else:
+                            on_message(number, value)
         return [results[number] for number in range(len(tasks))]
 
 
 class _Worker:
-    """A process that runs tasks until none is left, and a thread that reads from it."""
+    """A process that runs tasks until none is left, and the pipe it writes to."""
 
-    def __init__(
-        self,
-        numbers: int,
-        run: Callable[[int, Report], Any],
-        inbox: _Inbox,
-    ) -> None:
-        self.inbox = inbox
-        self.pipe, far = multiprocessing.Pipe(duplex=False)
+    def __init__(self, numbers: int, run: Callable[[int, Report], Any]) -> None:
+        self.pipe, writing = os.pipe()
+        self.received = bytearray()
         context = multiprocessing.get_context("fork")
-        self.process: ForkProcess = context.Process(
-            target=_work, args=(numbers, run, far), daemon=True
+        self.process = context.Process(
+            target=_work, args=(numbers, run, writing), daemon=True
         )
-        with far, warnings.catch_warnings():
-            # About the caller's threads: a fork does not use them.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.process.start()
-        self.reader = threading.Thread(target=self._read, daemon=True)
+        try:
+            with warnings.catch_warnings():
+                # About the caller's threads: a fork does not use them.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.process.start()
+        except BaseException:
+            os.close(self.pipe)
+            raise
+        finally:
+            os.close(writing)
 
-    def _read(self) -> None:
-        """Pass on what arrives: the end of the pipe comes after everything in it.
+    def receive(self) -> Iterator[tuple[str, int, Any]]:
+        """Read once, and yield each message that is complete: kind, task and value.
 
-        A thread, because the caller must notice Ctrl-C in the middle of a message.
+        Raises GlassnetError at the end of the pipe, which comes after every message.
         """
-        content: bytes | None = None
-        while content != DONE:
-            try:
-                content = self.pipe.recv_bytes()
-            except (EOFError, OSError):  # the second: in the middle of a message
-                self.inbox.put((self, None))
-                return
-            self.inbox.put((self, content))
+        content = os.read(self.pipe, READ_BYTES)
+        if not content:
+            raise self._lost()
+        self.received += content
+        while len(self.received) >= LENGTH_BYTES:
+            stop = LENGTH_BYTES + int.from_bytes(self.received[:LENGTH_BYTES])
+            if len(self.received) < stop:
+                break
+            message = pickle.loads(memoryview(self.received)[LENGTH_BYTES:stop])
+            del self.received[:stop]
+            yield message
 
-    def lost(self) -> GlassnetError:
+    def _lost(self) -> GlassnetError:
         """Wait for the end of the process; return why it ended."""
         self.process.join()
         code = self.process.exitcode or 0
@@ -136,13 +130,32 @@ class _Worker:
         )
 
     def kill(self) -> None:
-        """End the process wherever it is."""
+        """End the process, whatever it is doing."""
         self.process.kill()
         self.process.join()
-        if self.reader.ident is not None:
-            self.reader.join()
-        self.pipe.close()
         self.process.close()
+        os.close(self.pipe)
+
+
+@contextlib.contextmanager
+def _workers(
+    size: int, count: int, run: Callable[[int, Report], Any]
+) -> Iterator[selectors.BaseSelector]:
+    """Start workers for `count` tasks; kill them when the block ends or fails."""
+    numbers, writing = os.pipe()
+    os.write(writing, b"".join(n.to_bytes(NUMBER_BYTES) for n in range(count)))
+    os.close(writing)
+    workers: list[_Worker] = []
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, numbers)
+        with _interrupts_wait():
+            for _ in range(size):
+                workers.append(_Worker(numbers, run))
+                stack.callback(workers[-1].kill)
+        selector = stack.enter_context(selectors.DefaultSelector())
+        for worker in workers:
+            selector.register(worker.pipe, selectors.EVENT_READ, worker)
+        yield selector
 
 
 @contextlib.contextmanager
@@ -167,50 +180,28 @@ def _interrupts_wait() -> Iterator[None]:
         handler(signal.SIGINT, interrupts[0])
 
 
-@contextlib.contextmanager
-def _workers(
-    size: int,
-    count: int,
-    run: Callable[[int, Report], Any],
-    inbox: _Inbox,
-) -> Iterator[list[_Worker]]:
-    """Start workers for `count` tasks; kill them when the block ends or fails."""
-    numbers, writing = os.pipe()
-    os.write(writing, b"".join(n.to_bytes(NUMBER_BYTES) for n in range(count)))
-    os.close(writing)
-    workers: list[_Worker] = []
-    try:
-        with _interrupts_wait():
-            for _ in range(size):
-                workers.append(_Worker(numbers, run, inbox))
-            for worker in workers:  # only now, so that no fork has another's thread
-                worker.reader.start()
-        yield workers
-    finally:
-        os.close(numbers)
-        for worker in workers:
-            worker.kill()
-
-
-def _work(
-    numbers: int, run: Callable[[int, Report], Any], pipe: Connection[Any, Any]
-) -> None:
+def _work(numbers: int, run: Callable[[int, Report], Any], pipe: int) -> None:
     """Run tasks and send what they report, return or raise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller handles Ctrl-C
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
-    # A read takes a number out of the pipe: each task is run once.
-    while content := os.read(numbers, NUMBER_BYTES):
-        number = int.from_bytes(content)
+    with open(pipe, "wb") as file:
 
-        def report(message: Any, number: int = number) -> None:
-            pipe.send(("message", number, message))
+        def send(kind: str, number: int, value: Any = None) -> None:
+            content = pickle.dumps((kind, number, value), pickle.HIGHEST_PROTOCOL)
+            file.write(len(content).to_bytes(LENGTH_BYTES))
+            file.write(content)
+            file.flush()
 
-        try:
-            pipe.send(("result", number, run(number, report)))
-        except BaseException as error:
-            pipe.send(("error", number, _portable(error)))
-            return
-    pipe.send_bytes(DONE)
+        # A read takes a number out of the pipe: each task is run once.
+        while content := os.read(numbers, NUMBER_BYTES):
+            number = int.from_bytes(content)
+            try:
+                report = functools.partial(send, "message", number)
+                send("result", number, run(number, report))
+            except BaseException as error:
+                send("error", number, _portable(error))
+                return
+        send("done", 0)
 
 
 def _portable(error: BaseException) -> BaseException:
@@ -219,17 +210,17 @@ def _portable(error: BaseException) -> BaseException:
     SystemExit and KeyboardInterrupt become RuntimeError: raised in the caller, they
     would end it as if its user had asked for that.
     """
-    found: BaseException = RuntimeError(f"{type(error).__name__}: {error}")
+    portable: BaseException = RuntimeError(f"{type(error).__name__}: {error}")
     bare = functools.partial(type(error), *error.args)  # without its attributes
     for make in (lambda: error, bare) if isinstance(error, Exception) else ():
         with contextlib.suppress(Exception):
             candidate = make()
             copy = pickle.loads(pickle.dumps(candidate))
             if type(copy) is type(error) and str(copy) == str(error):
-                found = candidate
+                portable = candidate
                 break
-    found.add_note("".join(traceback.format_exception(error)))
-    return found
+    portable.add_note("".join(traceback.format_exception(error)))
+    return portable
 
 
 def _end_with_the_caller() -> None:

@@ -11,6 +11,8 @@ from trainer.engines.base import OnMessage, Report, ResultT, SharedT, TaskT
 class SerialEngine:
     """The engine for a lone network, or a single core."""
 
+    size = 1
+
     def map(
         self,
         function: Callable[[SharedT, TaskT, Report], ResultT],
@@ -18,7 +20,7 @@ class SerialEngine:
         tasks: Sequence[TaskT],
         on_message: OnMessage,
     ) -> list[ResultT]:
-        """Run the tasks, as `Engine.map` says; messages are passed on as they are."""
+        """Run the tasks, as `Engine.map` says; messages are passed on unchanged."""
         return [
             function(shared, task, partial(on_message, number))
             for number, task in enumerate(tasks)

@@ -1,4 +1,4 @@
-"""The version in production, which a candidate and its data are held against."""
+"""Loads the production version, which a candidate and its data are compared with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.types import Say
 
 @dataclass(frozen=True)
 class ProductionModel:
-    """What serves now, and which rows it was measured on, where that is known."""
+    """The production version, and the fingerprints of its test rows if stored."""
 
     version: int
     artefact: Artefact
@@ -29,7 +29,7 @@ class ProductionModel:
 def load_production(
     store: ArtefactStore, name: str, say: Say
 ) -> ProductionModel | None:
-    """Return what serves now; a damaged version stands in nobody's way."""
+    """Return the production version, or None if there is none or it is damaged."""
     try:
         version = store.resolve(name, label=PRODUCTION)
         artefact = store.load(name, version)
@@ -39,6 +39,6 @@ def load_production(
     except (ModelNotFound, LabelNotFound):
         return None
     except (VersionNotFound, ArtefactCorrupt, OSError) as error:
-        say(f"the version in production cannot be read and is not compared: {error}")
+        say(f"the production version cannot be read and is not compared: {error}")
         return None
     return ProductionModel(version, artefact, measured)

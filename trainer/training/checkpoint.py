@@ -1,11 +1,11 @@
-"""What an interrupted run needs to end in the same bytes.
+"""Checkpoints: an interrupted run continues from them and ends in the same bytes.
 
-    STORE/NAME/.checkpoint-KEY/1.npz      one file a network, replaced after an epoch
+    STORE/NAME/.checkpoint-KEY/1.npz      a file for each network, replaced after epochs
 
-KEY is a digest of the data, the settings and the network: a checkpoint is only ever
-found by a run that would have made it. A file holds every number that the next step
-reads: weights, moments, averages, the best so far, the generator and the curves. One
-that is damaged is as good as none.
+KEY is a digest of the data, the settings and the network, so a run finds only the
+checkpoints of an identical run. A file holds every number that the next step reads:
+weights, moments, averages, the best epoch's weights, the generator and the curves. A
+damaged file is ignored.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from trainer.training.history import History
 from trainer.training.loop import TrainingRun
 from trainer.types import Say
 
-#: The last checkpoint's cost is at most this part of the time until the next.
+#: Writing checkpoints takes at most this share of the time.
 SHARE_OF_TIME = 0.03
-#: What took less is sooner done again.
+#: The shortest time between two checkpoints.
 LEAST_SECONDS = 0.5
-#: Checkpoints that nobody goes on from are removed when they are so old.
+#: Checkpoints of other runs are removed after this time.
 ABANDONED_SECONDS = 7 * 86_400.0
 
 
 class Checkpoints:
-    """The checkpoints of one run of the trainer, one a network."""
+    """The checkpoints of one run of the trainer, one for each network."""
 
     def __init__(
         self,
@@ -65,14 +65,14 @@ class Checkpoints:
         self.scratch.remove(ABANDONED_SECONDS)
 
     def say_once(self, sentence: str) -> None:
-        """Say what is true of every network, as of a full disk, the first time."""
+        """Say a sentence that every network would repeat, as of a full disk, once."""
         if sentence not in self._said:
             self._said.add(sentence)
             self._say(sentence)
 
 
 class Checkpoint:
-    """Where one network's run is kept."""
+    """The file that holds one network's run."""
 
     def __init__(self, file: StoredFile, say: Say) -> None:
         self.file = file
@@ -81,9 +81,9 @@ class Checkpoint:
         self.saved = time.perf_counter()
 
     def save(self, run: TrainingRun) -> None:
-        """Write down the run as it stands, unless that was done a moment ago.
+        """Write the run, unless the last checkpoint is too recent.
 
-        Where it cannot be written the run goes on without.
+        If the file cannot be written, say so once and continue the run.
         """
         began = time.perf_counter()
         wait = 0.0 if run.over else self.cost / SHARE_OF_TIME
@@ -95,7 +95,7 @@ class Checkpoint:
             directory = str(self.file).rpartition("/")[0]
             self.say(
                 f"no checkpoint can be written to {directory} "
-                f"({error.strerror}): an interruption would lose what is done now"
+                f"({error.strerror}): an interrupted run would start anew"
             )
         self.saved = time.perf_counter()
         self.cost = self.saved - began
@@ -109,17 +109,20 @@ class Checkpoint:
         self.file.write(stream.getbuffer())
 
     def restore(self, run: TrainingRun) -> bool:
-        """Put the run where it was left, or leave it as it is; return which."""
+        """Restore the run, or leave it unchanged and return False.
+
+        No ValueError leaves it: a damaged file is reported to `say`.
+        """
         arrays = _arrays(run)
         try:
             content = self.file.read()
             if content is None:
                 return False
             with np.load(io.BytesIO(content)) as members:
-                found = {name: members[name] for name in members.files}
-            notes = msgspec.convert(json.loads(found.pop("notes").tobytes()), _Notes)
-            if notes.place != self.file.key or _shapes(found) != _shapes(arrays):
-                raise ValueError("it is another run's")
+                stored = {name: members[name] for name in members.files}
+            notes = msgspec.convert(json.loads(stored.pop("notes").tobytes()), _Notes)
+            if notes.place != self.file.key or _shapes(stored) != _shapes(arrays):
+                raise ValueError("the checkpoint belongs to another run")
             generator = type(run.rng.bit_generator)()
             generator.state = notes.generator
         # zipfile and NumPy report damage in many ways: BadZipFile, ValueError, …
@@ -128,7 +131,7 @@ class Checkpoint:
             self.say(f"{self.file} cannot be read: network {number} starts anew")
             return False
         for name, array in arrays.items():
-            array[...] = found[name]
+            array[...] = stored[name]
         run.history = notes.history
         run.optimizer.steps = notes.steps
         if run.average is not None:
@@ -151,9 +154,9 @@ class Checkpoint:
 
 
 def _arrays(run: TrainingRun) -> dict[str, Array]:
-    """Return every array that a step reads and writes, as it stands."""
+    """Return every array that a step reads and writes, without a copy."""
     optimizer = run.optimizer
-    found = {
+    arrays = {
         "parameters": run.network.parameters,
         "state": run.network.state,
         "best_parameters": run.best.parameters,
@@ -161,9 +164,9 @@ def _arrays(run: TrainingRun) -> dict[str, Array]:
         **{name: getattr(optimizer, name) for name in optimizer.state_names},
     }
     if run.average is not None:
-        found["average_parameters"] = run.average.parameters
-        found["average_state"] = run.average.state
-    return found
+        arrays["average_parameters"] = run.average.parameters
+        arrays["average_state"] = run.average.state
+    return arrays
 
 
 def _shapes(arrays: dict[str, Array]) -> dict[str, object]:
@@ -172,7 +175,7 @@ def _shapes(arrays: dict[str, Array]) -> dict[str, object]:
 
 @dataclasses.dataclass
 class _Notes:
-    """Whose it is, and every other number: JSON keeps a float to its last bit."""
+    """The run and its plain numbers: JSON preserves every bit of a float."""
 
     place: str
     history: History

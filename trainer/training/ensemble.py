@@ -1,9 +1,8 @@
-"""Every network of a run, fitted: some at once, each from its own stream of chance."""
+"""Fit the networks of a run, several at once, each from its own random stream."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.storage.interfaces import StoredFile
 from models.types import Array
+from trainer.engines import make_engine
 from trainer.engines.base import Report
-from trainer.engines.processes import ProcessEngine
-from trainer.preparation.prepare import Prepared, layout_of
+from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
@@ -30,7 +29,7 @@ from trainer.training.losses import training_loss
 from trainer.training.parameter_groups import is_realmlp
 from trainer.training.progress import ProgressCallback, ProgressTracker
 
-#: What fits into an artefact beside its manifest.
+#: Parameters that fit into an artefact beside its manifest.
 MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
 
 
@@ -45,24 +44,23 @@ class Member:
 def network_spec(prepared: Prepared) -> NetworkSpec:
     """Return the configured network; ConfigError if no artefact could hold it."""
     config = prepared.config.network
-    assert config.hidden is not None and config.activation is not None
-    n_out, dropout = prepared.output.width, config.dropout or 0.0
-    layout = layout_of(prepared.inputs)
+    n_out, dropout = prepared.output.width, config.dropout
+    layout = prepared.inputs.layout
     if config.architecture == "realmlp":
         spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
     else:
         spec = mlp(
             [prepared.inputs.width, *config.hidden, n_out],
             config.activation,
-            batch_norm=bool(config.batch_norm),
+            batch_norm=config.batch_norm,
             dropout=dropout,
             categories=layout.categories,
         )
-    n_parameters = count_parameters(spec)[0] * (prepared.config.ensemble.members or 1)
+    n_parameters = count_parameters(spec)[0] * prepared.config.ensemble.members
     if n_parameters > MAX_PARAMETERS:
         raise ConfigError(
-            f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "
-            f"an artefact holds {MAX_PARAMETERS:,}"
+            f"network.hidden={config.hidden} makes {n_parameters:,} parameters, but an "
+            f"artefact holds at most {MAX_PARAMETERS:,}"
         )
     return spec
 
@@ -76,19 +74,20 @@ def fit_members(
     limit: float = math.inf,
     live: bool = False,
 ) -> tuple[list[Member], float]:
-    """Fit every member, some at once; return them with the seconds it took.
+    """Fit every member; return them with the seconds it took.
 
-    A member's numbers depend on its own stream alone: how many are fitted at once
-    changes nothing but the time. Each gets an equal share of `limit` seconds. The
-    seconds before an interruption are counted. With `live` the members are fitted one
-    after the other, and `watch` gets each run itself.
+    A member's numbers depend on its own stream only, not on how many are fitted at
+    once. Each gets an equal share of `limit` seconds. The seconds before an
+    interruption are counted. With `live` the members are fitted one after the other,
+    and `watch` gets each run itself.
 
     Raises TrainingDiverged, and GlassnetError if a process ends without a result.
     """
     count, threads = len(prepared.splits), prepared.config.runtime.threads
-    at_once = 1 if live else min(count, threads or _cores())
+    engine = make_engine(1 if live else threads)
+    at_once = min(count, engine.size)
     rounds = -(-count // at_once)
-    course = ProgressTracker(count, watch, limit)
+    tracker = ProgressTracker(count, watch, limit)
     shared = SharedWork(prepared, spec, time.perf_counter(), limit)
     tasks = [
         MemberTask(
@@ -102,24 +101,24 @@ def fit_members(
 
     def on_message(number: int, message: Epoch | str | None) -> None:
         if message is None:
-            course.ended(number)
+            tracker.finish(number)
         elif isinstance(message, str):
             checkpoints.say_once(message)
         else:
-            course.tell(number, message.history, message.run)
+            tracker.update(number, message.history, message.run)
 
-    # Its threads change the last bits of a product: the cores must not decide.
+    # BLAS threads change the last bits of a product: never take all cores unasked.
     blas = threads or 1 if count == 1 else 1
     with threadpool_limits(blas, user_api="blas"):
-        fitted = ProcessEngine(at_once).map(fit_member, shared, tasks, on_message)
-    spent = sum(each.spent for each in fitted) / at_once
-    members = [each.member(spec) for each in fitted]
+        fitted = engine.map(fit_member, shared, tasks, on_message)
+    spent = sum(arrays.spent for arrays in fitted) / at_once
+    members = [arrays.member(spec) for arrays in fitted]
     return members, time.perf_counter() - shared.started + spent
 
 
 @dataclass(frozen=True)
 class SharedWork:
-    """What all tasks need: the rows, the network, and the clock's start and limit."""
+    """The input of all tasks: rows, network, and start and limit of the time."""
 
     prepared: Prepared
     spec: NetworkSpec
@@ -129,7 +128,7 @@ class SharedWork:
 
 @dataclass(frozen=True)
 class MemberTask:
-    """One network to fit, counted from 0, with `rounds` of tasks still to run."""
+    """A network to fit, counted from 0; `rounds` of tasks share the time left."""
 
     number: int
     stream: np.random.SeedSequence
@@ -166,7 +165,7 @@ class FittedArrays:
 
 
 def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedArrays:
-    """Fit one network, from its checkpoint if there is one.
+    """Fit one network, continuing from its checkpoint if there is one.
 
     Reports an Epoch after each epoch, sentences about the checkpoint, and None at the
     end. Raises TrainingDiverged.
@@ -177,19 +176,15 @@ def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedAr
     )
     checkpoint = Checkpoint(task.checkpoint, report)
     spent = run.history.seconds if checkpoint.restore(run) else 0.0
-    health = LayerStatsRecorder(run)
+    recorder = LayerStatsRecorder(run)
 
     def keep(run: TrainingRun) -> None:
-        health.record(run)
+        recorder.record(run)
         checkpoint.save(run)
 
     history = train(run, lambda history: report(Epoch(history, run)), keep)
     report(None)
     return FittedArrays(run.network.parameters, run.network.state, history, spent)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def make_run(

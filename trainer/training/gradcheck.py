@@ -1,35 +1,39 @@
-"""Is backward the derivative of forward? Ask the definition, in float64.
+"""Compare every derivative with its definition, in float64.
 
-Each parameter is moved a little to both sides and the change of the loss is compared
-with what backward says: (8 (L(p + h) − L(p − h)) − (L(p + 2h) − L(p − 2h))) / 12h,
-the central difference without its error in h², which fast waves would show.
+Each parameter and each input is moved a little to both sides, and the change of the
+loss is compared with what `backward` says. The difference quotient
+
+    (8 (L(p + h) − L(p − h)) − (L(p + 2h) − L(p − 2h))) / 12h
+
+is the central difference without its error in h², which fast waves would show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import msgspec
 import numpy as np
 
-from models.nn.architectures import mlp
-from models.nn.layers.activations import FUNCTIONS
+from models.features.predictions import Task
+from models.features.table import Layout
+from models.nn.architectures import mlp, realmlp
+from models.nn.layers import LAYER_SPECS, AnyLayerSpec, LinearSpec
+from models.nn.layers.base import LayerSpec
 from models.nn.network import Network, NetworkSpec
 from models.types import Array
-from trainer.training.losses import (
-    binary_cross_entropy,
-    label_smoothing,
-    mean_squared_error,
-    softmax_cross_entropy,
-)
+from trainer.training.losses import LOSSES, softmax_cross_entropy, training_loss
 from trainer.types import Loss, Targets, Weights
 
 STEP = 1e-5
 TOLERANCE = 1e-6
+#: The batch that is checked: rows, inputs and classes.
+ROWS, INPUTS, CLASSES = 12, 5, 3
 
 
 class GradientCheck(NamedTuple):
-    """How far a layer's gradient is from the definition: |a − n| / max(1, |a|, |n|)."""
+    """The largest |a − n| / max(1, |a|, |n|) of analytic and numeric derivatives."""
 
     name: str
     error: float
@@ -42,14 +46,15 @@ def check_gradients(
     T: Targets,
     *,
     weights: Weights = None,
+    training: bool = True,
     seed: int = 0,
     samples: int = 40,
 ) -> list[GradientCheck]:
-    """Return the largest relative error of every parameter block and of the input.
+    """Return the largest relative error of each parameter block and of the input.
 
-    The network is made anew in float64 with random parameters, and runs as in
-    training: batch norm uses the batch, dropout the same mask for every pass. Of a
-    large block `samples` numbers are checked.
+    The rows X (B, I) have targets T (B,). The network is made in float64 with random
+    parameters. While `training`, batch norm uses the batch, and dropout the same mask
+    for every pass. In a block of more numbers, `samples` of them are checked.
     """
     network = Network(spec, np.float64)
     rng = np.random.default_rng(seed)
@@ -58,86 +63,137 @@ def check_gradients(
     X = X.astype(np.float64)
     state = network.state.copy()
 
-    def value() -> float:
+    def outputs() -> Array:
         network.state[...] = state
-        Z = network.forward(X, training=True, rng=np.random.default_rng(seed))
-        return loss(Z, T, weights)[0]
+        return network.forward(X, training, np.random.default_rng(seed))
 
-    network.state[...] = state
-    Z = network.forward(X, training=True, rng=np.random.default_rng(seed))
-    dX = network.backward(loss(Z, T, weights)[1], input_gradient=True).copy()
-    analytic = network.gradients.copy()
+    def value() -> float:
+        return loss(outputs(), T, weights)[0]
 
-    def error(vector: Array, gradient: Array) -> float:
+    dX = network.backward(loss(outputs(), T, weights)[1], input_gradient=True).copy()
+    dP = network.gradients.copy()
+
+    def check(name: str, vector: Array, gradient: Array) -> GradientCheck:
         chosen = rng.permutation(len(vector))[:samples]
-        numeric = [_slope(value, vector, i) for i in chosen.tolist()]
-        found = gradient[chosen]
-        scale = np.maximum(1.0, np.maximum(np.abs(found), np.abs(numeric)))
-        return float(np.max(np.abs(found - numeric) / scale, initial=0.0))
+        numeric = np.array([_slope(value, vector, i) for i in chosen.tolist()])
+        return GradientCheck(name, _error(gradient[chosen], numeric))
 
-    findings = [
-        GradientCheck(b.name, error(network.parameters[b.slice], analytic[b.slice]))
-        for b in network.blocks
+    blocks = [
+        check(block.name, network.parameters[block.slice], dP[block.slice])
+        for block in network.blocks
     ]
-    return [*findings, GradientCheck("input", error(X.reshape(-1), dX.reshape(-1)))]
+    return [*blocks, check("input", X.reshape(-1), dX.reshape(-1))]
 
 
 def _slope(value: Callable[[], float], vector: Array, i: int) -> float:
-    """Return the central difference of `value()` at vector[i]."""
-    held = vector[i]
+    """Return the derivative of `value()` by vector[i]."""
+    middle = vector[i]
 
     def at(steps: int) -> float:
-        vector[i] = held + steps * STEP
+        vector[i] = middle + steps * STEP
         return value()
 
     near, far = at(1) - at(-1), at(2) - at(-2)
-    vector[i] = held
+    vector[i] = middle
     return (8.0 * near - far) / (12.0 * STEP)
 
 
+def _error(analytic: Array, numeric: Array) -> float:
+    scale = np.maximum(1.0, np.maximum(np.abs(analytic), np.abs(numeric)))
+    return float(np.max(np.abs(analytic - numeric) / scale, initial=0.0))
+
+
 def check_everything() -> Iterator[GradientCheck]:
-    """Yield every activation, layer and loss with its largest error."""
+    """Yield the largest error of each layer, activation, architecture and loss.
+
+    Raises NotImplementedError if a layer has no examples, and KeyError if a task has
+    no targets here.
+    """
+    yield from check_layers()
+    yield from check_architectures()
+    yield from check_losses()
+
+
+def check_layers() -> Iterator[GradientCheck]:
+    """Yield the largest error of each layer's examples.
+
+    A layer stands in front, before a linear one: its parameters and inputs are checked
+    while training and while answering, and `predict` against `forward`. Raises
+    NotImplementedError if a layer has no examples.
+    """
+    for layer in LAYER_SPECS:
+        for example in layer.examples(INPUTS):
+            linear = LinearSpec(example.width(INPUTS), CLASSES)
+            layers = cast("tuple[AnyLayerSpec, ...]", (example, linear))
+            yield _check_network(_name(example), NetworkSpec(INPUTS, layers))
+
+
+def check_architectures() -> Iterator[GradientCheck]:
+    """Yield the largest error of each architecture, with every layer it may have."""
+    spec = mlp([INPUTS, 6, 4, CLASSES], "tanh", batch_norm=True, dropout=0.4)
+    yield _check_network("architecture mlp", spec)
+    spec = realmlp(Layout(INPUTS - 2, 1, (2,)), [6, 4], CLASSES, dropout=0.4)
+    yield _check_network("architecture realmlp", spec)
+
+
+def _check_network(name: str, spec: NetworkSpec) -> GradientCheck:
+    X, _, targets = _batch()
+    T, loss = targets["multiclass"], softmax_cross_entropy
+    return _worst(
+        name,
+        *check_gradients(spec, loss, X, T),
+        *check_gradients(spec, loss, X, T, training=False),
+        _check_predict(spec, X),
+    )
+
+
+def check_losses() -> Iterator[GradientCheck]:
+    """Yield the largest error of each task's loss, smoothed and with row weights.
+
+    Raises KeyError if a task has no targets here.
+    """
+    X, weights, targets = _batch()
+    for task, plain in LOSSES.items():
+        T, losses = targets[task], {f"loss {task}": plain}
+        if task != "regression":
+            losses[f"loss {task}, smoothed"] = training_loss(task, 0.1)
+        spec = mlp([INPUTS, 6, CLASSES if task == "multiclass" else 1], "tanh")
+        for name, loss in losses.items():
+            yield _worst(name, *check_gradients(spec, loss, X, T))
+            checks = check_gradients(spec, loss, X, T, weights=weights)
+            yield _worst(f"{name}, weighted rows", *checks)
+
+
+def _batch() -> tuple[Array, Array, dict[Task, Targets]]:
+    """Return rows (B, I), their weights (B,), and targets (B,) of each task."""
     rng = np.random.default_rng(7)
-    X = rng.standard_normal((12, 5))
-    classes, values = rng.integers(0, 3, 12), rng.standard_normal(12)
-    weights = rng.uniform(0.5, 2.0, 12)
-    for function in FUNCTIONS:
-        spec = mlp([5, 6, 3], function)
-        yield _worst(f"activation {function}", spec, softmax_cross_entropy, X, classes)
-    normed = mlp([5, 6, 4, 3], "tanh", batch_norm=True)
-    yield _worst("batch norm while training", normed, softmax_cross_entropy, X, classes)
-    dropped = mlp([5, 6, 4, 3], "tanh", dropout=0.4)
-    yield _worst("dropout, mask held", dropped, softmax_cross_entropy, X, classes)
-    one = mlp([5, 6, 1], "tanh")
-    losses: list[tuple[str, NetworkSpec, Loss, Targets]] = [
-        ("binary cross-entropy", one, binary_cross_entropy, classes > 0),
-        ("mean squared error", one, mean_squared_error, values),
-        ("softmax cross-entropy", mlp([5, 6, 3]), softmax_cross_entropy, classes),
-        (
-            "binary, smoothed",
-            one,
-            label_smoothing(binary_cross_entropy, 0.1),
-            classes > 0,
-        ),
-        (
-            "softmax, smoothed",
-            mlp([5, 6, 3]),
-            label_smoothing(softmax_cross_entropy, 0.1),
-            classes,
-        ),
+    targets: dict[Task, Targets] = {
+        "binary": rng.integers(0, 2, ROWS),
+        "multiclass": rng.integers(0, CLASSES, ROWS),
+        "regression": rng.standard_normal(ROWS),
+    }
+    X = 2.0 * rng.standard_normal((ROWS, INPUTS))
+    return X, rng.uniform(0.5, 2.0, ROWS), targets
+
+
+def _name(spec: LayerSpec) -> str:
+    """Return a layer's tag and the fields that differ from their defaults."""
+    values = [
+        f"{field.name}={getattr(spec, field.name)}"
+        for field in msgspec.structs.fields(spec)
+        if getattr(spec, field.name) != field.default
     ]
-    for name, spec, loss, T in losses:
-        yield _worst(name, spec, loss, X, T)
-        yield _worst(f"{name}, weighted rows", spec, loss, X, T, weights)
+    return " ".join([f"layer {spec.__struct_config__.tag}", *values])
 
 
-def _worst(
-    name: str,
-    spec: NetworkSpec,
-    loss: Loss,
-    X: Array,
-    T: Targets,
-    weights: Weights = None,
-) -> GradientCheck:
-    found = check_gradients(spec, loss, X, T, weights=weights)
-    return GradientCheck(name, max(finding.error for finding in found))
+def _check_predict(spec: NetworkSpec, X: Array) -> GradientCheck:
+    """Compare the two passes over X (B, I), after a training pass moved the state."""
+    network = Network(spec, np.float64)
+    rng = np.random.default_rng(0)
+    network.initialize(rng)
+    network.forward(X, True, rng)
+    return GradientCheck("predict", _error(network.predict(X), network.forward(X)))
+
+
+def _worst(name: str, *checks: GradientCheck) -> GradientCheck:
+    return GradientCheck(name, max(check.error for check in checks))

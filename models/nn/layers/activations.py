@@ -245,6 +245,10 @@ class ActivationSpec(LayerSpec, tag="activation", frozen=True):
             raise ValueError(f"an activation of {self.slopes} units got {n_in} inputs")
         return n_in
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[ActivationSpec]:
+        return [cls(name, slopes) for name in FUNCTIONS for slopes in (0, n_in)]
+
     def build(self) -> Activation:
         return Activation(self)
 

@@ -10,7 +10,8 @@ makes one pass over one vector, and a snapshot is one copy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
 import numpy as np
@@ -27,6 +28,14 @@ class LayerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises ValueError if the layer takes another number of inputs.
         """
         return n_in
+
+    @classmethod
+    def examples(cls, n_in: int) -> Sequence[Self]:
+        """Return small layers of this kind for `n_in` (5 or more) inputs.
+
+        `trainer check-gradients` checks each of them, so that no layer is left out.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no examples to check")
 
     def build(self) -> Layer:
         """Return the layer; its parameters come with `Layer.bind`."""

@@ -20,6 +20,10 @@ class DropoutSpec(LayerSpec, tag="dropout", frozen=True):
 
     rate: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[DropoutSpec]:
+        return [cls(0.4)]
+
     def build(self) -> Dropout:
         return Dropout(self)
 

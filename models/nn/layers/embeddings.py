@@ -52,6 +52,10 @@ class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
             + len(self.categories) * self.category_width
         )
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[EmbeddingsSpec]:
+        return [cls(n_in - 3, 1, (2, 3)), cls(n_in, 0), cls(0, n_in - 1, (2,))]
+
     def sources(self) -> list[int]:
         """Return, for each output, the index of its input."""
         widths = [self.number_width] * self.numbers + [1] * self.plain

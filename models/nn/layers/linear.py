@@ -26,6 +26,10 @@ class LinearSpec(LayerSpec, tag="linear", frozen=True):
             raise ValueError(f"a linear layer of {self.n_in} inputs got {n_in}")
         return self.n_out
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[LinearSpec]:
+        return [cls(n_in, 4)]
+
     def build(self) -> Linear:
         return Linear(self)
 

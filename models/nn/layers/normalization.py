@@ -29,6 +29,10 @@ class BatchNormSpec(LayerSpec, tag="batch_norm", frozen=True):
             raise ValueError(f"batch normalization of {self.n} units got {n_in} inputs")
         return n_in
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[BatchNormSpec]:
+        return [cls(n_in)]
+
     def build(self) -> BatchNorm:
         return BatchNorm(self)
 

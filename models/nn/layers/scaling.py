@@ -25,6 +25,10 @@ class ScalingSpec(LayerSpec, tag="scaling", frozen=True):
             raise ValueError(f"a scaling layer of {self.n} inputs got {n_in}")
         return n_in
 
+    @classmethod
+    def examples(cls, n_in: int) -> list[ScalingSpec]:
+        return [cls(n_in)]
+
     def build(self) -> Scaling:
         return Scaling(self)
 

@@ -20,7 +20,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy
 
-from models.codecs import json_rows
 from models.errors import ArtefactCorrupt
 from models.features.predictions import Regression
 from models.model import by_row
@@ -160,7 +159,7 @@ def test_what_is_dumped_is_loaded(made: Any) -> None:
 
 def test_a_loaded_model_answers_as_the_one_dumped(made: Any) -> None:
     found = load(made.dump())
-    rows = json_rows(made.manifest.inputs, made.raw, slice(None))
+    rows = made.manifest.inputs.to_json(made.raw, slice(None))
     answered = found.model.answer_json(msgspec.json.encode(rows))
     assert answered == by_row(made.model.predict(made.raw))
 

@@ -24,7 +24,7 @@ def main() -> None:
 @data_argument
 @store_option
 def show(data: Source, store: Store) -> None:
-    click.echo(f"{data.place}|{data.query}|{store.root}|{store.key_file}")
+    click.echo(f"{data.address}|{data.query}|{store.root}|{store.key_file}")
 
 
 @main.command()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trainer.engines import make_engine
 from trainer.engines.base import Engine, Report
 from trainer.engines.processes import ProcessEngine
 from trainer.engines.serial import SerialEngine
@@ -49,3 +50,12 @@ def test_an_error_stops_the_tasks_after_it() -> None:
     with pytest.raises(KeyError, match="2"):
         SerialEngine().map(failing, None, [1, 2, 3], lambda n, m: heard.append(n))
     assert heard == [0]
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_an_engine_runs_a_task_on_each_core_unless_told(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    assert make_engine().size == cores
+    assert make_engine(2).size == 2

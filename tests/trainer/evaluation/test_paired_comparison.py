@@ -146,8 +146,8 @@ def test_against_itself_an_ensemble_is_exactly_as_good(
     figure = f"{again.metrics[name]:.6g}"
     assert again.promoted
     assert again.reason.startswith(
-        f"at least as good: {name} {figure} against {figure} of production "
-        "on the same held-out rows (67 rows, 95% interval of the difference 0 to 0)"
+        f"at least as good: {name} {figure}, production {figure}, on 67 held-out rows "
+        "(95% interval of the difference: 0 to 0)"
     )
 
 

@@ -86,7 +86,7 @@ def test_values_and_arrays_are_marked_too() -> None:
 
 
 def test_equal_rows_are_told_apart_by_their_turn() -> None:
-    alike = Part({"x": np.zeros(4)}, np.zeros(4, int), turns=np.arange(4.0))
+    alike = Part({"x": np.zeros(4)}, np.zeros(4, int), occurrence=np.arange(4.0))
     found = row_fingerprints.fingerprint_rows(alike, inputs(x=X), OUTPUT)
     assert len(np.unique(found[:, 0])) == 4
 

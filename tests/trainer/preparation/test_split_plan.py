@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from models.errors import DataError
 from models.storage.artefact import Artefact
 from models.storage.directory import DirectoryStore as Store
-from trainer.config import schema
-from trainer.config.defaults import DataFacts, choose_members
-from trainer.config.schema import Config
+from trainer.config.defaults import DataFacts, choose_split
+from trainer.config.loading import load
+from trainer.config.schema import SplitConfig
 from trainer.data import Dataset, read, take
 from trainer.data.roles import set_aside
 from trainer.data.row_hashing import (
@@ -27,7 +27,7 @@ from trainer.data.row_hashing import (
     windows,
 )
 from trainer.preparation.split_plan import (
-    TOO_FEW_PLACES,
+    TOO_FEW_DISTINCT,
     SplitPlan,
     plan_splits,
     split_again,
@@ -36,10 +36,10 @@ from trainer.preparation.split_plan import (
 bounded = settings(deadline=None, max_examples=100)
 
 
-def whole(*assignments: str, rows: int = 1000) -> Config:
+def whole(*assignments: str, rows: int = 1000) -> SplitConfig:
     """Return a config of which the division is complete."""
-    given = schema.load(None, assignments, {})
-    return choose_members(given, DataFacts(rows, "binary"), False).config
+    given = load(None, assignments, {})
+    return choose_split(given, DataFacts(rows, "binary"), False)[0]
 
 
 def grouped(groups: list[Any], kind: str = "categorical") -> Dataset:
@@ -242,7 +242,7 @@ def test_groups_are_divided_again(
     assert recipe.split_strategy == "group"
     assert isinstance(data.inputs, dict)
     names = data.inputs["g"]
-    few = len(set(names)) < TOO_FEW_PLACES
+    few = len(set(names)) < TOO_FEW_DISTINCT
     assert len(recipe.groups) == (len(set(names)) if few else 0)
     given = whole("data.group=g", "ensemble.members=5")
     expected = plan_splits(

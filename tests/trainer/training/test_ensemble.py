@@ -364,7 +364,7 @@ def test_the_number_of_cores_changes_no_byte_of_a_lone_network(
 ) -> None:
     found = set()
     for cores in (1, 2, 8):
-        monkeypatch.setattr(ensemble, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, n=cores: range(n))
         members, _ = learned(prepared(*LARGE, members=1), nowhere)
         found.add(members[0].network.parameters.tobytes())
     assert len(found) == 1

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from models.codecs import TableDecoder, TensorDecoder, schema
+from models.codecs import TableDecoder, TensorDecoder
+from models.codecs.tensor import LARGEST_FLOAT32
 from models.errors import InvalidInput
 from models.features.columns import (
     BooleanColumn,
@@ -69,7 +70,7 @@ def takes(decoder: Any, rows: Any) -> bool:
 
 
 def test_the_largest_number_is_the_last_that_is_taken() -> None:
-    most = schema._FLOAT32
+    most = LARGEST_FLOAT32
     beyond = float(np.nextafter(most, np.inf))
     assert float(np.finfo(np.float32).max) < most
     for number, fits in ((most, True), (-most, True), (beyond, False)):
@@ -81,20 +82,20 @@ def test_the_largest_number_is_the_last_that_is_taken() -> None:
 def test_rows_fit_the_schema_if_and_only_if_they_are_decoded(
     name: str, rows: list[Any]
 ) -> None:
-    said = Draft202012Validator(schema.rows(DECODERS[name], MOST)).is_valid(rows)
+    said = Draft202012Validator(DECODERS[name].rows_schema(MOST)).is_valid(rows)
     assert said == takes(DECODERS[name], rows)
 
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_every_form_fits(name: str) -> None:
     decoder = DECODERS[name]
-    validator = Draft202012Validator(schema.rows(decoder, MOST))
+    validator = Draft202012Validator(decoder.rows_schema(MOST))
     for row in GOOD[name]:
         for rows in ([row], [row] * MOST):
             assert takes(decoder, rows)
             validator.validate(rows)
         assert not validator.is_valid([row] * (MOST + 1))
-    by_name = Draft202012Validator(schema.row(decoder))
+    by_name = Draft202012Validator(decoder.named_row_schema())
     assert all(by_name.is_valid(r) == isinstance(r, dict) for r in GOOD[name])
 
 
@@ -109,7 +110,7 @@ def test_every_form_fits(name: str) -> None:
 def test_columns_of_one_length_fit_if_and_only_if_they_are_decoded(
     name: str, columns: dict[str, list[Any]]
 ) -> None:
-    said = Draft202012Validator(schema.columns(TABLES[name], MOST)).is_valid(columns)
+    said = Draft202012Validator(TABLES[name].columns_schema(MOST)).is_valid(columns)
     try:
         TABLES[name].by_column(json.dumps(columns).encode())
         assert said
@@ -119,7 +120,7 @@ def test_columns_of_one_length_fit_if_and_only_if_they_are_decoded(
 
 def test_what_was_seen_in_training_is_told() -> None:
     table = TableDecoder(TableInput((NUMBER, FLAG, WORD, DAY)))
-    told = schema.row(table)["properties"]
+    told = table.named_row_schema()["properties"]
     assert told["n"]["description"] == "numeric, in training from 1 to 5"
     assert told["w"]["examples"] == ["a", "b"]
     assert "from 1970-01-01 to 1970-01-02" in told["d"]["description"]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trainer.config.schema import OptimizerName
-from trainer.training import optimizers
-from trainer.training.optimizers import ALIKE, OPTIMIZERS, Adam, clip_by_norm
+from trainer.config.schema import TrainConfig
+from trainer.optimization import optimizers
+from trainer.optimization.optimizers import (
+    ALIKE,
+    OPTIMIZERS,
+    Adam,
+    OptimizerName,
+    clip_by_norm,
+)
 
 Vector = NDArray[Any]
 RULES = pytest.mark.parametrize("rule", OPTIMIZERS)
@@ -281,3 +288,11 @@ def test_a_network_without_decay_is_one_kind_of_parameters() -> None:
     decay = np.repeat([1.0, 0.0], [ALIKE, 8]).astype(np.float32)
     assert len(Adam(len(decay), decay)._blocks) == 1
     assert len(Adam(len(decay), decay, 0.1)._blocks) == 2
+
+
+def test_every_optimizer_declares_its_name_settings_and_learning_rate() -> None:
+    assert set(get_args(OptimizerName)) == set(OPTIMIZERS)
+    for rule in OPTIMIZERS.values():
+        assert rule.default_learning_rate > 0
+        assert set(rule.settings) <= {*TrainConfig.__struct_fields__}
+        assert set(rule.settings) <= {*inspect.signature(rule).parameters}

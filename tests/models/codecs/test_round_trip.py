@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.codecs import decoder_for, json_rows
+from models.codecs import decoder_for
 from models.codecs.table import TableDecoder
 from models.codecs.tensor import TensorDecoder
-from models.features.columns import seconds
 from models.features.table import TableInput, fit_column
 from models.features.tensor import TensorInput
+from models.features.text import seconds
 
 bounded = settings(deadline=None, max_examples=100)
 NAN = np.nan
@@ -29,7 +29,7 @@ dates = st.dates().map(lambda date: seconds(date.isoformat()))
 
 
 def back(inputs: Any, raw: Any, rows: slice = slice(None)) -> Any:
-    written = msgspec.json.encode(json_rows(inputs, raw, rows))
+    written = msgspec.json.encode(inputs.to_json(raw, rows))
     return decoder_for(inputs).rows(written)
 
 
@@ -100,7 +100,7 @@ def test_a_whole_table_comes_back_row_by_row(
 def test_rows_are_what_a_client_would_send(
     table: TableInput, raw_table: dict[str, Any]
 ) -> None:
-    assert json_rows(table, raw_table, slice(1, 3)) == [
+    assert table.to_json(raw_table, slice(1, 3)) == [
         {
             "age": 47.5,
             "member": False,
@@ -121,10 +121,10 @@ def test_rows_are_what_a_client_would_send(
 def test_whole_numbers_are_written_without_a_point() -> None:
     values = np.array([3.0, NAN, -1.0])
     table = TableInput((fit_column("n", "numeric", values),))
-    written = msgspec.json.encode(json_rows(table, {"n": values}, slice(None)))
+    written = msgspec.json.encode(table.to_json({"n": values}, slice(None)))
     assert written == b'[{"n":3},{"n":null},{"n":-1}]'
     later = {"n": np.array([0.5])}  # not whole, though the training rows were
-    assert json_rows(table, later, slice(None)) == [{"n": 0.5}]
+    assert table.to_json(later, slice(None)) == [{"n": 0.5}]
 
 
 def test_each_signature_has_its_decoder(table: TableInput) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 
-from trainer.training.schedules import (
+from trainer.optimization.schedules import (
     SCHEDULES,
+    ScheduleName,
     constant,
     cosine,
     coslog4,
@@ -98,3 +100,7 @@ def test_warm_up_scales_the_schedule_under_it() -> None:
     warmed = warm_up(cosine, 0.5)
     assert warmed(0.25) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)) / 2)
     assert warmed(0.75) == cosine(0.75)
+
+
+def test_every_schedule_has_a_name() -> None:
+    assert set(get_args(ScheduleName)) == set(SCHEDULES)

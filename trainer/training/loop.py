@@ -161,7 +161,7 @@ class TrainingRun:
         return summed
 
     def _forward_backward(self, chosen: NDArray[np.intp], X: Array) -> float:
-        """Copy the chosen rows (B,) to X (B, I), fill the gradients, return the loss."""
+        """Copy the rows `chosen` (B,) to X (B, I), fill gradients, return the loss."""
         rows = self.rows
         # mode='clip' lets `take` write into `out` without a copy.
         rows.X.take(chosen, 0, X, "clip")

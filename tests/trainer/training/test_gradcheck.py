@@ -184,6 +184,18 @@ def test_a_predict_that_differs_from_forward_is_found(
     assert min(layer_errors(spec, monkeypatch)) > TOLERANCE
 
 
+def test_a_derivative_that_is_no_number_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = LAYERS[ScalingSpec].backward
+
+    def wrong(self: Any, dY: Any, input_gradient: bool) -> Any:
+        return right(self, dY, input_gradient) * np.nan
+
+    monkeypatch.setattr(LAYERS[ScalingSpec], "backward", wrong)
+    assert layer_errors(ScalingSpec, monkeypatch) == [np.inf]
+
+
 @pytest.mark.parametrize("task", LOSSES)
 def test_a_wrong_loss_is_found(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     right = LOSSES[task]

@@ -183,7 +183,7 @@ def _fit(glassnet: list[str], model: str, data: Path, store: Path) -> None:
     options = [word for text in settings for word in ("--set", text)]
     where = ["--target", "y", "--model", model, "--store", store, "--epochs", "2"]
     always = ["--promote", "always", *options]
-    _run(*glassnet, "trainer.cli.main", "fit", data, *where, *always)
+    _run(*glassnet, "trainer.cli", "fit", data, *where, *always)
 
 
 def _tensors(path: Path, width: int) -> Path:

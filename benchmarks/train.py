@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from models.nn.architectures import mlp
 from models.nn.network import Network
-from trainer.config.schema import TrainConfig
+from trainer.config.schema import ResolvedTrainConfig
 from trainer.data.arrays import read_idx
 from trainer.training.loop import TrainingRun
 from trainer.training.losses import softmax_cross_entropy
@@ -139,16 +139,18 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epo
     network = Network(mlp(widths))
     network.initialize(np.random.default_rng(0))
     rng, rows = np.random.default_rng(0), Rows(X, y)
-    config = TrainConfig(
+    config = ResolvedTrainConfig(
         optimizer="adam",
         learning_rate=1e-3,
         beta2=0.999,
         weight_decay=0.0,
         schedule="constant",
         regularization="constant",
+        augmentation=0.0,
         batch_size=batch,
         averaging=0.0,
         epochs=1_000,
+        patience=1_000,
     )
 
     # One run for all rounds, as the others keep their optimizer's memory.

@@ -1,8 +1,7 @@
-"""The whole path in one go: train digits and xor, serve them, ask, stop.
+"""Train xor and digits, serve them, send some digits, and stop.
 
-`make demo` runs it; `make serve` adds --keep, which leaves the server running. It uses
-the two commands as anybody would, in processes of their own, and only the standard
-library to talk to them.
+`make demo` runs it; `make serve` adds --keep, which leaves the server running. It runs
+the commands `trainer` and `service`, and needs only the standard library and NumPy.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "artefacts"
 COMMANDS = Path(sys.executable).parent
 SHADES = " ░▒▓█"
-ASKED = 5
+DIGITS = 5
 
 
 def main() -> None:
@@ -47,12 +46,12 @@ def main() -> None:
         ask(address)
         accuracy = trained["metrics"]["accuracy"]
         print(
-            f"\ndigits version {trained['version']}: held-out accuracy {accuracy:.1%}, "
-            f"served at {address}/v1/models/digits:predict\n"
-            f"draw one, and look inside: {address}/"
+            f"\ndigits version {trained['version']}: held-out accuracy {accuracy:.1%}"
+            f"\nPredict:  {address}/v1/models/digits:predict\n"
+            f"Console:  {address}/"
         )
         if arguments.keep:
-            print("Ctrl-C stops it.")
+            print("Press Ctrl-C to stop the server.")
             server.wait()
     except KeyboardInterrupt:
         pass
@@ -63,15 +62,15 @@ def main() -> None:
 
 
 def train(name: str, environment: dict[str, str]) -> dict[str, Any]:
-    """Fit and publish with `trainer fit`, as a scheduled job would."""
-    print(f"training: trainer fit builtin:{name} --model {name}\n", flush=True)
+    """Train and publish a model with `trainer fit`; return its JSON result."""
+    print(f"$ trainer fit builtin:{name} --model {name}", flush=True)
     job = subprocess.run(
         [COMMANDS / "trainer", "fit", f"builtin:{name}", "--model", name, "--json"],
         env=environment,
         stdout=subprocess.PIPE,
         check=False,
     )
-    # 3: trained, but what serves already is better. That is served then.
+    # 3: the gate refused the new version, so the one in production is served.
     if job.returncode not in (0, 3):
         sys.exit(job.returncode)
     result: dict[str, Any] = json.loads(job.stdout)
@@ -79,7 +78,7 @@ def train(name: str, environment: dict[str, str]) -> dict[str, Any]:
 
 
 def free_port(wanted: int) -> int:
-    """Return the wanted port, or any free one where that is taken."""
+    """Return the wanted port, or any free port if it is taken."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -95,7 +94,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
     """Poll the readiness probe, as an orchestrator does."""
     for _ in range(300):
         if server.poll() is not None:
-            sys.exit(f"the server ended with {server.returncode}")
+            sys.exit(f"the server exited with code {server.returncode}")
         try:
             urllib.request.urlopen(f"{address}/v2/health/ready", timeout=1)
         except OSError:
@@ -106,9 +105,9 @@ def wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
 
 
 def ask(address: str) -> None:
-    """Send real digits by HTTP and print what came back."""
+    """Send random digits over HTTP and print the predictions."""
     with np.load(ROOT / "trainer" / "data" / "digits.npz") as data:
-        chosen = np.random.default_rng().choice(len(data["X"]), ASKED, replace=False)
+        chosen = np.random.default_rng().choice(len(data["X"]), DIGITS, replace=False)
         images, truth = data["X"][chosen], data["y"][chosen]
     request = urllib.request.Request(
         f"{address}/v1/models/digits:predict",
@@ -117,12 +116,12 @@ def ask(address: str) -> None:
     )
     with urllib.request.urlopen(request, timeout=10) as reply:
         predictions = json.load(reply)["predictions"]
-    print(f"\nasking {address} about {ASKED} handwritten digits:\n")
+    print(f"\nPredictions of {address} for {DIGITS} handwritten digits:\n")
     for row in range(images.shape[1]):
         print("  ".join(shade(image[row]) for image in images))
-    said = [f"{p['label']} ({max(p['probabilities']):.0%})" for p in predictions]
-    print("  ".join(f"says {text:<11}" for text in said))
-    print("  ".join(f"is   {digit!s:<11}" for digit in truth))
+    labels = [f"{p['label']} ({max(p['probabilities']):.0%})" for p in predictions]
+    print("  ".join(f"pred {label:<11}" for label in labels))
+    print("  ".join(f"true {digit!s:<11}" for digit in truth))
 
 
 def shade(pixels: np.ndarray) -> str:

@@ -111,7 +111,9 @@ def training_settings() -> Iterator[str]:
     yield from ("| key | default | what |", "|---|---|---|")
     for row in settings():
         default = "*chosen*" if row.is_chosen else f"`{row.default}`".lower()
-        yield f"| `{row.key}` | {default} | {row.help} |"
+        words = " ".join(f"`{word}`" for word in row.choices if word not in row.help)
+        described = f"{row.help} One of {words}." if words else row.help
+        yield f"| `{row.key}` | {default} | {described} |"
     yield ""
 
 
@@ -154,10 +156,9 @@ def metrics() -> Iterator[str]:
 
     yield from ("## Metrics", "", "On `GET /metrics`, summed over the workers.", "")
     yield from ("| metric | type | labels | what |", "|---|---|---|---|")
-    for collector in sorted(Metrics().collectors(), key=lambda c: str(c._name)):
-        (family,) = collector.describe()
+    for _, family, names in sorted(Metrics().families(), key=lambda row: row[0]):
         suffix = "_total" if family.type == "counter" else ""
-        labels = ", ".join(f"`{label}`" for label in collector._labelnames)
+        labels = ", ".join(f"`{label}`" for label in names)
         name = f"`{family.name}{suffix}`"
         yield f"| {name} | {family.type} | {labels} | {family.documentation} |"
     yield ""

@@ -19,12 +19,12 @@ from models.nn.architectures import mlp
 from models.nn.layers import Linear
 from models.nn.layers.activations import Function
 from models.nn.network import Network, NetworkSpec
-from trainer.config import schema as settings
+from trainer.config.schema import ResolvedTrainConfig
 from trainer.data import read
+from trainer.optimization.optimizers import GradientDescent, Momentum, Optimizer
 from trainer.report.drawing import GRID, INK, LINES, legend, picture
 from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import binary_cross_entropy, softmax_cross_entropy
-from trainer.training.optimizers import GradientDescent, Momentum, Optimizer
 from trainer.types import Rows
 
 WIDE = 640
@@ -245,23 +245,20 @@ def learn(
     network = Network(spec, np.float64)
     rng = np.random.default_rng(42)
     network.initialize(rng)
-    chosen = {
-        "optimizer": "gradient_descent",
-        "learning_rate": 0.2,
-        "epochs": epochs,
-        "batch_size": 50,
-        "schedule": "constant",
-        "regularization": "constant",
-        "weight_decay": 0,
-        "averaging": 0,
-        "beta2": 0.999,
-        "patience": epochs,
-    }
-    given = [f"train.{key}={value}" for key, value in chosen.items()]
-    train_config = settings.load(None, given, {}).train
-    run = TrainingRun(
-        network, softmax_cross_entropy, rows, validation, train_config, rng
+    config = ResolvedTrainConfig(
+        optimizer="gradient_descent",
+        learning_rate=0.2,
+        epochs=epochs,
+        batch_size=50,
+        schedule="constant",
+        regularization="constant",
+        weight_decay=0.0,
+        augmentation=0.0,
+        averaging=0.0,
+        beta2=0.999,
+        patience=epochs,
     )
+    run = TrainingRun(network, softmax_cross_entropy, rows, validation, config, rng)
     train(run)
     return run
 

@@ -1,20 +1,20 @@
-"""Everything that can go wrong, as one tree.
+"""The errors of this project, as one tree.
 
     GlassnetError
     ├── ConfigError            a setting or option that is unknown or does not fit
     ├── DataError              a data set that cannot be read or learned from
     ├── InvalidInput           a row or tensor that does not fit a model's signature
-    ├── TrainingDiverged       the loss or the weights stopped being numbers
-    ├── ArtefactCorrupt        a model file that is not what it says it is
-    │   └── SignatureInvalid   one that no accepted key has signed
-    └── NotFound               a name that leads nowhere
+    ├── TrainingDiverged       the loss or a weight became infinite or NaN
+    ├── ArtefactCorrupt        a model file that is damaged or was altered
+    │   └── SignatureInvalid   a model file without a signature by an accepted key
+    └── NotFound               a name that does not exist
         ├── ModelNotFound
         ├── VersionNotFound
         └── LabelNotFound
 
-Each message is one sentence that says what was expected, what was found and
-where. The command line prints it and exits with 1 (`ConfigError`: 2); the service
-answers with 400 (`InvalidInput`) or 404 (`NotFound`).
+Each message is one sentence that says what was expected, what was found and where. The
+command line prints it and exits with 1 (`ConfigError`: 2); the service replies with 400
+(`InvalidInput`) or 404 (`NotFound`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 
 
 class GlassnetError(Exception):
-    """The root: a fault with a sentence for the person who can mend it."""
+    """Any error of this project, with a message for its user."""
 
 
 class ConfigError(GlassnetError):
@@ -40,19 +40,19 @@ class InvalidInput(GlassnetError):
 
 
 class TrainingDiverged(GlassnetError):
-    """The loss or the weights stopped being numbers."""
+    """The loss or a weight became infinite or NaN."""
 
 
 class ArtefactCorrupt(GlassnetError):
-    """A model file that is not what it says it is."""
+    """A model file that is damaged or was altered."""
 
 
 class SignatureInvalid(ArtefactCorrupt):
-    """A model file that no accepted key has signed."""
+    """A model file without a signature by an accepted key."""
 
 
 class NotFound(GlassnetError):
-    """A name that leads nowhere."""
+    """A name that does not exist."""
 
 
 class ModelNotFound(NotFound):
@@ -70,5 +70,5 @@ class LabelNotFound(NotFound):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest known name, or nothing."""
     spelled = {other.lower(): other for other in known}
-    found = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
-    return f"; did you mean '{spelled[found[0]]}'?" if found else ""
+    close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    return f"; did you mean '{spelled[close[0]]}'?" if close else ""

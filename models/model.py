@@ -1,4 +1,4 @@
-"""A model: what it takes, how that becomes numbers, the network, what it answers."""
+"""A model: its signature, its networks, and its predictions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.codecs import TableDecoder, TensorDecoder, decoder_for
+from models.codecs import Decoder, decoder_for
 from models.errors import InvalidInput
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Output, Predictions
@@ -19,14 +19,15 @@ from models.types import Array
 
 
 class Model:
-    """Inputs, networks and output, ready to answer; threads may share it.
+    """Inputs, networks and output, ready to predict; threads may share it.
 
-    Several networks of one kind answer together: the mean of what each says.
+    The prediction of several networks is the mean of their predictions.
     """
 
     def __init__(
         self, inputs: Inputs, networks: Sequence[Network], output: Output
     ) -> None:
+        """Raise ValueError if a network does not fit inputs and output."""
         for network in networks:
             if inputs.width != network.spec.n_in or network.n_out != output.width:
                 raise ValueError(
@@ -38,46 +39,49 @@ class Model:
         self.stack = StackedNetworks(networks) if len(networks) > 1 else None
         self.networks = self.stack.networks if self.stack else tuple(networks)
         self.output = output
-        self.decoder: TableDecoder | TensorDecoder = decoder_for(inputs)
+        self.decoder: Decoder = decoder_for(inputs)
 
     def logits(self, raw: RawColumns) -> Array:
-        """Return the outputs (E, n, O) of every network for raw rows."""
+        """Return the outputs (E, n, O) of E networks for n raw rows."""
         X = self.inputs.encode(raw)  # type: ignore[arg-type]
         if self.stack is None:
             return self.networks[0].predict(X)[None]
         return self.stack.predict(X)
 
     def predict(self, raw: RawColumns) -> Predictions:
-        """Answer raw rows; all numbers of the answer are finite.
+        """Return the predictions, all finite, for n raw rows: (n,) or (n, classes).
 
-        Raises InvalidInput where the network's own numbers overflow.
+        Raises InvalidInput if numbers overflow inside the network.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             Z = self.logits(raw)
-            answer = self.output.decode(Z)
-            numbers = answer.get("value", answer.get("probabilities"))
+            predictions = self.output.decode(Z)
+            numbers = predictions.get("value", predictions.get("probabilities"))
             assert numbers is not None
-            # The logits too: of an infinite one the sigmoid makes a certain 0 or 1. No
-            # sum is finite unless all its terms are, and it takes half as long.
+            # Check the logits too: the sigmoid of an infinite one is finite. A sum is
+            # finite only if all its terms are, and takes half as long as np.isfinite.
             total = np.add.reduce(Z, None) + np.add.reduce(numbers, None)
         if not math.isfinite(total):
-            whole = np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
-            whole &= np.isfinite(Z).all(axis=(0, 2))
-            if not whole.all():
-                row = np.flatnonzero(~whole)[0]
+            finite = np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
+            finite &= np.isfinite(Z).all(axis=(0, 2))
+            if not finite.all():
+                row = np.flatnonzero(~finite)[0]
                 raise InvalidInput(
                     f"row {row}: its numbers are too large for this model"
                 )
-        return answer
+        return predictions
 
     def answer_json(self, rows: bytes | msgspec.Raw) -> list[Any]:
-        """Answer a JSON list of rows: one value, or one object, a row."""
+        """Return the predictions for a JSON list of rows: a value or an object a row.
+
+        Raises InvalidInput.
+        """
         return by_row(self.predict(self.decoder.rows(rows)))
 
 
-def by_row(answer: Predictions) -> list[Any]:
-    """Turn an answer into one bare value (one output) or one object (several) a row."""
-    lists = {name: values.tolist() for name, values in answer.items()}
+def by_row(predictions: Predictions) -> list[Any]:
+    """Return predictions as one value (of one output) or one object a row."""
+    lists = {name: values.tolist() for name, values in predictions.items()}
     if len(lists) == 1:
         (only,) = lists.values()
         return list(only)

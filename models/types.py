@@ -1,4 +1,4 @@
-"""The array types that everything here is written in."""
+"""Array types."""
 
 from __future__ import annotations
 

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from tests.lacking import absent, lacking
 from tests.postgres import PASSWORD, Postgres
 from tests.serving import Server, serving, wait_for
 from tests.starting import starts
-from trainer.config import schema
-from trainer.pipeline import Request, Result
+from trainer.config import loading
+from trainer.pipeline import FitRequest, FitResult
 from trainer.pipeline import run as run_fit
 
-Fit = Callable[..., Result]
+Fit = Callable[..., FitResult]
 #: Most tests fit a model for its own sake, and a report takes a second to draw.
 WITHOUT_REPORT = "runtime.report=false"
 
@@ -99,14 +99,14 @@ def fit() -> Fit:
         seed: int = 42,
         settings: tuple[str, ...] = ("train.epochs=20",),
         **request: Any,
-    ) -> Result:
-        asked = Request(
+    ) -> FitResult:
+        asked = FitRequest(
             data=str(data),
             target=target,
             model=model,
             task=request.get("task"),
             validation=request.get("validation"),
-            config=schema.load(None, (WITHOUT_REPORT, *settings), {"seed": seed}),
+            config=loading.load(None, (WITHOUT_REPORT, *settings), {"seed": seed}),
             promote=promote,  # type: ignore[arg-type]
             resume=request.get("resume", False),
             time_limit=request.get("time_limit", math.inf),

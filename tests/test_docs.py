@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -58,6 +61,62 @@ def test_every_command_in_the_readme_exists() -> None:
         assert name in group.commands, f"README uses {command} {name}"
 
 
+def section(path: Path, title: str) -> str:
+    """Return what a document says under a heading of the second level."""
+    text = path.read_text("utf-8")
+    (body,) = re.findall(rf"^## {title}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
+    return str(body)
+
+
+@pytest.mark.e2e
+def test_every_line_about_your_own_table_runs(tmp_path: Path) -> None:
+    """Run the shell blocks of the README as they stand, in a folder of their own."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "customers.csv", tmp_path / "docs")
+    text = section(ROOT / "README.md", "Your own table")
+    lines = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    assert lines.count("service run &\n") == 1
+    port = free_port()
+    script = "trap 'kill $!; wait' EXIT\n" + lines.replace("127.0.0.1:8080", port)
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "GLASSNET_BIND": port, "GLASSNET_DRAIN_SECONDS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for reply in re.findall(r"^# (\{.*)\n", lines, re.MULTILINE):
+        shown, answered = reply.split("0.")[0], done.stdout
+        assert shown in answered, f"README shows {shown}, not in {answered}"
+    header, *answers = (tmp_path / "answers.csv").read_text().splitlines()
+    assert header.startswith("prediction") and len(answers) == 300
+    assert len((tmp_path / "why.csv").read_text().splitlines()) == 301
+
+
+def free_port() -> str:
+    """Return an address of this machine on a port that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_numbers_of_the_readme_stand_in_the_benchmarks() -> None:
+    numbers = re.findall(
+        r"\*\*([^*]+)\*\*", section(ROOT / "README.md", "Three numbers")
+    )
+    assert len(numbers) == 3
+    for number in numbers:
+        assert number in (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+
+
+def test_pictures_are_small() -> None:
+    for path in (ROOT / "docs").glob("*.png"):
+        assert path.stat().st_size < 150_000, path.name
+
+
 def test_every_make_target_named_exists() -> None:
     rules = set(
         re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -78,14 +137,14 @@ def blocks(path: Path) -> list[str]:
 def test_every_experiment_of_the_course_can_be_run() -> None:
     """Its command, options and settings exist; the run itself is the reader's."""
     from trainer.cli.main import main
-    from trainer.config import schema
+    from trainer.config import loading
 
     commands = blocks(ROOT / "docs" / "how-it-works.md")
     assert len(commands) >= 12
     for line in commands:
         _, name, *arguments = shlex.split(line, comments=True)
         given = main.commands[name].make_context(name, arguments).params  # type: ignore[attr-defined]
-        schema.load(None, given.get("assignments", ()), {})
+        loading.load(None, given.get("assignments", ()), {})
 
 
 @pytest.fixture(scope="module")

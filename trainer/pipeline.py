@@ -1,4 +1,4 @@
-"""One run: read → prepare → check → fit → measure → gate → publish → promote."""
+"""A run of the trainer: read, prepare, check, fit, measure, gate, publish, promote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.codecs import json_rows
 from models.errors import TrainingDiverged
 from models.features.predictions import Task
 from models.features.reference import Reference
@@ -28,14 +27,13 @@ from models.storage.artefact import (
     dump,
     load,
 )
-from models.storage.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
+from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, RUN, ArtefactStore
 from trainer import report
 from trainer.checks.data_checks import diagnose
 from trainer.checks.production_guards import guard
-from trainer.config.schema import Config
+from trainer.config.schema import Config, ResolvedConfig
 from trainer.data import Source, read
-from trainer.evaluation import gate, row_fingerprints
-from trainer.evaluation import metrics as evaluate
+from trainer.evaluation import gate, metrics, row_fingerprints
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.paired_comparison import Comparison
 from trainer.evaluation.production import load_production
@@ -45,13 +43,13 @@ from trainer.training.ensemble import Member, fit_members, network_spec
 from trainer.training.progress import ProgressCallback
 from trainer.types import Say
 
-#: Rows of the golden request.
+#: Rows of the golden request, which every reader of the artefact replays.
 GOLDEN_ROWS = 3
 
 
 @dataclass(frozen=True)
-class Request:
-    """What `trainer fit` was asked for."""
+class FitRequest:
+    """The arguments of `trainer fit`."""
 
     data: Source | str
     target: str | None
@@ -66,8 +64,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What came of it, as `--json` prints it."""
+class FitResult:
+    """The result of a run, as `--json` prints it."""
 
     model: str
     version: int
@@ -81,8 +79,13 @@ class Result:
     config: dict[str, Any]
 
 
-def run(request: Request, store: Store, say: Say, watch: ProgressCallback) -> Result:
-    """Run the whole path and return the result; nothing is published on an error."""
+def run(
+    request: FitRequest, store: ArtefactStore, say: Say, on_epoch: ProgressCallback
+) -> FitResult:
+    """Run all steps and return the result; an error leaves the store as it was.
+
+    Raises ConfigError, DataError, TrainingDiverged, ArtefactCorrupt or OSError.
+    """
     started = time.perf_counter()
     store.check_name(request.model)
     data = read(request.data, request.target)
@@ -98,49 +101,55 @@ def run(request: Request, store: Store, say: Say, watch: ProgressCallback) -> Re
     )
     gate.check(prepared.config.gate, prepared)
     findings = diagnose(prepared, say)
-    before = load_production(store, request.model, lambda said: None)
-    guarded = guard(prepared, before, say)
+    previous = load_production(store, request.model, lambda sentence: None)
+    guard_findings = guard(prepared, previous, say)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
     try:
         members, train_s = fit_members(
-            prepared, spec, streams, watch, checkpoints, limit, request.live
+            prepared, spec, streams, on_epoch, checkpoints, limit, request.live
         )
     except TrainingDiverged:
-        checkpoints.clear()  # it would do so again
+        checkpoints.clear()  # resuming would diverge again
         raise
-    prepared = calibrate(prepared, [member.network for member in members])
-    for sentence in _cut_short(members):
-        say(sentence)
     networks = [member.network for member in members]
+    prepared = calibrate(prepared, networks)
+    for sentence in _time_limit_note(members):
+        say(sentence)
     encoded = dump(manifest(prepared, members, findings), networks)
-    # Prove it as a reader will: what is published is what was measured.
+    # Load it as a reader will, so that the gate measures what is published.
     candidate = load(encoded)
-    parts, where = prepared.evaluation_parts
+    parts, measured_on = prepared.evaluation_parts
     rows = joined(parts)
-    policy, standards = request.promote, prepared.config.gate
     production = load_production(store, request.model, say)
-    verdict = gate.decide(policy, standards, candidate, production, rows, where)
+    verdict = gate.decide(
+        request.promote, prepared.config.gate, candidate, production, rows, measured_on
+    )
     timing = _timing(prepared, members, train_s)
     total = time.perf_counter() - started
     timing |= {"load_s": round(load_s, 6), "total_s": round(total, 6)}
-    run = _run(request, timing, verdict, guarded)
-    refused = CANDIDATE if request.promote == "auto" else None
-    label = PRODUCTION if verdict.promoted else refused
-    measured = row_fingerprints.dump(
-        row_fingerprints.fingerprint_rows(rows, prepared.inputs, prepared.output)
+    label = CANDIDATE if request.promote == "auto" else None
+    if verdict.promoted:
+        label = PRODUCTION
+    fingerprints = row_fingerprints.fingerprint_rows(
+        rows, prepared.inputs, prepared.output
     )
-    contents = {ARTEFACT: encoded, RUN: run, row_fingerprints.ROWS: measured}
+    contents = {
+        ARTEFACT: encoded,
+        RUN: _run_json(request, timing, verdict, guard_findings),
+        row_fingerprints.ROWS: row_fingerprints.dump(fingerprints),
+    }
     if prepared.config.runtime.report:
-        figures = verdict.production
-        contents |= report.keep(prepared, members, candidate, figures, say)
+        contents |= report.record_run(
+            prepared, members, candidate, verdict.production, say
+        )
     version = store.publish(request.model, contents, label)
     checkpoints.clear()
     say(f"published {request.model} version {version}")
     if prepared.config.runtime.report:
         report.try_to_write(store, request.model, version, say)
-    return Result(
+    return FitResult(
         model=request.model,
         version=version,
         sha256=candidate.sha256,
@@ -155,31 +164,36 @@ def run(request: Request, store: Store, say: Say, watch: ProgressCallback) -> Re
 
 
 def _checkpoints(
-    request: Request, prepared: Prepared, spec: NetworkSpec, store: Store, say: Say
+    request: FitRequest,
+    prepared: Prepared,
+    spec: NetworkSpec,
+    store: ArtefactStore,
+    say: Say,
 ) -> Checkpoints:
-    """Return the checkpoints of this very run, those of an earlier start or none."""
-    own = prepared.user_validation
-    found = Checkpoints(
-        store.root / request.model,
+    """Return the checkpoints of this run: with --resume those an earlier start left."""
+    validation = prepared.user_validation
+    checkpoints = Checkpoints(
+        store.scratch,
+        request.model,
         say,
         prepared.data.fingerprint,
-        own and own.digest,
-        _lasting(prepared.config),
+        validation and validation.digest,
+        _model_settings(prepared.config),
         spec,
         prepared.task,
         np.__version__,
     )
     if not request.resume:
-        found.clear()
-    elif found.exist:
-        say("going on where the last run was interrupted")
+        checkpoints.clear()
+    elif checkpoints.exist:
+        say("resuming the interrupted run")
     else:
-        say("no run on this data with these settings was interrupted: a new one begins")
-    return found
+        say("found no interrupted run with these data and settings: starting a new one")
+    return checkpoints
 
 
-def _cut_short(members: Sequence[Member]) -> list[str]:
-    """Say what the time limit skipped, if it did."""
+def _time_limit_note(members: Sequence[Member]) -> list[str]:
+    """Return a sentence on the epochs trained if the time limit ended training."""
     histories = [member.history for member in members]
     if not any(history.out_of_time for history in histories):
         return []
@@ -191,30 +205,31 @@ def _cut_short(members: Sequence[Member]) -> list[str]:
 def manifest(
     prepared: Prepared, members: Sequence[Member], findings: Sequence[Finding] = ()
 ) -> Manifest:
-    """Measure the fitted networks and describe everything about them.
+    """Measure the fitted networks and return the manifest of their artefact.
 
-    Each network is measured on rows of its own that it has never seen; the figures
-    are those of one network. Of all together they would be no worse, since log loss
-    and squared error are convex, but no row is left that none of them has seen. Rows
-    that are the same for all, as the last in time, are answered by all together.
+    Each network is measured on its own held-out rows, so the metrics are those of a
+    single network: every row was seen by some network, and the ensemble is at least as
+    good, since log loss and squared error are convex. If all networks hold out the same
+    rows, such as the last in time, the ensemble is measured.
     """
     inputs, output = prepared.inputs, prepared.output
-    parts, where = prepared.evaluation_parts
+    parts, measured_on = prepared.evaluation_parts
     networks = [member.network for member in members]
     model = Model(inputs, networks, output)
     models = [Model(inputs, [network], output) for network in networks]
-    measured = zip([model] if len(parts) == 1 else models, parts, strict=True)
-    answers = [each.predict(part.raw) for each, part in measured if len(part)]
-    answer = {
-        name: np.concatenate([a[name] for a in answers]) for name in output.tensors
+    pairs = zip([model] if len(parts) == 1 else models, parts, strict=True)
+    batches = [each.predict(part.raw) for each, part in pairs if len(part)]
+    predictions = {
+        name: np.concatenate([batch[name] for batch in batches])
+        for name in output.tensors
     }
     rows = joined(parts)
-    figures = evaluate.metrics(output, answer, rows.target, rows.weights)
+    values = metrics.metrics(output, predictions, rows.target, rows.weights)
     weight = prepared.config.data.weight
     basis = {} if weight is None else {"weighted_by": weight}
-    golden = json_rows(inputs, rows.raw, slice(0, GOLDEN_ROWS))
-    data, division, own = prepared.data, prepared.division, prepared.user_validation
-    first = division.splits[0]
+    golden = inputs.to_json(rows.raw, slice(0, GOLDEN_ROWS))
+    data, division = prepared.data, prepared.split_plan
+    first, validation = division.splits[0], prepared.user_validation
     return Manifest(
         task=prepared.task,
         inputs=inputs,
@@ -222,22 +237,22 @@ def manifest(
         target=data.target_name,
         network=members[0].network.spec,
         recipe=Recipe(
-            (*prepared.reasons, *_cut_short(members)),
+            (*prepared.reasons, *_time_limit_note(members)),
             division.by,
             division.groups,
-            division.salt,
+            division.seed,
             tuple(findings),
         ),
-        config=_lasting(prepared.config),
+        config=_model_settings(prepared.config),
         data=Fingerprint(
             sha256=data.fingerprint,
             rows=len(data),
             columns=data.n_columns,
             train_rows=len(first.train),
-            validation_rows=len(first.validation if own is None else own),
+            validation_rows=len(first.validation if validation is None else validation),
             test_rows=len(first.test),
         ),
-        metrics={**figures, "rows": len(rows), "measured_on": where, **basis},
+        metrics={**values, "rows": len(rows), "measured_on": measured_on, **basis},
         history=[
             {
                 **member.history.curves(),
@@ -246,17 +261,17 @@ def manifest(
             for member in members
         ],
         reference=Reference.fit(
-            inputs, data.inputs, output, answer, prepared.all_rows.target
+            inputs, data.inputs, output, predictions, prepared.all_rows.target
         ),
         golden=Golden(golden, model.answer_json(msgspec.json.encode(golden))),
     )
 
 
-def _lasting(config: Config) -> dict[str, Any]:
-    """Return the settings that the model's bytes depend on.
+def _model_settings(config: ResolvedConfig) -> dict[str, Any]:
+    """Return the settings that the artefact's bytes depend on.
 
-    These are not the gate's and the guards', and of the machine's only the BLAS threads
-    that were asked for: they change the last bits of a lone network.
+    Gate, guards and runtime are left out, except for several BLAS threads of a single
+    network: they change the last bits of its weights.
     """
     settings: dict[str, Any] = msgspec.to_builtins(config)
     del settings["runtime"], settings["gate"], settings["guards"]
@@ -272,27 +287,27 @@ def _timing(
     rows = sum(
         n * len(split.train) for n, split in zip(epochs, prepared.splits, strict=True)
     )
-    lone = members[0].history.seconds if len(members) == 1 else train_s
+    seconds = members[0].history.seconds if len(members) == 1 else train_s
     return {
-        "train_s": round(lone, 6),
+        "train_s": round(seconds, 6),
         "epochs": sum(epochs),
-        "rows_per_s": round(rows / max(lone, 1e-9), 1),
+        "rows_per_s": round(rows / max(seconds, 1e-9), 1),
     }
 
 
-def _run(
-    request: Request,
+def _run_json(
+    request: FitRequest,
     timing: dict[str, float],
     verdict: gate.Verdict,
-    guarded: Sequence[Finding],
+    guard_findings: Sequence[Finding],
 ) -> bytes:
-    """Return run.json: what is true of this run and not of the model."""
+    """Return run.json: facts about this run that are not part of the artefact."""
     run = {
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": str(request.data),
         "query": request.data.query if isinstance(request.data, Source) else None,
         "timing": timing,
-        "guards": guarded,
+        "guards": guard_findings,
         "promoted": verdict.promoted,
         "reason": verdict.reason,
         "gate": verdict.comparisons,

@@ -1,4 +1,4 @@
-"""The types that several steps of the trainer share."""
+"""Types that several folders of the trainer share."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from models.types import Array
 
 #: The target of each row (B,): class numbers, or values in standard units.
 Targets: TypeAlias = NDArray[Any]
-#: The weight of each row (B,), or None where all count alike.
+#: The weight of each row (B,), or None if all are equal.
 Weights: TypeAlias = Array | None
 #: Takes the network's outputs Z (B, O), targets and weights; returns the mean loss and
 #: its gradient dZ (B, O).
 Loss: TypeAlias = Callable[[Array, Targets, Weights], tuple[float, Array]]
-#: Tells the user one sentence about the run.
+#: Prints one sentence about the run for the user.
 Say: TypeAlias = Callable[[str], None]
 
 
 class Rows(NamedTuple):
-    """Encoded rows with their targets, and a weight each where they differ."""
+    """Encoded rows X (B, I), their targets T (B,), and their weights (B,) if any."""
 
     X: Array
     T: Targets

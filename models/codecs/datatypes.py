@@ -1,8 +1,8 @@
 """The datatypes of the Open Inference Protocol: from JSON or bytes to an array.
 
-Bytes are little-endian and without padding. A BOOL is one byte, 0 or 1; a text (BYTES)
-is its length in four bytes and then its UTF-8 (Triton's binary tensor data extension).
-A BF16 is the upper half of an FP32; JSON has no form of it.
+Bytes are little-endian and without padding. A BOOL is one byte, 0 or 1. A text (BYTES)
+is its length in four bytes, followed by its UTF-8 (Triton's binary tensor data
+extension). A BF16 is the upper half of an FP32; JSON cannot hold one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from models.errors import nearest
 
-#: What an element may be is checked where it is read; None, from JSON, is missing.
+#: Decoded elements; None, from JSON, is a missing one.
 Elements: TypeAlias = NDArray[Any] | list[str]
 
 
 class Misfit(Exception):
-    """Data that is not of its datatype: which element, if it is one, and why."""
+    """Data that does not fit its datatype: the reason, and the first such element."""
 
     def __init__(self, reason: str, element: int | None = None) -> None:
         super().__init__(reason)
@@ -31,7 +31,7 @@ class Misfit(Exception):
 
 
 class Datatype(NamedTuple):
-    """How an element lies in bytes, and what msgspec decodes one of JSON as."""
+    """The type of an element in bytes, and the one that msgspec decodes from JSON."""
 
     dtype: np.dtype[Any]
     element: Any
@@ -43,7 +43,7 @@ def _datatypes() -> Iterator[tuple[str, Datatype]]:
         for bits in (8, 16, 32, 64):
             dtype = np.dtype(f"<{kind[0].lower()}{bits // 8}")
             low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-            # msgspec has no bound beyond int64: UINT64's is kept in `as_array`.
+            # msgspec has no bound beyond int64: `as_array` checks that of UINT64.
             bounds = Meta(ge=low, le=high if high < 1 << 63 else None)
             yield f"{kind}{bits}", Datatype(dtype, Annotated[int, bounds])
     for bits in (16, 32, 64):
@@ -57,31 +57,31 @@ _NUMBERS = frozenset(DATATYPES) - {"BOOL", "BYTES"}
 _ACCEPTED = {"FP32": _NUMBERS, "FP64": _NUMBERS}
 
 
-def require(given: str, expected: str) -> None:
-    """Raise Misfit unless data of one datatype may be given where another is meant.
+def require(datatype: str, expected: str) -> None:
+    """Raise Misfit unless data of a datatype fit an input of the expected one.
 
-    Numbers may be of any numeric datatype; texts and booleans are what they are.
+    Numbers may have any numeric datatype; texts and booleans only their own.
     """
-    if given not in DATATYPES:
+    if datatype not in DATATYPES:
         raise Misfit(
-            f"there is no datatype '{given[:20]}'{nearest(given[:20], DATATYPES)}"
+            f"there is no datatype '{datatype[:20]}'{nearest(datatype[:20], DATATYPES)}"
         )
-    if given not in _ACCEPTED.get(expected, {expected}):
-        raise Misfit(f"expected datatype {expected}, found {given}")
+    if datatype not in _ACCEPTED.get(expected, {expected}):
+        raise Misfit(f"expected datatype {expected}, found {datatype}")
 
 
 def element(datatype: str) -> Any:
-    """Return what msgspec decodes one element of JSON data as; BF16 is a Misfit."""
+    """Return the type that msgspec decodes an element as. Raises Misfit for BF16."""
     if datatype == "BF16":
         raise Misfit("BF16 has no form in JSON, it is sent as binary data")
     return DATATYPES[datatype].element
 
 
 def as_array(values: Sequence[Any], datatype: str) -> NDArray[Any]:
-    """Return decoded JSON numbers or booleans, nested or flat, as their datatype.
+    """Return decoded JSON numbers or booleans, flat (n,) or nested (n, …), as an array.
 
-    Where one is missing (None), all are float64, and it is NaN. Raises Misfit for a
-    number the datatype does not hold, ValueError for lists of different lengths.
+    If one is missing (None), the array is float64, with NaN for it. Raises Misfit for a
+    number that the datatype cannot hold, ValueError for lists of different lengths.
     """
     dtype = DATATYPES[datatype].dtype
     if dtype.kind == "f":
@@ -98,9 +98,9 @@ def as_array(values: Sequence[Any], datatype: str) -> NDArray[Any]:
     try:
         return np.array(values, dtype)
     except OverflowError:
-        most = np.iinfo(dtype).max
-        beyond = np.array(values, object).ravel() > most
-        _refuse(beyond, f"expected a whole number <= {most}")
+        maximum = np.iinfo(dtype).max
+        beyond = np.array(values, object).ravel() > maximum
+        _refuse(beyond, f"expected a whole number <= {maximum}")
         raise  # pragma: no cover - one is
 
 
@@ -116,10 +116,10 @@ def _doubles(values: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def _packed(values: Sequence[Any]) -> NDArray[np.float64]:
-    """Return the same by `struct`, or raise struct.error.
+    """Return the same by `struct`. Raises struct.error for None or ragged lists.
 
-    It takes a third of the time: NumPy looks at each value to find out what it is,
-    which the decoder already knows.
+    It takes a third of the time: NumPy would check the type of every value, which the
+    decoder already knows.
     """
     shape, first = [len(values)], values
     while first and isinstance(first[0], list):
@@ -128,16 +128,16 @@ def _packed(values: Sequence[Any]) -> NDArray[np.float64]:
     lists: list[Any] = [values]
     for size in shape[1:]:
         lists = list(chain.from_iterable(lists))
-        if any(len(each) != size for each in lists):
+        if any(len(values) != size for values in lists):
             raise struct.error
     pack = struct.Struct(f"{shape[-1]}d").pack
-    return np.frombuffer(b"".join([pack(*each) for each in lists])).reshape(shape)
+    return np.frombuffer(b"".join([pack(*values) for values in lists])).reshape(shape)
 
 
 def from_bytes(raw: memoryview, datatype: str, count: int) -> Elements:
-    """Return that many elements, on the very bytes where that is their layout.
+    """Return `count` elements (n,), without a copy if the bytes have their layout.
 
-    Raises Misfit where there are fewer or more, or an element is none of its datatype.
+    Raises Misfit for fewer or more elements, or one that does not fit the datatype.
     """
     if datatype == "BYTES":
         return list(_texts(raw, count))
@@ -148,17 +148,17 @@ def from_bytes(raw: memoryview, datatype: str, count: int) -> Elements:
             f"found {len(raw)}"
         )
     if datatype == "BOOL":
-        whole = np.frombuffer(raw, np.uint8)
-        _refuse(whole > 1, "expected a byte of 0 or 1")
-        return whole.view(bool)
-    found: NDArray[Any] = np.frombuffer(raw, dtype)
+        octets = np.frombuffer(raw, np.uint8)
+        _refuse(octets > 1, "expected a byte of 0 or 1")
+        return octets.view(bool)
+    elements: NDArray[Any] = np.frombuffer(raw, dtype)
     if datatype == "BF16":
-        return (found.astype("<u4") << 16).view("<f4")
-    return found
+        return (elements.astype("<u4") << 16).view("<f4")
+    return elements
 
 
 def to_bytes(values: NDArray[Any], datatype: str) -> bytes:
-    """Return values of an answer in the layout that `from_bytes` reads."""
+    """Return the values (n, …) of an output in the layout that `from_bytes` reads."""
     if datatype != "BYTES":
         return values.astype(DATATYPES[datatype].dtype).tobytes()
     texts = [str(text).encode() for text in values.ravel()]
@@ -167,7 +167,7 @@ def to_bytes(values: NDArray[Any], datatype: str) -> bytes:
 
 def _texts(raw: memoryview, count: int) -> Iterator[str]:
     at, end = 0, len(raw)
-    # Before anything is made for them: a length is four bytes at least.
+    # Check first, so that no huge count is tried: a text has at least four bytes.
     if count > end // 4:
         raise Misfit(f"{count} texts are {4 * count} bytes at least, found {end}")
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Strict JSON, and its faults in JSON's own words."""
+"""Strict JSON, with error messages in JSON's terms."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _WORDS = {
 
 
 def parse(decoder: msgspec.json.Decoder[Any], raw: Json) -> Any:
-    """Decode JSON; ValidationError is left to the caller, who knows the columns.
+    """Decode JSON. Raises InvalidInput for text that is not JSON, or too nested.
 
-    Raises InvalidInput for what is not JSON, or is nested without reason.
+    The caller handles msgspec's ValidationError, since it knows the columns.
     """
     try:
         return decoder.decode(raw)
@@ -44,27 +44,27 @@ def _reason(error: msgspec.DecodeError) -> str:
 
 
 def located(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return what msgspec found, and where, such as `[3].age`."""
-    # The whole of its " - at `$" and not only " - at ", which a name may hold.
+    """Return the message of an error, and its path, such as `[3].age`."""
+    # Split at " - at `$" and not at " - at ", which a name may contain.
     what, _, path = str(error).partition(" - at `$")
     return what, path.removesuffix("`")
 
 
 def plain(error: msgspec.ValidationError) -> str:
-    """Return what msgspec expected and found, in JSON's words."""
+    """Return the message of an error in JSON's terms."""
     what = located(error)[0]
 
     def words(match: re.Match[str]) -> str:
         names = [part.strip() for part in match[1].split("|")]
         return " or ".join(_WORDS.get(name, name) for name in names)
 
-    # A fraction is a number too: where one was found, another was expected.
+    # For a fraction msgspec reports that it expected an int.
     what = what.replace("Expected `int", "Expected `a whole number")
     what = re.sub(r"`([^`]*)`", words, what)
     return what[:1].lower() + what[1:]
 
 
 def opening(raw: Json) -> str:
-    """Return the brackets a JSON text opens with, three at most: `[[`, `[{`, …"""
-    found = _OPENING.match(memoryview(raw))
-    return found[0].translate(None, b" \t\r\n").decode() if found else ""
+    """Return up to three opening brackets of a JSON text: `[[`, `[{`, …"""
+    match = _OPENING.match(memoryview(raw))
+    return match[0].translate(None, b" \t\r\n").decode() if match else ""

@@ -11,52 +11,49 @@ import msgspec
 import numpy as np
 
 from models.codecs.datatypes import Misfit, as_array, element, from_bytes, require
+from models.codecs.decoder import (
+    Decoder,
+    Tensor,
+    cells_of,
+    check_widths,
+    json_list,
+    list_schema,
+)
 from models.codecs.json import Json, located, opening, parse, plain
 from models.errors import InvalidInput, nearest
-from models.features.columns import (
-    AnyColumn,
-    BooleanColumn,
-    CategoricalColumn,
-    DatetimeColumn,
-    Floats,
-    NumericColumn,
-    Values,
-    seconds,
-)
+from models.features.columns import Floats, Schema, Values
+from models.features.inputs import RawColumns
 from models.features.table import Columns, TableInput
 
-_TYPES: dict[type, Any] = {
-    NumericColumn: float | None,
-    BooleanColumn: bool | None,
-    DatetimeColumn: str | None,
-    CategoricalColumn: str | None,
-}
 _ROWS = msgspec.json.Decoder(list[Any])
-#: What msgspec takes in no field's name, since it would have to escape it.
-_ODD = re.compile(r'["\\\x00-\x1f]')
+#: Characters that msgspec refuses in the name of a field, since it would escape them.
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
 
 
-class TableDecoder:
+class TableDecoder(Decoder):
     """Decodes rows and columns of one table signature."""
 
     def __init__(self, table: TableInput) -> None:
         self.table = table
         self.columns = table.columns
         self.names = [column.name for column in table.columns]
-        types = [_TYPES[type(column)] for column in self.columns]
+        self.n_columns = len(self.names)
+        types: list[Any] = [column.json_type | None for column in self.columns]
         fields = [f"c{i}" for i in range(len(types))]
-        # A column of an odd name is decoded under another, of the private use area.
+        # Such a column is decoded under an alias that begins in the private use area.
         self._alias = {
-            name: f"\ue000{i}" for i, name in enumerate(self.names) if _ODD.search(name)
+            name: f"\ue000{i}"
+            for i, name in enumerate(self.names)
+            if _ESCAPED.search(name)
         }
-        self._own_name = {alias: name for name, alias in self._alias.items()}
+        self._name_of = {alias: name for name, alias in self._alias.items()}
         optional = [
             (field, kind, None) if column.nullable else (field, kind)
             for field, kind, column in zip(fields, types, self.columns, strict=True)
         ]
         by_name = msgspec.defstruct(
             "Row",
-            # A field with a default may not stand before one without.
+            # Fields without a default must come first.
             sorted(optional, key=len),
             rename={
                 field: self._alias.get(name, name)
@@ -84,14 +81,11 @@ class TableDecoder:
         self._raw_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-    @property
-    def types(self) -> list[Any]:
-        """What `rows` decodes by: objects, lists, and of one column bare values."""
-        forms = [self._objects, self._lists, self._scalars]
-        return [form.type for form in forms[: 3 if len(self.columns) == 1 else 2]]
-
     def rows(self, raw: Json) -> Columns:
-        """Decode a list of rows: objects by name, lists in order, or bare values."""
+        """Decode a list of rows: objects by name, lists in order, or bare values.
+
+        Raises InvalidInput. Returns n values a column.
+        """
         shape = opening(raw)
         if shape == "[{":
             rows = self._decode(self._objects, self._renamed(raw))
@@ -114,12 +108,15 @@ class TableDecoder:
         if not values or not values[0]:
             raise InvalidInput("expected at least one row, found an empty list")
         return {
-            column.name: raw_values(column, v)
+            column.name: column.from_json(v)
             for column, v in zip(self.columns, values, strict=True)
         }
 
     def by_column(self, raw: Json) -> Columns:
-        """Decode an object of lists; a one-column table takes the bare list too."""
+        """Decode an object of lists, or the bare list of a table of one column.
+
+        Raises InvalidInput. Returns n values a column.
+        """
         if len(self.columns) == 1 and opening(raw)[:1] == "[":
             return self.assemble({self.names[0]: self.column(self.names[0], raw)})
         try:
@@ -129,19 +126,23 @@ class TableDecoder:
         return self.assemble({name: self.column(name, v) for name, v in lists.items()})
 
     def column(self, name: str, raw: Json) -> Values:
-        """Decode the list of one column's values, flat or with one value a row."""
+        """Decode the list of n values of a column, flat or as lists of one value.
+
+        Raises InvalidInput.
+        """
         decoder = self._one.get(name)
         if decoder is None:
             raise InvalidInput(self.unknown(name))
-        return raw_values(self.table.by_name[name], _one_column(decoder, name, raw))
+        return self.table.by_name[name].from_json(_one_column(decoder, name, raw))
 
     def column_of(
         self, name: str, data: Json | memoryview, shape: Sequence[int], datatype: str
     ) -> Values:
-        """Read a column given as a tensor (n) or (n, 1), in JSON or (a view) in bytes.
+        """Decode a column (n,) from a tensor of shape (n,) or (n, 1).
 
-        Numbers take the values of their datatype, so that both say the same; of bytes
-        NaN is a missing number.
+        The data is JSON or, as a view, bytes, where NaN is a missing number. JSON
+        numbers are rounded to their datatype, so that both give the same values.
+        Raises InvalidInput.
         """
         column = self.table.by_name.get(name)
         if column is None:
@@ -157,24 +158,80 @@ class TableDecoder:
                 elements = _one_column(_optional(datatype), name, data)
                 if len(elements) != shape[0]:
                     raise InvalidInput(
-                        f"{stated} does not go with {len(elements)} values, expected "
+                        f"{stated} does not fit {len(elements)} values, expected "
                         f"[{len(elements)}]"
                     )
             if datatype == "BYTES":
-                return raw_values(column, elements)
+                return column.from_json(elements)
             return _numbers(elements, datatype)
         except Misfit as misfit:
-            where = (
-                "input" if misfit.element is None else f"row {misfit.element}, column"
-            )
+            row = misfit.element
+            where = "input" if row is None else f"row {row}, column"
             raise InvalidInput(f"{where} '{name}': {misfit}") from None
 
-    def assemble(self, given: dict[str, Values]) -> Columns:
-        """Check that columns are complete and of one length; absent is missing."""
-        for name in given:
+    def from_tensors(self, tensors: Sequence[Tensor]) -> Columns:
+        return self.assemble(
+            {
+                tensor.name: self.column_of(
+                    tensor.name, tensor.data, tensor.shape, tensor.datatype
+                )
+                for tensor in tensors
+            }
+        )
+
+    def from_frame(
+        self, names: list[str] | None, rows: Sequence[msgspec.Raw]
+    ) -> Columns:
+        cells = cells_of(rows)
+        names = self.names if names is None else names
+        if len(set(names)) != len(names):
+            raise InvalidInput("dataframe_split.columns: a column is named twice")
+        check_widths(cells, len(names))
+        return self.assemble(
+            {
+                name: self.column(name, json_list(values))
+                for name, values in zip(names, zip(*cells, strict=True), strict=True)
+            }
+        )
+
+    def from_text(self, names: list[str], rows: list[list[str]]) -> Columns:
+        self._check_header(names)
+        names = names or self.names
+        check_widths(rows, len(names))
+        return self.assemble(
+            {
+                name: self.table.by_name[name].from_text(texts)
+                for name, texts in zip(names, zip(*rows, strict=True), strict=True)
+            }
+        )
+
+    def is_header(self, fields: list[str]) -> bool:
+        return 2 * len(self.table.by_name.keys() & set(fields)) > len(fields)
+
+    def _check_header(self, names: list[str]) -> None:
+        for number, name in enumerate(names):
+            if not name:
+                raise InvalidInput(
+                    f"field {number} of the header is empty; if it is an index, leave "
+                    "it out"
+                )
             if name not in self.table.by_name:
                 raise InvalidInput(self.unknown(name))
-        lengths = {name: len(values) for name, values in given.items()}
+            if name in names[:number]:
+                raise InvalidInput(f"the header names column '{name}' twice")
+
+    def adapt(self, raw: RawColumns) -> RawColumns:
+        return raw if isinstance(raw, np.ndarray) else self.assemble(dict(raw))
+
+    def assemble(self, columns: dict[str, Values]) -> Columns:
+        """Return n values of every column; an absent nullable column is missing.
+
+        Raises InvalidInput for an unknown or absent column, or different lengths.
+        """
+        for name in columns:
+            if name not in self.table.by_name:
+                raise InvalidInput(self.unknown(name))
+        lengths = {name: len(values) for name, values in columns.items()}
         if not lengths or not max(lengths.values()):
             raise InvalidInput("expected at least one row, found none")
         n = next(iter(lengths.values()))
@@ -185,14 +242,14 @@ class TableDecoder:
                     f"'{next(iter(lengths))}' has {n}"
                 )
         for column in self.columns:
-            if column.name not in given:
+            if column.name not in columns:
                 if not column.nullable:
                     raise InvalidInput(f"column '{column.name}' is missing")
-                given[column.name] = raw_values(column, [None] * n)
-        return {name: given[name] for name in self.names}
+                columns[column.name] = column.missing(n)
+        return {name: columns[name] for name in self.names}
 
     def _renamed(self, raw: Json) -> Json:
-        """Give columns of an odd name the one they are decoded under."""
+        """Return rows with aliases for the names that have one."""
         if not self._alias:
             return raw
         rows = self._decode(self._raw_rows, raw)
@@ -211,41 +268,70 @@ class TableDecoder:
 
     def _wrong_length(self, raw: Json) -> str:
         width = len(self.columns)
-        # What follows the row may be worse, and was not read yet.
+        # The rest of the rows has not been read yet, and may not be lists at all.
         for number, row in enumerate(parse(_ROWS, raw)):
             if isinstance(row, list) and len(row) != width:
                 return f"row {number}: expected {width} values, found {len(row)}"
         return f"expected {width} values a row"  # pragma: no cover - one has not
 
     def _sentence(self, error: msgspec.ValidationError) -> str:
-        what, path = located(error)
-        found = re.match(r"\[(\d+)\](?:\[(\d+)\]|\.(.*))?$", path, re.DOTALL)
-        if not found:
+        message, path = located(error)
+        position = re.match(r"\[(\d+)\](?:\[(\d+)\]|\.(.*))?$", path, re.DOTALL)
+        if not position:
             return f"rows: {plain(error)}"
-        row, index, name = found.groups()
+        row, index, name = position.groups()
         if unknown := re.match(
-            r"Object contains unknown field `(.*)`$", what, re.DOTALL
+            r"Object contains unknown field `(.*)`$", message, re.DOTALL
         ):
             return f"row {row}: {self.unknown(unknown[1])}"
         if absent := re.match(
-            r"Object missing required field `(.*)`$", what, re.DOTALL
+            r"Object missing required field `(.*)`$", message, re.DOTALL
         ):
             return f"row {row}: column '{self.real(absent[1])}' is missing"
         if index is not None:
             name = self.names[int(index)]
-        whole_row = what.startswith(("Expected `object`", "Expected `array`"))
+        whole_row = message.startswith(("Expected `object`", "Expected `array`"))
         if name is None and len(self.columns) == 1 and not whole_row:
             name = self.names[0]
         where = f", column '{self.real(name)}'" if name is not None else ""
         return f"row {row}{where}: {plain(error)}"
 
     def real(self, name: str) -> str:
-        """Return a column's name, of the one it is decoded under."""
-        return self._own_name.get(name, name)
+        """Return the name of the column with an alias."""
+        return self._name_of.get(name, name)
 
     def unknown(self, name: str) -> str:
-        """Return the sentence for a name that is no column's."""
+        """Return the message for a name that no column has."""
         return f"there is no column '{name[:80]}'{nearest(name[:80], self.names)}"
+
+    # Schemas. Ranges and categories of training are described and not required: a model
+    # answers beyond them.
+
+    def named_row_schema(self) -> Schema:
+        return self._object_schema({c.name: c.json_schema() for c in self.columns})
+
+    def row_schemas(self) -> list[Schema]:
+        values = [column.json_schema() for column in self.columns]
+        length = {"minItems": len(values), "maxItems": len(values)}
+        in_order = {"type": "array", "prefixItems": values, "items": False, **length}
+        bare = values if len(values) == 1 else []
+        return [self.named_row_schema(), in_order, *bare]
+
+    def columns_schema(self, max_rows: int) -> Schema:
+        return {
+            "description": "The values of each column, of one length.",
+            **self._object_schema(
+                {c.name: list_schema(c.json_schema(), max_rows) for c in self.columns}
+            ),
+        }
+
+    def _object_schema(self, properties: dict[str, Schema]) -> Schema:
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": [c.name for c in self.columns if not c.nullable],
+            "additionalProperties": False,
+        }
 
 
 def _one_column(decoder: msgspec.json.Decoder[Any], name: str, raw: Json) -> list[Any]:
@@ -267,7 +353,7 @@ def _optional(datatype: str) -> msgspec.json.Decoder[Any]:
 
 
 def _numbers(elements: Any, datatype: str) -> Values:
-    """Return numbers or booleans as float64; infinity is none of them."""
+    """Return numbers or booleans as float64. Raises Misfit for infinity."""
     if isinstance(elements, list):
         elements = as_array(elements, datatype)
     values: Floats = elements.astype(np.float64, copy=False)
@@ -276,27 +362,7 @@ def _numbers(elements: Any, datatype: str) -> Values:
     return values
 
 
-def raw_values(column: AnyColumn, values: Sequence[Any]) -> Values:
-    """Return decoded values in a column's raw form."""
-    if isinstance(column, CategoricalColumn):
-        return values
-    if isinstance(column, DatetimeColumn):
-        return np.array([_moment(column, n, text) for n, text in enumerate(values)])
-    return np.array(values, np.float64)  # None becomes NaN
-
-
-def _moment(column: AnyColumn, row: int, text: str | None) -> float:
-    try:
-        # "NaT" is how NumPy and pandas write a missing date.
-        return np.nan if text in (None, "NaT") else seconds(text)
-    except ValueError:
-        raise InvalidInput(
-            f"row {row}, column '{column.name}': expected a date or time as ISO 8601, "
-            "such as 2026-01-31 or 2026-01-31T12:00:00Z"
-        ) from None
-
-
 def _in_column(error: msgspec.ValidationError, name: str) -> str:
-    found = re.match(r"\[(\d+)\]", located(error)[1])
-    where = f"row {found[1]}, column '{name}'" if found else f"column '{name}'"
+    row = re.match(r"\[(\d+)\]", located(error)[1])
+    where = f"row {row[1]}, column '{name}'" if row else f"column '{name}'"
     return f"{where}: {plain(error)}"

@@ -13,24 +13,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.codecs.datatypes import Misfit, as_array, element, from_bytes, require
+from models.codecs.decoder import (
+    Decoder,
+    Tensor,
+    cells_of,
+    check_widths,
+    json_list,
+)
 from models.codecs.json import Json, located, opening, parse, plain
 from models.errors import InvalidInput
+from models.features.columns import Schema
 from models.features.tensor import TensorInput
+from models.features.text import parse_number
 
 #: The least number that float32 rounds to infinity: half a step beyond its largest.
 BEYOND_FLOAT32 = (2.0 - 2.0**-24) * 2.0**127
+#: The largest number that float32 does not round to infinity.
+LARGEST_FLOAT32 = float(np.nextafter(BEYOND_FLOAT32, 0.0))
+_NUMBER: Schema = {
+    "type": "number",
+    "minimum": -LARGEST_FLOAT32,
+    "maximum": LARGEST_FLOAT32,
+}
 
 
-class TensorDecoder:
+class TensorDecoder(Decoder):
     """Decodes rows of one tensor signature, nested as its shape or flat."""
 
     def __init__(self, tensor: TensorInput) -> None:
         self.tensor = tensor
+        self.row_size = tensor.size
         self._objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
     def rows(self, raw: Json) -> NDArray[np.float32]:
-        """Decode a list of rows, each a nested or flat list, or `{"x": …}`."""
+        """Decode a list of rows, each a nested or flat list, or `{"x": …}`: (n, …).
+
+        Raises InvalidInput.
+        """
         if opening(raw) == "[{":
             rows = self._decode(self._objects, raw)
             raw = (
@@ -41,7 +61,7 @@ class TensorDecoder:
         return self.float32(self._nested(raw, "FP64"))
 
     def by_column(self, raw: Json) -> NDArray[np.float32]:
-        """Decode `{"x": rows}` or the bare rows."""
+        """Decode `{"x": rows}` or the bare rows: (n, …). Raises InvalidInput."""
         if opening(raw)[:1] == "{":
             raw = self._x(parse(self._object, raw), None)
         return self.rows(raw)
@@ -49,10 +69,11 @@ class TensorDecoder:
     def tensor_of(
         self, data: Json | memoryview, shape: Sequence[int], datatype: str = "FP32"
     ) -> NDArray[np.float32]:
-        """Read a tensor of a stated shape (n, …), row-major: JSON, or (a view) bytes.
+        """Decode a tensor of a stated shape (n, …), row-major.
 
-        Numbers take the values of their datatype, so that both say the same. The bytes
-        of an FP32 are not copied.
+        The data is JSON or, as a view, bytes; those of an FP32 are not copied. JSON
+        numbers are rounded to their datatype, so that both give the same values.
+        Raises InvalidInput.
         """
         size = self.tensor.size
         if not shape or tuple(shape[1:]) not in (self.tensor.shape, (size,)):
@@ -82,8 +103,30 @@ class TensorDecoder:
             raise InvalidInput(f"{where}: {misfit}") from None
         return self.float32(numbers)
 
+    def from_tensors(self, tensors: Sequence[Tensor]) -> NDArray[np.float32]:
+        if [tensor.name for tensor in tensors] != [self.tensor.name]:
+            raise InvalidInput(f"expected the one input '{self.tensor.name}'")
+        (only,) = tensors
+        return self.tensor_of(only.data, only.shape, only.datatype)
+
+    def from_frame(
+        self, names: list[str] | None, rows: Sequence[msgspec.Raw]
+    ) -> NDArray[np.float32]:
+        cells = cells_of(rows)
+        if names == [self.tensor.name]:
+            check_widths(cells, 1)
+            return self.rows(json_list(row[0] for row in cells))
+        check_widths(cells, self.tensor.size)
+        return self.rows(json_list(rows))
+
+    def from_text(self, names: list[str], rows: list[list[str]]) -> NDArray[np.float32]:
+        check_widths(rows, self.tensor.size)
+        return self.float32(
+            self._stacked([_numbers(row, n) for n, row in enumerate(rows)], "FP64")
+        )
+
     def float32(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
-        """Return numbers (n, …) as rows; InvalidInput where one is none of float32."""
+        """Return numbers (n, …) as rows. Raises InvalidInput beyond float32."""
         if not len(numbers):
             raise InvalidInput("expected at least one row, found none")
         # Of a NaN neither is true.
@@ -115,12 +158,8 @@ class TensorDecoder:
             raise InvalidInput(f"{where}: {plain(error)}") from None
         return rows
 
-    def array(self, rows: list[Any]) -> NDArray[np.float32]:
-        """Return decoded rows as one array; InvalidInput where one does not fit."""
-        return self.float32(self._stacked(rows, "FP64"))
-
     def _nested(self, raw: Json, datatype: str) -> NDArray[Any]:
-        """Decode rows that are nested as the signature, flat, or one bare number."""
+        """Decode rows that are nested as the shape, flat, or one bare number."""
         brackets, rank = opening(raw), len(self.tensor.shape)
         if self.tensor.size == 1 and brackets == "[":
             rank = 0
@@ -168,10 +207,55 @@ class TensorDecoder:
                 )
         return "rows are of different shapes"  # pragma: no cover - one of them is off
 
+    def named_row_schema(self) -> Schema:
+        return self.row_schemas()[-1]
+
+    def row_schemas(self) -> list[Schema]:
+        shape, size = self.tensor.shape, self.tensor.size
+        forms = [_nested_schema(shape)]
+        if len(shape) > 1:
+            forms.append(_nested_schema((size,)))
+        if size == 1:
+            forms.append(_NUMBER)
+        return [*forms, _object_schema({"anyOf": forms})]
+
+    def columns_schema(self, max_rows: int) -> Schema:
+        rows = self.rows_schema(max_rows)
+        return {"anyOf": [_object_schema(rows), rows]}
+
+
+def _object_schema(value: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": {"x": value},
+        "required": ["x"],
+        "additionalProperties": False,
+    }
+
+
+def _nested_schema(shape: tuple[int, ...]) -> Schema:
+    schema = _NUMBER
+    for length in reversed(shape):
+        exactly = {"minItems": length, "maxItems": length}
+        schema = {"type": "array", "items": schema, **exactly}
+    return schema
+
+
+def _numbers(row: list[str], row_number: int) -> list[float]:
+    values: list[float] = []
+    for text in row:
+        try:
+            values.append(parse_number(text))
+        except ValueError:
+            raise InvalidInput(
+                f"row {row_number}, position {len(values)}: expected a finite number"
+            ) from None
+    return values
+
 
 @cache
 def _lists(datatype: str, depth: int) -> msgspec.json.Decoder[Any]:
-    """Return the decoder of lists in lists, so deep, of one datatype."""
+    """Return the decoder of lists, nested to a depth, of one datatype."""
     nested = element(datatype)
     for _ in range(depth):
         nested = types.GenericAlias(list, nested)

@@ -1,1 +1,1 @@
-"""Why a model gave an answer."""
+"""Explanations of predictions."""

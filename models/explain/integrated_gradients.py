@@ -1,4 +1,4 @@
-"""What each input contributed to an answer: integrated gradients, by our own backward.
+"""What each input contributed to a prediction: integrated gradients, by `backward`.
 
 Sundararajan et al. 2017, "Axiomatic attribution for deep networks" (arXiv 1703.01365),
 equation 1. On the straight path from a baseline x' to a row x, the attribution of
@@ -6,18 +6,18 @@ input i is the integral over t in [0, 1] of
 
     (x_i - x'_i)  dF/dx_i (x' + t (x - x'))
 
-and over all inputs these sum to F(x) - F(x'): completeness. F is the number that is
-answered: the probability of one class, after the mean over the networks and the
-calibration, or the value. The chain rule goes through all of that, so it holds for an
-ensemble as for one network.
+and over all inputs these sum to F(x) - F(x'): completeness. F is the predicted number:
+the probability of one class, after the mean over the networks and the calibration, or
+the value. The chain rule covers all of that, so completeness holds for an ensemble too.
 
-**The path** is straight in what the embeddings layer gives, where there is one, else in
-the encoded row. There every column is a group of numbers (a value and its waves, a mark
-for missing, a point for a category), the attribution of a column is the sum over its
-group, and a category moves as smoothly as a number. Each network of an ensemble has
-embeddings of its own: the path is straight in all of them at once.
+**The path** is straight in the outputs of the embeddings layer, if there is one, else
+in the encoded row. There every column is a group of numbers (a value and its waves, a
+flag for missing, a point for a category), the attribution of a column is the sum over
+its group, and a category moves as smoothly as a number. Each network of an ensemble has
+its own embeddings: the path is straight in all of them at once.
 
-**The baseline** is a typical row of training (`models/explain/baseline.py`).
+**The baseline** is a typical row of training (`baseline` of the signature): the median
+of each number and date, the most frequent category and truth value.
 
 **The integral** is a weighted sum over `NODES` Gauss-Legendre points. Nothing is
 rescaled afterwards: `completeness_error` is how far the sum of the attributions is from
@@ -33,18 +33,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.codecs import json_rows
-from models.errors import InvalidInput, nearest
-from models.explain.baseline import baseline
+from models.errors import InvalidInput
+from models.features.columns import Floats
 from models.features.inputs import Inputs, RawColumns
-from models.features.predictions import (
-    Classification,
-    Floats,
-    Label,
-    Output,
-    label_text,
-)
-from models.features.table import TableInput
+from models.features.predictions import Label, Output
 from models.nn.layers import Dropout, EmbeddingsSpec
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import Artefact
@@ -52,30 +44,32 @@ from models.types import Array
 
 Codes = NDArray[np.intp]
 
-#: Points of the path at which the slope is taken.
+#: Points of the path at which the gradient is computed.
 NODES = 64
-#: Rows explained together, and numbers in the widest layer of one pass.
-GROUP, PASS = 64, 1 << 20
+#: Rows explained together.
+GROUP_ROWS = 64
+#: Numbers in the widest layer of one pass.
+PASS_NUMBERS = 1 << 20
 
 
 class Path(NamedTuple):
-    """From the baseline to n rows, in the inner inputs (W) of each network."""
+    """From the baseline to n rows, in the W inner inputs of each network."""
 
     starts: list[Array]  # (W,)
     steps: list[Array]  # (n, W)
     classes: Codes  # (n,)
 
-    def places(self, member: int, row: Codes, t: Floats) -> Array:
-        """Return where rows are at t: (q, W) for q rows and times."""
-        places: Array = self.steps[member][row]
-        places *= t[:, None].astype(places.dtype)
-        places += self.starts[member]
-        return places
+    def points(self, member: int, row: Codes, t: Floats) -> Array:
+        """Return points (q, W) of a network's path, for q rows (q,) and times (q,)."""
+        points: Array = self.steps[member][row]
+        points *= t[:, None].astype(points.dtype)
+        points += self.starts[member]
+        return points
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The attributions of n rows; column by column, or shaped as a tensor's row."""
+    """The attributions of n rows, one a column of a table or a feature of a tensor."""
 
     inputs: Inputs
     baseline: RawColumns  # one row
@@ -86,29 +80,21 @@ class Explanation:
 
     @property
     def completeness_error(self) -> Floats:
-        """How far the attributions of each row are from the change in output."""
+        """The sum of each row's attributions minus the change in output (n,)."""
         total: Floats = self.attributions.sum(axis=1)
         return total - (self.output - self.baseline_output)
 
     def reply(self) -> dict[str, Any]:
-        """Return what a client is told: an object a row, and the baseline as a row."""
-        (baseline,) = json_rows(self.inputs, self.baseline, slice(0, 1))
+        """Return the JSON reply: an object a row, and the baseline as a row."""
+        (baseline,) = self.inputs.to_json(self.baseline)
         return {"explanations": self._by_row(), "baseline": baseline}
 
     def _by_row(self) -> list[dict[str, Any]]:
-        attributions: list[Any]
-        if isinstance(self.inputs, TableInput):
-            names = [column.name for column in self.inputs.columns]
-            attributions = [
-                dict(zip(names, row, strict=True)) for row in self.attributions.tolist()
-            ]
-        else:
-            attributions = self.attributions.reshape(-1, *self.inputs.shape).tolist()
         columns = {
             "output": self.output.tolist(),
             "baseline_output": self.baseline_output.tolist(),
             "target": self.targets,
-            "attributions": attributions,
+            "attributions": self.inputs.by_explained(self.attributions),
             "completeness_error": self.completeness_error.tolist(),
         }
         return [
@@ -118,17 +104,16 @@ class Explanation:
 
 
 class Explainer:
-    """Explains the answers of one model; threads may share it.
+    """Explains the predictions of one model; threads may share it.
 
-    Its networks are made over the numbers of the model's own.
+    Its networks share the parameters of the model's networks.
     """
 
     def __init__(self, artefact: Artefact) -> None:
         self.model = artefact.model
         self.output: Output = self.model.output
-        self.baseline: RawColumns = baseline(
-            self.model.inputs, artefact.manifest.reference
-        )
+        inputs = self.model.inputs
+        self.baseline: RawColumns = inputs.baseline(artefact.manifest.reference.inputs)
         spec = artefact.manifest.network
         front = spec.layers[0] if spec.layers else None
         sources = list(range(spec.n_in))
@@ -147,31 +132,27 @@ class Explainer:
             for whole in self.model.networks
         ]
         self._lock = threading.Lock()
-        self._rows_a_pass = max(1, PASS // _widest(inner) // NODES)
-        inputs = self.model.inputs
-        self._features = inputs.width
-        if isinstance(inputs, TableInput):
-            place = {column.name: n for n, column in enumerate(inputs.columns)}
-            owners = [place[name] for name in inputs.feature_names()]
-            sources = [owners[source] for source in sources]
-            self._features = len(place)
-        owner = np.array(sources, np.intp)
-        # Inner inputs side by side by column, and where each column begins.
+        self._rows_a_pass = max(1, PASS_NUMBERS // _widest(inner) // NODES)
+        self._features = len(inputs.explained)
+        explained_by = inputs.explained_by()
+        owner = np.array([explained_by[source] for source in sources], np.intp)
+        # The inner inputs grouped by column, and the first of each group.
         self._order = np.argsort(owner, kind="stable")
-        self._seen, self._begins = np.unique(owner[self._order], return_index=True)
+        self._used, self._begins = np.unique(owner[self._order], return_index=True)
         nodes, weights = np.polynomial.legendre.leggauss(NODES)  # on [-1, 1]
         self._nodes, self._weights = (nodes + 1.0) / 2.0, weights / 2.0
 
     def explain(self, raw: RawColumns, target: Label | None = None) -> Explanation:
-        """Explain raw rows: the class `target`, or of each row the likeliest.
+        """Explain the class `target`, or the likeliest of each of n raw rows.
 
-        Raises InvalidInput for a class that the model does not know.
+        Raises InvalidInput for a class that the model does not know, or if numbers
+        overflow inside the network.
         """
-        wanted = class_of(self.output, target)
+        wanted = self.output.class_number(target)
         encode: Any = self.model.inputs.encode
         X, start = encode(raw), encode(self.baseline)
         n = len(X)
-        found = Explanation(
+        explanation = Explanation(
             inputs=self.model.inputs,
             baseline=self.baseline,
             targets=[],
@@ -180,26 +161,26 @@ class Explainer:
             attributions=np.zeros((n, self._features)),
         )
         with np.errstate(over="ignore", invalid="ignore"):
-            for at in range(0, n, GROUP):
-                group = slice(at, at + GROUP)
-                self._explain(X[group], start, wanted, group, found)
-        numbers = np.stack([found.output, found.baseline_output])
-        whole = np.isfinite(numbers).all(axis=0)
-        whole &= np.isfinite(found.attributions).all(axis=1)
-        if not whole.all():
-            row = np.flatnonzero(~whole)[0]
+            for first in range(0, n, GROUP_ROWS):
+                group = slice(first, first + GROUP_ROWS)
+                self._explain(X[group], start, wanted, group, explanation)
+        numbers = np.stack([explanation.output, explanation.baseline_output])
+        finite = np.isfinite(numbers).all(axis=0)
+        finite &= np.isfinite(explanation.attributions).all(axis=1)
+        if not finite.all():
+            row = np.flatnonzero(~finite)[0]
             raise InvalidInput(f"row {row}: its numbers are too large for this model")
-        return found
+        return explanation
 
     def activations(self, raw: RawColumns) -> list[list[dict[str, Any]]]:
-        """Return, a row, what each layer of the model's first network gives."""
+        """Return the outputs of each layer of the model's first network, by row."""
         encode: Any = self.model.inputs.encode
         X: Array = encode(raw)
         layers: list[tuple[str, list[list[float]]]] = []
         for number, layer in enumerate(self.model.networks[0].layers, 1):
             X = layer.predict(X)
-            if not isinstance(layer, Dropout):  # which does nothing but in training
-                layers.append((f"layer {number} ({layer.title})", X.tolist()))
+            if not isinstance(layer, Dropout):  # it acts in training only
+                layers.append((f"layer {number} ({layer.display_name})", X.tolist()))
         return [
             [{"layer": name, "values": values[row]} for name, values in layers]
             for row in range(len(X))
@@ -211,43 +192,40 @@ class Explainer:
         start: Array,
         wanted: int | None,
         group: slice,
-        found: Explanation,
+        explanation: Explanation,
     ) -> None:
         ends = [self._inner(network, X) for network in self.model.networks]
         starts = [self._inner(network, start)[0] for network in self.model.networks]
         steps = [end - start for end, start in zip(ends, starts, strict=True)]
-        n = len(X)
-        classes = np.zeros(n, np.intp)
-        if isinstance(self.output, Classification):
-            P = self.output.decode(self._logits(ends))["probabilities"]
-            classes = P.argmax(axis=1) if wanted is None else np.full(n, wanted)
-            found.targets.extend(self.output.classes[c] for c in classes)
-        else:
-            found.targets.extend(["value"] * n)
+        predictions = self.output.decode(self._logits(ends))
+        classes = self.output.explained_classes(predictions, wanted)
+        explanation.targets.extend(self.output.explained_names(classes))
         path = Path(starts, steps, classes)
-        found.baseline_output[group] = self._numbers(path, 0.0)
-        found.output[group] = self._numbers(path, 1.0)
-        found.attributions[group] = self._integrate(path)
+        explanation.baseline_output[group] = self._numbers(path, 0.0)
+        explanation.output[group] = self._numbers(path, 1.0)
+        explanation.attributions[group] = self._integrate(path)
 
     def _numbers(self, path: Path, t: float) -> Floats:
         """Return the explained number (n,) of every row at t."""
         row = np.arange(len(path.classes))
-        places = [
-            path.places(e, row, np.full(len(row), t)) for e in range(len(path.steps))
+        points = [
+            path.points(e, row, np.full(len(row), t)) for e in range(len(path.steps))
         ]
-        return self._number(self._logits(places), path.classes)
+        predictions = self.output.decode(self._logits(points))
+        return self.output.explained_numbers(predictions, path.classes)
 
     def _integrate(self, path: Path) -> Floats:
         """Return the attributions (n, features) of n rows."""
-        # What a pass leaves in the layers is large: one set at a time, gone afterwards.
+        # The layers keep large arrays between forward and backward: use one set of
+        # networks at a time, and drop it afterwards.
         with self._lock:
             networks = [
-                Network.from_arrays(each.spec, each.parameters, each.state)
-                for each in self._networks
+                Network.from_arrays(network.spec, network.parameters, network.state)
+                for network in self._networks
             ]
             size = self._rows_a_pass
             rows = np.arange(len(path.classes))
-            passes = [rows[at : at + size] for at in range(0, len(rows), size)]
+            passes = [rows[first : first + size] for first in range(0, len(rows), size)]
             return np.concatenate([self._pass(networks, path, some) for some in passes])
 
     def _pass(self, networks: list[Network], path: Path, rows: Codes) -> Floats:
@@ -257,75 +235,36 @@ class Explainer:
         weights = np.tile(self._weights, len(rows))
         Z = np.stack(
             [
-                network.forward(path.places(e, row, t))
+                network.forward(path.points(e, row, t))
                 for e, network in enumerate(networks)
             ]
         )
-        dZ = self._slopes(Z, path.classes[row]) * weights[:, None]
+        dZ = self.output.gradient(Z, path.classes[row]) * weights[:, None]
         inner = np.zeros((len(rows), len(self._order)))
         for e, network in enumerate(networks):
             dX = network.backward(dZ[e].astype(np.float32), input_gradient=True)
             inner += dX.reshape(len(rows), NODES, -1).sum(axis=1) * path.steps[e][rows]
         parts = np.zeros((len(rows), self._features))
-        if len(self._seen):
+        if len(self._used):
             grouped = inner[:, self._order]
-            parts[:, self._seen] = np.add.reduceat(grouped, self._begins, axis=1)
+            parts[:, self._used] = np.add.reduceat(grouped, self._begins, axis=1)
         return parts
 
-    def _number(self, Z: Array, classes: Codes) -> Floats:
-        """Return the explained number (q,) of logits (E, q, O)."""
-        answer = self.output.decode(Z)
-        if isinstance(self.output, Classification):
-            found: Floats = answer["probabilities"][np.arange(Z.shape[1]), classes]
-            return found
-        return answer["value"]
-
-    def _slopes(self, Z: Array, classes: Codes) -> Floats:
-        """Return the slopes (E, q, O) of that number by the logits."""
-        if isinstance(self.output, Classification):
-            return self.output.gradient(Z, classes)
-        return self.output.gradient(Z)
-
     def _inner(self, network: Network, X: Array) -> Array:
-        """Return where encoded rows are behind the embeddings."""
+        """Return the inner inputs (n, W) of encoded rows: the embeddings' outputs."""
         for layer in network.layers[: self._skipped]:
             X = layer.predict(X)
         return X
 
-    def _logits(self, places: list[Array]) -> Array:
-        """Return the logits (E, q, O) of each network at its places (q, W)."""
+    def _logits(self, points: list[Array]) -> Array:
+        """Return the logits (E, q, O) of each network at its points (q, W)."""
         return np.stack(
-            [n.predict(Y) for n, Y in zip(self._networks, places, strict=True)]
+            [n.predict(Y) for n, Y in zip(self._networks, points, strict=True)]
         )
 
 
-def class_of(output: Output, target: Label | None) -> int | None:
-    """Return the place of a named class; a text may be any class as it is spelled.
-
-    A regression has the one output 'value', which need not be named. Raises
-    InvalidInput with the nearest name.
-    """
-    if target is None:
-        return None
-    if not isinstance(output, Classification):
-        if target == "value":
-            return None
-        raise InvalidInput("target: this model answers a number, 'value', and no class")
-    for place, label in enumerate(output.classes):
-        both = isinstance(label, bool) == isinstance(target, bool)
-        if both and label == target:
-            return place
-    names = [label_text(label) for label in output.classes]
-    if isinstance(target, str) and names.count(target) == 1:
-        return names.index(target)
-    wanted = label_text(target)[:80]
-    known = nearest(wanted, names) or f"; there are {', '.join(names[:8])}"
-    more = ", …" if len(names) > 8 and not nearest(wanted, names) else ""
-    raise InvalidInput(f"target: there is no class '{wanted}'{known}{more}")
-
-
 def _widest(spec: NetworkSpec) -> int:
-    """Return the most numbers that stand between two layers."""
+    """Return the largest width between two layers."""
     width = widest = spec.n_in
     for layer in spec.layers:
         width = layer.width(width)

@@ -1,1 +1,1 @@
-"""What goes in and what comes out: columns, tables, tensors and predictions."""
+"""Signatures: columns, tables and tensors; predictions; the reference for drift."""

@@ -1,90 +1,47 @@
-"""The kinds of column a table may have: what each is and how it becomes numbers.
+"""The kinds of column that a table may have.
 
-A column learns itself from the training rows (`fit`) and stands in the manifest as
-it is written here. Raw values come in two forms, the same in training and serving:
+A column is fitted to its training rows and stored in the manifest as its fields. Its
+class knows everything about the kind: how values are read from text and from JSON, how
+they become inputs of the network, how they are written, described and counted. To add
+a kind, write its class here and name it in `AnyColumn`.
 
-    numeric, boolean, datetime   float64 (n,), NaN where the value is missing
-    categorical                  a list of n strings, None where missing
+Raw values have one of two forms, in training and in serving:
 
-A datetime is seconds since 1970 in UTC. Missing values and categories never seen are
-ordinary inputs. A column that does not vary in training gives no numbers at all.
+    float64 (n,)          numeric, boolean, datetime; NaN where the value is missing
+    a list of n strings   categorical; None where the value is missing
+
+A datetime is seconds since 1970 in UTC. A column that does not vary in training
+becomes no input of the network.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias, cast, get_args
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
-Texts: TypeAlias = Sequence[str | None]
-Values: TypeAlias = Floats | Texts
+from models.features.column import Column as Column
+from models.features.column import Floats as Floats
+from models.features.column import Schema as Schema
+from models.features.column import Standardization as Standardization
+from models.features.column import Texts as Texts
+from models.features.column import Values as Values
+from models.features.histograms import Histogram, Shares
+from models.features.text import DAY, iso, parse_number, parse_truth, seconds
 
-#: What people write in text where a value is missing (an empty field always is). Not
-#: where words are expected: there `NA` may be one.
-MISSING = frozenset({"NA", "N/A", "#N/A", "null", "NULL", "None"})
-#: Categories kept apart; rarer ones are encoded like one never seen.
+#: A column keeps this many categories; rarer ones are encoded like unknown ones.
 MAX_CATEGORIES = 1_000
-#: Of more categories than this each becomes a learned point, not a number of its own.
+#: A column of more categories is encoded for an embedding, not one-hot.
 MAX_ONE_HOT = 8
-DAY, WEEK = 86_400.0, 604_800.0
+#: The JSON Schema of a column lists this many categories as examples.
+MAX_EXAMPLES = 8
+WEEK = 7 * DAY
 #: The mean Gregorian year.
 YEAR = 365.2425 * DAY
-#: The last float before the year 10000, which has no ISO text.
-LAST_SECOND = math.nextafter(253_402_300_800.0, 0.0)
-#: The start of the year 1, before which there is none either.
-FIRST_SECOND = -62_135_596_800.0
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
-
-
-class Column(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    tag_field="kind",
-    forbid_unknown_fields=True,
-):
-    """What all columns have: a name, and whether training rows lacked a value.
-
-    A nullable column may be left out of a row; any column may be null.
-    """
-
-    name: Name
-    nullable: bool = False
-
-
-class Standardization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """(x - center) * scale by the median and the quartiles, which outliers leave alone.
-
-    RealMLP's robust scaling (Holzmüller et al. 2024, arXiv 2407.04491, section 3):
-    scale = 1 / (q75 - q25), or 2 / (max - min) where the quartiles meet.
-    """
-
-    center: float
-    scale: float
-
-    @classmethod
-    def fit(cls, values: Floats) -> Standardization:
-        """Learn from values without NaN; a constant gets scale 0."""
-        if not len(values):
-            return cls(0.0, 0.0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            q25, median, q75 = np.quantile(values, [0.25, 0.5, 0.75])
-            spread = q75 - q25
-            if spread == 0:
-                spread = (values.max() - values.min()) / 2
-            scale = 1.0 / spread if spread > 0 else 0.0
-        # A spread that float64 cannot hold, or cannot divide by, is no spread.
-        if not np.isfinite([median, spread, scale]).all():
-            return cls(0.0, 0.0)
-        return cls(float(median), float(scale))
 
 
 class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
@@ -96,25 +53,44 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
     scaling: Standardization
 
     datatype: ClassVar[str] = "FP64"
+    json_type: ClassVar[type] = float
+    expected: ClassVar[str] = "a finite number"
 
     @classmethod
-    def fit(cls, name: str, values: Floats) -> NumericColumn:
-        present = values[~np.isnan(values)]
-        return cls(
-            name=name,
-            nullable=len(present) < len(values),
-            minimum=float(present.min()) if len(present) else None,
-            maximum=float(present.max()) if len(present) else None,
-            integer=bool(len(present)) and bool((present == np.floor(present)).all()),
-            scaling=Standardization.fit(present),
-        )
+    def _statistics(cls, present: Floats) -> dict[str, Any]:
+        any_value = bool(len(present))
+        return {
+            "minimum": float(present.min()) if any_value else None,
+            "maximum": float(present.max()) if any_value else None,
+            "integer": any_value and bool((present == np.floor(present)).all()),
+            "scaling": Standardization.fit(present),
+        }
 
     @property
     def scalings(self) -> tuple[Standardization, ...]:
         return (self.scaling,) if self.scaling.scale else ()
 
-    def features(self, values: Floats) -> list[Floats]:
-        return [values] if self.scaling.scale else []
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        if self.minimum is None or self.maximum is None:
+            return None
+        return self.minimum, self.maximum
+
+    @classmethod
+    def parse_text(cls, text: str) -> float:
+        return parse_number(text)
+
+    def _written(self, value: float) -> Any:
+        return int(value) if self.integer and value.is_integer() else value
+
+    def _schema(self) -> Schema:
+        seen = ""
+        if self.value_range is not None:
+            seen = ", in training from {:g} to {:g}".format(*self.value_range)
+        return {"type": ["number", "null"], "description": f"numeric{seen}"}
+
+    def typical(self, seen: Histogram | Shares | None) -> Values:
+        return np.array([self.scaling.center])
 
 
 class BooleanColumn(Column, tag="boolean", frozen=True, kw_only=True):
@@ -123,29 +99,42 @@ class BooleanColumn(Column, tag="boolean", frozen=True, kw_only=True):
     varies: bool
 
     datatype: ClassVar[str] = "BOOL"
+    json_type: ClassVar[type] = bool
+    expected: ClassVar[str] = "true or false"
+    is_quantity: ClassVar[bool] = False
 
     @classmethod
-    def fit(cls, name: str, values: Floats) -> BooleanColumn:
-        present = values[~np.isnan(values)]
-        return cls(
-            name=name,
-            nullable=len(present) < len(values),
-            varies=len(np.unique(present)) > 1,
-        )
+    def _statistics(cls, present: Floats) -> dict[str, Any]:
+        return {"varies": len(np.unique(present)) > 1}
 
     @property
     def scalings(self) -> tuple[Standardization, ...]:
         return (Standardization(0.5, 2.0),) if self.varies else ()
 
-    def features(self, values: Floats) -> list[Floats]:
-        return [values] if self.varies else []
+    @classmethod
+    def parse_text(cls, text: str) -> float:
+        return float(parse_truth(text))
+
+    def _written(self, value: float) -> Any:
+        return bool(value)
+
+    def _schema(self) -> Schema:
+        return {"type": ["boolean", "null"], "description": "boolean"}
+
+    def typical(self, seen: Histogram | Shares | None) -> Values:
+        more = False
+        if isinstance(seen, Histogram):
+            # They are counted as numbers: 0 in one bin, 1 in the same or the next.
+            no, yes = np.searchsorted(seen.edges, [0.0, 1.0], side="right")
+            more = seen.shares[yes] > seen.shares[no]
+        return np.array([float(more)])
 
 
 class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
     """Dates, with or without a time of day, as ISO 8601 text.
 
-    They become the moment itself and its place on the circles of the year and the
-    week, and of the day where training saw more than one time of day.
+    Inputs of the network are the moment itself, and sine and cosine of the time of the
+    year and of the week, and of the day if training rows had several times of day.
     """
 
     minimum: str | None = None
@@ -154,22 +143,27 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
     scaling: Standardization
 
     datatype: ClassVar[str] = "BYTES"
+    json_type: ClassVar[type] = str
+    expected: ClassVar[str] = (
+        "a date or time as ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z"
+    )
+    _looks_like: ClassVar[re.Pattern[str]] = re.compile(
+        r"\d{4}-\d{2}-\d{2}([T ].*)?", re.ASCII
+    )
 
     @classmethod
-    def fit(cls, name: str, values: Floats) -> DatetimeColumn:
-        present = values[~np.isnan(values)]
+    def _statistics(cls, present: Floats) -> dict[str, Any]:
         has_time = len(np.unique(np.mod(present, DAY))) > 1
-        return cls(
-            name=name,
-            nullable=len(present) < len(values),
-            minimum=iso(present.min(), has_time) if len(present) else None,
-            maximum=iso(present.max(), has_time) if len(present) else None,
-            has_time=has_time,
-            scaling=Standardization.fit(present),
-        )
+        return {
+            "minimum": iso(present.min(), has_time) if len(present) else None,
+            "maximum": iso(present.max(), has_time) if len(present) else None,
+            "has_time": has_time,
+            "scaling": Standardization.fit(present),
+        }
 
     @property
     def periods(self) -> tuple[float, ...]:
+        """The periods of its waves, in seconds."""
         return (YEAR, WEEK, DAY) if self.has_time else (YEAR, WEEK)
 
     @property
@@ -181,26 +175,55 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
     def features(self, values: Floats) -> list[Floats]:
         if not self.scaling.scale:
             return []
-        turns = [values * (2.0 * math.pi / period) for period in self.periods]
-        return [values, *(wave(turn) for turn in turns for wave in (np.sin, np.cos))]
+        angles = [values * (2.0 * math.pi / period) for period in self.periods]
+        return [values, *(wave(angle) for angle in angles for wave in (np.sin, np.cos))]
+
+    @classmethod
+    def parse_text(cls, text: str) -> float:
+        # NumPy and pandas write a missing date as "NaT".
+        return math.nan if text == "NaT" else seconds(text)
+
+    @classmethod
+    def matches(cls, text: str) -> bool:
+        return bool(cls._looks_like.fullmatch(text)) and super().matches(text)
+
+    def _written(self, value: float) -> Any:
+        return iso(value, self.has_time)
+
+    def _schema(self) -> Schema:
+        seen = ""
+        if self.minimum is not None:
+            seen = f", in training from {self.minimum} to {self.maximum}"
+        texts = [{"type": "string", "format": form} for form in ("date", "date-time")]
+        return {
+            "anyOf": [*texts, {"type": "null"}],
+            "description": f"ISO 8601, UTC without an offset{seen}",
+        }
+
+    def typical(self, seen: Histogram | Shares | None) -> Values:
+        return np.array([self.scaling.center])
 
 
 class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
-    """One of a list of texts; `categories` stand in the order of their encoding.
+    """One of a list of texts; `categories` are in the order of their encoding.
 
-    Of two categories one number is made (-1 and +1), of a few one number each, where
-    missing or never seen is all zeros. Of many the number of the category is given, -1
-    for missing or never seen. `rare` training values were not kept apart.
+    Two categories become one number, -1 or 1. A few become one number each, all zeros
+    for a missing or unknown category. Many become the number of the category, -1 for a
+    missing or unknown one. `rare` categories of training have no encoding of their own.
     """
 
     categories: tuple[str, ...]
     rare: int = 0
 
     datatype: ClassVar[str] = "BYTES"
+    json_type: ClassVar[type] = str
+    expected: ClassVar[str] = "a text"
+    is_text: ClassVar[bool] = True
+    histogram: ClassVar[type[Shares]] = Shares
 
     @classmethod
-    def fit(cls, name: str, values: Texts) -> CategoricalColumn:
-        counts = Counter(value for value in values if value is not None)
+    def fit(cls, name: str, values: Values) -> Self:
+        counts = Counter(text for text in cast(Texts, values) if text is not None)
         frequent = sorted(counts, key=lambda text: (-counts[text], text))
         kept = tuple(sorted(frequent[:MAX_CATEGORIES]))
         return cls(
@@ -217,36 +240,57 @@ class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
 
     @property
     def width(self) -> int:
+        """Inputs of the network."""
         if self.embedded:
             return 1
         return {0: 0, 1: 0, 2: 1}.get(len(self.categories), len(self.categories))
 
+    @property
+    def scalings(self) -> tuple[Standardization, ...]:
+        return ()
 
+    @property
+    def note(self) -> str:
+        return f"{self.rare} rare values are encoded as unknown" if self.rare else ""
+
+    @classmethod
+    def matches(cls, text: str) -> bool:
+        return True
+
+    @classmethod
+    def missing(cls, n: int) -> Values:
+        return [None] * n
+
+    def from_text(self, texts: Sequence[str]) -> Values:
+        return [text or None for text in texts]
+
+    def from_json(self, values: Sequence[Any]) -> Values:
+        return values
+
+    def to_json(self, values: Values) -> list[Any]:
+        return list(values)
+
+    def _schema(self) -> Schema:
+        known = self.categories
+        return {
+            "type": ["string", "null"],
+            "examples": list(known[:MAX_EXAMPLES]),
+            "description": f"one of {len(known)} categories, or another",
+        }
+
+    def count(self, values: Values) -> Histogram | Shares:
+        return Shares.fit(self.categories, cast(Texts, values))
+
+    def typical(self, seen: Histogram | Shares | None) -> Values:
+        if isinstance(seen, Shares) and seen.shares:
+            return [seen.categories[int(np.argmax(seen.shares))]]
+        return [None]  # it had no value in training
+
+
+#: Every kind. A column of text is of the first kind that all of its values match.
 AnyColumn: TypeAlias = (
     NumericColumn | BooleanColumn | DatetimeColumn | CategoricalColumn
 )
-
-
-def seconds(text: str) -> float:
-    """Return an ISO 8601 date or date and time as seconds since 1970.
-
-    Without an offset it is taken as UTC. Raises ValueError for anything else, and for
-    a moment that in UTC is before the year 1 or after 9999.
-    """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
-    return min(moment.timestamp(), LAST_SECOND)
-
-
-def iso(moment: float, has_time: bool) -> str:
-    """Return seconds since 1970 as ISO 8601 text in UTC, the inverse of `seconds`.
-
-    Midnight is written as a date alone, unless the column `has_time`.
-    """
-    text = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()
-    return text if has_time or moment % DAY else text[:10]
+COLUMN_KINDS: dict[str, type[AnyColumn]] = {
+    str(kind.__struct_config__.tag): kind for kind in get_args(AnyColumn)
+}

@@ -1,4 +1,4 @@
-"""The names shared by all kinds of input."""
+"""The types shared by all kinds of input."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from models.features.table import Columns, TableInput
 from models.features.tensor import TensorInput
 
+#: The signature of a model.
 Inputs: TypeAlias = TableInput | TensorInput
-
-
 #: Raw rows: columns of a table, or one array (n, …).
 RawColumns: TypeAlias = Columns | NDArray[Any]

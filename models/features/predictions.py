@@ -1,22 +1,27 @@
-"""From the network's outputs to the answer: labels and probabilities, or a value."""
+"""From the outputs of the network to predictions: classes, or a value.
+
+Z is the outputs (E, n, O) of E networks for n rows: logits, or standard units.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from models.errors import InvalidInput, nearest
+from models.features.columns import Floats, Schema, Values
+from models.features.histograms import Histogram, Shares
 from models.types import Array
 
-#: A class as it stood in the training data.
+#: A class as it is in the training data.
 Label: TypeAlias = bool | int | float | str
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
-Floats: TypeAlias = NDArray[np.float64]
 INT64 = range(-(1 << 63), 1 << 63)
-#: Output name -> one value (or one list of values) a row.
+#: Output name -> one value, or one list of values, a row: (n,) or (n, classes).
 Predictions: TypeAlias = dict[str, NDArray[Any]]
 
 #: The logit of the first of two classes, and of the second.
@@ -41,13 +46,18 @@ class Classification(
     forbid_unknown_fields=True,
     dict=True,
 ):
-    """The classes in the order of `probabilities`; two of them share one logit."""
+    """One of several classes, in the order of `probabilities`; two share one logit."""
 
     classes: tuple[Label, ...]
     temperature: Annotated[float, Meta(gt=0.0, le=100.0)] = 1.0
     smoothing: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
+    #: The prediction that is counted for drift, and how.
+    main: ClassVar[str] = "label"
+    histogram: ClassVar[type[Shares]] = Shares
+
     def __post_init__(self) -> None:
+        """Raise ValueError unless there are two different classes."""
         if len(self.classes) < 2:
             raise ValueError("a classifier needs two classes at least")
         if len({(type(c), c) for c in self.classes}) != len(self.classes):
@@ -60,12 +70,18 @@ class Classification(
         return "binary" if len(self.classes) == 2 else "multiclass"
 
     @property
+    def class_names(self) -> list[str]:
+        """The classes as text."""
+        return [label_text(label) for label in self.classes]
+
+    @property
     def width(self) -> int:
         """Outputs of the network: one logit for two classes, else one a class."""
         return 1 if len(self.classes) == 2 else len(self.classes)
 
     @property
     def label_datatype(self) -> str:
+        """The datatype of labels in the Open Inference Protocol."""
         kinds = {type(label) for label in self.classes}
         if kinds == {int} and not all(label in INT64 for label in self.classes):
             return "BYTES"
@@ -73,17 +89,17 @@ class Classification(
 
     @property
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Datatype and shape without the batch of every output."""
+        """Datatype and shape, without the batch, of every output."""
         return {
             "label": (self.label_datatype, ()),
             "probabilities": ("FP64", (len(self.classes),)),
         }
 
     def probabilities(self, Z: Array) -> Floats:
-        """Return (n, classes) from logits (n, width), exact to the ends of float64."""
+        """Return (n, classes) from logits (n, O), exact to the ends of float64."""
         P = Z.astype(np.float64)
         if self.width == 1:
-            # Each side by itself: 1 - p would lose a small probability.
+            # Each side separately: 1 - p would lose a small probability.
             both = P * _SIDES
             return np.asarray(np.exp(-np.logaddexp(0.0, both)))
         P -= np.maximum.reduce(P, axis=1, keepdims=True)
@@ -92,10 +108,11 @@ class Classification(
         return P
 
     def calibrate(self, P: Floats) -> Floats:
-        """Return p^(1/T) / Σ p^(1/T), drawn to the even distribution by `smoothing`.
+        """Return p^(1/T) / Σ p^(1/T) of P (n, classes), mixed with 1 / classes.
 
         Temperature scaling (Guo et al. 2017, arXiv 1706.04599) of a mixture, whose
-        logits are the logarithms of its probabilities.
+        logits are the logarithms of its probabilities; `smoothing` is the share of the
+        even distribution.
         """
         if self.temperature != 1.0:
             P = self.probabilities(_logits(P) / self.temperature)
@@ -107,19 +124,17 @@ class Classification(
         return P
 
     def decode(self, Z: Array) -> Predictions:
-        """Answer from the logits (E, n, width) of E networks."""
+        """Return labels (n,) and probabilities (n, classes) from logits (E, n, O)."""
         if len(Z) == 1:
-            # What `calibrate` comes to for one network, without a logarithm.
+            # The same as `calibrate` for one network, without a logarithm.
             Z64 = Z[0].astype(np.float64)
             P = self._smoothed(self.probabilities(Z64 / self.temperature))
         else:
-            P = self.calibrate(
-                np.mean([self.probabilities(each) for each in Z], axis=0)
-            )
+            P = self.calibrate(np.mean([self.probabilities(z) for z in Z], axis=0))
         return {"label": self._labels[P.argmax(axis=1)], "probabilities": P}
 
     def gradient(self, Z: Array, classes: NDArray[np.intp]) -> Floats:
-        """Return d p/d Z (E, n, width) of the probability p of one class a row (n,).
+        """Return d p/d Z (E, n, O) for the probability p of one class a row (n,).
 
         The chain rule through `decode`: with p_e = softmax(z_e), m = mean of the p_e
         and q = softmax(log m / T),
@@ -128,45 +143,160 @@ class Classification(
             dm_k/dz_ej = p_ek ([k = j] - p_ej) / E
         """
         rows = np.arange(Z.shape[1])
-        P = np.stack([self.probabilities(each) for each in Z])
+        P = np.stack([self.probabilities(z) for z in Z])
         M = P.mean(axis=0)
         unsmoothed = msgspec.structs.replace(self, smoothing=0.0)
         Q = unsmoothed.calibrate(M)
         V = -Q
         V[rows, classes] += 1.0
         V *= Q[rows, classes, None] * ((1.0 - self.smoothing) / self.temperature)
-        # Not by m_k: p_ek / m_k is E at most, however small the two.
+        # Divide P and not V by m_k: p_ek / m_k is at most E, however small both are.
         U = P / np.maximum(M, np.finfo(float).tiny) * V
         dZ: Floats = (U - P * U.sum(axis=2, keepdims=True)) / len(Z)
-        # Two classes share the logit of the second; that of the first is held at 0.
+        # Two classes share the logit of the second; that of the first is fixed at 0.
         return dZ[:, :, 1:] if self.width == 1 else dZ
+
+    def class_number(self, target: Label | None) -> int | None:
+        """Return the number of a class, which text may name; None stays None.
+
+        Raises InvalidInput with the nearest name if there is no such class.
+        """
+        if target is None:
+            return None
+        for number, label in enumerate(self.classes):
+            both = isinstance(label, bool) == isinstance(target, bool)
+            if both and label == target:
+                return number
+        names = self.class_names
+        if isinstance(target, str) and names.count(target) == 1:
+            return names.index(target)
+        wanted = label_text(target)[:80]
+        hint = nearest(wanted, names)
+        if not hint:
+            hint = f"; there are {', '.join(names[:8])}{', …' * (len(names) > 8)}"
+        raise InvalidInput(f"target: there is no class '{wanted}'{hint}")
+
+    def explained_classes(
+        self, predictions: Predictions, number: int | None
+    ) -> NDArray[np.intp]:
+        """Return the class (n,) to explain a row: `number`, or the likeliest."""
+        P = predictions["probabilities"]
+        return P.argmax(axis=1) if number is None else np.full(len(P), number)
+
+    def explained_names(self, classes: NDArray[np.intp]) -> list[Label]:
+        """Return the labels of class numbers (n,)."""
+        return [self.classes[number] for number in classes]
+
+    def explained_numbers(
+        self, predictions: Predictions, classes: NDArray[np.intp]
+    ) -> Floats:
+        """Return the probability (n,) of one class a row (n,)."""
+        P: Floats = predictions["probabilities"]
+        return P[np.arange(len(P)), classes]
+
+    def main_values(self, predictions: Predictions) -> Values:
+        """Return the n predictions to count: labels as text."""
+        return [str(label) for label in predictions["label"].tolist()]
+
+    def count(self, values: Values) -> Histogram | Shares:
+        """Return the distribution of n labels as text."""
+        return Shares.fit([str(label) for label in self.classes], cast(Any, values))
+
+    def target_values(self, target: NDArray[Any]) -> Values:
+        """Return the n labels as text of class numbers (n,)."""
+        names = self.class_names
+        return [names[number] for number in target.tolist()]
+
+    def count_target(self, target: NDArray[Any]) -> Histogram | Shares:
+        """Return the distribution of class numbers (n,)."""
+        return Shares.fit(self.class_names, cast(Any, self.target_values(target)))
+
+    def json_schema(self) -> Schema:
+        """Return the JSON Schema of the prediction for a row."""
+        number = {"type": "number", "minimum": 0, "maximum": 1}
+        exactly = {"minItems": len(self.classes), "maxItems": len(self.classes)}
+        return {
+            "type": "object",
+            "properties": {
+                "label": {"enum": list(self.classes)},
+                "probabilities": {"type": "array", "items": number, **exactly},
+            },
+            "required": ["label", "probabilities"],
+        }
 
 
 class Regression(
     msgspec.Struct, tag="regression", tag_field="kind", forbid_unknown_fields=True
 ):
-    """The network answers in standard units of the training target."""
+    """A number, which the network gives in standard units of the training target."""
 
     mean: float
     std: float
-    #: Standard units that no answer leaves: those of the training target.
+    #: Standard units that predictions are clipped to: the training target's range.
     lowest: float = -1e30
     highest: float = 1e30
     task: ClassVar[Task] = "regression"
+    classes: ClassVar[tuple[Label, ...]] = ()
+    class_names: ClassVar[tuple[str, ...]] = ()
     width: ClassVar[int] = 1
     tensors: ClassVar[dict[str, tuple[str, tuple[int, ...]]]] = {"value": ("FP64", ())}
+    main: ClassVar[str] = "value"
+    histogram: ClassVar[type[Histogram]] = Histogram
 
     def decode(self, Z: Array) -> Predictions:
-        """Answer from the outputs (E, n, 1) of E networks."""
-        # In float64: in float32 the limits themselves would be rounded, and left.
+        """Return values (n,) from outputs (E, n, 1)."""
+        # In float64: float32 would round the limits, and predictions might pass them.
         standard = np.clip(Z[:, :, 0].astype(np.float64), self.lowest, self.highest)
         return {"value": standard.mean(axis=0) * self.std + self.mean}
 
-    def gradient(self, Z: Array) -> Floats:
-        """Return d value/d Z (E, n, 1): 0 where `decode` holds a network back."""
+    def gradient(self, Z: Array, classes: NDArray[np.intp] | None = None) -> Floats:
+        """Return d value/d Z (E, n, 1): 0 where `decode` clips a network."""
         free = (self.lowest < Z) & (self.highest > Z)
         slopes: Floats = free * np.float64(self.std / len(Z))
         return slopes
+
+    def class_number(self, target: Label | None) -> None:
+        """Return None. Raises InvalidInput for a target other than 'value'."""
+        if target not in (None, "value"):
+            raise InvalidInput(
+                "target: this model predicts a number, 'value', and no class"
+            )
+
+    def explained_classes(
+        self, predictions: Predictions, number: int | None
+    ) -> NDArray[np.intp]:
+        """Return zeros (n,): there are no classes to choose from."""
+        return np.zeros(len(predictions["value"]), np.intp)
+
+    def explained_names(self, classes: NDArray[np.intp]) -> list[Label]:
+        """Return the name of the explained value for rows (n,)."""
+        return ["value"] * len(classes)
+
+    def explained_numbers(
+        self, predictions: Predictions, classes: NDArray[np.intp]
+    ) -> Floats:
+        """Return the value (n,) of each row."""
+        return predictions["value"]
+
+    def main_values(self, predictions: Predictions) -> Values:
+        """Return the predictions (n,) to count: values."""
+        return predictions["value"]
+
+    def count(self, values: Values) -> Histogram | Shares:
+        """Return the distribution of values (n,)."""
+        return Histogram.fit(cast(Floats, values))
+
+    def target_values(self, target: NDArray[Any]) -> Values:
+        """Return target values (n,) as float64."""
+        return np.asarray(target, np.float64)
+
+    def count_target(self, target: NDArray[Any]) -> Histogram | Shares:
+        """Return the distribution of target values (n,)."""
+        return Histogram.fit(target)
+
+    def json_schema(self) -> Schema:
+        """Return the JSON Schema of the prediction for a row."""
+        return {"type": "number"}
 
 
 def _logits(P: Floats) -> Floats:

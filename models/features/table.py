@@ -1,33 +1,31 @@
 """The table signature: named columns in, one float32 matrix out.
 
-The same code encodes in training and in serving. A row of the matrix is
+Training and serving encode with the same code. A row of the matrix is
 
     [ quantities | other scaled numbers | 1 where missing | categories | codes ]
 
-Scaled numbers pass a smooth clip, f(z) = z / sqrt(1 + (z/3)^2), so that no outlier,
-however far, leaves the range the network was trained in (RealMLP, arXiv 2407.04491,
-section 3). A missing number is 0 there: the median.
+Scaled numbers pass a smooth clip, f(z) = z / sqrt(1 + (z/3)^2), so that no outlier
+leaves the range that the network was trained in (RealMLP, arXiv 2407.04491, section 3).
+A missing number is 0 there: the median.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, TypeAlias, cast
+from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from models.features.columns import (
+    COLUMN_KINDS,
     AnyColumn,
-    BooleanColumn,
     CategoricalColumn,
-    DatetimeColumn,
     Floats,
-    NumericColumn,
     Texts,
     Values,
 )
+from models.features.histograms import Histogram, Shares
 from models.types import Array
 
 #: Raw values by column name, all of one length.
@@ -35,11 +33,11 @@ Columns: TypeAlias = Mapping[str, Values]
 
 CLIP = 3.0
 #: Keeps (x - center) * scale finite before it is clipped.
-FAR = 1e100
+MAX_SCALED = 1e100
 
 
 class Layout(NamedTuple):
-    """Quantities, other features, and the sizes of the categories that are codes."""
+    """How many inputs are quantities and others, and how many categories a code has."""
 
     numeric: int
     other: int
@@ -58,20 +56,23 @@ class TableInput(
     columns: tuple[AnyColumn, ...]
 
     name: ClassVar[str] = "table"
+    is_table: ClassVar[bool] = True
+    is_image: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        """Raise ValueError if two columns have the same name."""
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
             raise ValueError("two columns have the same name")
         self.by_name = {column.name: column for column in self.columns}
-        numeric = [c for c in self.columns if not isinstance(c, CategoricalColumn)]
+        numeric = [c for c in self.columns if not c.is_text]
         self._numeric = numeric
         features = [
-            (scaling, place == 0 and not isinstance(column, BooleanColumn), column.name)
+            (scaling, index == 0 and column.is_quantity, column.name)
             for column in numeric
-            for place, scaling in enumerate(column.scalings)
+            for index, scaling in enumerate(column.scalings)
         ]
-        # What has a size and not only a side stands first: it gets curves of its own.
+        # Quantities come first: they get learned curves.
         self._order = sorted(range(len(features)), key=lambda i: not features[i][1])
         features = [features[i] for i in self._order]
         self._quantities = sum(quantity for _, quantity, _ in features)
@@ -79,10 +80,10 @@ class TableInput(
         self._center = np.array([scaling.center for scaling, _, _ in features])
         self._scale = np.array([scaling.scale for scaling, _, _ in features])
         self._flagged = [c for c in numeric if c.nullable and c.scalings]
-        categorical = [
-            c for c in self.columns if isinstance(c, CategoricalColumn) and c.width
-        ]
-        self._categorical = sorted(categorical, key=lambda c: c.embedded)
+        texts = cast(list[CategoricalColumn], [c for c in self.columns if c.is_text])
+        self._categorical = sorted(
+            (c for c in texts if c.width), key=lambda c: c.embedded
+        )
         self._codes: list[dict[str | None, int]] = [
             {text: code for code, text in enumerate(c.categories)}
             for c in self._categorical
@@ -99,15 +100,91 @@ class TableInput(
 
     @property
     def layout(self) -> Layout:
-        """How the inputs of the network divide."""
+        """The inputs of the network by their nature."""
         codes = [len(c.categories) for c in self._categorical if c.embedded]
-        plain = self.width - self._quantities - len(codes)
-        return Layout(self._quantities, plain, tuple(codes))
+        other = self.width - self._quantities - len(codes)
+        return Layout(self._quantities, other, tuple(codes))
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each column, by its name."""
+        return {column.name: column.kind for column in self.columns}
+
+    @property
+    def row_form(self) -> str:
+        """What a row is, for messages."""
+        return "columns of a table"
+
+    @property
+    def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Datatype and shape, without the batch, of every input."""
+        return {column.name: (column.datatype, ()) for column in self.columns}
+
+    @property
+    def histograms(self) -> dict[str, type[Histogram] | type[Shares]]:
+        """How each input is counted for drift."""
+        return {column.name: column.histogram for column in self.columns}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the encoding leaves out, one sentence a column."""
+        return [f"column '{c.name}': {c.note}" for c in self.columns if c.note]
+
+    @property
+    def constants(self) -> list[str]:
+        """The columns that did not vary in training, and are not used."""
+        used = set(self.feature_names())
+        return [name for name in self.by_name if name not in used]
+
+    @property
+    def explained(self) -> list[str]:
+        """The names of what attributions are given for."""
+        return list(self.by_name)
 
     def feature_names(self) -> list[str]:
-        """Return the column each input of the network comes from, in order."""
+        """Return the column that each input of the network comes from, in order."""
         names = self._sources + [c.name for c in self._flagged]
         return names + [c.name for c in self._categorical for _ in range(c.width)]
+
+    def explained_by(self) -> list[int]:
+        """Return the number in `explained` of each input of the network."""
+        numbers = {name: number for number, name in enumerate(self.by_name)}
+        return [numbers[name] for name in self.feature_names()]
+
+    def by_explained(self, attributions: Floats) -> list[Any]:
+        """Return attributions (n, columns) as objects by column name."""
+        names = self.explained
+        return [dict(zip(names, row, strict=True)) for row in attributions.tolist()]
+
+    def select(self, raw: Any) -> Any:
+        """Return the columns of the signature, in its order; arrays as they are."""
+        if isinstance(raw, np.ndarray):
+            return raw
+        return {name: raw[name] for name in self.by_name}
+
+    def by_input(self, raw: Any) -> Columns:
+        """Return the n values to count of each input: raw rows themselves."""
+        columns: Columns = raw
+        return columns
+
+    def count(self, raw: Any) -> dict[str, Histogram | Shares]:
+        """Return the distribution of each column of n raw rows."""
+        return {name: self.by_name[name].count(raw[name]) for name in raw}
+
+    def baseline(self, seen: Mapping[str, Histogram | Shares]) -> Columns:
+        """Return a typical raw row, from the distributions of training rows."""
+        return {c.name: c.typical(seen.get(c.name)) for c in self.columns}
+
+    def to_json(self, raw: Any, rows: slice = slice(None)) -> list[Any]:
+        """Return the chosen raw rows as JSON objects by column name.
+
+        A missing value is None; nullable columns are written too.
+        """
+        columns = {c.name: c.to_json(raw[c.name][rows]) for c in self.columns}
+        return [
+            dict(zip(columns, row, strict=True))
+            for row in zip(*columns.values(), strict=True)
+        ]
 
     def encode(self, columns: Columns) -> Array:
         """Return (n, width) float32 for raw columns of n rows each."""
@@ -141,20 +218,12 @@ class TableInput(
             Z = np.stack([raw[i] for i in self._order], axis=1)
             Z -= self._center
             Z *= self._scale
-        np.clip(Z, -FAR, FAR, out=Z)
+        np.clip(Z, -MAX_SCALED, MAX_SCALED, out=Z)
         Z /= np.hypot(1.0, Z / CLIP)
         np.copyto(out, Z, casting="same_kind")
         out[np.isnan(out)] = 0.0
 
 
 def fit_column(name: str, kind: str, values: Values) -> AnyColumn:
-    """Learn one column of the named kind from its training values."""
-    if kind == "categorical":
-        return CategoricalColumn.fit(name, cast(Texts, values))
-    kinds: dict[str, type[NumericColumn | BooleanColumn | DatetimeColumn]] = {
-        "numeric": NumericColumn,
-        "boolean": BooleanColumn,
-        "datetime": DatetimeColumn,
-    }
-    floats: NDArray[np.float64] = np.asarray(values, np.float64)
-    return kinds[kind].fit(name, floats)
+    """Fit one column of the named kind to its raw training values (n,)."""
+    return COLUMN_KINDS[kind].fit(name, values)

@@ -1,7 +1,7 @@
-"""What the console shows: the models of the catalogue, and what all workers measured.
+"""The console's data: the models of the catalogue, and what all workers measured.
 
-Any worker may answer. Traffic comes from the metrics they share, models from the
-catalogue each has of the store, times from the store itself.
+Any worker can answer: traffic comes from the shared metrics, models from the worker's
+own catalogue, times from the store.
 """
 
 from __future__ import annotations
@@ -11,29 +11,27 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from models.codecs import json_rows
 from models.errors import GlassnetError
 from models.features.tensor import TensorInput
-from models.nn.layers import ActivationSpec, build
-from models.storage.store import PRODUCTION, REPORT
+from models.nn.layers import ActivationSpec
+from models.storage.base import PRODUCTION, REPORT
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import PREFIX, VERSION, Metrics
 from service.protocols.http import description
 from service.registry.loaded import Entry, Loaded
 
-#: Standard deviations of training that a slider reaches on either side of the mean.
+#: Standard deviations that a slider reaches on either side of the training mean.
 REACH = 3.0
 _DURATION = "inference_duration_seconds"
 
 
 @dataclass
-class Measured:
-    """What the workers counted of one version, together, since the server started."""
+class VersionTraffic:
+    """The counts of one version over all workers, since the server started."""
 
     answered: float = 0.0
     rows: float = 0.0
@@ -42,24 +40,24 @@ class Measured:
     within: defaultdict[float, float] = field(
         default_factory=lambda: defaultdict(float)
     )
-    #: Column -> how far its rows are from those of training.
+    #: Column -> its drift index.
     drift: dict[str, float] = field(default_factory=dict)
 
-    def add(self, what: str, labels: dict[str, str], value: float) -> None:
-        """Take one sample: its name without our prefix, its labels, its value."""
-        if what == f"{_DURATION}_count":
+    def add(self, name: str, labels: dict[str, str], value: float) -> None:
+        """Add one sample: its name without our prefix, its labels, its value."""
+        if name == f"{_DURATION}_count":
             self.answered += value
-        elif what == "inference_rows_total":
+        elif name == "inference_rows_total":
             self.rows += value
-        elif what == "inference_failures_total":
-            self.failed += value  # for whatever reason
-        elif what == f"{_DURATION}_bucket":
+        elif name == "inference_failures_total":
+            self.failed += value  # summed over reasons
+        elif name == f"{_DURATION}_bucket":
             self.within[float(labels["le"])] += value
-        elif what == "drift_psi":
+        elif name == "drift_psi":
             self.drift[labels["column"]] = value
 
     def reply(self) -> dict[str, Any]:
-        """Return what the page is told; the last bound, inf, is null there."""
+        """Return the counts for the page; the last bound, inf, becomes null in JSON."""
         within = sorted(self.within.items())
         return {
             "answered": self.answered,
@@ -70,24 +68,24 @@ class Measured:
         }
 
 
-def standing(engine: ModelServer) -> dict[str, Any]:
-    """Return every model, its versions and what was measured of them."""
-    registry = engine.registry
-    measured = _measured(engine.metrics)
+def overview(model_server: ModelServer) -> dict[str, Any]:
+    """Return every model, its versions and their measurements."""
+    registry = model_server.registry
+    measured = _measured(model_server.metrics)
     return {
         "service": VERSION,
         "now": time.time(),
-        "unready": engine.unready,
+        "unready": model_server.unready,
         "failed": sorted(registry.failed),
         "models": [
             {
                 "name": name,
                 "live": entry.default,
-                "live_since": _live_since(engine, name, entry),
+                "live_since": _live_since(model_server, name, entry),
                 "labels": entry.labels,
                 "refused": sorted(entry.refused),
                 "versions": [
-                    _version(engine, loaded, measured[name, str(version)])
+                    _version(model_server, loaded, measured[name, str(version)])
                     for version, loaded in sorted(entry.versions.items(), reverse=True)
                 ],
             }
@@ -96,10 +94,10 @@ def standing(engine: ModelServer) -> dict[str, Any]:
     }
 
 
-def trial(engine: ModelServer, loaded: Loaded) -> dict[str, Any]:
-    """Return what a person needs to try a version: its form, and what is inside."""
+def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]:
+    """Return the form of a version, and its layers."""
     manifest = loaded.artefact.manifest
-    (typical,) = json_rows(manifest.inputs, loaded.explainer.baseline, slice(0, 1))
+    (typical,) = manifest.inputs.to_json(loaded.explainer.baseline)
     found = description(loaded)
     if isinstance(manifest.inputs, TensorInput):
         found["ranges"] = list(_ranges(manifest.inputs))
@@ -109,7 +107,9 @@ def trial(engine: ModelServer, loaded: Loaded) -> dict[str, Any]:
         "typical": typical,
         "reference": msgspec.to_builtins(manifest.reference.inputs),
         "layers": [
-            layer.function if isinstance(layer, ActivationSpec) else build(layer).title
+            layer.function
+            if isinstance(layer, ActivationSpec)
+            else layer.build().display_name
             for layer in manifest.network.layers
         ],
         "networks": manifest.members,
@@ -118,14 +118,8 @@ def trial(engine: ModelServer, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def report_path(engine: ModelServer, loaded: Loaded) -> Path:
-    """Return where the report of a version lies, if there is one."""
-    place = engine.registry.store.path(loaded.name, loaded.version)
-    return place.with_name(REPORT)
-
-
-def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], Measured]:
-    found: defaultdict[tuple[str, str], Measured] = defaultdict(Measured)
+def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], VersionTraffic]:
+    found: defaultdict[tuple[str, str], VersionTraffic] = defaultdict(VersionTraffic)
     for sample in metrics.samples():
         labels = sample.labels
         if "model" in labels and "version" in labels:
@@ -134,33 +128,35 @@ def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], Measured]:
     return found
 
 
-def _live_since(engine: ModelServer, name: str, entry: Entry) -> str | None:
-    """Return when production came to the version that serves, as ISO text."""
+def _live_since(model_server: ModelServer, name: str, entry: Entry) -> str | None:
+    """Return since when the served version is production, as ISO text."""
     with contextlib.suppress(OSError, GlassnetError):
-        label = engine.registry.store.labels(name).get(PRODUCTION)
+        label = model_server.registry.store.labels(name).get(PRODUCTION)
         if label is not None and label.version == entry.default:
             return label.since
     return None
 
 
-def _version(engine: ModelServer, loaded: Loaded, measured: Measured) -> dict[str, Any]:
+def _version(
+    model_server: ModelServer, loaded: Loaded, measured: VersionTraffic
+) -> dict[str, Any]:
     manifest = loaded.artefact.manifest
-    trained = None
+    trained, store = None, model_server.registry.store
     with contextlib.suppress(OSError, GlassnetError):
-        trained = engine.registry.store.run(loaded.name, loaded.version)
+        trained = store.run(loaded.name, loaded.version)
     return {
         "version": loaded.version,
         "target": manifest.target,
         "trained": (trained or {}).get("trained_at"),
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,
-        "report": report_path(engine, loaded).is_file(),
+        "report": store.has_attachment(loaded.name, loaded.version, REPORT),
         **measured.reply(),
     }
 
 
 def _ranges(inputs: TensorInput) -> Iterator[tuple[float, float]]:
-    """Yield from where to where a slider goes for each feature of a matrix."""
+    """Yield the range of a slider for each feature of a matrix."""
     if len(inputs.shape) != 1:
         return
     for center, scale in zip(inputs.center, inputs.scale, strict=True):

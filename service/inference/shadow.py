@@ -1,8 +1,8 @@
-"""Candidate and production side by side: where do they differ, and by how much?
+"""Compare candidate and production on the same rows: where and how much they differ.
 
-The request is answered by one of them, and that is all it waits for; a thread has the
-other answer the same rows afterwards. Only so many rows wait for it: beyond, they are
-not compared, and counted as such.
+One version answers the request. Afterwards a thread runs the other version on the same
+rows. If too many rows wait for it, further requests are not compared but counted as
+"busy".
 """
 
 from __future__ import annotations
@@ -17,19 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.codecs import TableDecoder
 from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.model import Model
-from service.monitoring.metrics import Compared
+from service.monitoring.metrics import ComparisonMetrics
 from service.registry.loaded import Loaded
 
 log = logging.getLogger("glassnet.service")
 
-#: Rows that wait to be compared; the rows of one request always may.
-MOST_ROWS = 10_000
-#: Two values disagree that are so many standard deviations of the target apart.
-APART = 0.1
+#: Limit of rows that wait to be compared; one request is accepted in any case.
+MAX_WAITING_ROWS = 10_000
+#: Values further apart than this many standard deviations of the target disagree.
+DISAGREEMENT_STDS = 0.1
 
 
 class _ShadowJob(NamedTuple):
@@ -40,26 +38,26 @@ class _ShadowJob(NamedTuple):
 
 
 class ShadowComparer:
-    """Takes what was answered in a trial, and has the other version answer it too."""
+    """Run the other version of a traffic split on answered rows, and compare."""
 
-    def __init__(self, metrics: Compared) -> None:
+    def __init__(self, metrics: ComparisonMetrics) -> None:
         self._metrics = metrics
         self._waiting = 0
         self._lock = threading.Lock()
         self._queue: SimpleQueue[_ShadowJob] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._told: set[tuple[str, int]] = set()
+        self._logged: set[tuple[str, int]] = set()
 
     def put(
         self, loaded: Loaded, raw: RawColumns, answer: Predictions, rows: int
     ) -> None:
-        """Have a request of a trial compared, unless too much waits already."""
+        """Queue an answered request for comparison, unless too many rows wait."""
         with self._lock:
-            if self._waiting and self._waiting + rows > MOST_ROWS:
-                self._metrics.failed(loaded, "busy")
+            if self._waiting and self._waiting + rows > MAX_WAITING_ROWS:
+                self._metrics.count_failure(loaded, "busy")
                 return
             self._waiting += rows
-            if self._thread is None:  # not before the first: threads survive no fork
+            if self._thread is None:  # started late: threads do not survive a fork
                 thread = threading.Thread(target=self._run, name="comparisons")
                 thread.daemon = True
                 thread.start()
@@ -68,55 +66,48 @@ class ShadowComparer:
 
     def _run(self) -> None:
         while True:
-            answered = self._queue.get()
+            job = self._queue.get()
             try:
-                self._compare(answered)
-            except Exception as error:  # of a candidate anything may be wrong
-                self._metrics.failed(answered.loaded, "error")
-                self._tell(answered.loaded, error)
+                self._compare(job)
+            except Exception as error:  # a candidate may fail in any way
+                self._metrics.count_failure(job.loaded, "error")
+                self._log_failure(job.loaded, error)
             with self._lock:
-                self._waiting -= answered.rows
+                self._waiting -= job.rows
 
-    def _compare(self, answered: _ShadowJob) -> None:
-        loaded = answered.loaded
-        assert loaded.trial is not None
-        other = loaded.trial.other(loaded)
+    def _compare(self, job: _ShadowJob) -> None:
+        loaded = job.loaded
+        assert loaded.split is not None
+        other = loaded.split.other(loaded)
         ours, theirs = loaded.artefact.model, other.artefact.model
-        raw = _fitted(answered.raw, theirs)
+        raw = theirs.decoder.adapt(job.raw)
         began = time.perf_counter()
         answer = theirs.predict(raw)
-        self._metrics.ran(other, time.perf_counter() - began)
-        found = differences(ours.output, answered.answer, theirs.output, answer)
-        self._metrics.compared(loaded.trial.candidate, answered.rows, *found)
+        self._metrics.observe_shadow(other, time.perf_counter() - began)
+        counts = differences(ours.output, job.answer, theirs.output, answer)
+        self._metrics.count_rows(loaded.split.candidate, job.rows, *counts)
 
-    def _tell(self, loaded: Loaded, error: Exception) -> None:
+    def _log_failure(self, loaded: Loaded, error: Exception) -> None:
         """Log the first failure of a version; the metrics count the others."""
-        assert loaded.trial is not None
-        candidate = loaded.trial.candidate
-        if (candidate.name, candidate.version) not in self._told:
-            self._told.add((candidate.name, candidate.version))
+        assert loaded.split is not None
+        candidate = loaded.split.candidate
+        if (candidate.name, candidate.version) not in self._logged:
+            self._logged.add((candidate.name, candidate.version))
             log.warning(
                 f"model {candidate.name} version {candidate.version} cannot be "
-                f"compared with version {loaded.trial.production.version}",
+                f"compared with version {loaded.split.production.version}",
                 exc_info=error,
                 extra={"model": candidate.name, "version": candidate.version},
             )
 
 
-def _fitted(raw: RawColumns, model: Model) -> RawColumns:
-    """Return rows as a model of perhaps another signature takes them."""
-    if isinstance(model.decoder, TableDecoder) and isinstance(raw, Mapping):
-        return model.decoder.assemble(dict(raw))
-    return raw
-
-
 def differences(
     output: Output, answer: Predictions, other: Output, theirs: Predictions
 ) -> tuple[int, float]:
-    """Return how many rows disagree, and the largest difference of their numbers.
+    """Return the number of rows that disagree, and the largest difference.
 
-    Classes: another label, a difference of probabilities; a class that one of them
-    does not know has none there. Values: one a tenth of the target's spread away.
+    Classes disagree if the labels differ; the difference is of probabilities, where an
+    unknown class has 0. Values disagree beyond `DISAGREEMENT_STDS`.
     """
     if isinstance(output, Classification):
         assert isinstance(other, Classification)
@@ -128,15 +119,15 @@ def differences(
         disagree = sum(a != b for a, b in zip(*labels, strict=True))
         return disagree, float(np.abs(P - Q).max())
     apart = np.abs(answer["value"] - theirs["value"])
-    return int((apart > APART * output.std).sum()), float(apart.max())
+    return int((apart > DISAGREEMENT_STDS * output.std).sum()), float(apart.max())
 
 
 def _aligned(
     names: Mapping[str, None], output: Classification, answer: Predictions
 ) -> NDArray[Any]:
-    """Return probabilities (n, names), in the order of all the names."""
+    """Return probabilities (n, len(names)), in the order of the names."""
     columns = dict(
         zip(map(label_text, output.classes), answer["probabilities"].T, strict=True)
     )
-    nothing = np.zeros(len(answer["label"]))
-    return np.stack([columns.get(name, nothing) for name in names], axis=1)
+    absent = np.zeros(len(answer["label"]))
+    return np.stack([columns.get(name, absent) for name in names], axis=1)

@@ -1,9 +1,9 @@
-"""Who may ask, and who may administer: bearer tokens (RFC 6750) out of files.
+"""Bearer tokens (RFC 6750) from files: one for predictions, one for administrators.
 
-A file holds tokens, one a line, and all are accepted: to change one without a gap, the
-new is added, then the senders change, then the old is taken out. A file that changes is
-read again beside the requests, by the thread that watches the store; one that is gone
-or makes no sense changes nothing, and the log says so.
+A file holds one token per line, and all are accepted. To replace a token without an
+outage, add the new one, change the clients, then remove the old one. The thread that
+watches the store rereads a file that has changed. If a file is missing or invalid, the
+tokens stay as they were and an error is logged.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError
-from service.middleware.concurrency_limit import REFUSAL, Application, Refused
+from service.middleware.concurrency_limit import REJECTION, Application, Rejected
 
 log = logging.getLogger("glassnet.service")
 
-#: RFC 6750, section 2.1, and of a length that is not guessed.
+#: RFC 6750, section 2.1; the minimum length makes guessing hopeless.
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-SHORTEST = 16
+MIN_TOKEN_LENGTH = 16
 _SCHEME = "bearer "
 
 
-class Unauthorized(Refused):
-    """No token, or none that is accepted."""
+class Unauthorized(Rejected):
+    """The request has no token, or one that is not accepted."""
 
     code = 401
     reason = "unauthorized"
 
-    def __init__(self, given: str | None) -> None:
-        # What a challenge says of a token, it says only where there was one.
-        fault = ', error="invalid_token"' if given else ""
+    def __init__(self, authorization: str | None) -> None:
+        # RFC 6750, section 3: no error code if the request had no token.
+        fault = ', error="invalid_token"' if authorization else ""
         self.headers = {"WWW-Authenticate": f'Bearer realm="glassnet"{fault}'}
         super().__init__(
-            "the bearer token is not accepted here"
-            if given
+            "the bearer token is not accepted"
+            if authorization
             else "expected a bearer token: the header 'Authorization: Bearer TOKEN'"
         )
 
 
-class Forbidden(Refused):
-    """What nobody may do here, or not with this token."""
+class Forbidden(Rejected):
+    """The operation is turned off, or not allowed with this token."""
 
     code = 403
     reason = "forbidden"
@@ -61,17 +61,19 @@ class Tokens:
         self._seen = self._stamp()
         self._digests = _read(path)
 
-    def accept(self, given: str | None) -> bool:
-        """Tell whether an Authorization header has one of them, in the same time."""
-        if given is None or given[: len(_SCHEME)].lower() != _SCHEME:
+    def accept(self, authorization: str | None) -> bool:
+        """Tell, in constant time, whether an Authorization header has one of them."""
+        if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
             return False
-        # Digests, so that neither length nor a first letter that is right tells.
-        digest = _digest(given[len(_SCHEME) :].strip().encode("utf-8", "replace"))
+        # Digests are of one length, so the time of a comparison reveals nothing.
+        digest = _digest(
+            authorization[len(_SCHEME) :].strip().encode("utf-8", "replace")
+        )
         agree = [hmac.compare_digest(digest, known) for known in self._digests]
         return any(agree)
 
     def refresh(self) -> None:
-        """Read the file again if it is another."""
+        """Read the file again if it has changed."""
         try:
             seen = self._stamp()
             if seen == self._seen:
@@ -81,93 +83,98 @@ class Tokens:
             log.info("%s: %s tokens are accepted", self.path, len(self._digests))
         except (OSError, ConfigError) as error:
             if self._seen is not None:
-                log.error("tokens stay as they were: %s", error)
+                log.error("tokens not reloaded, the earlier ones stay: %s", error)
             self._seen = None
 
     def _stamp(self) -> tuple[int, ...] | None:
-        about = os.stat(self.path)
-        return about.st_mtime_ns, about.st_size, about.st_ino
+        status = os.stat(self.path)
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class Access:
-    """What the two files say; without one for asking, everybody may ask.
+    """The tokens of the two files, and the paths that need none.
 
-    Paths that are `open` are everybody's.
+    Without `predict_file` every path but the administrators' is open to all.
     """
 
     def __init__(
         self,
-        ask: str | None = None,
-        administer: str | None = None,
-        open: Iterable[str] = (),
+        predict_file: str | None = None,
+        admin_file: str | None = None,
+        public_paths: Iterable[str] = (),
     ) -> None:
-        """Read the files; ConfigError or OSError where one is of no use."""
-        self.open = frozenset(open)
-        self.ask, self.administer = (
-            Tokens(Path(file)) if file else None for file in (ask, administer)
+        """Read the files; raises ConfigError or OSError if one cannot be used."""
+        self.public_paths = frozenset(public_paths)
+        self.predict_tokens, self.admin_tokens = (
+            Tokens(Path(file)) if file else None for file in (predict_file, admin_file)
         )
 
     def refresh(self) -> None:
-        """Read again what has changed."""
-        for tokens in (self.ask, self.administer):
+        """Reread the files that have changed."""
+        for tokens in (self.predict_tokens, self.admin_tokens):
             if tokens is not None:
                 tokens.refresh()
 
-    def may_ask(self, given: str | None) -> bool:
-        """Tell whether a request with this Authorization is answered."""
+    def may_predict(self, authorization: str | None) -> bool:
+        """Tell whether this Authorization header allows predictions."""
         return (
-            self.ask is None
-            or self.ask.accept(given)
-            or (self.administer is not None and self.administer.accept(given))
+            self.predict_tokens is None
+            or self.predict_tokens.accept(authorization)
+            or (
+                self.admin_tokens is not None
+                and self.admin_tokens.accept(authorization)
+            )
         )
 
-    def require_administer(self, given: str | None) -> None:
-        """Raise Forbidden or Unauthorized for who may not load and unload models."""
-        if self.administer is None:
+    def require_admin(self, authorization: str | None) -> None:
+        """Raise Forbidden or Unauthorized unless the header allows administration."""
+        if self.admin_tokens is None:
             raise Forbidden(
-                "to load and unload models is off here: there are no tokens for it "
-                "(GLASSNET_ADMIN_TOKEN_FILE)"
+                "loading and unloading models is turned off: this server has no "
+                "administrators' tokens (GLASSNET_ADMIN_TOKEN_FILE)"
             )
-        if self.administer.accept(given):
+        if self.admin_tokens.accept(authorization):
             return
-        if self.ask is not None and self.ask.accept(given):
-            raise Forbidden("this token is one for asking models, not for loading them")
-        raise Unauthorized(given)
+        if self.predict_tokens is not None and self.predict_tokens.accept(
+            authorization
+        ):
+            raise Forbidden("this token does not allow loading or unloading models")
+        raise Unauthorized(authorization)
 
 
 class AuthMiddleware:
-    """A WSGI application that lets those into another who may ask.
+    """A WSGI application: authorized requests go to `app`, others to `reject`."""
 
-    The rest goes to `refuse`.
-    """
-
-    def __init__(self, app: Application, refuse: Application, access: Access) -> None:
-        self._app, self._refuse, self._access = app, refuse, access
+    def __init__(self, app: Application, reject: Application, access: Access) -> None:
+        self._app, self._reject, self._access = app, reject, access
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Answer a request, or refuse it."""
-        given = environ.get("HTTP_AUTHORIZATION")
-        if environ["PATH_INFO"] in self._access.open or self._access.may_ask(given):
+        """Answer a request, or reject it."""
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        access = self._access
+        if environ["PATH_INFO"] in access.public_paths or access.may_predict(
+            authorization
+        ):
             return self._app(environ, start_response)
-        environ[REFUSAL] = Unauthorized(given)
-        return self._refuse(environ, start_response)
+        environ[REJECTION] = Unauthorized(authorization)
+        return self._reject(environ, start_response)
 
 
 def _read(path: Path) -> tuple[bytes, ...]:
-    """Return the digests of a file's tokens; ConfigError where it has none."""
+    """Return the digests of a file's tokens; raises ConfigError if it has none."""
     digests = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         token = line.strip()
         if not token:
             continue
-        if len(token) < SHORTEST or not _TOKEN.fullmatch(token):
+        if len(token) < MIN_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
             raise ConfigError(
-                f"{path}, line {number}: a token is {SHORTEST} or more of letters, "
-                "digits and ._~+/-; make one with: openssl rand -hex 32"
+                f"{path}, line {number}: a token is {MIN_TOKEN_LENGTH} or more "
+                "letters, digits and ._~+/-; make one with: openssl rand -hex 32"
             )
         digests.append(_digest(token))
     if not digests:
-        raise ConfigError(f"{path}: there is no token, one a line, in it")
+        raise ConfigError(f"{path}: expected one token per line, found none")
     return tuple(digests)
 
 

@@ -1,8 +1,8 @@
-"""So many requests at once and no more, while what watches the server goes on.
+"""Limit the requests that are answered at once; probes are always answered.
 
-It stands before Flask and before whatever reads a body, so that a request beyond the
-bound costs no more than its refusal. gunicorn has a few threads more than there are
-slots (`SPARE`): they answer probes and scrapes, and refuse.
+The limit is checked before Flask and before the body is read, so a request beyond it
+costs only its rejection. gunicorn has `PROBE_THREADS` more threads than the limit: they
+answer probes and scrapes, and reject requests.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from models.errors import GlassnetError
 
 #: A WSGI application (PEP 3333).
 Application: TypeAlias = Any
-#: Where in the environment Flask finds why a request is refused before it is read.
-REFUSAL = "glassnet.refusal"
-#: What answers whoever asks and however much there is to do; Vertex AI names another.
-EXEMPT_PATHS = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
-#: Threads beyond the slots.
+#: Key in the WSGI environment of the exception that Flask is to raise.
+REJECTION = "glassnet.rejection"
+#: Threads beyond the limit, for probes and rejections.
 PROBE_THREADS = 4
 
 
-class Refused(GlassnetError):
-    """Why a request is not looked at; answered with its code and headers."""
+class Rejected(GlassnetError):
+    """A request is rejected unread, with this code and these headers."""
 
     code: int
     #: For the metric.
@@ -31,8 +29,8 @@ class Refused(GlassnetError):
     headers: dict[str, str]
 
 
-class Overloaded(Refused):
-    """As many requests as allowed are being answered."""
+class Overloaded(Rejected):
+    """The limit is reached."""
 
     code = 503
     reason = "overload"
@@ -40,34 +38,37 @@ class Overloaded(Refused):
 
 
 class ConcurrencyLimit:
-    """A WSGI application that lets as many requests at once into another.
+    """A WSGI application that passes at most `limit` requests at once to `app`.
 
-    Those beyond go to `refuse`, with the reason in their environment; paths that are
-    `open` need no slot.
+    The others go to `reject`, with the reason in their environment. Requests for
+    `public_paths` always pass and do not count.
     """
 
     def __init__(
-        self, app: Application, refuse: Application, most: int, open: Iterable[str]
+        self,
+        app: Application,
+        reject: Application,
+        limit: int,
+        public_paths: Iterable[str],
     ) -> None:
-        self._app, self._refuse = app, refuse
-        self._open = frozenset(open)
+        self._app, self._reject = app, reject
+        self._public_paths = frozenset(public_paths)
         self._overloaded = Overloaded(
-            f"{most} requests are being answered, and this process takes no more at "
-            "once (GLASSNET_THREADS); ask again"
+            f"this process already answers {limit} requests, its limit "
+            "(GLASSNET_THREADS); try again"
         )
-        # To take an item from a list, or to give it back, is one step of the
-        # interpreter: no lock is needed.
-        self._slots = [None] * most
+        # list.pop and list.append are atomic: no lock is needed.
+        self._slots = [None] * limit
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Answer a request, or refuse it."""
-        if environ["PATH_INFO"] in self._open:
+        """Answer a request, or reject it."""
+        if environ["PATH_INFO"] in self._public_paths:
             return self._app(environ, start_response)
         try:
             self._slots.pop()
         except IndexError:
-            environ[REFUSAL] = self._overloaded
-            return self._refuse(environ, start_response)
+            environ[REJECTION] = self._overloaded
+            return self._reject(environ, start_response)
         try:
             return self._app(environ, start_response)
         finally:

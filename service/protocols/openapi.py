@@ -1,99 +1,70 @@
-"""The contract: every route and every loaded model as OpenAPI 3.1.
+"""The contract: every route and every loaded model, as OpenAPI 3.1.
 
 GET /openapi.json
 
-The bodies are the types that decode them (`msgspec.json.schema_components`), with what
-a model's own decoder takes where they leave it open, and the model's golden request for
-an example. Each route of a model is listed for each model that is loaded, by its name.
+Bodies are the types that decode them (`msgspec.json.schema_components`), narrowed to
+what the model's decoder accepts, with its golden rows as the example. A route of a
+model is listed once for each loaded model.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
 
 import msgspec
-from flask import Blueprint, Flask, current_app
-from werkzeug.routing import Rule
+from flask import Flask, current_app
 
-from models.codecs import schema
-from models.codecs.schema import Schema
-from models.features.predictions import Classification
-from models.features.table import TableInput
+from models.features.columns import Schema
 from service.monitoring.metrics import VERSION
-from service.protocols import (
-    explaining,
-    invocations,
-    repository,
-    tensors,
-    tfserving,
-)
 from service.protocols.http import answer
 from service.registry.loaded import Entry, Loaded
 from service.web.errors import Reply
 from service.web.request_context import model_server
-
-routes = Blueprint("openapi", __name__)
-
-JSON, BINARY = "application/json", "application/octet-stream"
-_VARIABLE = re.compile(r"<(?:[^:<>]+:)?(\w+)>")
-_TYPES = (
-    tfserving.PredictRequest,
-    tfserving.ExamplesRequest,
-    explaining.ExplainRequest,
-    tensors.InferRequest,
-    invocations.Invocation,
-    repository.IndexRequest,
-    repository.ChangeRequest,
+from service.web.routes import (
+    ANY,
+    JSON,
+    REFERENCE,
+    Body,
+    ModelSchemas,
+    Route,
+    Routes,
+    reference,
 )
-_REFERENCE = "#/components/schemas/{name}"
-_, _COMPONENTS = msgspec.json.schema_components(_TYPES, ref_template=_REFERENCE)
-for _parameters_of in ("InputParameters", "OutputParameters"):
-    _COMPONENTS[_parameters_of]["properties"]["shared_memory_region"] = False
-_SIGNATURE: Schema = {"signature_name": {"enum": [None, "", tfserving.SIGNATURE]}}
+
+routes = Routes()
+
+_VARIABLE = re.compile(r"<(?:[^:<>]+:)?(\w+)>")
 _ERROR: Schema = {
     "type": "object",
     "properties": {"error": {"type": "string"}},
     "required": ["error"],
 }
-#: Replies that are text, not JSON.
-_TEXTS = {"invocations.ping", "invocations.version", "operators.metrics"}
-_LISTS = {"openinference.repository.index"}
-#: Verbs that are only for models of one kind.
-_ONLY = {"tfserving.classify": True, "tfserving.regress": False}
 
 
-class Body(NamedTuple):
-    """What an endpoint takes: the name of its type, what fills it, and an example."""
-
-    type: str
-    open: Schema
-    example: Any = None
-    required: bool = True
-    #: Of what is open, so many exclude each other.
-    one_of: int = 0
-
-
-@routes.get("/openapi.json")
+@routes.get("/openapi.json", reply=ANY)
 def contract() -> Reply:
-    """Return this server's contract: its routes, and its models' own schemas."""
+    """Return this server's contract: its routes and the schemas of its models."""
     return answer(document(current_app))
 
 
 def document(app: Flask) -> Schema:
-    """Return the whole document for what is loaded now."""
+    """Return the document for the models that are loaded now."""
+    listed = [
+        (rule.rule, rule.route)  # type: ignore[attr-defined]
+        for rule in app.url_map.iter_rules()
+        if rule.route.listed  # type: ignore[attr-defined]
+    ]
+    bodies = {route.body for _, route in listed if route.body}
+    ordered = sorted(bodies, key=lambda body: body.__name__)
+    _, types = msgspec.json.schema_components(ordered, ref_template=REFERENCE)
     paths: dict[str, Schema] = {}
-    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        if rule.endpoint == "tfserving.unknown_verb":
-            continue
-        for path, operation in _operations(app, rule):
-            methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
-            for method in methods:
-                paths.setdefault(path, {})[method.lower()] = operation
-    schemas = {**_COMPONENTS, "Error": _ERROR, **_own_schemas()}
-    components: Schema = {"schemas": schemas}
-    if model_server().access.ask or model_server().access.administer:
+    for template, route in sorted(listed, key=lambda pair: pair[0]):
+        for path, operation in _operations(template, route, types):
+            paths.setdefault(path, {})[route.method.lower()] = operation
+    components: Schema = {"schemas": {**types, "Error": _ERROR, **_row_schemas()}}
+    access = model_server().access
+    if access.predict_tokens or access.admin_tokens:
         bearer = {"type": "http", "scheme": "bearer"}
         components["securitySchemes"] = {"bearer": bearer}
     return {
@@ -104,25 +75,28 @@ def document(app: Flask) -> Schema:
     }
 
 
-def _operations(app: Flask, rule: Rule) -> Iterator[tuple[str, Schema]]:
-    """Yield the paths of a route: one, or where it has a <name> one a model."""
-    catalogue = model_server().registry.catalogue
-    if "<name>" not in rule.rule:
-        yield _VARIABLE.sub(r"{\1}", rule.rule), _operation(app, rule, None)
+def _operations(
+    template: str, route: Route, types: Schema
+) -> Iterator[tuple[str, Schema]]:
+    """Yield the paths of a route, one for each model if it has a <name>."""
+    if "<name>" not in template:
+        body = _body(route, _only_model())
+        path = _VARIABLE.sub(r"{\1}", template)
+        yield path, _operation(template, route, None, body, types)
         return
-    for name, entry in sorted(catalogue.items()):
+    for name, entry in sorted(model_server().registry.catalogue.items()):
         loaded = entry.versions[entry.default]
-        is_classifier = isinstance(loaded.artefact.model.output, Classification)
-        if _ONLY.get(rule.endpoint, is_classifier) != is_classifier:
+        body = _body(route, loaded)
+        if route.body and body is None:
             continue
-        if "<label>" in rule.rule and not _alike(entry, loaded, entry.labels.values()):
+        if "<label>" in template and not _alike(entry, loaded, entry.labels.values()):
             continue
-        path = rule.rule.replace("<name>", name)
-        yield _VARIABLE.sub(r"{\1}", path), _operation(app, rule, loaded)
+        path = _VARIABLE.sub(r"{\1}", template.replace("<name>", name))
+        yield path, _operation(template, route, loaded, body, types)
 
 
-def _alike(entry: Entry, loaded: Loaded, versions: Any) -> list[int]:
-    """Return those of the versions that take the same rows as one."""
+def _alike(entry: Entry, loaded: Loaded, versions: Iterable[int]) -> list[int]:
+    """Return those of the versions with the same inputs as a loaded one."""
     inputs = loaded.artefact.manifest.inputs
     return [
         version
@@ -132,27 +106,29 @@ def _alike(entry: Entry, loaded: Loaded, versions: Any) -> list[int]:
     ]
 
 
-def _operation(app: Flask, rule: Rule, loaded: Loaded | None) -> Schema:
-    view = app.view_functions[rule.endpoint]
+def _operation(
+    template: str, route: Route, loaded: Loaded | None, body: Body | None, types: Schema
+) -> Schema:
     operation: Schema = {
-        "summary": (view.__doc__ or rule.endpoint).strip().partition("\n")[0],
-        "tags": [loaded.name if loaded else rule.endpoint.partition(".")[0]],
-        "responses": _responses(rule.endpoint, loaded),
+        "summary": (route.view.__doc__ or route.endpoint).strip().partition("\n")[0],
+        "tags": [loaded.name if loaded else route.dialect],
+        "responses": _responses(route, loaded),
     }
-    if parameters := list(_parameters(rule, loaded)):
+    if parameters := list(_parameters(template, loaded)):
         operation["parameters"] = parameters
-    if body := _body(rule.endpoint, loaded):
-        operation["requestBody"] = _content(body)
+    if route.body and body:
+        operation["requestBody"] = _content(route.body.__name__, body, types)
     access = model_server().access
-    is_open = rule.rule in access.open
-    administers = rule.endpoint.rpartition(".")[2] in ("load", "unload")
-    if (access.ask and not is_open) or (administers and access.administer):
+    is_public = template in access.public_paths
+    if (access.predict_tokens and not is_public) or (
+        access.admin_tokens and route.admin
+    ):
         operation["security"] = [{"bearer": []}]
     return operation
 
 
-def _parameters(rule: Rule, loaded: Loaded | None) -> Iterator[Schema]:
-    for name in _VARIABLE.findall(rule.rule):
+def _parameters(template: str, loaded: Loaded | None) -> Iterator[Schema]:
+    for name in _VARIABLE.findall(template):
         kind: Schema = {"type": "string", "minLength": 1}
         if loaded:
             if name == "name":
@@ -162,155 +138,61 @@ def _parameters(rule: Rule, loaded: Loaded | None) -> Iterator[Schema]:
             known = labels if name == "label" else entry.versions
             alike = _alike(entry, loaded, entry.versions)
             kind["enum"] = [
-                str(each) for each in known if labels.get(str(each), each) in alike
+                str(key) for key in known if labels.get(str(key), key) in alike
             ]
         yield {"name": name, "in": "path", "required": True, "schema": kind}
 
 
-def _responses(endpoint: str, loaded: Loaded | None) -> Schema:
-    wrong = {"description": "what was wrong", "content": _json(_ref("Error"))}
-    good: Schema = {"description": "the answer", "content": {"*/*": {}}}
-    if endpoint in _TEXTS:
-        good["content"] = {"text/plain": {}}
-    elif endpoint in _LISTS:
-        good["content"] = _json({"type": "array"})
-    elif endpoint == "tfserving.predict" and loaded:
-        good["content"] = _json(_predictions(loaded))
-    elif endpoint.partition(".")[0] in ("tfserving", "openinference", "explaining"):
-        good["content"] = _json({"type": "object"})
-    if endpoint == "openinference.infer":
-        good["content"][BINARY] = {}
+def _responses(route: Route, loaded: Loaded | None) -> Schema:
+    wrong = {"description": "what was wrong", "content": _json(reference("Error"))}
+    content = route.reply(loaded) if callable(route.reply) else route.reply
+    good = {"description": "the answer", "content": content}
     return {"200": good, "4XX": wrong, "503": wrong}
 
 
-def _predictions(loaded: Loaded) -> Schema:
-    output = loaded.artefact.model.output
-    each: Schema = {"type": "number"}
-    if isinstance(output, Classification):
-        number = {"type": "number", "minimum": 0, "maximum": 1}
-        count = len(output.classes)
-        exactly = {"minItems": count, "maxItems": count}
-        each = {
-            "type": "object",
-            "properties": {
-                "label": {"enum": list(output.classes)},
-                "probabilities": {"type": "array", "items": number, **exactly},
-            },
-            "required": ["label", "probabilities"],
-        }
-    predictions = {"type": "array", "items": each}
-    return {"type": "object", "properties": {"predictions": predictions, "outputs": {}}}
+def _body(route: Route, loaded: Loaded | None) -> Body | None:
+    """Return what a route takes for a model; None if it is not for this model."""
+    if not route.body or loaded is None:
+        return Body()
+    parts = ("rows", "columns", "row")
+    rows, columns, row = (reference(f"{loaded.name}.{part}") for part in parts)
+    golden = loaded.artefact.manifest.golden.instances
+    return route.describe(ModelSchemas(loaded, rows, columns, row, golden))
 
 
-def _body(endpoint: str, loaded: Loaded | None) -> Body | None:
-    """Return what an endpoint takes, of a model where it is one's."""
-    verb = endpoint.rpartition(".")[2]
-    if endpoint in _LISTS:
-        return Body("IndexRequest", {}, {"ready": True}, required=False)
-    if verb == "invocations":
-        loaded = _only_model()
-    if loaded is None:
-        return Body("Invocation", {}) if verb == "invocations" else None
-    if verb in ("load", "unload"):
-        return Body("ChangeRequest", {}, {}, required=False)
-    output, golden = loaded.artefact.model.output, _golden(loaded)
-    parts = (f"{loaded.name}.{part}" for part in ("rows", "columns", "row"))
-    rows, columns, by_name = map(_ref, parts)
-    match verb:
-        case "predict":
-            given = {"instances": rows, "inputs": columns, **_SIGNATURE}
-            return Body("PredictRequest", given, {"instances": golden}, one_of=2)
-        case "explain":
-            classes = list(getattr(output, "classes", ()))
-            target = {"target": {"enum": [*classes, None]}}
-            given = {"instances": rows, "inputs": columns, **target}
-            return Body("ExplainRequest", given, {"instances": golden}, one_of=2)
-        case "invocations":
-            given = {"instances": rows, "dataframe_records": rows}
-            return Body("Invocation", given, {"instances": golden})
-        case "classify" | "regress":
-            given = {"examples": {"type": "array", "items": by_name, "minItems": 1}}
-            examples = [
-                each if isinstance(each, dict) else {"x": each} for each in golden
-            ]
-            return Body(
-                "ExamplesRequest", {**given, **_SIGNATURE}, {"examples": examples}
-            )
-        case "infer":
-            asked = list(_tensors(loaded))
-            names = [tensor["name"] for tensor in asked]
-            chosen = _named("InferOutput", list(output.tensors))
-            given = {
-                "inputs": _named("InferInput", names),
-                "outputs": {"anyOf": [chosen, {"type": "null"}]},
-            }
-            return Body("InferRequest", given, {"inputs": asked})
-    return None
-
-
-def _named(kind: str, names: list[str]) -> Schema:
-    """Return a list of tensors that have names of a model's."""
-    properties = {**_COMPONENTS[kind]["properties"], "name": {"enum": names}}
-    item = {**_COMPONENTS[kind], "properties": properties}
-    return {"type": "array", "items": item}
-
-
-def _own_schemas() -> Schema:
-    """Return what the models' own decoders take."""
-    found, most = {}, model_server().inference.max_rows
+def _row_schemas() -> Schema:
+    """Return the schemas of the rows that the models' own decoders take."""
+    schemas, max_rows = {}, model_server().inference.max_rows
     for name, entry in model_server().registry.catalogue.items():
         decoder = entry.versions[entry.default].artefact.model.decoder
-        found[f"{name}.rows"] = schema.rows(decoder, most)
-        found[f"{name}.columns"] = schema.columns(decoder, most)
-        found[f"{name}.row"] = schema.row(decoder)
-    return found
+        schemas[f"{name}.rows"] = decoder.rows_schema(max_rows)
+        schemas[f"{name}.columns"] = decoder.columns_schema(max_rows)
+        schemas[f"{name}.row"] = decoder.named_row_schema()
+    return schemas
 
 
 def _only_model() -> Loaded | None:
-    """Return the model behind /invocations, if it is known which."""
-    catalogue, named = model_server().registry.catalogue, model_server().default_model
-    entry = catalogue.get(named)
-    if not named and len(catalogue) == 1:
+    """Return the model that needs no name, if there is one."""
+    catalogue, default = model_server().registry.catalogue, model_server().default_model
+    entry = catalogue.get(default)
+    if not default and len(catalogue) == 1:
         (entry,) = catalogue.values()
     return entry.versions[entry.default] if entry else None
 
 
-def _golden(loaded: Loaded) -> list[Any]:
-    return loaded.artefact.manifest.golden.instances
-
-
-def _tensors(loaded: Loaded) -> Iterator[Schema]:
-    """Yield the golden rows as tensors of the Open Inference Protocol."""
-    inputs, golden = loaded.artefact.manifest.inputs, _golden(loaded)
-    n = len(golden)
-    if isinstance(inputs, TableInput):
-        for column in inputs.columns:
-            data = [row.get(column.name) for row in golden]
-            about = {"name": column.name, "datatype": column.datatype, "shape": [n]}
-            yield {**about, "data": data}
-    else:
-        shape = [n, *inputs.shape]
-        about = {"name": inputs.name, "datatype": inputs.datatype, "shape": shape}
-        yield {**about, "data": golden}
-
-
-def _content(body: Body) -> Schema:
-    """Return a body: its type, with what a model takes where the type is open."""
-    asked: Schema = _ref(body.type)
-    if body.open:
-        base = _COMPONENTS[body.type]
-        asked = {**base, "properties": {**base["properties"], **body.open}}
-        if choice := list(body.open)[: body.one_of]:
-            asked["oneOf"] = [{"required": [key]} for key in choice]
-    content = _json(asked)
+def _content(name: str, body: Body, types: Schema) -> Schema:
+    """Return a body: its type, narrowed to what a model takes."""
+    narrowed: Schema = reference(name)
+    if body.properties:
+        base = types[name]
+        narrowed = {**base, "properties": {**base["properties"], **body.properties}}
+        if choice := list(body.properties)[: body.one_of]:
+            narrowed["oneOf"] = [{"required": [key]} for key in choice]
+    content = _json(narrowed)
     if body.example is not None:
         content[JSON]["example"] = body.example
     return {"required": body.required, "content": content}
 
 
-def _json(asked: Schema) -> Schema:
-    return {JSON: {"schema": asked}}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": _REFERENCE.format(name=name)}
+def _json(content: Schema) -> Schema:
+    return {JSON: {"schema": content}}

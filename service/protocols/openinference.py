@@ -1,9 +1,9 @@
-"""The Open Inference Protocol, version 2 (KServe, Triton), in JSON and in bytes.
+"""The Open Inference Protocol, version 2 (KServe, Triton), in JSON and binary.
 
 GET  /v2                                      the server
 GET  /v2/health/live, /v2/health/ready
 GET  /v2/models/M[/versions/V]                the signature
-GET  /v2/models/M[/versions/V]/config         the same in Triton's words
+GET  /v2/models/M[/versions/V]/config         the same as Triton's configuration
 GET  /v2/models/M[/versions/V]/ready
 POST /v2/models/M[/versions/V]/infer
 """
@@ -11,25 +11,23 @@ POST /v2/models/M[/versions/V]/infer
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint
 
+from models.features.columns import Schema
 from models.features.predictions import Predictions
-from models.features.table import TableInput
 from service.monitoring.metrics import VERSION
-from service.protocols import repository, statistics, tensors
+from service.protocols import tensors
 from service.protocols.http import answer, description, find
 from service.registry.loaded import Loaded
 from service.web.body import body, decode
 from service.web.errors import Reply
 from service.web.request_context import current_request, model_server
+from service.web.routes import BINARY, OBJECT, Body, ModelSchemas, Routes, reference
 
-routes = Blueprint("openinference", __name__, url_prefix="/v2")
-routes.register_blueprint(repository.routes)
-routes.register_blueprint(statistics.routes)
+routes = Routes("/v2")
 
 PLATFORM = "glassnet_npz"
 EXTENSIONS = (
@@ -45,28 +43,27 @@ _infer_request = msgspec.json.Decoder(tensors.InferRequest)
 
 @routes.get("")
 def server() -> Reply:
-    """Say what this server is."""
+    """Return the server's name, version and extensions."""
     return answer({"name": "glassnet", "version": VERSION, "extensions": EXTENSIONS})
 
 
-@routes.get("/health/live")
+@routes.get("/health/live", probe=True)
 def live() -> Reply:
-    """Say that the process answers."""
+    """Reply that the process is alive."""
     return answer({"live": True})
 
 
-@routes.get("/health/ready")
+@routes.get("/health/ready", probe=True)
 def ready() -> Reply:
-    """Say whether to send requests: a model is loaded, and nobody said to stop."""
+    """Reply with 200 if a model is loaded and the server is not draining, else 503."""
     if reason := model_server().unready:
         return answer({"ready": False, "live": True, "error": reason}, 503)
     return answer({"ready": True, "live": True})
 
 
-@routes.get("/models/<name>")
-@routes.get("/models/<name>/versions/<version>")
+@routes.get("/models/<name>", "/models/<name>/versions/<version>")
 def metadata(name: str, version: str | None = None) -> Reply:
-    """Describe a version's inputs and outputs."""
+    """Return a version's inputs and outputs."""
     loaded = find(name, version)
     return answer(
         {
@@ -80,10 +77,9 @@ def metadata(name: str, version: str | None = None) -> Reply:
     )
 
 
-@routes.get("/models/<name>/config")
-@routes.get("/models/<name>/versions/<version>/config")
+@routes.get("/models/<name>/config", "/models/<name>/versions/<version>/config")
 def config(name: str, version: str | None = None) -> Reply:
-    """Describe a version as Triton's tools want to read it."""
+    """Return a version's configuration for Triton's tools."""
     loaded = find(name, version)
     return answer(
         {
@@ -97,37 +93,55 @@ def config(name: str, version: str | None = None) -> Reply:
     )
 
 
-@routes.get("/models/<name>/ready")
-@routes.get("/models/<name>/versions/<version>/ready")
+@routes.get("/models/<name>/ready", "/models/<name>/versions/<version>/ready")
 def model_ready(name: str, version: str | None = None) -> Reply:
-    """Say that a version is loaded; an unknown one is 404."""
+    """Reply with 200 if a version is loaded, else 404."""
     find(name, version)
     return answer({"name": name, "ready": True})
 
 
-@routes.post("/models/<name>/infer")
-@routes.post("/models/<name>/versions/<version>/infer")
+def _infer_body(model: ModelSchemas) -> Body:
+    inputs = list(_example_tensors(model))
+    outputs = _named(tensors.InferOutput, model.loaded.artefact.model.output.tensors)
+    properties = {
+        "inputs": _named(tensors.InferInput, [tensor["name"] for tensor in inputs]),
+        "outputs": {"anyOf": [outputs, {"type": "null"}]},
+    }
+    return Body(properties, {"inputs": inputs})
+
+
+@routes.post(
+    "/models/<name>/infer",
+    "/models/<name>/versions/<version>/infer",
+    body=tensors.InferRequest,
+    describe=_infer_body,
+    reply={**OBJECT, BINARY: {}},
+    fast=True,
+)
 def infer(name: str, version: str | None = None) -> Reply:
-    """Answer tensors with tensors."""
+    """Predict from tensors."""
     loaded = find(name, version)
     model = loaded.artefact.model
     length = current_request().header(tensors.HEAD)
     content, started = body(), time.perf_counter()
     head, binary = tensors.divide(content, length)
     if length is not None and not head:
-        asked, binary = tensors.deduced(model.inputs, binary)
+        request, binary = tensors.deduced(model.inputs, binary)
     else:
-        asked = decode(_infer_request, head)
-    chosen = tensors.wanted(model.output, asked)
+        request = decode(_infer_request, head)
+    chosen = tensors.wanted(model.output, request)
 
-    def reply(found: Predictions) -> Reply:
-        outputs, chunks = tensors.encoded(model.output, chosen, found)
-        about = {"model_name": name, "model_version": str(loaded.version)}
-        given = {} if asked.id is None else {"id": asked.id}
-        return _reply({**about, **given, "outputs": outputs}, chunks)
+    def reply(predictions: Predictions) -> Reply:
+        outputs, chunks = tensors.encoded(model.output, chosen, predictions)
+        version = {"model_name": name, "model_version": str(loaded.version)}
+        request_id = {} if request.id is None else {"id": request.id}
+        return _reply({**version, **request_id, "outputs": outputs}, chunks)
 
     return model_server().inference.answer(
-        loaded, lambda decoder: tensors.decoded(decoder, asked, binary), reply, started
+        loaded,
+        lambda decoder: tensors.decoded(decoder, request, binary),
+        reply,
+        started,
     )
 
 
@@ -136,7 +150,7 @@ def _reply(content: dict[str, Any], chunks: list[bytes]) -> Reply:
         return answer(content)
     head = msgspec.json.encode(content)
     headers = {
-        "Content-Type": "application/octet-stream",
+        "Content-Type": BINARY,
         tensors.HEAD: str(len(head)),
     }
     return b"".join((head, *chunks)), 200, headers
@@ -144,12 +158,8 @@ def _reply(content: dict[str, Any], chunks: list[bytes]) -> Reply:
 
 def _inputs(loaded: Loaded) -> Iterator[dict[str, Any]]:
     inputs = loaded.artefact.manifest.inputs
-    if isinstance(inputs, TableInput):
-        for column in inputs.columns:
-            yield {"name": column.name, "datatype": column.datatype, "shape": [-1]}
-    else:
-        shape = [-1, *inputs.shape]
-        yield {"name": inputs.name, "datatype": inputs.datatype, "shape": shape}
+    for name, (datatype, shape) in inputs.tensors.items():
+        yield {"name": name, "datatype": datatype, "shape": [-1, *shape]}
 
 
 def _outputs(loaded: Loaded) -> Iterator[dict[str, Any]]:
@@ -157,8 +167,22 @@ def _outputs(loaded: Loaded) -> Iterator[dict[str, Any]]:
         yield {"name": name, "datatype": datatype, "shape": [-1, *shape]}
 
 
+def _example_tensors(model: ModelSchemas) -> Iterator[Schema]:
+    """Yield the golden rows as input tensors."""
+    inputs, golden = model.loaded.artefact.manifest.inputs, model.golden
+    for tensor in _inputs(model.loaded):
+        data = [r.get(tensor["name"]) for r in golden] if inputs.is_table else golden
+        yield {**tensor, "shape": [len(golden), *tensor["shape"][1:]], "data": data}
+
+
+def _named(kind: type[msgspec.Struct], names: Iterable[str]) -> Schema:
+    """Return the schema of a list of tensors with names of the model's."""
+    name = {"properties": {"name": {"enum": list(names)}}}
+    return {"type": "array", "items": {"allOf": [reference(kind.__name__), name]}}
+
+
 def _configured(tensor: dict[str, Any]) -> dict[str, Any]:
-    """Return a tensor as Triton's model configuration has it: without the batch."""
+    """Return a tensor as in Triton's model configuration, without the batch."""
     datatype = tensor["datatype"].replace("BYTES", "STRING")
     dims = tensor["shape"][1:] or [1]
     return {"name": tensor["name"], "data_type": f"TYPE_{datatype}", "dims": dims}

@@ -1,19 +1,20 @@
-"""What operators read: the metrics, and a first page that says where things are."""
+"""Routes for operators: the metrics, and an index at `/`."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.monitoring.metrics import VERSION
 from service.protocols.http import answer
 from service.web.errors import Reply
 from service.web.request_context import model_server
+from service.web.routes import TEXT, Routes
 
-routes = Blueprint("operators", __name__)
+routes = Routes()
 
 
-@routes.get("/metrics")
+@routes.get("/metrics", probe=True, reply=TEXT)
 def metrics() -> Response:
     """Return the metrics of all workers."""
     text = model_server().metrics.exposition()
@@ -22,7 +23,7 @@ def metrics() -> Response:
 
 @routes.get("/")
 def index() -> Reply:
-    """Say that it lives, and where its models are."""
+    """Return the version of the service, and where its models are."""
     return answer(
         {
             "status": "alive",

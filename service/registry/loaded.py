@@ -1,11 +1,9 @@
-"""What is loaded: a version, a model, and a candidate beside production.
+"""Loaded versions, models, and the traffic split between candidate and production.
 
-A candidate is for requests that name neither version nor label.
-
-By its share of the requests it answers them, as a canary: the same requests each time,
-by a hash of their id, and as the share grows those it had and more. Or it answers all
-of them in the shadow of production, which nobody sees. Either way its answers are
-compared with production's (`service.inference.shadow`).
+Only requests that name neither version nor label are split. A canary answers a share
+of them, by a hash of the request's id: the same id always gets the same version, and a
+growing share keeps the requests it had. A shadow answers all of them too, and its
+answers are not sent. Both are compared with production (`service.inference.shadow`).
 """
 
 from __future__ import annotations
@@ -28,12 +26,12 @@ class Loaded:
     version: int
     artefact: Artefact
     since: datetime
-    #: Set where what it answers is part of a trial.
-    trial: TrafficSplit | None = None
+    #: Set if its answers are compared with another version's.
+    split: TrafficSplit | None = None
 
     @cached_property
     def explainer(self) -> Explainer:
-        """What explains its answers: made when the first is asked for."""
+        """Explains its answers; made for the first explanation."""
         return Explainer(self.artefact)
 
 
@@ -45,12 +43,12 @@ class Entry:
     labels: Mapping[str, int]
     default: int
     refused: Mapping[int, str]
-    trial: TrafficSplit | None = None
+    split: TrafficSplit | None = None
 
 
 @dataclass(frozen=True)
 class TrafficSplit:
-    """Two versions that are loaded, and what the second does beside the first."""
+    """A loaded candidate beside production, and its share of the requests."""
 
     production: Loaded
     candidate: Loaded
@@ -58,31 +56,30 @@ class TrafficSplit:
     shadow: bool
 
     def choose(self, request_id: str) -> Loaded:
-        """Return the version that answers a request, which knows of the trial if it
-        takes part in it."""
-        canary, production = self._answering
-        return canary if turn(request_id) < self.share else production
+        """Return the version that answers a request."""
+        canary, production = self._answers
+        return canary if unit_hash(request_id) < self.share else production
 
     @cached_property
-    def _answering(self) -> tuple[Loaded, Loaded]:
+    def _answers(self) -> tuple[Loaded, Loaded]:
         production = self.production
         return (
-            replace(self.candidate, trial=self),
-            replace(production, trial=self) if self.shadow else production,
+            replace(self.candidate, split=self),
+            replace(production, split=self) if self.shadow else production,
         )
 
     def fallback(self, loaded: Loaded) -> Loaded | None:
-        """Return what answers where one could not: production, unless it was that."""
+        """Return production if the candidate failed, and None if production did."""
         production = self.production
         return None if loaded.version == production.version else production
 
     def other(self, loaded: Loaded) -> Loaded:
-        """Return the version beside the one that answers."""
+        """Return the version that did not answer."""
         candidate = self.candidate
         return self.production if loaded.version == candidate.version else candidate
 
 
-def turn(request_id: str) -> float:
-    """Return where an id falls in [0, 1), evenly, and the same each time."""
+def unit_hash(request_id: str) -> float:
+    """Return a hash of an id, uniform over [0, 1)."""
     digest = hashlib.blake2b(request_id.encode(), digest_size=6).digest()
     return int.from_bytes(digest, "big") / (1 << 48)

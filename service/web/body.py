@@ -1,4 +1,4 @@
-"""Request bodies in, and replies out, whatever the dialect."""
+"""Read request bodies and compress replies, for every dialect."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from werkzeug.datastructures import Accept
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.http import parse_accept_header
 
-from models.codecs.json import parse, plain
+from models.codecs.json import located, parse, plain
 from models.errors import InvalidInput
 from service.web.errors import Reply, Unsupported
 from service.web.request_context import current_request, model_server
 
-#: Encodings of a body, and what zlib calls them: with gzip's header, with its own.
+#: Content encodings, and the window bits by which zlib knows them.
 _WINDOWS = {"gzip": 31, "deflate": 15}
 
 
-#: Bytes of an answer: fewer fit one packet anyway.
+#: Bytes of a reply; a smaller one fits one packet anyway.
 WORTH_COMPRESSING = 1400
 
 
 def body() -> bytes:
-    """Return the request's body, decompressed; too much of it raises 413.
+    """Return the request's body, decompressed.
 
-    The content type is not asked: real clients send JSON under any, or none.
+    Raises InvalidInput for a body that is not whole, RequestEntityTooLarge (413) and
+    RequestTimeout (408). The content type is ignored: real clients send JSON under any.
     """
     call = current_request()
-    if call.body is None:  # a second version may have to read it
+    if call.body is None:  # kept, since the fallback reads it again
         call.body = _body()
     return call.body
 
@@ -39,7 +40,7 @@ def _body() -> bytes:
     encoding = (current_request().header("Content-Encoding") or "identity").lower()
     if encoding not in ("identity", *_WINDOWS):
         raise Unsupported(
-            f"the body is compressed by '{encoding[:20]}', expected gzip or deflate"
+            f"unsupported Content-Encoding '{encoding[:20]}': expected gzip or deflate"
         )
     limit = model_server().max_body_bytes
     raw = _raw(current_request().environ, limit)
@@ -53,7 +54,7 @@ def _raw(environ: dict[str, Any], limit: int) -> bytes:
         raise RequestEntityTooLarge
     if length is None and "wsgi.input_terminated" not in environ:
         return b""
-    # Werkzeug's own stream would cut a chunked body at the limit without a word.
+    # Werkzeug's own stream would silently cut a chunked body at the limit.
     read = limit + 1 if length is None else length
     try:
         raw: bytes = environ["wsgi.input"].read(read)
@@ -62,10 +63,10 @@ def _raw(environ: dict[str, Any], limit: int) -> bytes:
         SSLWantReadError,
     ):  # the time limit of service/server/worker.py
         raise RequestTimeout(
-            "the body did not go on within GLASSNET_READ_SECONDS"
+            "the body stalled for longer than GLASSNET_READ_SECONDS"
         ) from None
-    except Exception:  # the client has gone, or gunicorn does not understand its chunks
-        raise InvalidInput("the body is not whole") from None
+    except Exception:  # the client has gone, or its chunks are malformed
+        raise InvalidInput("the body is incomplete") from None
     if len(raw) > limit:
         raise RequestEntityTooLarge
     if length is not None and len(raw) < length:
@@ -76,21 +77,21 @@ def _raw(environ: dict[str, Any], limit: int) -> bytes:
 def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
     stream = zlib.decompressobj(_WINDOWS[encoding])
     try:
-        # One byte more than allowed is enough to know, however much it would become.
+        # One byte beyond the limit is enough to reject a body of any size.
         content = stream.decompress(raw, limit + 1)
     except zlib.error:
         raise InvalidInput(f"the body is not {encoding}") from None
     if len(content) > limit:
         raise RequestEntityTooLarge
     if not stream.eof:
-        raise InvalidInput(f"the {encoding} body ends before its data does")
+        raise InvalidInput(f"the {encoding} body is cut off")
     if stream.unused_data:
-        raise InvalidInput(f"something follows the {encoding} body")
+        raise InvalidInput(f"there are bytes after the {encoding} body")
     return content
 
 
 def compressed(reply: Reply) -> Reply:
-    """Compress an answer that is worth it for a client that takes it."""
+    """Compress a large reply for a client that accepts it."""
     content, code, headers = reply
     if code != 200 or len(content) < WORTH_COMPRESSING:
         return reply
@@ -104,12 +105,11 @@ def compressed(reply: Reply) -> Reply:
 
 
 def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
-    """Decode a request body; InvalidInput where its outline is not the dialect's."""
+    """Decode a request body; raises InvalidInput if it does not fit the type."""
     if not raw:
         raise InvalidInput("the body is empty, expected a JSON object")
     try:
         return parse(decoder, raw)
     except msgspec.ValidationError as error:
-        path = str(error).partition(" - at ")[2].strip("`").removeprefix("$.")
-        where = f"{path}: " if path and path != "$" else ""
-        raise InvalidInput(f"{where}{plain(error)}") from None
+        path = located(error)[1].removeprefix(".")
+        raise InvalidInput(f"{path}: " * bool(path) + plain(error)) from None

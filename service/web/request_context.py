@@ -1,7 +1,6 @@
-"""One request as the dialects see it, whoever brought it: Flask, or the express.
+"""One request as the dialects see it, whether Flask or the fast path called them.
 
-It begins with an id and a look at the clock, and ends with counts and a line in the
-log.
+It starts with an id and the time, and ends with counts and a line in the log.
 """
 
 from __future__ import annotations
@@ -16,107 +15,115 @@ from typing import Any, TypeVar
 
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import METHODS
-from service.monitoring.payload_log import Answered
+from service.monitoring.payload_log import InferenceRecord
 from service.registry.loaded import Loaded
-from service.web.tracing import trace_ids
 
 access = logging.getLogger("glassnet.access")
 T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+#: W3C Trace Context: version, trace, the caller's span, flags. A later version may add
+#: more after a dash.
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})"
+    r"-[0-9a-f]{2}(-.*)?",
+    re.ASCII,
+)
 
 
 class RequestContext:
-    """A request that is being answered by this thread."""
+    """The request that this thread answers."""
 
-    #: The body, once it is read.
+    #: The body, after it has been read.
     body: bytes | None = None
-    #: What answers where no version is named, and what does after that has failed.
+    #: The version that the traffic split chose, and the one after that failed.
     chosen: Loaded | None = None
-    instead: Loaded | None = None
+    fallback: Loaded | None = None
 
-    def __init__(self, engine: ModelServer, environ: dict[str, Any]) -> None:
-        self.engine = engine
+    def __init__(self, model_server: ModelServer, environ: dict[str, Any]) -> None:
+        self.model_server = model_server
         self.environ = environ
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
-        #: What it goes by in the logs.
-        self.names = {
+        sent_id = environ.get("HTTP_X_REQUEST_ID", "")
+        self.request_id = (
+            sent_id if _REQUEST_ID.fullmatch(sent_id) else os.urandom(8).hex()
+        )
+        #: Identify it in the logs.
+        self.trace_ids = {
             "request_id": self.request_id,
-            **trace_ids(environ.get("HTTP_TRACEPARENT")),
+            **parse_traceparent(environ.get("HTTP_TRACEPARENT")),
         }
         self.started = time.perf_counter()
-        #: What the log is to say of it.
-        self.about: dict[str, Any] = {}
-        engine.metrics.in_progress.inc()
+        #: More of the request for its line in the log.
+        self.log_fields: dict[str, Any] = {}
+        model_server.metrics.in_progress.inc()
         _current.set(self)
 
     def header(self, name: str) -> str | None:
         """Return a header of the request."""
-        found: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
-        return found
+        value: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return value
 
-    def answered(self, view: Callable[[], T]) -> T:
-        """Call a view; again, for production, where a candidate in its place failed."""
+    def call_with_fallback(self, view: Callable[[], T]) -> T:
+        """Call a view; if a canary fails, call it again with production."""
         try:
             return view()
         except Exception:
             chosen = self.chosen
-            if chosen is None or chosen.trial is None:
+            if chosen is None or chosen.split is None:
                 raise
-            self.instead = chosen.trial.fallback(chosen)
-            if self.instead is None:
+            self.fallback = chosen.split.fallback(chosen)
+            if self.fallback is None:
                 raise
-            found = view()
-            # Else the request is at fault, and not the candidate.
-            self.engine.metrics.comparison.failed(chosen, "fallback")
-            return found
+            reply = view()
+            # Production answered, so the candidate was at fault and not the request.
+            self.model_server.metrics.comparison.count_failure(chosen, "fallback")
+            return reply
 
     def end(self, route: str | None, status: int) -> dict[str, str]:
-        """Count, time and log it, unless it is no traffic and has no route.
+        """Count, time and log the request; return headers for the reply.
 
-        Returns headers that go with the answer.
+        A `route` of None is not counted or logged, as for probes.
         """
         seconds = time.perf_counter() - self.started
-        metrics = self.engine.metrics
+        metrics = self.model_server.metrics
         metrics.in_progress.dec()
         headers = {"X-Request-Id": self.request_id}
-        if done := self.engine.inference.last():
+        if done := self.model_server.inference.take_record():
             headers["Server-Timing"] = server_timing(done)
-            self.engine.log_payload(done, self.names)
+            self.model_server.log_payload(done, self.trace_ids)
         if route is not None:
             self._count(route, status, seconds)
-        # The thread keeps this until its next request: nothing large, no old version.
-        self.body = self.chosen = self.instead = None
+        # The thread keeps this object until its next request: free what is large.
+        self.body = self.chosen = self.fallback = None
         return headers
 
     def _count(self, route: str, status: int, seconds: float) -> None:
-        given = self.environ["REQUEST_METHOD"]
-        method = given if given in METHODS else "other"
-        self.engine.metrics.replied(route, method, status, seconds)
-        if status >= self.engine.logged_from:
+        method = self.environ["REQUEST_METHOD"]
+        method = method if method in METHODS else "other"
+        self.model_server.metrics.count_request(route, method, status, seconds)
+        if status >= self.model_server.logged_from:
             access.info(
                 "%s %s %s",
                 method,
                 route,
                 status,
                 extra={
-                    **self.names,
+                    **self.trace_ids,
                     "method": method,
                     "route": route,
                     "status": status,
                     "milliseconds": round(seconds * 1e3, 3),
                     "client": self.environ.get("REMOTE_ADDR"),
-                    **self.about,
+                    **self.log_fields,
                 },
             )
 
 
-_current: ContextVar[RequestContext] = ContextVar("call")
+_current: ContextVar[RequestContext] = ContextVar("request")
 
 
-def server_timing(done: Answered) -> str:
-    """Return where the time of an answer went, in milliseconds (Server-Timing)."""
+def server_timing(done: InferenceRecord) -> str:
+    """Return the phases of an answer in milliseconds, as header Server-Timing."""
     decode, infer = done.decoded - done.started, done.predicted - done.decoded
     encode = time.perf_counter() - done.predicted
     return (
@@ -126,10 +133,21 @@ def server_timing(done: Answered) -> str:
 
 
 def current_request() -> RequestContext:
-    """Return the request that this thread answers."""
+    """Return the request that this thread is answering."""
     return _current.get()
 
 
 def model_server() -> ModelServer:
-    """Return what this application's routes share."""
-    return current_request().engine
+    """Return the model server of the request's application."""
+    return current_request().model_server
+
+
+def parse_traceparent(header: str | None) -> dict[str, str]:
+    """Return the log fields of W3C Trace Context's header `traceparent`.
+
+    They are empty without a valid header.
+    """
+    match = _TRACEPARENT.fullmatch(header) if header is not None else None
+    if not match or (match[1] == "00" and match[4] is not None):
+        return {}
+    return {"trace_id": match[2], "span_id": match[3]}

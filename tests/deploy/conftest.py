@@ -52,11 +52,10 @@ def rules(kind: str) -> dict[str, dict[str, Any]]:
 def series() -> set[str]:
     """The name of every series that is exposed or recorded."""
     exposed: set[str] = set()
-    for collector in Metrics().collectors():
-        for family in collector.describe():
-            suffixes = {
-                "counter": ["_total"],
-                "histogram": ["_bucket", "_count", "_sum"],
-            }.get(family.type, [""])
-            exposed |= {family.name + suffix for suffix in suffixes}
+    for _, family, _ in Metrics().families():
+        suffixes = {
+            "counter": ["_total"],
+            "histogram": ["_bucket", "_count", "_sum"],
+        }.get(family.type, [""])
+        exposed |= {family.name + suffix for suffix in suffixes}
     return exposed | {*TRAINING, *rules("record"), "up"}

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from models.storage.store import ARTEFACT, CANDIDATE, Store
-from service.registry.loaded import turn
+from models.storage.base import ARTEFACT, CANDIDATE
+from models.storage.directory import DirectoryStore as Store
+from service.registry.loaded import unit_hash
 from tests.conftest import people
 
 pytestmark = pytest.mark.e2e
@@ -94,7 +95,7 @@ def test_a_candidate_answers_its_share_in_every_worker(
     ids = [f"r{i}" for i in range(300)]
     assert set(answering(server.port, ids).values()) == {"1"}
     store.promote("people", 2, CANDIDATE, share=0.2)
-    meant = {name: "2" if turn(name) < 0.2 else "1" for name in ids}
+    meant = {name: "2" if unit_hash(name) < 0.2 else "1" for name in ids}
     until("the candidate", lambda: answering(server.port, ids) == meant)
     for _ in range(5):  # on connections that either worker takes
         assert answering(server.port, ids) == meant

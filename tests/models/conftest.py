@@ -8,13 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.codecs import json_rows
-from models.features.columns import seconds
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Output, Regression
 from models.features.reference import Reference
 from models.features.table import TableInput, fit_column
 from models.features.tensor import TensorInput
+from models.features.text import seconds
 from models.model import Model
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec
@@ -51,7 +50,7 @@ def make(
         network.initialize(np.random.default_rng(seed))
     model = Model(inputs, networks, output)
     answer = model.predict(raw)
-    golden = json_rows(inputs, raw, slice(0, 3))
+    golden = inputs.to_json(raw, slice(0, 3))
     manifest = Manifest(
         task=output.task,
         inputs=inputs,

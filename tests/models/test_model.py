@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.codecs import json_rows
 from models.errors import InvalidInput
 from models.features.predictions import Classification, Output, Regression
 from models.features.tensor import TensorInput
@@ -120,14 +119,14 @@ def test_a_row_alone_is_answered_as_in_its_batch(made: Any) -> None:
 
 
 def test_json_rows_are_answered_as_raw_ones(made: Any) -> None:
-    rows = json_rows(made.manifest.inputs, made.raw, slice(None))
+    rows = made.manifest.inputs.to_json(made.raw, slice(None))
     replies = made.model.answer_json(msgspec.json.encode(rows))
     assert replies == by_row(made.model.predict(made.raw))
     assert msgspec.json.decode(msgspec.json.encode(replies)) == replies
 
 
 def test_threads_share_a_model(made: Any) -> None:
-    rows = json_rows(made.manifest.inputs, made.raw, slice(None))
+    rows = made.manifest.inputs.to_json(made.raw, slice(None))
     requests = [msgspec.json.encode(rows[i % 6 :]) for i in range(120)]
     expected = [made.model.answer_json(request) for request in requests[:6]]
     with ThreadPoolExecutor(4) as pool:

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from threadpoolctl import threadpool_limits
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.cli.main import main
-from trainer.config import schema as settings
+from trainer.config import loading
 from trainer.config.schema import Config
 
 Table = dict[str, list[Any]]
@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def configured() -> Callable[..., Config]:
     """Make a config of `--set` texts."""
-    return lambda *assignments: settings.load(None, assignments, {})
+    return lambda *assignments: loading.load(None, assignments, {})
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from models.errors import ConfigError, DataError, GlassnetError, TrainingDiverged
 from models.features.columns import CategoricalColumn
+from models.features.histograms import Histogram, Shares
 from models.features.predictions import Classification
-from models.features.reference import Histogram, Shares
 from models.model import Model
 from models.nn.layers import EmbeddingsSpec
-from models.storage.store import CANDIDATE, PRODUCTION, Store
+from models.storage.base import CANDIDATE, PRODUCTION
+from models.storage.directory import DirectoryStore as Store
 from trainer import pipeline
 from trainer.config.defaults import TOO_FEW_FOR_REALMLP
 from trainer.data import Dataset, read, take
@@ -31,7 +32,7 @@ from trainer.data.row_hashing import Split, hash_rows, windows
 from trainer.training import checkpoint, ensemble
 from trainer.training.progress import Progress
 
-Fit = Callable[..., pipeline.Result]
+Fit = Callable[..., pipeline.FitResult]
 #: One plain network, for what is promised of every run.
 LONE = ("ensemble.members=1", "network.architecture=mlp")
 FAST = (*LONE, "train.epochs=6")
@@ -326,13 +327,13 @@ def test_the_gate_keeps_a_worse_candidate_beside_production(
     good = fit(store, data, target="churn", settings=GOOD)
     bad = fit(store, data, target="churn", settings=WORSE)
     assert good.promoted and not bad.promoted
-    assert bad.reason.startswith("worse: log_loss ")
+    assert bad.reason.startswith("significantly worse: log_loss ")
     assert labels(store) == {PRODUCTION: 1, CANDIDATE: 2}
     run = store.run("m", 2)
     assert run["promoted"] is False
     assert run["gate"] == list(msgspec.to_builtins(bad.gate))
     (everywhere,) = bad.gate  # too few rows to look at those that were there alone
-    assert everywhere.refused == "worse"
+    assert everywhere.refused == "significantly worse"
     # Of the same data these are the same rows.
     figures = {k: v for k, v in good.metrics.items() if isinstance(v, float)}
     assert run["production"] == pytest.approx(figures)
@@ -351,7 +352,7 @@ def test_a_candidate_of_shuffled_targets_is_refused(
     poisoned = fit(store, write_csv(grown), target="churn", settings=GOOD)
     everywhere, there = poisoned.gate
     assert not everywhere.refused and everywhere.candidate < everywhere.production
-    assert there.refused == "worse" and there.count > 30
+    assert there.refused == "significantly worse" and there.count > 30
     assert not poisoned.promoted
     assert labels(store) == {PRODUCTION: 1, CANDIDATE: 2}
 
@@ -364,7 +365,9 @@ def test_the_gates_settings_are_the_runs_and_not_the_models(
     assert strict.sha256 == plain.sha256
     assert strict.config["gate"]["minimum_gain"] == 0.1
     assert not strict.promoted
-    assert strict.reason.startswith("not better by 10.0% beyond doubt: log_loss ")
+    assert strict.reason.startswith(
+        "not significantly better by gate.minimum_gain=0.1: log_loss "
+    )
 
 
 def test_settings_of_the_gate_that_do_not_fit_end_the_run_before_training(
@@ -490,7 +493,7 @@ def test_the_watcher_is_called_after_every_epoch(
 ) -> None:
     seen: list[int] = []
     said: list[str] = []
-    request = pipeline.Request(
+    request = pipeline.FitRequest(
         str(data), "churn", "m", None, None, configured(*FAST), "auto"
     )
     pipeline.run(
@@ -614,7 +617,7 @@ def test_a_series_is_no_image(fit: Fit, store: Store, tmp_path: Path) -> None:
     result = fit(store, tmp_path / "a.npz", settings=("train.epochs=1",))
     assert result.config["train"]["augmentation"] == 0.0
     assert result.config["network"]["batch_norm"] is False
-    with pytest.raises(ConfigError, match="moves images"):
+    with pytest.raises(ConfigError, match="needs images"):
         fit(store, tmp_path / "a.npz", settings=("train.augmentation=1",))
 
 
@@ -783,7 +786,7 @@ def test_the_watcher_is_told_which_network(
 ) -> None:
     seen: list[tuple[int, int, int]] = []
     config = configured(*FIVE)
-    request = pipeline.Request(str(data), "churn", "m", None, None, config, "auto")
+    request = pipeline.FitRequest(str(data), "churn", "m", None, None, config, "auto")
     pipeline.run(
         request,
         store,
@@ -847,8 +850,10 @@ def checkpoints_in(store: Store) -> list[Path]:
     return sorted(store.root.glob("*/.checkpoint-*/*.npz"))
 
 
-GOING_ON = "going on where the last run was interrupted"
-ANEW = "no run on this data with these settings was interrupted: a new one begins"
+RESUMING = "resuming the interrupted run"
+STARTING_ANEW = (
+    "found no interrupted run with these data and settings: starting a new one"
+)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -871,7 +876,7 @@ def test_an_interrupted_run_is_gone_on_with_to_the_same_bytes(
     )
     assert again.sha256 == whole.sha256
     assert again.timing["epochs"] == whole.timing["epochs"]
-    assert GOING_ON in said and ANEW not in said
+    assert RESUMING in said and STARTING_ANEW not in said
     # A process may be ahead of what was heard of it; none begins anew.
     number = 2 if settings is FIVE else 1
     assert {epochs for n, epochs in seen if n == number} <= {4, 5, 6}
@@ -897,7 +902,7 @@ def test_resume_with_nothing_to_go_on_from_says_so(
     said: list[str] = []
     arguments = {"target": "churn", "settings": FAST, "say": said.append}
     assert fit(store, data, resume=True, **arguments).version == 1
-    assert said.count(ANEW) == 1 and GOING_ON not in said
+    assert said.count(STARTING_ANEW) == 1 and RESUMING not in said
 
 
 @pytest.mark.usefixtures("at_once")
@@ -925,7 +930,7 @@ def test_another_run_does_not_go_on_from_it(
     arguments = {"target": "churn", "settings": FAST, **change}
     said: list[str] = []
     found = fit(store, place, resume=True, say=said.append, **arguments)
-    assert ANEW in said and GOING_ON not in said
+    assert STARTING_ANEW in said and RESUMING not in said
     alone = fit(Store(tmp_path / "other"), place, **arguments)
     assert found.sha256 == alone.sha256
     assert checkpoints_in(store) == left  # the other may still be gone on with
@@ -941,10 +946,10 @@ def test_other_validation_rows_make_another_run(
     said: list[str] = []
     more = {"target": "churn", "resume": True, "say": said.append}
     fit(store, data, **{**given, "validation": str(valid)}, **more)
-    assert ANEW in said
+    assert STARTING_ANEW in said
     said.clear()
     fit(store, data, **given, **more)
-    assert GOING_ON in said
+    assert RESUMING in said
 
 
 @pytest.mark.usefixtures("at_once")
@@ -955,7 +960,7 @@ def test_threads_and_promotion_do_not_make_another_run(
     said: list[str] = []
     more = {"settings": (*FIVE, "runtime.threads=1"), "promote": "never"}
     fit(store, data, target="churn", resume=True, say=said.append, **more)
-    assert GOING_ON in said
+    assert RESUMING in said
 
 
 @pytest.mark.usefixtures("at_once")

@@ -1,1 +1,1 @@
-"""What a person should know about the data before a network learns from it."""
+"""Checks of the data before training; each finding is a sentence for the user."""

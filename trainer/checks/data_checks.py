@@ -1,17 +1,17 @@
-"""What a person should know of the data before anything is learnt from it.
+"""Checks the data of a run before training.
 
-Columns are looked at one by one, in a sample of the training rows; rows are compared by
-the hash of what stands in them. Both cost a sort or two a column and never more memory
-than the data itself.
+Columns are profiled one by one, in a sample of the training rows; rows are compared by
+their hashes. That costs a sort or two for each column, and never more memory than the
+data.
 
-No finding changes what is done. With `data.findings=stop` the run ends at any of them
-that is a fault: an unbalanced target is none.
+A finding changes nothing about the training. With `data.findings=stop` a finding that
+is a fault ends the run; an imbalanced target is not a fault.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,15 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.features.inputs import Inputs
-from models.features.predictions import Classification, label_text
-from models.features.table import TableInput
 from models.storage.artefact import Finding
 from trainer.checks.column_profile import (
     Profile,
     Target,
-    chosen,
     columns,
     natural_copies,
     profile,
     sample,
+    values_at,
 )
 from trainer.checks.dataset_shift import (
     EvaluationSet,
@@ -41,51 +39,51 @@ from trainer.data.row_hashing import RowHashes, hash_rows
 from trainer.preparation.prepare import Prepared
 from trainer.types import Say
 
-#: Nothing is wrong with data of which this is found.
+#: Kinds of findings that are not faults.
 NO_FAULT = frozenset({"imbalance"})
-#: Of one kind no more are said; the rest is counted.
-MOST = 10
-#: With fewer rows than this most of what can be found is found by chance.
-FEWEST = 50
+#: Most findings of a kind that are reported one by one; the rest are counted.
+MAX_OF_A_KIND = 10
+#: With fewer rows most findings would be due to chance.
+MIN_ROWS = 50
 
-#: Share of the target that one column explains when it is taken for the answer itself.
-#: A leak is the target in other words, so it explains all of it but a slip here and
-#: there (a slip in 200 rows of two equal classes makes 0.98). Honest columns, however
-#: strong, stay below: the best one tells 0.94 of a diamond's price, 0.87 of an iris's
-#: kind, 0.75 of whether a tumour is malignant.
+#: Share of the target from which a column that explains it is a leak. A leak is the
+#: target under another name, so it explains all of it except for errors (an error in
+#: 200 rows of two equal classes makes 0.98). Legitimate columns stay below: the best
+#: one explains 0.94 of a diamond's price, 0.87 of an iris's species, 0.75 of whether a
+#: tumour is malignant.
 LEAK = 0.98
-#: Share of missing values from which a column hardly has any.
-MISSING = 0.9
-#: Share of different values among texts that are names of rows.
-DISTINCT = 0.95
-#: Part of an even share below which a class is rare: two classes of 9 to 1.
+#: Share of missing values from which a column is reported.
+MOSTLY_MISSING = 0.9
+#: Share of distinct texts from which a column identifies rows.
+UNIQUE = 0.95
+#: A class is rare below this part of an even share: two classes of 9 to 1.
 RARE = 0.2
 #: PSI of a major shift, as is usual (below 0.1 there is none).
 DRIFT = 0.25
-#: Share of rows that stand twice from which it matters.
-TWICE = 0.01
+#: Share of copied rows from which they are reported.
+COPIED = 0.01
 
 
 def diagnose(prepared: Prepared, say: Say) -> tuple[Finding, ...]:
-    """Say and return what is found; DataError if a fault is to stop the run."""
-    findings = tuple(at_most(list(_findings(prepared))))
-    faults = [found.sentence for found in findings if found.kind not in NO_FAULT]
+    """Report and return the findings; raise DataError if a fault has to end the run."""
+    findings = tuple(summarize(_findings(prepared)))
+    faults = [f.sentence for f in findings if f.kind not in NO_FAULT]
     if faults and prepared.config.data.findings == "stop":
         raise DataError(f"data.findings=stop: {'; '.join(faults)}")
-    for found in findings:
-        say(found.sentence)
+    for finding in findings:
+        say(finding.sentence)
     return findings
 
 
-def at_most(findings: list[Finding]) -> Iterator[Finding]:
-    """Yield the first of each kind, and the rest of it as one."""
+def summarize(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the first findings of each kind, and the rest of the kind as one."""
     kinds: dict[str, list[Finding]] = defaultdict(list)
-    for found in findings:
-        kinds[found.kind].append(found)
+    for finding in findings:
+        kinds[finding.kind].append(finding)
     for kind, same in kinds.items():
-        yield from same[:MOST]
-        if rest := same[MOST:]:
-            columns = tuple(name for found in rest for name in found.columns)
+        yield from same[:MAX_OF_A_KIND]
+        if rest := same[MAX_OF_A_KIND:]:
+            columns = tuple(name for finding in rest for name in finding.columns)
             sentence = f"{len(rest)} more findings like these, first of '{columns[0]}'"
             yield Finding(kind, columns, sentence)
 
@@ -94,98 +92,89 @@ def _findings(prepared: Prepared) -> Iterator[Finding]:
     training = np.unique(np.concatenate([split.train for split in prepared.splits]))
     yield from _constant(prepared.inputs)
     natural = 1.0
-    if len(training) >= FEWEST:
+    if len(training) >= MIN_ROWS:
         profiles = _profiles(prepared, training)
-        # What is wrong with the only column there is no leaving out.
+        # The findings advise to leave a column out, which a single one cannot be.
         for profile in profiles if len(profiles) > 1 else ():
-            yield from _of_column(profile, prepared)
-        yield from _twins(profiles)
+            yield from _check_column(profile, prepared)
+        yield from _duplicates(profiles)
         natural = natural_copies(profiles, len(prepared.data))
     yield from _between_rows(prepared, natural)
     yield from _imbalance(prepared, training)
 
 
 def _between_rows(prepared: Prepared, natural: float) -> Iterator[Finding]:
-    """Compare rows with one another, where copies of some are not in their nature."""
-    strange = natural < TWICE / 10
-    chance = prepared.division.by == "chance"
-    where = prepared.data.places if strange or chance else None
-    if where is not None and strange:
-        yield from _copies(where, prepared.all_rows.target)
-    for other in evaluation_sets(prepared):
-        if other.may_differ:
-            yield from _drift(prepared, other)
-        yield from _groups(prepared, other)
-        if where is not None:
-            apart = other.may_differ or not chance
-            yield from _overlap(where[prepared.splits[0].train], other, apart)
-
-
-def _unused(inputs: Inputs) -> list[str]:
-    """Return the names of the columns that do not vary."""
-    if isinstance(inputs, TableInput):
-        used = set(inputs.feature_names())
-        return [name for name in inputs.by_name if name not in used]
-    if len(inputs.scale) == 1:
-        return []
-    return [f"x[:, {i}]" for i, scale in enumerate(inputs.scale) if not scale]
+    """Compare rows with one another, unless copies are natural in these columns."""
+    suspicious = natural < COPIED / 10
+    chance = prepared.split_plan.by == "random"
+    hashes = prepared.data.row_hashes if suspicious or chance else None
+    if hashes is not None and suspicious:
+        yield from _copies(hashes, prepared.all_rows.target)
+    for evaluation in evaluation_sets(prepared):
+        if evaluation.may_differ:
+            yield from _drift(prepared, evaluation)
+        yield from _shared_groups(prepared, evaluation)
+        if hashes is not None:
+            separable = evaluation.may_differ or not chance
+            training = hashes[prepared.splits[0].train]
+            yield from _overlap(training, evaluation, separable)
 
 
 def _constant(inputs: Inputs) -> Iterator[Finding]:
-    for name in _unused(inputs):
+    for name in inputs.constants:
         yield Finding(
             "constant",
             (name,),
-            f"column '{name}' does not vary in the training rows and is not used",
+            f"column '{name}' has one value in all training rows and is not used",
         )
 
 
 def _profiles(prepared: Prepared, training: NDArray[np.intp]) -> list[Profile]:
     rows = sample(training, prepared.data.n_columns)
     target = Target(prepared.all_rows.target[rows], prepared.task != "regression")
-    unused = set(_unused(prepared.inputs))
+    unused = set(prepared.inputs.constants)
     return [
-        profile(name, kind, chosen(values, rows), target, len(prepared.data))
+        profile(name, kind, values_at(values, rows), target, len(prepared.data))
         for name, kind, values in columns(prepared.data.inputs, prepared.data.kinds)
         if name not in unused
     ]
 
 
-def _of_column(column: Profile, prepared: Prepared) -> Iterator[Finding]:
+def _check_column(column: Profile, prepared: Prepared) -> Iterator[Finding]:
     name, target = column.name, prepared.data.target_name
     if column.explains >= LEAK:
         yield Finding(
             "leak",
             (name,),
             f"column '{name}' alone explains {column.explains:.1%} of target "
-            f"'{target}': leave it out, unless it is known before the answer is",
+            f"'{target}': leave it out unless its value is known before the target's",
         )
-    if column.missing >= MISSING:
+    if column.missing >= MOSTLY_MISSING:
         yield Finding(
             "missing",
             (name,),
-            f"column '{name}' has no value in {column.missing:.1%} of the training "
-            "rows: leave it out, or give what is missing a value of its own",
+            f"column '{name}' is missing in {column.missing:.1%} of the training rows: "
+            "leave it out, or give missing rows a value of their own",
         )
-    if column.kind == "categorical" and column.distinct >= DISTINCT * column.rows:
+    if column.kind == "categorical" and column.distinct >= UNIQUE * column.rows:
         yield Finding(
             "id",
             (name,),
             f"column '{name}' has {column.distinct:,} different texts in "
-            f"{column.rows:,} rows, and a new row will have another: leave it out",
+            f"{column.rows:,} rows, and a new row will have a new one: leave it out",
         )
     if column.numbered:
         yield Finding(
             "id",
             (name,),
-            f"column '{name}' counts the rows ({column.distinct:,} whole numbers in "
-            f"{column.rows:,} rows), and a new row will lie beyond: leave it out, or "
-            f"divide by it (data.time={name})",
+            f"column '{name}' numbers the rows ({column.distinct:,} whole numbers in "
+            f"{column.rows:,} rows), and a new row will have a larger number: leave it "
+            f"out, or split by it (data.time={name})",
         )
 
 
-def _twins(profiles: Sequence[Profile]) -> Iterator[Finding]:
-    """Find columns that repeat one before them."""
+def _duplicates(profiles: Sequence[Profile]) -> Iterator[Finding]:
+    """Find columns that repeat an earlier one."""
     contents: dict[bytes, str] = {}
     patterns: dict[bytes, str] = {}
     for column in profiles:
@@ -194,11 +183,11 @@ def _twins(profiles: Sequence[Profile]) -> Iterator[Finding]:
             yield Finding(
                 "duplicate",
                 (first, column.name),
-                f"columns '{first}' and '{column.name}' hold the same values in all "
-                f"{column.rows:,} rows looked at: leave one of them out",
+                f"columns '{first}' and '{column.name}' have the same values in all "
+                f"{column.rows:,} rows checked: leave one of them out",
             )
             continue
-        # Of many values that two columns hold once each any order is a renaming.
+        # Two columns of values that rarely repeat are always renamings of each other.
         if column.distinct * 10 > column.rows:
             continue
         first = patterns.setdefault(column.pattern, column.name)
@@ -206,75 +195,76 @@ def _twins(profiles: Sequence[Profile]) -> Iterator[Finding]:
             yield Finding(
                 "duplicate",
                 (first, column.name),
-                f"columns '{first}' and '{column.name}' say the same under other names "
+                f"columns '{first}' and '{column.name}' say the same in other words "
                 f"({column.distinct} values): leave one of them out",
             )
 
 
-def _copies(where: RowHashes, target: NDArray[Any]) -> Iterator[Finding]:
-    """Find rows that stand twice, with their target."""
-    keys = hash_rows({"row": where, "target": target.astype(np.float64)})
+def _copies(hashes: RowHashes, target: NDArray[Any]) -> Iterator[Finding]:
+    """Find rows that are there twice, with the same target."""
+    keys = hash_rows({"row": hashes, "target": target.astype(np.float64)})
     n = len(keys)
-    twice = n - len(np.unique(keys))
-    if twice >= TWICE * n:
+    copies = n - len(np.unique(keys))
+    if copies >= COPIED * n:
         yield Finding(
             "copies",
             (),
-            f"{twice:,} of {n:,} rows ({twice / n:.1%}) are copies of others: leave "
-            "out what was written down twice, or say how often it counts (data.weight)",
+            f"{copies:,} of {n:,} rows ({copies / n:.1%}) are copies of others: leave "
+            "them out if they were recorded twice, or weight the rows (data.weight)",
         )
 
 
-def _drift(prepared: Prepared, other: EvaluationSet) -> Iterator[Finding]:
-    """Find columns, or the target, that are otherwise distributed in other rows."""
-    for name, value in shifts(prepared, other):
+def _drift(prepared: Prepared, evaluation: EvaluationSet) -> Iterator[Finding]:
+    """Find columns and targets that are distributed differently in evaluation rows."""
+    for name, value in shifts(prepared, evaluation):
         if value > DRIFT:
             what = "target" if name == prepared.data.target_name else "column"
             yield Finding(
                 "drift",
                 (name,),
                 f"{what} '{name}' drifts: PSI {value:.2f} from the training rows to "
-                f"{other.name} (above {DRIFT} is a major shift): train on rows like "
-                "those to come" + (", or leave it out" if what == "column" else ""),
+                f"{evaluation.name} (above {DRIFT} is a major shift): train on rows "
+                "like those to be predicted"
+                + (", or leave the column out" if what == "column" else ""),
             )
 
 
-def _groups(prepared: Prepared, other: EvaluationSet) -> Iterator[Finding]:
-    shared, groups = shared_groups(prepared, other)
+def _shared_groups(prepared: Prepared, evaluation: EvaluationSet) -> Iterator[Finding]:
+    shared, groups = shared_groups(prepared, evaluation)
     if shared:
         name = prepared.config.data.group
         yield Finding(
             "overlap",
             (str(name),),
-            f"{shared:,} of {groups:,} groups of {other.name} (column '{name}') stand "
-            "among the training rows too, so the figures flatter: leave them out of "
-            "one of the two",
+            f"{shared:,} of {groups:,} groups of {evaluation.name} (column '{name}') "
+            "are among the training rows too, so the metrics are too good: leave them "
+            "out of one of the two",
         )
 
 
 def _overlap(
-    training: RowHashes, other: EvaluationSet, apart: bool
+    training: RowHashes, evaluation: EvaluationSet, separable: bool
 ) -> Iterator[Finding]:
-    """Find other rows that train too, input for input; some cannot be kept `apart`."""
-    n = len(other.part)
-    same = int(np.isin(hash_rows(other.part.raw), training).sum())
-    if same >= TWICE * n:
+    """Find evaluation rows whose inputs are those of a training row."""
+    n = len(evaluation.part)
+    same = int(np.isin(hash_rows(evaluation.part.raw), training).sum())
+    if same >= COPIED * n:
         yield Finding(
             "overlap",
             (),
-            f"{same:,} of {n:,} of {other.name} ({same / n:.1%}) stand among the "
-            "training rows too, so the figures "
+            f"{same:,} of {n:,} of {evaluation.name} ({same / n:.1%}) are among the "
+            "training rows too, so the metrics "
             + (
-                "flatter: leave them out of one of the two"
-                if apart
-                else "say little of other rows: those there are, are too much alike"
+                "are too good: leave them out of one of the two"
+                if separable
+                else "say little about new rows: there are too few different rows"
             ),
         )
 
 
 def _imbalance(prepared: Prepared, training: NDArray[np.intp]) -> Iterator[Finding]:
     output = prepared.output
-    if not isinstance(output, Classification) or prepared.class_weights is not None:
+    if not output.classes or prepared.class_weights is not None:
         return
     counts = np.bincount(
         prepared.all_rows.target[training], minlength=len(output.classes)
@@ -288,7 +278,7 @@ def _imbalance(prepared: Prepared, training: NDArray[np.intp]) -> Iterator[Findi
         "imbalance",
         (name,),
         f"target '{name}': only {share:.1%} of the training rows are "
-        f"'{label_text(output.classes[rarest])}'; classes are not weighted, since "
-        "probabilities that are true have the lowest log loss "
-        "(train.class_weights=balanced minds the rare class more)",
+        f"'{output.class_names[rarest]}'; classes are not weighted, so that "
+        "probabilities stay true (train.class_weights=balanced gives the rare class "
+        "more weight)",
     )

@@ -1,4 +1,4 @@
-"""Rows that train beside rows held out: do they differ in kind, do groups meet?"""
+"""Compares training rows with evaluation rows: distributions and shared groups."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import reference
+from models.features import histograms
 from models.features.columns import Values
-from trainer.checks.column_profile import chosen, columns, sample
+from trainer.checks.column_profile import columns, sample, values_at
 from trainer.preparation.prepare import Part, Prepared
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Rows beside those that train, what to call them, and whether they may differ.
+    """Rows that are not trained on, their name, and whether they may be distributed
+    differently.
 
-    By chance or by group rows are drawn from the same as those that train; those of
-    another file, or of another time, may be of another kind.
+    Rows split at random or by group have the distribution of the training rows; those
+    of another file or of a later time may have another.
     """
 
     name: str
@@ -30,43 +31,45 @@ class EvaluationSet:
 
 
 def evaluation_sets(prepared: Prepared) -> Iterator[EvaluationSet]:
-    """Yield the user's own validation rows, and those that the first member holds out.
+    """Yield the user's validation rows, and those that the first member holds out.
 
-    Not those divided by what stands in them: nothing can be wrong with these.
+    Rows split by the hash of their values are left out: they cannot differ.
     """
     if prepared.user_validation is not None:
         yield EvaluationSet("the validation rows given", prepared.user_validation, True)
-    by, split = prepared.division.by, prepared.splits[0]
+    by, split = prepared.split_plan.by, prepared.splits[0]
     rows = split.test if len(split.test) else split.validation
-    if len(rows) and by != "content":
-        last = by == "time"
-        name = "the last rows" if last else "the rows held out"
-        yield EvaluationSet(name, prepared.part(rows), last)
+    if len(rows) and by != "hash":
+        later = by == "time"
+        name = "the latest rows" if later else "the held-out rows"
+        yield EvaluationSet(name, prepared.part(rows), later)
 
 
-def shifts(prepared: Prepared, other: EvaluationSet) -> Iterator[tuple[str, float]]:
-    """Yield every column, and the target, with its PSI from training to other rows.
+def shifts(
+    prepared: Prepared, evaluation: EvaluationSet
+) -> Iterator[tuple[str, float]]:
+    """Yield columns and the target with their PSI from training to evaluation rows.
 
-    Left out where as much would come about by chance.
+    A PSI that chance alone could reach is left out.
     """
-    for name, ours, theirs in _pairs(prepared, other.part):
-        found = psi(ours, theirs)
-        if found is not None:
-            yield name, found
+    for name, ours, theirs in _pairs(prepared, evaluation.part):
+        shift = psi(ours, theirs)
+        if shift is not None:
+            yield name, shift
 
 
 def _pairs(prepared: Prepared, other: Part) -> Iterator[tuple[str, Values, Values]]:
-    """Yield name and values, of some training rows and of others."""
-    data, whole = prepared.data, prepared.all_rows
+    """Yield each name with its values in some training rows and in other rows."""
+    data, every = prepared.data, prepared.all_rows
     rows = sample(prepared.splits[0].train, data.n_columns)
-    both = (columns(raw, data.kinds) for raw in (whole.raw, other.raw))
+    both = (columns(raw, data.kinds) for raw in (every.raw, other.raw))
     pairs = zip(*both, strict=True)
     for (name, _, ours), (_, _, theirs) in pairs:
-        yield name, chosen(ours, rows), theirs
-    if isinstance(whole.raw, np.ndarray) and whole.raw.ndim > 2:
-        # Of images what a person would say: lighter, darker, inverted.
-        yield "mean of x", _means(whole.raw[rows]), _means(other.raw)
-    target: Iterable[Values] = (whole.target[rows], other.target)
+        yield name, values_at(ours, rows), theirs
+    if isinstance(every.raw, np.ndarray) and every.raw.ndim > 2:
+        # The mean of an image tells whether it is lighter, darker or inverted.
+        yield "mean of x", _means(every.raw[rows]), _means(other.raw)
+    target: Iterable[Values] = (every.target[rows], other.target)
     if prepared.task != "regression":
         target = [[str(code) for code in codes] for codes in target]
     ours, theirs = target
@@ -78,23 +81,25 @@ def _means(X: Any) -> NDArray[np.float64]:
 
 
 def psi(ours: Values, theirs: Values) -> float | None:
-    """Return the index over ten bins of equal share, or the most frequent categories;
-    None where chance alone may make as much."""
-    seen: Any
+    """Return the PSI over ten bins of equal share, or over the commonest categories.
+
+    Returns None if chance alone could reach it.
+    """
+    bins: Any
     if isinstance(ours, np.ndarray):
-        seen = reference.Histogram.fit(ours)
+        bins = histograms.Histogram.fit(ours)
     else:
         names = Counter(text for text in ours if text is not None)
-        common = [name for name, _ in names.most_common(reference.MOST_CATEGORIES)]
-        seen = reference.Shares.fit(common, ours)
-    return reference.psi(seen.count(ours), seen.count(theirs))
+        common = [name for name, _ in names.most_common(histograms.MOST_CATEGORIES)]
+        bins = histograms.Shares.fit(common, ours)
+    return histograms.psi(bins.count(ours), bins.count(theirs))
 
 
-def shared_groups(prepared: Prepared, other: EvaluationSet) -> tuple[int, int]:
-    """Return how many groups of the other rows train too, and how many there are."""
+def shared_groups(prepared: Prepared, evaluation: EvaluationSet) -> tuple[int, int]:
+    """Return how many groups of the evaluation rows are trained on, of how many."""
     name = prepared.config.data.group
-    if name is None or name not in other.part.aside:
+    if name is None or name not in evaluation.part.aside:
         return 0, 0
-    groups, training = set(other.part.aside[name]), prepared.all_rows.aside[name]
+    groups, training = set(evaluation.part.aside[name]), prepared.all_rows.aside[name]
     trained = {training[i] for i in prepared.splits[0].train.tolist()}
     return len(groups & trained), len(groups)

@@ -1,15 +1,15 @@
-"""What a person should know of the data beside those of the version in production.
+"""Compares the data of a run with those of the production version, before training.
 
-schema    columns, or the task, are not what they were
-rows      there are far fewer than there were
-balance   a class came or went, or has another share of the rows
-psi       a column, or a numeric target, is otherwise distributed
-targets   rows that production was measured on have another target now
-stale     nothing is new, or the newest row is old
+schema    the columns or the task have changed
+rows      there are far fewer rows
+balance   a class is new or gone, or its share has changed
+psi       a column or a numeric target is distributed differently
+targets   test rows of production have another target now
+stale     the data are the same, or the newest row is old
 
-What was there then stands in the artefact (reference histograms) and beside it (marks
-of rows). No finding changes what is done, but those of `guards.stop` end the run before
-training.
+The artefact (reference histograms) and the row fingerprints next to it describe the
+earlier data. A finding changes nothing about the training, but one of a kind that is
+named in `guards.stop` ends the run.
 """
 
 from __future__ import annotations
@@ -23,17 +23,9 @@ import numpy as np
 
 from models.errors import ConfigError, DataError
 from models.features.columns import Values
-from models.features.predictions import Classification, label_text
-from models.features.reference import (
-    MOST_CATEGORIES,
-    Histogram,
-    Shares,
-    columns_of,
-    psi,
-)
-from models.features.table import TableInput
+from models.features.histograms import MOST_CATEGORIES, Histogram, Shares, psi
 from models.storage.artefact import Finding, Manifest
-from trainer.checks.data_checks import at_most
+from trainer.checks.data_checks import summarize
 from trainer.config.thresholds import GuardsConfig
 from trainer.evaluation.paired_comparison import MIN_ROWS
 from trainer.evaluation.production import ProductionModel
@@ -45,9 +37,9 @@ from trainer.evaluation.row_fingerprints import (
 from trainer.preparation.prepare import Prepared
 from trainer.types import Say
 
-HOUR = 3600.0
-#: Standard errors beyond which a share has not changed by chance.
-BEYOND_CHANCE = 3.0
+SECONDS_PER_HOUR = 3600.0
+#: A share has changed if the difference exceeds this many standard errors.
+STANDARD_ERRORS = 3.0
 
 
 def guard(
@@ -56,38 +48,39 @@ def guard(
     say: Say,
     now: float | None = None,
 ) -> tuple[Finding, ...]:
-    """Say and return what is found; DataError if some of it is to stop the run.
+    """Report and return the findings; `now` is in seconds since 1970.
 
-    `now` is in seconds since 1970.
+    Raises DataError if a finding is of a kind that ends the run, and ConfigError if
+    `guards.hours` is set and there is no column of dates.
     """
-    found = list(_stale(prepared, time.time() if now is None else now))
+    every = list(_old(prepared, time.time() if now is None else now))
     if production is not None:
-        found += _beside(prepared, production)
-    findings = tuple(at_most(found))
+        every += _compare(prepared, production)
+    findings = tuple(summarize(every))
     stop = prepared.config.guards.stop
-    faults = [each for each in findings if each.kind in stop]
+    faults = [finding for finding in findings if finding.kind in stop]
     if faults:
-        kinds = ", ".join(dict.fromkeys(each.kind for each in faults))
-        sentences = "; ".join(each.sentence for each in faults)
+        kinds = ", ".join(dict.fromkeys(finding.kind for finding in faults))
+        sentences = "; ".join(finding.sentence for finding in faults)
         raise DataError(f"guards.stop={kinds}: {sentences}")
-    for each in findings:
-        say(each.sentence)
+    for finding in findings:
+        say(finding.sentence)
     return findings
 
 
-def _beside(prepared: Prepared, production: ProductionModel) -> Iterator[Finding]:
-    """Compare with the version in production, as far as the two can be compared."""
+def _compare(prepared: Prepared, production: ProductionModel) -> Iterator[Finding]:
+    """Compare with the production version, as far as the data are comparable."""
     settings, then = prepared.config.guards, production.artefact.manifest
     version = f"version {production.version}"
     if prepared.data.fingerprint == then.data.sha256:
-        yield Finding("stale", (), f"the data are those of {version}: nothing is new")
+        yield Finding("stale", (), f"the data are the same as those of {version}")
     yield from _schema(prepared, then, version)
     n, before = len(prepared.data), then.data.rows
     if n < settings.rows * before:
         yield Finding(
             "rows",
             (),
-            f"{n:,} rows, {n / before:.1%} of the {before:,} of {version} "
+            f"{n:,} rows are only {n / before:.1%} of the {before:,} rows of {version} "
             f"(guards.rows={settings.rows:g})",
         )
     if prepared.task == then.task:
@@ -99,68 +92,55 @@ def _beside(prepared: Prepared, production: ProductionModel) -> Iterator[Finding
 def _schema(prepared: Prepared, then: Manifest, version: str) -> Iterator[Finding]:
     if prepared.task != then.task:
         name = prepared.data.target_name
-        sentence = f"target '{name}' is {prepared.task}, and {then.task} in {version}"
+        sentence = f"target '{name}' is {prepared.task}, but {then.task} in {version}"
         yield Finding("schema", (name,), sentence)
-    if not isinstance(then.inputs, TableInput) or not prepared.data.kinds:
-        was, found = _shape(then.inputs), _shape(prepared.inputs)
-        if was != found:
-            sentence = f"a row is {found}, and {was} in {version}"
-            yield Finding("schema", (), sentence)
+    was, now = then.inputs.row_form, prepared.inputs.row_form
+    if was != now:
+        yield Finding("schema", (), f"a row is {now}, but {was} in {version}")
         return
-    kinds = prepared.data.kinds
-    before = {column.name: _kind(column) for column in then.inputs.columns}
+    kinds, before = prepared.data.kinds, then.inputs.kinds
     for name in sorted(kinds.keys() | before.keys()):
         if name not in before:
-            sentence = f"column '{name}' ({kinds[name]}) is new: {version} has it not"
+            sentence = f"column '{name}' ({kinds[name]}) is not in {version}"
         elif name not in kinds:
             sentence = f"column '{name}' ({before[name]}) of {version} is missing"
         elif kinds[name] != before[name]:
-            now = f"{kinds[name]}, and {before[name]} in {version}"
-            sentence = f"column '{name}' is {now}"
+            kind = f"{kinds[name]}, but {before[name]} in {version}"
+            sentence = f"column '{name}' is {kind}"
         else:
             continue
         yield Finding("schema", (name,), sentence)
 
 
-def _kind(column: Any) -> str:
-    return str(column.__struct_config__.tag)
-
-
-def _shape(inputs: Any) -> str:
-    if isinstance(inputs, TableInput):
-        return "columns of a table"
-    return f"an array of shape {inputs.shape}"
-
-
 def _unchanged(prepared: Prepared, then: Manifest) -> set[str]:
-    """Return the inputs that are as they were."""
-    if isinstance(then.inputs, TableInput):
+    """Return the names of the inputs whose kinds have not changed."""
+    if then.inputs.is_table:
         kinds = prepared.data.kinds
-        return {c.name for c in then.inputs.columns if kinds.get(c.name) == _kind(c)}
-    alike = _shape(prepared.inputs) == _shape(then.inputs)
-    return {then.inputs.name} if alike else set()
+        return {n for n, kind in then.inputs.kinds.items() if kinds.get(n) == kind}
+    same = prepared.inputs.row_form == then.inputs.row_form
+    return {then.inputs.name} if same else set()
 
 
 def _balance(prepared: Prepared, then: Manifest, version: str) -> Iterator[Finding]:
     """Compare the share of every class."""
     output, before = prepared.output, then.reference.target
-    if not isinstance(output, Classification) or not isinstance(before, Shares):
+    if not output.classes or not isinstance(before, Shares):
         return
     name, limit = prepared.data.target_name, prepared.config.guards.balance
     now = np.bincount(prepared.all_rows.target, minlength=len(output.classes))
-    names = [label_text(label) for label in output.classes]
+    names = output.class_names
     n, m = len(prepared.data), then.data.rows
     shares = dict(zip(names, now / n, strict=True))
     were = dict(zip(before.categories, before.shares, strict=True))
-    for each in [*names, *(gone for gone in were if gone not in shares)]:
-        p, q = shares.get(each, 0.0), were.get(each, 0.0)
+    for label in [*names, *(gone for gone in were if gone not in shares)]:
+        p, q = shares.get(label, 0.0), were.get(label, 0.0)
         both = (p * n + q * m) / (n + m)
-        chance = BEYOND_CHANCE * np.sqrt(both * (1 - both) * (1 / n + 1 / m))
-        if (each in shares) != (each in were) or abs(p - q) > max(limit, chance):
+        chance = STANDARD_ERRORS * np.sqrt(both * (1 - both) * (1 / n + 1 / m))
+        if (label in shares) != (label in were) or abs(p - q) > max(limit, chance):
             yield Finding(
                 "balance",
                 (name,),
-                f"target '{name}': '{each}' is {p:.1%} of {n:,} rows, and was {q:.1%} "
+                f"target '{name}': '{label}' is {p:.1%} of {n:,} rows, but was {q:.1%} "
                 f"of {m:,} in {version} (guards.balance={limit:g})",
             )
 
@@ -172,13 +152,13 @@ def _psi(prepared: Prepared, then: Manifest, version: str) -> Iterator[Finding]:
         if isinstance(before, Shares):
             before = before.folded(MOST_CATEGORIES)
         counts = before.counts(then.reference.rows), before.count(cast(Any, values))
-        found = psi(*counts)
-        if found is not None and found > limit:
+        shift = psi(*counts)
+        if shift is not None and shift > limit:
             what = "target" if name == prepared.data.target_name else "column"
             yield Finding(
                 "psi",
                 (name,),
-                f"{what} '{name}' is otherwise distributed: PSI {found:.2f} from the "
+                f"{what} '{name}' is distributed differently: PSI {shift:.2f} from the "
                 f"{then.data.rows:,} rows of {version} (guards.psi={limit:g})",
             )
 
@@ -186,9 +166,9 @@ def _psi(prepared: Prepared, then: Manifest, version: str) -> Iterator[Finding]:
 def _distributions(
     prepared: Prepared, then: Manifest
 ) -> Iterator[tuple[str, Values, Histogram | Shares]]:
-    """Yield names, the values of all rows, and how those of then were counted."""
+    """Yield each name with the values of all rows and the reference of production."""
     reference, same = then.reference, sorted(_unchanged(prepared, then))
-    values = columns_of(then.inputs, prepared.all_rows.raw) if same else {}
+    values = then.inputs.by_input(prepared.all_rows.raw) if same else {}
     for name in same:
         yield name, values[name], reference.inputs[name]
     if isinstance(reference.target, Histogram) and prepared.task == "regression":
@@ -198,44 +178,44 @@ def _distributions(
 def _targets(
     prepared: Prepared, production: ProductionModel, version: str
 ) -> Iterator[Finding]:
-    """Look for rows that are as they were, but for their target."""
+    """Find test rows of production that have another target now."""
     then, limit = production.artefact.manifest, prepared.config.guards.targets
     same = _unchanged(prepared, then) == then.reference.inputs.keys()
     if production.measured is None or prepared.task != then.task or not same:
         return
     now = fingerprint_rows(prepared.all_rows, then.inputs, prepared.output)
-    other = int(changed_targets(now, production.measured).sum())
-    known = other + int(unchanged_rows(now, production.measured).sum())
-    if known >= MIN_ROWS and other > limit * known:
+    changed = int(changed_targets(now, production.measured).sum())
+    known = changed + int(unchanged_rows(now, production.measured).sum())
+    if known >= MIN_ROWS and changed > limit * known:
         name = prepared.data.target_name
         yield Finding(
             "targets",
             (name,),
-            f"target '{name}' is another in {other:,} of {known:,} rows that {version} "
-            f"was measured on ({other / known:.1%}, guards.targets={limit:g}): were "
-            "they corrected, or mixed up?",
+            f"target '{name}' has changed in {changed:,} of {known:,} test rows of "
+            f"{version} ({changed / known:.1%}, guards.targets={limit:g}): check "
+            "whether the rows were corrected or mixed up",
         )
 
 
-def _stale(prepared: Prepared, now: float) -> Iterator[Finding]:
-    """Look at the date of the newest row."""
+def _old(prepared: Prepared, now: float) -> Iterator[Finding]:
+    """Compare the date of the newest row with `guards.hours`."""
     settings = prepared.config.guards
     if settings.hours is None:
         return
     name, moment = _newest(prepared, settings)
-    hours = (now - moment) / HOUR
+    hours = (now - moment) / SECONDS_PER_HOUR
     if hours > settings.hours:
         when = datetime.fromtimestamp(moment, UTC).isoformat(timespec="minutes")
         yield Finding(
             "stale",
             (name,),
-            f"column '{name}' ends at {when}, {hours:,.1f} hours ago "
-            f"(guards.hours={settings.hours:g})",
+            f"the newest row, by column '{name}', is from {when}, {hours:,.1f} hours "
+            f"ago (guards.hours={settings.hours:g})",
         )
 
 
 def _newest(prepared: Prepared, settings: GuardsConfig) -> tuple[str, float]:
-    """Return the column that says when, and its latest moment."""
+    """Return the column of dates with the latest one, and that date in seconds."""
     data = prepared.data
     columns: dict[str, Any] = {
         name: cast(Any, data.inputs)[name]
@@ -246,8 +226,8 @@ def _newest(prepared: Prepared, settings: GuardsConfig) -> tuple[str, float]:
         columns = {prepared.config.data.time: data.aside[prepared.config.data.time]}
     if not columns:
         raise ConfigError(
-            f"guards.hours={settings.hours:g} needs a column of dates: data.time names "
-            "one, or an input is one"
+            f"guards.hours={settings.hours:g} needs a column of dates: an input, or "
+            "the column that data.time names"
         )
     latest = {name: float(np.nanmax(values)) for name, values in columns.items()}
     name = max(latest, key=lambda name: latest[name])

@@ -1,4 +1,4 @@
-"""Run the command as `python -m trainer.cli`."""
+"""Entry point of `python -m trainer.cli`."""
 
 from trainer.cli.main import main
 

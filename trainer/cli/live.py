@@ -1,7 +1,7 @@
-"""The numbers dance: loss, answers and weights of a network while it learns.
+"""The live view of `fit --watch`: loss, predictions and weights during training.
 
-For whoever wants to see it happen. A small network learns faster than anyone can look,
-so each picture stays a moment, and a run takes some seconds more.
+Small networks train faster than the eye can follow, so each frame stays for a moment
+and a run takes a few seconds longer.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-#: Pictures in a run at most, and how long each stays.
-PICTURES, MOMENT = 120, 0.05
-#: What is shown of rows, of a layer's inputs and units, and of the loss: all of it fits
-#: into a terminal of 24 lines.
+#: Frames drawn in a run, and the seconds that each stays.
+MAX_FRAMES, FRAME_SECONDS = 120, 0.05
+#: Rows, and inputs and units of a layer that are drawn: they fit into 24 lines.
 ROWS, INPUTS, UNITS = 8, 8, 16
+#: Size of the loss curve in characters.
 WIDTH, HEIGHT = 44, 8
 BLOCKS = " ▁▂▃▄▅▆▇█"
 NEGATIVE, POSITIVE = (208, 92, 42), (58, 124, 196)
@@ -38,31 +38,29 @@ NEGATIVE, POSITIVE = (208, 92, 42), (58, 124, 196)
 
 @contextmanager
 def live_view() -> Iterator[ProgressCallback]:
-    """Give a watcher that draws the first network; a line now and then elsewhere."""
+    """Yield a callback that draws the first network on a terminal, else `progress`."""
     if not sys.stderr.isatty():
-        say(
-            "--watch draws on a terminal, and this is none: a line now and then instead"
-        )
-        with progress() as watch:
-            yield watch
+        say("--watch needs a terminal: printing a line every 10 s instead")
+        with progress() as on_epoch:
+            yield on_epoch
         return
     from rich.console import Console
     from rich.live import Live
 
     live = Live(console=Console(stderr=True), auto_refresh=False)
 
-    def draw(standing: Progress) -> None:
-        run, epochs = standing.run, standing.history.epochs
-        if run is None or standing.number > 1:
+    def draw(progress: Progress) -> None:
+        run, epochs = progress.run, progress.history.epochs
+        if run is None or progress.number > 1:
             return
-        if epochs % -(-run.history.planned // PICTURES) and not run.over:
+        if epochs % -(-run.history.planned // MAX_FRAMES) and not run.over:
             return
         if not live.is_started:
             live.start()
-        live.update(picture(run), refresh=True)
-        time.sleep(MOMENT)
+        live.update(frame(run), refresh=True)
+        time.sleep(FRAME_SECONDS)
         if run.over:
-            live.stop()  # the last picture stays; sentences come below it
+            live.stop()  # the last frame stays, messages follow below
 
     try:
         yield draw
@@ -70,8 +68,8 @@ def live_view() -> Iterator[ProgressCallback]:
         live.stop()
 
 
-def picture(run: TrainingRun) -> RenderableType:
-    """Return loss, answers and weights as they are after the latest epoch."""
+def frame(run: TrainingRun) -> RenderableType:
+    """Return loss, predictions and weights after the latest epoch."""
     from rich.columns import Columns
     from rich.panel import Panel
 
@@ -79,30 +77,30 @@ def picture(run: TrainingRun) -> RenderableType:
     title = f"epoch {history.epochs} of {history.planned}"
     parts = [
         Panel(_loss(history.loss, history.validation_loss), title=title),
-        Panel(_answers(run), title="answers"),
+        Panel(_predictions(run), title="predictions"),
         Panel(_weights(run), title="weights"),
     ]
     return Columns(parts, padding=(0, 1))
 
 
-def _loss(loss: Sequence[float], held_out: Sequence[float]) -> Text:
-    """Return the course of the loss as a hill that is walked down."""
+def _loss(loss: Sequence[float], validation: Sequence[float]) -> Text:
+    """Return the loss over the epochs, with the latest values."""
     from rich.text import Text
 
-    text = Text(hill(loss), style="rgb(58,124,196)")
+    text = Text(area_chart(loss), style="rgb(58,124,196)")
     text.append(f"\nloss       {loss[-1]:.6f}", style="default")
-    if held_out:
-        text.append(f"\nvalidation {held_out[-1]:.6f}", style="default")
+    if validation:
+        text.append(f"\nvalidation {validation[-1]:.6f}", style="default")
     return text
 
 
-def hill(values: Sequence[float], width: int = WIDTH, height: int = HEIGHT) -> str:
-    """Return values as columns of blocks, the latest on the right, from 0 up."""
-    places = (
-        np.linspace(0, len(values) - 1, min(width, len(values))).round().astype(int)
-    )
-    shown = np.nan_to_num(np.array(values, float)[places], posinf=0.0)
-    eighths = np.ceil(shown / max(shown.max(), 1e-12) * 8 * height).astype(int)
+def area_chart(
+    values: Sequence[float], width: int = WIDTH, height: int = HEIGHT
+) -> str:
+    """Return values as columns of block characters, the latest on the right."""
+    index = np.linspace(0, len(values) - 1, min(width, len(values))).round().astype(int)
+    chosen = np.nan_to_num(np.array(values, float)[index], posinf=0.0)
+    eighths = np.ceil(chosen / max(chosen.max(), 1e-12) * 8 * height).astype(int)
     lines = []
     for row in range(height - 1, -1, -1):
         filled = np.clip(eighths - 8 * row, 0, 8)
@@ -110,27 +108,26 @@ def hill(values: Sequence[float], width: int = WIDTH, height: int = HEIGHT) -> s
     return "\n".join(lines)
 
 
-def _answers(run: TrainingRun) -> Table:
-    """Return some rows with their truth and what the network says of them."""
+def _predictions(run: TrainingRun) -> Table:
+    """Return some rows with their true and predicted values."""
     from rich.table import Table
     from rich.text import Text
 
     X, T, _ = run.rows
-    some = min(ROWS, len(X))
-    said = run.network.predict(X[:some])
-    shown = Table("inputs", "truth", "answer", "", box=None, pad_edge=False)
-    for x, truth, z in zip(X[:some], T[:some], said, strict=True):
+    Z = run.network.predict(X[:ROWS])
+    table = Table("inputs", "true", "predicted", "", box=None, pad_edge=False)
+    for x, truth, z in zip(X[:ROWS], T[:ROWS], Z, strict=True):
         inputs = " ".join(f"{v:+.1f}" for v in x.ravel()[:4])
         more = " …" if x.size > 4 else ""
-        answer, share, right = _answer(z, truth)
+        predicted, share, right = _prediction(z, truth)
         colour = POSITIVE if right else NEGATIVE
         bar = Text("█" * round(12 * share), style=_rgb(colour, 1.0))
-        shown.add_row(f"{inputs}{more}", _truth(truth), answer, bar)
-    return shown
+        table.add_row(f"{inputs}{more}", _truth(truth), predicted, bar)
+    return table
 
 
-def _answer(z: Array, truth: float) -> tuple[str, float, bool]:
-    """Return an answer, how sure it is of the truth, and whether it is right."""
+def _prediction(z: Array, truth: float) -> tuple[str, float, bool]:
+    """Return a prediction, its probability of the truth, and whether it is right."""
     if isinstance(truth, np.floating):  # in standard units
         near = math.exp(-abs(float(z[0] - truth)))
         return f"{z[0]:+.2f}", near, near > 0.5
@@ -148,13 +145,13 @@ def _truth(truth: float) -> str:
 
 
 def _weights(run: TrainingRun) -> Text:
-    """Return the weights as squares: orange below zero, blue above, strong if large."""
+    """Return the weights as squares, orange if negative, blue if positive."""
     from rich.text import Text
 
     text = Text()
     linear = [x for x in run.network.layers if isinstance(x, Linear)]
-    ends = linear if len(linear) < 3 else [linear[0], linear[-1]]
-    for number, layer in enumerate(ends):
+    shown = linear if len(linear) < 3 else [linear[0], linear[-1]]
+    for number, layer in enumerate(shown):
         W = layer.W[:INPUTS, :UNITS]
         largest = max(float(np.abs(W).max()), 1e-12)
         n_in, n_out = layer.W.shape
@@ -169,6 +166,6 @@ def _weights(run: TrainingRun) -> Text:
 
 
 def _rgb(colour: tuple[int, int, int], strength: float) -> str:
-    """Return a colour of a strength from 0, which is dark, to 1."""
+    """Return a colour with a strength from 0 (dark) to 1."""
     r, g, b = (round(28 + (c - 28) * strength) for c in colour)
     return f"rgb({r},{g},{b})"

@@ -1,4 +1,4 @@
-"""What the commands of `trainer` share: options, and errors in one sentence."""
+"""Options, output and error handling that the `trainer` commands share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ import click
 import msgspec
 
 from models.errors import ConfigError, GlassnetError
-from models.storage.store import Store
+from models.storage.base import ArtefactStore
+from models.storage.factory import open_store
 from trainer.config import environment
 from trainer.config.environment import SIGNING_KEY_FILE, STORE
+from trainer.data import source
+from trainer.inspection.listing import value_text
+
+REFERENCE = "NAME[@VERSION|:LABEL]"
 
 
-def _store(root: str) -> Store:
-    store = Store(root, environment.read(SIGNING_KEY_FILE))
-    store.keys()  # a mistake is told before hours of work
+def _store(address: str) -> ArtefactStore:
+    store = open_store(address, environment.read(SIGNING_KEY_FILE))
+    store.keys()  # report an unusable key before hours of work
     return store
 
 
@@ -34,8 +39,14 @@ store_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
 )
-
-
+model_option = click.option(
+    "--model",
+    "reference",
+    required=True,
+    metavar=REFERENCE,
+    help="Model to use; by default its version in production, else the newest.",
+)
+reference_argument = click.argument("reference", metavar=REFERENCE)
 query_option = click.option(
     "--query", metavar="SQL", help="Rows of a database; ORDER BY makes it repeatable."
 )
@@ -43,19 +54,17 @@ query_file_option = click.option(
     "--query-file",
     type=click.Path(path_type=Path),
     metavar="FILE.sql",
-    help="The query in a file.",
+    help="Read the query from a file.",
 )
 
 
 def data_argument(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command DATA, with the query of a database, as one Source."""
+    """Add DATA, --query and --query-file to a command, which gets one `Source`."""
 
     @functools.wraps(command)
     def run(
         data: str, query: str | None, query_file: Path | None, **others: Any
     ) -> None:
-        from trainer.data import source
-
         command(data=source(data, query, query_file), **others)
 
     for add in (query_file_option, query_option, click.argument("data")):
@@ -64,28 +73,33 @@ def data_argument(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def notify_on_failure(command: Callable[..., None]) -> Callable[..., None]:
-    """Tell whoever watches of what ends a command on a `model`, and let it end."""
+    """Send the failure notifications for `model` if the command raises; re-raise."""
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
+    def run(**parameters: Any) -> None:
         try:
-            command(**given)
+            command(**parameters)
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException as error:  # polars' panic is no Exception
+        except BaseException as error:  # a panic in polars is no Exception
             from trainer.cli.progress import say
             from trainer.operations import notifications
 
-            notifications.failed(given["model"], error, say)
+            notifications.failed(parameters["model"], error, say)
             raise
 
     return run
 
 
 class SentenceErrorsGroup(click.Group):
-    """A group whose commands end in one sentence, not in a traceback."""
+    """A group whose commands report errors as one sentence, without a traceback."""
 
     def invoke(self, context: click.Context) -> Any:
+        """Run a command.
+
+        Raises click.UsageError (exit code 2) for a ConfigError, and
+        click.ClickException (1) for any other GlassnetError or OSError.
+        """
         try:
             return super().invoke(context)
         except ConfigError as error:
@@ -95,8 +109,8 @@ class SentenceErrorsGroup(click.Group):
         except BrokenPipeError:
             raise
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from None
+            path = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{path}{error.strerror or error}") from None
 
 
 def print_json(value: Any) -> None:
@@ -108,5 +122,4 @@ def print_table(title: str, rows: dict[str, Any]) -> None:
     """Print names and values under a title."""
     click.echo(title)
     for name, value in rows.items():
-        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-        click.echo(f"  {name.replace('_', ' '):12s} {shown}")
+        click.echo(f"  {name.replace('_', ' '):12s} {value_text(value)}")

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a moving line, or one now and then."""
+"""Progress of training on standard error: a line redrawn, or a line every 10 s."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ import click
 
 from trainer.training.progress import Progress, ProgressCallback
 
-#: Seconds between lines where there is no terminal to redraw.
+#: Seconds between lines if standard error is no terminal.
 INTERVAL = 10.0
 
 
 def say(sentence: str) -> None:
-    """Tell the person at the terminal; standard output stays for results."""
+    """Print a message on standard error; standard output is for results."""
     _erase()
     click.echo(sentence, err=True)
 
 
 @contextmanager
 def progress() -> Iterator[ProgressCallback]:
-    """Give a watcher for the training loop; its moving line is gone when it ends."""
+    """Yield a callback for the training loop; erase its line at the end."""
     if not sys.stderr.isatty():
         yield _lines()
         return
 
-    def watch(standing: Progress) -> None:
-        # A line that is broken in two could not be erased.
+    def redraw(progress: Progress) -> None:
+        # A line that wraps could not be erased.
         width = shutil.get_terminal_size().columns - 1
         _erase()
-        click.echo(line(standing)[:width], err=True, nl=False)
+        click.echo(line(progress)[:width], err=True, nl=False)
 
     try:
-        yield watch
+        yield redraw
     finally:
         _erase()
 
 
 def _erase() -> None:
-    """Clear the line the cursor stands on, where there is a cursor."""
+    """Clear the current line of the terminal, if there is one."""
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
 
@@ -50,31 +50,31 @@ def _erase() -> None:
 def _lines() -> ProgressCallback:
     last = time.monotonic()
 
-    def watch(standing: Progress) -> None:
+    def print_line(progress: Progress) -> None:
         nonlocal last
         if time.monotonic() - last >= INTERVAL:
             last = time.monotonic()
-            say(line(standing))
+            say(line(progress))
 
-    return watch
+    return print_line
 
 
-def line(standing: Progress) -> str:
-    """Return the latest epoch in one line, the more important the further left."""
-    history = standing.history
+def line(progress: Progress) -> str:
+    """Return the latest epoch in one line, most important first."""
+    history = progress.history
     text = (
         f"epoch {history.epochs:4d} of {history.planned}"
-        f"  {standing.seconds:.0f} s, {standing.left:.0f} s left at most"
+        f"  {progress.seconds:.0f} s, at most {progress.left:.0f} s left"
         f"  loss {history.loss[-1]:.5f}"
     )
-    if standing.count > 1:
-        text = f"network {standing.number} of {standing.count}  {text}"
+    if progress.count > 1:
+        text = f"network {progress.number} of {progress.count}  {text}"
     if history.validation_loss:
         text += (
             f"  validation {history.validation_loss[-1]:.5f}"
             f"  best {min(history.validation_loss):.5f} in epoch {history.best_epoch}"
         )
-    return f"{text}  {_short(standing.rows_per_s)} rows/s"
+    return f"{text}  {_short(progress.rows_per_s)} rows/s"
 
 
 def _short(number: float) -> str:

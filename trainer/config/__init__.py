@@ -1,1 +1,1 @@
-"""The settings of a run: their schema, their defaults and where they come from."""
+"""The settings of a run: their schema, where they are read from, their defaults."""

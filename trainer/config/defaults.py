@@ -1,38 +1,46 @@
-"""The settings nobody gave, chosen from the facts of the data, each with its reason."""
+"""Chooses every open setting from facts about the data, each with its reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from models.errors import ConfigError
 from models.features.predictions import Task
 from models.nn.architectures import Architecture
-from trainer.config.schema import Config, OptimizerName, Preset
+from trainer.config.schema import (
+    Config,
+    Preset,
+    ResolvedConfig,
+    SplitBy,
+    SplitConfig,
+)
+from trainer.optimization.optimizers import OPTIMIZERS
 
-#: Below this many rows none can be spared: every row trains, none is held out.
+#: With fewer rows all of them train: none is held out.
 TOO_FEW_TO_SPLIT = 40
-#: Below this many rows a table gets a plain network, and no ensemble: a straight line
-#: through a hundred points needs no waves, and comes out straighter.
+#: A table with fewer rows gets a single plain network.
 TOO_FEW_FOR_REALMLP = 300
-#: Of an ensemble each member spares this much for the figures, and as much again to
-#: choose its epoch.
-MEMBER_SHARE = 0.1
-#: Steps that a smooth number takes to be learnt well, however few the rows.
-ENOUGH_STEPS = 2_000
-#: What a lone network spares for each.
-SHARE = 0.15
-#: Below the first a small network learns the images in seconds, and answers alone. From
-#: the second on they show much of how things vary by themselves.
-FEW_IMAGES, MANY_IMAGES = 2_000, 20_000
+#: Share of the rows that each network of an ensemble holds out as test rows, and the
+#: same share again as validation rows; and the shares of a single network.
+ENSEMBLE_SHARE, SINGLE_SHARE = 0.1, 0.15
+#: Fewest steps in which RealMLP fits few rows well.
+MIN_STEPS = 2_000
+#: Fewer images get a single network, which is small and trains in seconds.
+FEW_IMAGES = 2_000
+#: From here on the images need less augmentation and dropout, and a larger network.
+MANY_IMAGES = 20_000
+
+#: The key of a setting, the value it gets if it is not given, and the reason.
+DefaultValue: TypeAlias = tuple[str, Any, str]
+ConfigType = TypeVar("ConfigType", bound=Config)
 
 
-@dataclass(frozen=True)
-class PresetBudget:
-    """What a preset spends: networks of an ensemble, epochs in shares of default's."""
+class PresetBudget(NamedTuple):
+    """The networks of an ensemble, and the epochs as a multiple of `default`'s."""
 
     members: int
     epochs: float
@@ -43,19 +51,11 @@ PRESET_BUDGETS: dict[Preset, PresetBudget] = {
     "default": PresetBudget(8, 1.0),
     "best": PresetBudget(16, 2.0),
 }
-_RATES: dict[OptimizerName, float] = {
-    "gradient_descent": 0.1,
-    "momentum": 0.01,
-    "nesterov": 0.01,
-    "rmsprop": 0.001,
-    "adam": 0.002,
-    "adamw": 0.002,
-}
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a recipe looks at: the rows, the task, a table or arrays, and images."""
+    """The facts that the defaults depend on."""
 
     rows: int
     task: Task
@@ -63,27 +63,13 @@ class DataFacts:
     image: bool = False
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A config without an open setting, and a sentence for each that was chosen."""
+def choose_split(
+    config: Config, facts: DataFacts, validation_given: bool
+) -> tuple[SplitConfig, list[str]]:
+    """Choose the architecture, the number of networks and how rows are split.
 
-    config: Config
-    reasons: list[str]
-
-
-@dataclass(frozen=True)
-class _DefaultValue:
-    """A setting, the value it gets if nobody gave one, and why."""
-
-    key: str
-    value: Any
-    why: str
-
-
-def choose_members(config: Config, facts: DataFacts, validation_given: bool) -> Chosen:
-    """Choose the architecture, how many networks answer, and the rows each spares.
-
-    ConfigError where two ways of choosing the epoch, or of dividing, are asked for.
+    Returns the settings and the reasons. Raises ConfigError if settings contradict one
+    another.
     """
     n = facts.rows
     few = n < TOO_FEW_TO_SPLIT
@@ -96,270 +82,254 @@ def choose_members(config: Config, facts: DataFacts, validation_given: bool) -> 
     members = config.ensemble.members or (
         PRESET_BUDGETS[config.preset].members if ensemble else 1
     )
-    split = _split(config)
-    own_rows = members > 1 and split.value != "time"
-    share = 0.0 if few else MEMBER_SHARE if own_rows else SHARE
-    given = config.data.validation_fraction
-    if validation_given and given:
+    split, split_reason = _split(config)
+    rotating = members > 1 and split != "time"
+    share = 0.0 if few else ENSEMBLE_SHARE if rotating else SINGLE_SHARE
+    per_network = ", different rows for each network" if rotating else ""
+    if validation_given and config.data.validation_fraction:
         raise ConfigError("--valid and data.validation_fraction exclude each other")
-    choices = [
-        _DefaultValue(
-            "network.architecture",
-            architecture,
-            f"architecture {architecture}: "
-            + ("a table of enough rows" if real else "few rows, or no table"),
-        ),
-        _DefaultValue(
-            "ensemble.members",
-            members,
-            f"{members} networks answer together, each fitted without some of the rows"
-            if members > 1
-            else "one network answers",
-        ),
-        split,
-        _DefaultValue(
-            "data.test_fraction",
-            share,
-            f"{n} rows are too few to hold any out for the figures"
-            if few
-            else f"{share:.0%} of the rows are held out for the figures"
-            + (" of each network" if own_rows else ""),
-        ),
-        _DefaultValue(
-            "data.validation_fraction",
-            0.0 if validation_given else share,
-            "the validation rows given choose the epoch"
-            if validation_given
-            else f"{n} rows are too few for any to choose the epoch"
-            if few
-            else f"{share:.0%} of the rows choose the epoch"
-            + (" of each network" if own_rows else ""),
-        ),
-    ]
-    chosen = _apply(config, choices)
-    data = chosen.config.data
-    assert data.validation_fraction is not None and data.test_fraction is not None
-    if data.validation_fraction + data.test_fraction >= 1:
+    resolved, reasons = _fill(
+        config,
+        [
+            (
+                "network.architecture",
+                architecture,
+                f"architecture {architecture}: "
+                + ("a table with enough rows" if real else "few rows, or not a table"),
+            ),
+            (
+                "ensemble.members",
+                members,
+                f"{members} networks answer together, each fitted without some rows"
+                if members > 1
+                else "one network answers",
+            ),
+            ("data.split", split, split_reason),
+            (
+                "data.test_fraction",
+                share,
+                f"{n} rows are too few to hold out test rows"
+                if few
+                else f"{share:.0%} of the rows are test rows{per_network}",
+            ),
+            (
+                "data.validation_fraction",
+                0.0 if validation_given else share,
+                "the validation rows given choose the epoch"
+                if validation_given
+                else f"{n} rows are too few to choose the epoch on held-out rows"
+                if few
+                else f"{share:.0%} of the rows choose the epoch{per_network}",
+            ),
+        ],
+        SplitConfig,
+    )
+    if resolved.data.validation_fraction + resolved.data.test_fraction >= 1:
         raise ConfigError(
-            "data.validation_fraction and data.test_fraction leave no rows to train"
+            "data.validation_fraction and data.test_fraction leave no rows to train: "
+            "their sum must be below 1"
         )
-    return chosen
+    return resolved, reasons
 
 
-def _split(config: Config) -> _DefaultValue:
-    """Choose how rows are divided: by the column that is given for it."""
-    given = config.data
-    way = "grouped" if given.group else "time" if given.time else "random"
-    for needed, key, column, does in (
-        ("grouped", "data.group", given.group, "names the group of each row"),
-        ("time", "data.time", given.time, "orders the rows"),
+def _split(config: Config) -> tuple[SplitBy, str]:
+    """Split by the column that is given for it, or at random."""
+    data = config.data
+    split: SplitBy = "grouped" if data.group else "time" if data.time else "random"
+    for needed, key, column, purpose in (
+        ("grouped", "data.group", data.group, "names the group of each row"),
+        ("time", "data.time", data.time, "orders the rows"),
     ):
-        if given.split == needed and not column:
+        if data.split == needed and not column:
             raise ConfigError(
-                f"data.split={needed} needs {key}, the column that {does}"
+                f"data.split={needed} needs {key}, the column that {purpose}"
             )
-        if column and given.split not in (None, needed):
-            raise ConfigError(f"{key} is for data.split={needed}, not {given.split}")
-    if given.group and given.time:
+        if column and data.split not in (None, needed):
+            raise ConfigError(f"{key} is for data.split={needed}, not {data.split}")
+    if data.group and data.time:
         raise ConfigError("data.group and data.time exclude each other")
-    why = {
-        "random": "rows are divided at random: no column says which belong together",
-        "grouped": f"rows are divided by '{given.group}': no group is on two sides",
-        "time": f"rows are divided by '{given.time}': the last are measured on",
+    reasons = {
+        "random": "rows are split at random: no column groups or orders them",
+        "grouped": f"rows are split by '{data.group}': no group is split",
+        "time": f"rows are split by '{data.time}': the latest are the test rows",
     }
-    return _DefaultValue("data.split", way, why[way])
+    return split, reasons[split]
 
 
-def choose_training(config: Config, facts: DataFacts) -> Chosen:
-    """Choose the network and its training, for `facts.rows` that train.
+def choose_training(
+    config: SplitConfig, facts: DataFacts
+) -> tuple[ResolvedConfig, list[str]]:
+    """Choose the network and its training, for `facts.rows` training rows.
 
-    ConfigError where rows that are no images are to be moved.
+    Returns the settings and the reasons. Raises ConfigError if rows that are not images
+    are to be augmented.
     """
     strength = config.train.augmentation
     if strength and not facts.image:
         raise ConfigError(
-            f"train.augmentation={strength:g} moves images, and these rows are none: "
-            "of 8 x 8 pixels at least, in up to 4 channels"
+            f"train.augmentation={strength:g} needs images of at least 8 x 8 pixels "
+            "with at most 4 channels, and these rows are not images"
         )
+    defaults: Iterable[DefaultValue]
     if config.network.architecture == "realmlp":
-        return _apply(config, [*_realmlp(config, facts), _augmentation(facts)])
-    if facts.image:
-        return _apply(config, [*_image(config, facts), *_mlp(config, facts)])
-    return _apply(config, [*_mlp(config, facts), _augmentation(facts)])
+        defaults = [*_realmlp(config, facts), _augmentation(facts)]
+    elif facts.image:
+        defaults = [*_image(config, facts), *_mlp(config, facts)]
+    else:
+        defaults = [*_mlp(config, facts), _augmentation(facts)]
+    return _fill(config, defaults, ResolvedConfig)
 
 
-def _realmlp(config: Config, facts: DataFacts) -> Iterator[_DefaultValue]:
+def _realmlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
     """RealMLP-TD (Holzmüller et al. 2024, arXiv 2407.04491, table A.1), for log loss.
 
-    Fewer epochs than the paper's 256: eight networks of averaged weights share the time
-    of one.
+    Fewer epochs than the paper's 256: eight networks with averaged weights share the
+    time of one.
     """
     n, regression = facts.rows, facts.task == "regression"
-    run = config.train
     hidden = [256, 256, 256]
-    yield _DefaultValue("network.hidden", hidden, f"hidden layers {hidden}: RealMLP's")
+    yield "network.hidden", hidden, f"hidden layers {hidden}: as in RealMLP"
     activation = "mish" if regression else "selu"
-    why = "the answer is a smooth number" if regression else "RealMLP's for classes"
-    yield _DefaultValue(
-        "network.activation", activation, f"activation {activation}: {why}"
-    )
-    yield _DefaultValue(
-        "network.batch_norm", False, "no batch norm: columns are scaled"
-    )
-    yield _DefaultValue(
-        "network.dropout", 0.15, "dropout 0.15, less and less: RealMLP's"
-    )
-    yield _DefaultValue("train.beta2", 0.95, "beta2 0.95: a short memory of squares")
-    yield _DefaultValue("train.weight_decay", 0.02, "weight decay 0.02, less and less")
-    rate = 0.2 if regression else 0.04
-    yield _DefaultValue("train.learning_rate", rate, f"learning rate {rate}: RealMLP's")
-    yield _DefaultValue(
-        "train.schedule", "coslog4", "schedule coslog4: four waves of rate"
-    )
-    yield _DefaultValue(
-        "train.regularization", "flat_cosine", "regularization ends with a cosine"
-    )
-    yield _DefaultValue(
-        "train.averaging", 1.0, "weights averaged over the latest epoch"
-    )
-    batch = 32 if n <= 1_024 else 128 if n <= 8_192 else 256 if n <= 30_000 else 512
-    yield _DefaultValue(
-        "train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows"
-    )
-    epochs = _epochs(n, -(-n // (run.batch_size or batch)), config.preset)
-    yield _DefaultValue(
-        "train.epochs", epochs, f"at most {epochs} epochs: it suits {n:,} rows"
-    )
-    # The troughs of coslog4 lie at 1, 3, 7 and 15 fifteenths of the run. Classes are
-    # told apart best early, where overfitting begins; numbers at the very end.
-    whole = run.epochs or epochs
-    patience = whole if regression else max(10, round(0.3 * whole))
-    why = "the best comes last" if regression else "a wave of the schedule"
-    yield _DefaultValue("train.patience", patience, f"patience {patience}: {why}")
-
-
-def _epochs(n: int, steps_an_epoch: int, preset: Preset) -> int:
-    """Return RealMLP's passes: fewer of many rows, and of few some thousand steps."""
-    passes = 48 if n <= 8_192 else 36 if n <= 30_000 else 24
-    enough = min(256, -(-ENOUGH_STEPS // steps_an_epoch))
-    return max(1, round(max(passes, enough) * PRESET_BUDGETS[preset].epochs))
-
-
-def _mlp(config: Config, facts: DataFacts) -> Iterator[_DefaultValue]:
-    """A plain network: hidden layers by the number of rows, AdamW, a cosine."""
-    n, run = facts.rows, config.train
-    tiny, small = n < 100, n < 1_000
-    hidden = [64, 64] if small else [256, 128]
-    yield _DefaultValue(
-        "network.hidden", hidden, f"hidden layers {hidden}: the width suits {n:,} rows"
-    )
-    smooth = facts.task == "regression"
-    yield _DefaultValue(
+    kind = "regression" if regression else "classification"
+    yield (
         "network.activation",
-        "mish" if smooth else "relu",
-        "activation mish: smooth, since the answer is a smooth number"
-        if smooth
-        else "activation relu: cheap, and its gradient does not vanish",
+        activation,
+        f"activation {activation}: as in RealMLP for {kind}",
     )
-    yield _DefaultValue(
-        "network.batch_norm", False, "no batch norm: columns are scaled one by one"
-    )
-    yield _dropout(facts)
-    yield _DefaultValue("train.beta2", 0.999, "beta2 0.999: a long memory of squares")
-    yield _DefaultValue("train.weight_decay", 0.01, "weight decay 0.01: a light pull")
-    quick = tiny and run.optimizer in ("adam", "adamw")
-    rate = 0.01 if quick else _RATES[run.optimizer]
-    yield _DefaultValue(
+    yield "network.batch_norm", False, "no batch norm: RealMLP scales its inputs"
+    yield "network.dropout", 0.15, "dropout 0.15, falling to 0: as in RealMLP"
+    yield "train.beta2", 0.95, "beta2 0.95: as in RealMLP"
+    yield "train.weight_decay", 0.02, "weight decay 0.02, falling to 0: as in RealMLP"
+    rate = 0.2 if regression else 0.04
+    yield (
         "train.learning_rate",
         rate,
-        f"learning rate {rate}: what {run.optimizer} takes at this size",
+        f"learning rate {rate}: as in RealMLP for {kind}",
     )
-    yield _DefaultValue(
-        "train.schedule", "cosine", "schedule cosine: it settles at the end"
+    yield "train.schedule", "coslog4", "schedule coslog4: four cosine cycles"
+    yield (
+        "train.regularization",
+        "flat_cosine",
+        "regularization flat_cosine: constant, then cosine decay",
     )
-    yield _DefaultValue("train.regularization", "constant", "regularization stays")
-    yield _DefaultValue(
-        "train.averaging", 1.0, "weights averaged over the latest epoch"
+    yield "train.averaging", 1.0, "weights are averaged over the latest epoch"
+    batch = 32 if n <= 1_024 else 128 if n <= 8_192 else 256 if n <= 30_000 else 512
+    yield "train.batch_size", batch, f"batch size {batch} for {n:,} rows"
+    steps = -(-n // (config.train.batch_size or batch))
+    passes = 48 if n <= 8_192 else 36 if n <= 30_000 else 24
+    passes = max(passes, min(256, -(-MIN_STEPS // steps)))
+    epochs = max(1, round(passes * PRESET_BUDGETS[config.preset].epochs))
+    yield "train.epochs", epochs, f"at most {epochs} epochs: {n:,} rows"
+    # The troughs of coslog4 are at 1, 3, 7 and 15 fifteenths of the run. Classifiers
+    # are best early, where overfitting begins; regression is best at the very end.
+    planned = config.train.epochs or epochs
+    patience = planned if regression else max(10, round(0.3 * planned))
+    reason = "the best epoch comes last" if regression else "one cycle of the schedule"
+    yield "train.patience", patience, f"patience {patience}: {reason}"
+
+
+def _mlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
+    """A plain network: hidden layers by the number of rows, cosine decay."""
+    n, train = facts.rows, config.train
+    tiny, small = n < 100, n < 1_000
+    hidden = [64, 64] if small else [256, 128]
+    yield "network.hidden", hidden, f"hidden layers {hidden} for {n:,} rows"
+    regression = facts.task == "regression"
+    yield (
+        "network.activation",
+        "mish" if regression else "relu",
+        "activation mish: smooth, for a numeric target"
+        if regression
+        else "activation relu: fast, and its gradient does not vanish",
     )
+    yield "network.batch_norm", False, "no batch norm: inputs are scaled one by one"
+    yield _dropout(facts)
+    yield "train.beta2", 0.999, "beta2 0.999: Adam's default"
+    yield "train.weight_decay", 0.01, "weight decay 0.01: AdamW's default"
+    rule = OPTIMIZERS[train.optimizer]
+    rate = rule.default_learning_rate
+    if tiny and rule.tiny_data_learning_rate is not None:
+        rate = rule.tiny_data_learning_rate
+    yield (
+        "train.learning_rate",
+        rate,
+        f"learning rate {rate}: the default of {train.optimizer} for {n:,} rows",
+    )
+    yield "train.schedule", "cosine", "schedule cosine: cosine decay to 0"
+    yield "train.regularization", "constant", "regularization constant over the run"
+    yield "train.averaging", 1.0, "weights are averaged over the latest epoch"
     batch = min(n, 8) if tiny else 32 if small else 64 if n < 10_000 else 256
-    yield _DefaultValue(
-        "train.batch_size", batch, f"batches of {batch}: it suits {n:,} rows"
-    )
+    yield "train.batch_size", batch, f"batch size {batch} for {n:,} rows"
     epochs = 500 if tiny else min(max(300_000 // n, 20), 300)
     epochs = round(epochs * PRESET_BUDGETS[config.preset].epochs)
-    yield _DefaultValue(
-        "train.epochs", epochs, f"at most {epochs} epochs: more rows need fewer passes"
-    )
-    patience = max(10, (run.epochs or epochs) // 5)
-    yield _DefaultValue(
+    yield "train.epochs", epochs, f"at most {epochs} epochs: more rows need fewer"
+    patience = max(10, (train.epochs or epochs) // 5)
+    yield (
         "train.patience",
         patience,
-        f"patience {patience}: epochs without a better loss before it stops",
+        f"patience {patience}: stop after as many epochs without a better loss",
     )
 
 
-def _dropout(facts: DataFacts) -> _DefaultValue:
+def _dropout(facts: DataFacts) -> DefaultValue:
     if facts.rows < 1_000 or facts.task == "regression":
-        value, why = 0.0, "few rows or a numeric target gain nothing from it"
+        value, reason = 0.0, "no gain for few rows or a numeric target"
     else:
-        value, why = 0.2, "enough rows for units to learn alone"
-    return _DefaultValue("network.dropout", value, f"dropout {value:g}: {why}")
+        value, reason = 0.2, "enough rows for units to be dropped"
+    return "network.dropout", value, f"dropout {value:g}: {reason}"
 
 
-def _image(config: Config, facts: DataFacts) -> Iterator[_DefaultValue]:
-    """What images ask for before the rest of a plain network: wide layers, and never
-    the same image twice. From measurements, docs/benchmarks.md.
+def _image(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
+    """Wide layers and augmentation, chosen before the rest of a plain network.
+
+    The values come from measurements, see docs/benchmarks.md.
     """
     n = facts.rows
     hidden = [256, 128] if n < FEW_IMAGES else [512, 512]
     if n >= MANY_IMAGES:
         hidden += [512]
-    yield _DefaultValue(
-        "network.hidden", hidden, f"hidden layers {hidden}: {n:,} images fill them"
-    )
-    yield _DefaultValue(
+    yield "network.hidden", hidden, f"hidden layers {hidden} for {n:,} images"
+    yield (
         "network.batch_norm",
         True,
-        "batch norm: the pixels of an image are alike, and it steadies the descent",
+        "batch norm: training on pixels is steadier with it",
     )
     if facts.task != "regression":
         dropout = 0.05 if n >= MANY_IMAGES else 0.1
-        why = "less, the more images there are"
-        yield _DefaultValue("network.dropout", dropout, f"dropout {dropout:g}: {why}")
+        yield "network.dropout", dropout, f"dropout {dropout:g}: less for more images"
     yield _augmentation(facts)
-    yield _DefaultValue(
-        "train.weight_decay", 0.3, "weight decay 0.3: steps stay large under batch norm"
+    yield (
+        "train.weight_decay",
+        0.3,
+        "weight decay 0.3: keeps steps large with batch norm",
     )
     epochs = 300 if n < 1_000 else min(max(1_200_000 // n, 20), 100)
     epochs = round(epochs * PRESET_BUDGETS[config.preset].epochs)
-    yield _DefaultValue(
-        "train.epochs", epochs, f"at most {epochs} epochs: the images differ in each"
-    )
-    whole = config.train.epochs or epochs
-    yield _DefaultValue(
-        "train.patience", whole, f"patience {whole}: the best comes last"
-    )
+    yield "train.epochs", epochs, f"at most {epochs} epochs: augmentation varies them"
+    planned = config.train.epochs or epochs
+    yield "train.patience", planned, f"patience {planned}: the best epoch comes last"
 
 
-def _augmentation(facts: DataFacts) -> _DefaultValue:
-    """How far images may be moved: the fewer there are, the further."""
+def _augmentation(facts: DataFacts) -> DefaultValue:
+    """Move images further the fewer there are."""
     if not facts.image:
-        value, why = 0.0, "only images can be moved and stay what they are"
+        value, reason = 0.0, "the rows are not images"
     elif facts.rows < MANY_IMAGES:
-        value, why = 1.0, "few images, half of them moved in each epoch, become many"
+        value, reason = 1.0, "few images need more variation"
     else:
-        value, why = 0.5, "half of the images are moved a little in each epoch"
-    return _DefaultValue("train.augmentation", value, f"augmentation {value:g}: {why}")
+        value, reason = 0.5, "many images need little variation"
+    return "train.augmentation", value, f"augmentation {value:g}: {reason}"
 
 
-def _apply(config: Config, choices: list[_DefaultValue]) -> Chosen:
-    """Fill in what is open, and keep the reason of each."""
-    reasons: list[str] = []
-    for choice in choices:
-        section, key = choice.key.split(".")
-        group = getattr(config, section)
-        if getattr(group, key) is None:
-            reasons.append(choice.why)
-            group = msgspec.structs.replace(group, **{key: choice.value})
-            config = msgspec.structs.replace(config, **{section: group})
-    return Chosen(config, reasons)
+def _fill(
+    config: Config, defaults: Iterable[DefaultValue], kind: type[ConfigType]
+) -> tuple[ConfigType, list[str]]:
+    """Fill in the open settings; return them with the reason of each default used."""
+    tree = msgspec.to_builtins(config)
+    reasons = []
+    for key, value, reason in defaults:
+        section, name = key.split(".")
+        if tree[section][name] is None:
+            tree[section][name] = value
+            reasons.append(reason)
+    return msgspec.convert(tree, kind), reasons

@@ -1,7 +1,7 @@
-"""What the trainer takes from its environment: where things are, and secrets.
+"""The environment variables of the trainer: paths, addresses and secrets.
 
-The settings of a model (`trainer.config.schema`) are stored in the artefact. What is
-here differs from machine to machine, and some of it is secret.
+They differ from machine to machine. The settings of a model (`trainer.config.schema`)
+do not, and are stored in the artefact.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ METRICS_DIRECTORY = "GLASSNET_METRICS_DIRECTORY"
 PUSHGATEWAY_URL = "GLASSNET_PUSHGATEWAY_URL"
 WEBHOOK_URL = "GLASSNET_WEBHOOK_URL"
 
-#: Every variable, with its help.
+#: The help of every variable.
 VARIABLES = {
     STORE: "Directory of models and versions.",
-    SIGNING_KEY_FILE: "Keys, one a line: the first signs, all are accepted.",
-    DATABASE_PASSWORD_FILE: "Password of the database that DATA names.",
-    METRICS_DIRECTORY: "Where node_exporter's textfile collector looks.",
-    PUSHGATEWAY_URL: "Pushgateway that the metrics are pushed to.",
-    WEBHOOK_URL: "Gets a JSON object by POST when a run fails or its model is refused.",
+    SIGNING_KEY_FILE: "File of keys, one a line: the first signs, all are accepted.",
+    DATABASE_PASSWORD_FILE: "File with the password of the database that DATA names.",
+    METRICS_DIRECTORY: "Directory that node_exporter's textfile collector reads.",
+    PUSHGATEWAY_URL: "Address of the Pushgateway that metrics are pushed to.",
+    WEBHOOK_URL: "Receives a JSON object by POST when a run fails or the gate refuses "
+    "its model.",
 }
 
 
 def read(variable: str) -> str | None:
-    """Return what a variable says; an empty one says nothing."""
+    """Return the value of a variable, or None if it is unset or empty."""
     return os.environ.get(variable) or None

@@ -1,22 +1,17 @@
-"""Every setting of a training run: one table, with limits and help.
+"""Every setting of a training run, with its limits and help.
 
-A setting that is not given (None) is chosen from the facts of the data by
-`trainer.config.defaults`, which says why. The table is filled from a TOML file, then
-from `--set key=value`, then from the command's own options.
+`Config` holds the settings as given: None where a setting is open. `ResolvedConfig`
+is complete: `trainer.config.defaults` has chosen a value for each open setting.
 """
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterable, Iterator, Set
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from models.errors import ConfigError, nearest
 from models.nn.architectures import Architecture
 from models.nn.layers.activations import Function
 from trainer.config.thresholds import (
@@ -27,99 +22,114 @@ from trainer.config.thresholds import (
     Positive,
     Section,
 )
+from trainer.optimization.optimizers import OptimizerName
+from trainer.optimization.schedules import ScheduleName
 
-OptimizerName: TypeAlias = Literal[
-    "gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"
-]
-ScheduleName: TypeAlias = Literal[
-    "constant", "step", "cosine", "flat_cosine", "coslog4"
-]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Members = Annotated[int, Meta(ge=1, le=64)]
 Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
+WeightDecay = Annotated[float, Meta(ge=0.0, le=10.0)]
+AugmentationStrength = Annotated[float, Meta(ge=0.0, le=4.0)]
+AveragedEpochs = Annotated[float, Meta(ge=0.0, le=1e4)]
 Preset: TypeAlias = Literal["fast", "default", "best"]
+SplitBy: TypeAlias = Literal["random", "grouped", "time"]
 Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
     Meta(min_length=0, max_length=64),
 ]
 
 
-class NetworkConfig(Section, frozen=True):
-    """The layers."""
+class NetworkConfig(Section, frozen=True, kw_only=True):
+    """The layers of a network."""
 
     architecture: Annotated[
         Architecture | None,
-        Meta(description="`mlp`, or `realmlp`: embeddings and scaling in front."),
+        Meta(
+            description="`mlp`, or `realmlp`, which adds embeddings and scaling in "
+            "front."
+        ),
     ] = None
     hidden: Annotated[
-        Widths | None, Meta(description="Width of each hidden layer, as `[256, 128]`.")
+        Widths | None,
+        Meta(description="Width of each hidden layer, such as `[256, 128]`."),
     ] = None
     activation: Annotated[
-        Function | None, Meta(description="Function of the hidden units.")
+        Function | None, Meta(description="Activation of the hidden layers.")
     ] = None
     batch_norm: Annotated[
         bool | None, Meta(description="Normalise each hidden layer over the batch.")
     ] = None
     dropout: Annotated[
         Fraction | None,
-        Meta(description="Share of hidden units silenced while training."),
+        Meta(description="Share of the hidden units that training drops at random."),
     ] = None
 
 
-class TrainConfig(Section, frozen=True):
-    """The descent."""
+class TrainConfig(Section, frozen=True, kw_only=True):
+    """How the weights are fitted."""
 
     optimizer: Annotated[
         OptimizerName, Meta(description="Rule that turns gradients into steps.")
     ] = "adamw"
     learning_rate: Annotated[
-        Positive | None, Meta(description="Size of a step at its largest.")
+        Positive | None, Meta(description="Largest learning rate of the schedule.")
     ] = None
     momentum: Annotated[
-        Fraction, Meta(description="Memory of `momentum` and `nesterov`.")
+        Fraction, Meta(description="Momentum, for optimizers such as `nesterov`.")
     ] = 0.9
     beta1: Annotated[
-        Fraction, Meta(description="Memory of the gradient in `adam` and `adamw`.")
+        Fraction,
+        Meta(description="Decay of the mean gradient, for optimizers such as `adam`."),
     ] = 0.9
     beta2: Annotated[
         Fraction | None,
-        Meta(description="Memory of the squared gradient in `adam` and `adamw`."),
+        Meta(
+            description="Decay of the mean squared gradient, for optimizers such as "
+            "`adam`."
+        ),
     ] = None
     rho: Annotated[
-        Fraction, Meta(description="Memory of the squared gradient in `rmsprop`.")
+        Fraction, Meta(description="Decay of the mean squared gradient, for `rmsprop`.")
     ] = 0.9
     weight_decay: Annotated[
-        Annotated[float, Meta(ge=0.0, le=10.0)] | None,
-        Meta(description="Pull of the weights towards zero."),
+        WeightDecay | None,
+        Meta(description="Strength with which weights shrink towards zero."),
     ] = None
     clip_norm: Annotated[
-        Positive | None, Meta(description="Longest gradient allowed; without it, any.")
+        Positive | None,
+        Meta(description="Largest norm of the gradient; no limit if not given."),
     ] = None
     max_norm: Annotated[
         Positive | None,
         Meta(
-            description="Longest vector of weights into a hidden unit; without it, any."
+            description="Largest norm of the weights into a hidden unit; no limit if "
+            "not given."
         ),
     ] = None
     augmentation: Annotated[
-        Annotated[float, Meta(ge=0.0, le=4.0)] | None,
+        AugmentationStrength | None,
         Meta(
-            description="How far half of the images are moved, turned and stretched "
-            "at random in each epoch: 0 not at all; 1 up to 8 % of a side, 15 degrees "
-            "and 15 %."
+            description="How far half of the images are shifted, rotated and stretched "
+            "at random in each epoch: 0 is not at all; 1 is up to 8 % of a side, 15 "
+            "degrees and 15 %."
         ),
     ] = None
     schedule: Annotated[
-        ScheduleName | None, Meta(description="Course of the learning rate.")
+        ScheduleName | None,
+        Meta(description="How the learning rate changes over the run."),
     ] = None
     regularization: Annotated[
-        ScheduleName | None, Meta(description="Course of dropout and weight decay.")
+        ScheduleName | None,
+        Meta(description="How dropout and weight decay change over the run."),
     ] = None
     warm_up: Annotated[
-        Fraction, Meta(description="Share of the run in which the rate rises.")
+        Fraction,
+        Meta(description="Share of the run over which the learning rate rises from 0."),
     ] = 0.0
-    batch_size: Annotated[Count | None, Meta(description="Rows a step.")] = None
+    batch_size: Annotated[Count | None, Meta(description="Rows per step.")] = None
     epochs: Annotated[
-        Count | None, Meta(description="Passes over the training rows, at most.")
+        Count | None,
+        Meta(description="Largest number of passes over the training rows."),
     ] = None
     label_smoothing: Annotated[
         Fraction,
@@ -127,48 +137,63 @@ class TrainConfig(Section, frozen=True):
     ] = 0.0
     choose_by: Annotated[
         Literal["loss", "error"],
-        Meta(description="What chooses the epoch: the loss, or the share of errors."),
+        Meta(
+            description="What the best epoch has the least of on the validation rows: "
+            "`loss`, or `error`, the share of wrong answers."
+        ),
     ] = "loss"
     averaging: Annotated[
-        Annotated[float, Meta(ge=0.0, le=1e4)] | None,
-        Meta(description="Epochs over which the weights are averaged; 0: none."),
+        AveragedEpochs | None,
+        Meta(
+            description="Number of latest epochs over which the weights are averaged; "
+            "0 turns averaging off."
+        ),
     ] = None
     patience: Annotated[
         Count | None,
-        Meta(description="Epochs without a better validation loss before it stops."),
+        Meta(
+            description="Epochs without a better validation loss before training stops."
+        ),
     ] = None
     class_weights: Annotated[
         Literal["balanced"] | dict[str, Positive] | None,
         Meta(
-            description="Weight of each class in the loss, as `{yes = 10, no = 1}`, or "
-            "`balanced`: each class counts alike. Without it every row counts alike."
+            description="Weight of each class in the loss, such as `{yes = 10, no = "
+            "1}`, or `balanced`, which gives every class the same total weight. If not "
+            "given, every row has the same weight."
         ),
     ] = None
 
 
-class DataConfig(Section, frozen=True):
-    """The rows: how they are divided, what they weigh, what is wrong with them."""
+class DataConfig(Section, frozen=True, kw_only=True):
+    """The rows: how they are split, their weights, and checks of them."""
 
     split: Annotated[
-        Literal["random", "grouped", "time"] | None,
+        SplitBy | None,
         Meta(
-            description="How rows are divided: `random`, `grouped` (rows of one group "
-            "stay together) or `time` (the last are measured on)."
+            description="How rows are split: `random`, `grouped` (the rows of a group "
+            "stay together) or `time` (the latest rows are the test rows)."
         ),
     ] = None
     group: Annotated[
         ColumnName | None,
-        Meta(description="Column that names each row's group; no input of the model."),
+        Meta(
+            description="Column that names the group of each row; not an input of the "
+            "model."
+        ),
     ] = None
     time: Annotated[
         ColumnName | None,
-        Meta(description="Column that orders the rows; no input of the model."),
+        Meta(
+            description="Column that orders the rows in time; not an input of the "
+            "model."
+        ),
     ] = None
     weight: Annotated[
         ColumnName | None,
         Meta(
-            description="Column of what each row counts in loss and figures; no input "
-            "of the model."
+            description="Column with the weight of each row in loss and metrics; not "
+            "an input of the model."
         ),
     ] = None
     validation_fraction: Annotated[
@@ -176,44 +201,44 @@ class DataConfig(Section, frozen=True):
     ] = None
     test_fraction: Annotated[
         Fraction | None,
-        Meta(description="Share of the rows kept for the figures and the gate."),
+        Meta(description="Share of the rows held out for the metrics and the gate."),
     ] = None
     findings: Annotated[
         Literal["warn", "stop"],
         Meta(
-            description="What findings about the data do: they are said, or they end "
-            "the run before training."
+            description="What a finding about the data does: `warn` prints it, `stop` "
+            "ends the run before training."
         ),
     ] = "warn"
 
 
-class EnsembleConfig(Section, frozen=True):
-    """Several networks that answer together."""
+class EnsembleConfig(Section, frozen=True, kw_only=True):
+    """The networks whose answers are averaged."""
 
     members: Annotated[
-        Annotated[int, Meta(ge=1, le=64)] | None,
-        Meta(description="Networks, each fitted without a part of the rows."),
+        Members | None,
+        Meta(description="Number of networks, each fitted without some of the rows."),
     ] = None
 
 
-class RuntimeConfig(Section, frozen=True):
+class RuntimeConfig(Section, frozen=True, kw_only=True):
     """The machine."""
 
     threads: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None,
         Meta(
-            description="Processes for an ensemble (default: the cores), whose number "
-            "changes no byte; or BLAS threads for a lone network (default: 1), whose "
-            "number may change the last bits."
+            description="For an ensemble the number of processes (default: the number "
+            "of cores), which does not change the model; for a single network the "
+            "number of BLAS threads (default: 1), which may change its last bits."
         ),
     ] = None
-    report: Annotated[bool, Meta(description="Write report.html beside the model.")] = (
-        True
-    )
+    report: Annotated[
+        bool, Meta(description="Write report.html next to the model.")
+    ] = True
 
 
-class Config(Section, frozen=True):
-    """All settings; `None` means the recipe chooses."""
+class Config(Section, frozen=True, kw_only=True):
+    """All settings as given; None means that the trainer chooses."""
 
     network: NetworkConfig = NetworkConfig()
     train: TrainConfig = TrainConfig()
@@ -224,149 +249,114 @@ class Config(Section, frozen=True):
     runtime: RuntimeConfig = RuntimeConfig()
     preset: Annotated[
         Preset,
-        Meta(description="How much time the settings that nobody gave may take."),
+        Meta(description="How much time the settings that are not given may take."),
     ] = "default"
     calibrate: Annotated[
         bool,
-        Meta(description="Fit a temperature to the held-out rows of a classifier."),
+        Meta(description="Calibrate a classifier's probabilities on held-out rows."),
     ] = True
-    seed: Annotated[Seed, Meta(description="Start of every random choice.")] = 42
+    seed: Annotated[
+        Seed, Meta(description="Seed of all random numbers of the run.")
+    ] = 42
 
 
-#: Settings that stay open where they are not given: no recipe chooses them.
-OPTIONAL = frozenset(
-    {
-        "train.clip_norm",
-        "train.max_norm",
-        "train.class_weights",
-        "data.group",
-        "data.time",
-        "data.weight",
-        "guards.hours",
-        "gate.minimum_gain",
-        "gate.calibration",
-        "gate.group",
-        "gate.group_limit",
-    }
-)
+class ResolvedNetworkConfig(NetworkConfig, frozen=True, kw_only=True):
+    """The layers of a network, all of them chosen."""
+
+    architecture: Architecture
+    hidden: Widths
+    activation: Function
+    batch_norm: bool
+    dropout: Fraction
+
+
+class ResolvedTrainConfig(TrainConfig, frozen=True, kw_only=True):
+    """How the weights are fitted, with no setting left open."""
+
+    learning_rate: Positive
+    beta2: Fraction
+    weight_decay: WeightDecay
+    augmentation: AugmentationStrength
+    schedule: ScheduleName
+    regularization: ScheduleName
+    batch_size: Count
+    epochs: Count
+    averaging: AveragedEpochs
+    patience: Count
+
+
+class ResolvedDataConfig(DataConfig, frozen=True, kw_only=True):
+    """How the rows are split, with no setting left open."""
+
+    split: SplitBy
+    validation_fraction: Fraction
+    test_fraction: Fraction
+
+
+class ResolvedEnsembleConfig(EnsembleConfig, frozen=True, kw_only=True):
+    """The number of networks, chosen."""
+
+    members: Members
+
+
+class SplitConfig(Config, frozen=True, kw_only=True):
+    """The settings after the first choices: complete in what splitting rows needs."""
+
+    data: ResolvedDataConfig
+    ensemble: ResolvedEnsembleConfig
+
+
+class ResolvedConfig(SplitConfig, frozen=True, kw_only=True):
+    """All settings of a run, with no choice left open."""
+
+    network: ResolvedNetworkConfig
+    train: ResolvedTrainConfig
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One row of the table, for help and documents."""
+    """One setting, for help and documents.
+
+    `is_chosen` tells whether the trainer chooses it where it is not given.
+    """
 
     key: str
     default: Any
     help: str
-    choices: tuple[str, ...] = ()
-
-    @property
-    def is_chosen(self) -> bool:
-        """Whether the recipe chooses it when nobody else does."""
-        return self.default is None and self.key not in OPTIONAL
+    choices: tuple[str, ...]
+    is_chosen: bool
 
 
 def settings() -> Iterator[Setting]:
     """Yield every setting by its dotted name."""
-    yield from _settings(Config, "")
+    chosen = {key for key, field in _fields(ResolvedConfig, "") if field.required}
+    for key, field in _fields(Config, ""):
+        extra = getattr(field.type, "extra_json_schema", None) or {}
+        choices = tuple(_choices(field.type))
+        help_text = extra.get("description", "")
+        yield Setting(key, field.default, help_text, choices, key in chosen)
 
 
-def _settings(kind: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
-    hints = msgspec.inspect.type_info(kind)
-    assert isinstance(hints, msgspec.inspect.StructType)
-    for field in hints.fields:
-        key = prefix + field.name
+def _fields(
+    struct: type[msgspec.Struct], prefix: str
+) -> Iterator[tuple[str, msgspec.inspect.Field]]:
+    """Yield the dotted name and the field of every setting."""
+    info = msgspec.inspect.type_info(struct)
+    assert isinstance(info, msgspec.inspect.StructType)
+    for field in info.fields:
         if isinstance(field.type, msgspec.inspect.StructType):
-            yield from _settings(field.type.cls, key + ".")
+            yield from _fields(field.type.cls, f"{prefix}{field.name}.")
         else:
-            extra = getattr(field.type, "extra_json_schema", None) or {}
-            help = extra.get("description", "")
-            yield Setting(key, field.default, help, tuple(_choices(field.type)))
+            yield prefix + field.name, field
 
 
-def _choices(kind: msgspec.inspect.Type) -> Iterator[str]:
-    """Yield the words a setting may be, where it is one of a few."""
-    if isinstance(kind, msgspec.inspect.LiteralType):
-        yield from map(str, kind.values)
-    elif isinstance(kind, msgspec.inspect.Metadata):
-        yield from _choices(kind.type)
-    elif isinstance(kind, msgspec.inspect.VarTupleType):
-        yield from _choices(kind.item_type)
-    elif isinstance(kind, msgspec.inspect.UnionType):
-        for each in kind.types:
-            yield from _choices(each)
-
-
-def load(
-    file: Path | None, assignments: Iterable[str], options: dict[str, Any]
-) -> Config:
-    """Return the settings from a TOML file, `key=value` texts and options by key.
-
-    The later wins. Raises ConfigError for an unknown key or a value that does not fit.
-    """
-    tree: dict[str, Any] = {}
-    if file is not None:
-        known = {setting.key for setting in settings()}
-        for key, value in _flat(_toml(file), "", known):
-            _put(tree, key, value)
-    for text in assignments:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes key=value, not '{text}'")
-        _put(tree, key.strip(), _value(value.strip()))
-    for key, value in options.items():
-        if value is not None:
-            _put(tree, key, value)
-    try:
-        return msgspec.convert(tree, Config)
-    except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at ")
-        key = path.strip("`").removeprefix("$.").partition("[")[0]
-        hint = _nearest_word(what, key)
-        what = what[:1].lower() + what[1:]
-        raise ConfigError(f"setting '{key}': {what}{hint}") from None
-
-
-def _nearest_word(what: str, key: str) -> str:
-    word = re.fullmatch(r"Invalid enum value '(.*)'", what, re.DOTALL)
-    choices = {setting.key: setting.choices for setting in settings()}.get(key, ())
-    return nearest(word[1], choices) if word else ""
-
-
-def _toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"no such config file: {file}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {error}") from None
-
-
-def _flat(
-    tree: dict[str, Any], prefix: str, known: Set[str]
-) -> Iterator[tuple[str, Any]]:
-    """Yield settings by their dotted names; the value of one may be a table itself."""
-    for key, value in tree.items():
-        if isinstance(value, dict) and prefix + key not in known:
-            yield from _flat(value, f"{prefix}{key}.", known)
-        else:
-            yield prefix + key, value
-
-
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-    known = [setting.key for setting in settings()]
-    if key not in known:
-        raise ConfigError(f"there is no setting '{key}'{nearest(key, known)}")
-    *sections, last = key.split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-    tree[last] = value
-
-
-def _value(text: str) -> Any:
-    """Read a value as TOML would, `null` as none, and any other word as it stands."""
-    if text in ("null", "none"):
-        return None
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def _choices(info: msgspec.inspect.Type) -> Iterator[str]:
+    """Yield the words that a setting may be, if it is one of a few."""
+    if isinstance(info, msgspec.inspect.LiteralType):
+        yield from map(str, info.values)
+    elif isinstance(info, msgspec.inspect.Metadata):
+        yield from _choices(info.type)
+    elif isinstance(info, msgspec.inspect.VarTupleType):
+        yield from _choices(info.item_type)
+    elif isinstance(info, msgspec.inspect.UnionType):
+        for member in info.types:
+            yield from _choices(member)

@@ -1,6 +1,6 @@
-"""What data and candidate are held against: the settings of guards and gate.
+"""The settings of the gate and of the guards.
 
-They are a run's and not a model's: whatever they are, the artefact has the same bytes.
+They belong to the run and not to the model: the artefact's bytes do not depend on them.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ Guard: TypeAlias = Literal["schema", "rows", "balance", "psi", "targets", "stale
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A group of settings; the help of each stands in its type."""
+    """A group of settings; the type of each carries its help."""
 
 
-class GateConfig(Section, frozen=True):
-    """What a candidate must be to take over; of the run, not of the model."""
+class GateConfig(Section, frozen=True, kw_only=True):
+    """What a candidate must achieve to be promoted."""
 
     minimum_gain: Annotated[
         Fraction | None,
         Meta(
-            description="Share of production's figure by which the candidate must be "
-            "better beyond doubt; without it, it must not be worse."
+            description="Share of production's loss by which the candidate must be "
+            "significantly better; if not given, it only must not be worse."
         ),
     ] = None
     allowed_loss: Annotated[
         Fraction,
         Meta(
-            description="Share of production's figure by which the candidate may be "
-            "worse; beyond that, and beyond doubt, it is refused."
+            description="Share of production's loss by which the candidate may be "
+            "worse; it is refused if it is significantly worse than that."
         ),
     ] = 0.01
     calibration: Annotated[
@@ -44,44 +44,47 @@ class GateConfig(Section, frozen=True):
     group: Annotated[
         ColumnName | None,
         Meta(
-            description="Column whose groups are compared one by one, each with the "
-            "same allowed loss."
+            description="Column whose groups the gate compares one by one, each with "
+            "the same `gate.allowed_loss`."
         ),
     ] = None
     group_limit: Annotated[
         Positive | None,
-        Meta(description="Largest log loss or RMSE of any group."),
+        Meta(description="Largest log loss or RMSE that a group may have."),
     ] = None
 
 
-class GuardsConfig(Section, frozen=True):
-    """What is said of the data beside those of the version in production."""
+class GuardsConfig(Section, frozen=True, kw_only=True):
+    """Limits of how far the data may differ from those of the production version."""
 
     stop: Annotated[
         tuple[Guard, ...],
         Meta(
             description="Guards that end the run before training: `schema`, `rows`, "
-            "`balance`, `psi`, `targets`, `stale`; the others only say what they find."
+            "`balance`, `psi`, `targets`, `stale`; the others only warn."
         ),
     ] = ()
     rows: Annotated[
-        Fraction, Meta(description="Fewest rows, as a share of production's.")
+        Fraction, Meta(description="Fewest rows, as a share of production's rows.")
     ] = 0.5
     balance: Annotated[
-        Fraction, Meta(description="Largest change of a class's share of the rows.")
+        Fraction, Meta(description="Largest change of the share of a class.")
     ] = 0.1
     psi: Annotated[
         Positive,
-        Meta(description="Largest stability index of a column or a numeric target."),
+        Meta(
+            description="Largest population stability index (PSI) of a column or a "
+            "numeric target."
+        ),
     ] = 0.25
     targets: Annotated[
         Fraction,
         Meta(
-            description="Largest share of the rows that production was measured on "
-            "whose target is another now."
+            description="Largest share of production's test rows whose target may have "
+            "changed."
         ),
     ] = 0.01
     hours: Annotated[
         Positive | None,
-        Meta(description="Oldest that the newest row may be, by its date."),
+        Meta(description="Largest age of the newest row in hours, by its date."),
     ] = None

@@ -1,11 +1,11 @@
-"""From whatever DATA names to a `Dataset`.
+"""Reads whatever DATA names into a `Dataset`.
 
-.csv .csv.gz          text, a header, every column's kind inferred
-.parquet              its own types
-a folder, a glob      of CSV or Parquet files: one table, in the order of their names
+.csv .csv.gz          text with a header; the kind of each column is inferred
+.parquet              columns with types
+a folder, a glob      CSV or Parquet files as one table, in the order of their names
 postgresql:// sqlite:///   the rows of a query, with the database's types
 .npz                  arrays X and y
-IDX                   images with the labels file beside them
+IDX                   images, with the file of labels next to them
 builtin:NAME          xor, digits
 """
 
@@ -31,9 +31,9 @@ from trainer.data.sql import read_sql
 if TYPE_CHECKING:
     import polars as pl
 
-#: How names of files with tables end.
+#: Suffixes of files with tables.
 TABLES = (".csv", ".csv.gz", ".parquet")
-#: How names of IDX files end: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz
+#: Suffixes of IDX files: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz
 _IDX = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$")
 
 __all__ = [
@@ -49,13 +49,15 @@ __all__ = [
 
 
 def read(data: Source | str, target: str | None) -> Dataset:
-    """Read data to learn from; DataError says what is wrong and where."""
-    found = _arrays(data, need_target=True)
-    if found is not None:
-        return found
+    """Read training data; raise DataError that says what is wrong and where."""
+    arrays = _read_arrays(data, need_target=True)
+    if arrays is not None:
+        return arrays
     if target is None:
-        raise DataError(f"{data}: which column is the target? say --target COLUMN")
-    return _of(data, _frame(data), target, None)
+        raise DataError(
+            f"{data}: a table needs --target COLUMN, the column to be predicted"
+        )
+    return _dataset(data, _read_frame(data), target, None)
 
 
 def read_for(
@@ -66,28 +68,29 @@ def read_for(
 ) -> Dataset:
     """Read data for a model that exists, each column as the kind it was trained on.
 
-    With a `target` name the data must hold it, else it may. A table may hold further
-    columns, those to read `also`; their kind is inferred.
+    The data must have the target if its name is given. A table may have other columns;
+    those named by `also` are read too, their kinds inferred. Raises DataError if the
+    data do not fit the model.
     """
-    found = _arrays(data, need_target=target is not None)
-    if found is None and isinstance(inputs, TableInput):
-        return _of(data, _frame(data), target, inputs, also)
-    if found is None:
+    arrays = _read_arrays(data, need_target=target is not None)
+    if arrays is None and isinstance(inputs, TableInput):
+        return _dataset(data, _read_frame(data), target, inputs, also)
+    if arrays is None:
         raise DataError(f"{data}: this model takes arrays (.npz, IDX), not tables")
-    _require_fit(data, found, inputs)
-    return found
+    _require_fit(data, arrays, inputs)
+    return arrays
 
 
-def _require_fit(data: Source | str, found: Dataset, inputs: Inputs) -> None:
+def _require_fit(data: Source | str, arrays: Dataset, inputs: Inputs) -> None:
     if isinstance(inputs, TableInput):
-        kinds = {c.name: c.__struct_config__.tag for c in inputs.columns}
-        if found.kinds != kinds:
+        kinds = inputs.kinds
+        if arrays.kinds != kinds:
             raise DataError(f"{data}: this model takes the columns {', '.join(kinds)}")
-    elif found.kinds or found.inputs.shape[1:] != inputs.shape:  # type: ignore[union-attr]
+    elif arrays.kinds or arrays.inputs.shape[1:] != inputs.shape:  # type: ignore[union-attr]
         raise DataError(f"{data}: this model takes rows of shape {inputs.shape}")
 
 
-def _of(
+def _dataset(
     data: Source | str,
     frame: pl.DataFrame,
     target: str | None,
@@ -97,7 +100,7 @@ def _of(
     kinds = nullable = None
     try:
         if inputs is not None:
-            kinds = {c.name: str(c.__struct_config__.tag) for c in inputs.columns}
+            kinds = inputs.kinds
             nullable = frozenset(c.name for c in inputs.columns if c.nullable)
             kinds |= {n: infer_kind(frame[n]) for n in also if n in frame.columns}
         return dataset(frame, target, kinds, nullable or frozenset())
@@ -105,16 +108,19 @@ def _of(
         raise DataError(f"{data}: {error}") from None
 
 
-def _arrays(data: Source | str, need_target: bool) -> Dataset | None:
-    """Return what is no table; DataError if there is nothing at all."""
+def _read_arrays(data: Source | str, need_target: bool) -> Dataset | None:
+    """Return the data if they are arrays or built in; None for a table.
+
+    Raises DataError if there is no such file.
+    """
     if isinstance(data, Source) and data.scheme is not None:
         return None
-    place = str(data)
-    if place.startswith("builtin:"):
-        return read_builtin(place.removeprefix("builtin:"))
-    path = Path(place)
-    if not path.exists() and not set(place) & set("*?["):
-        raise DataError(f"no such file: {place}")
+    address = str(data)
+    if address.startswith("builtin:"):
+        return read_builtin(address.removeprefix("builtin:"))
+    path = Path(address)
+    if not path.exists() and not set(address) & set("*?["):
+        raise DataError(f"no such file: {address}")
     if path.suffix == ".npz":
         return read_npz(path, need_target)
     if _IDX.search(path.name):
@@ -122,54 +128,57 @@ def _arrays(data: Source | str, need_target: bool) -> Dataset | None:
     return None
 
 
-def _frame(data: Source | str) -> pl.DataFrame:
+def _read_frame(data: Source | str) -> pl.DataFrame:
     if isinstance(data, Source) and data.scheme is not None:
         return read_sql(data)
     path = Path(str(data))
     files = _files(path)
     if files[0].name.endswith(".parquet"):
-        return _parquet(path, files)
-    return _csv(files)
+        return _read_parquet(path, files)
+    return _read_csv(files)
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files of a table, of one format, in the order of their names."""
+    """Return the files of a table in the order of their names, all of one format."""
     if path.is_dir():
-        found = [file for file in path.iterdir() if file.name.endswith(TABLES)]
+        files = [file for file in path.iterdir() if file.name.endswith(TABLES)]
     elif not path.name.endswith(TABLES):
         raise DataError(
             f"{path}: expected .csv, .csv.gz, .parquet, .npz, an IDX file, "
             "builtin:NAME or a database (postgresql://…, sqlite:///…)"
         )
     else:
-        found = [path] if path.exists() else [Path(name) for name in glob(str(path))]
-    found = sorted(file for file in found if not file.name.startswith("."))
-    if not found:
+        files = [path] if path.exists() else [Path(name) for name in glob(str(path))]
+    files = sorted(file for file in files if not file.name.startswith("."))
+    if not files:
         raise DataError(f"{path}: there is no .csv, .csv.gz or .parquet file")
-    if len({file.name.endswith(".parquet") for file in found}) > 1:
-        raise DataError(f"{path}: there are .csv and .parquet files: choose by a glob")
-    return found
+    if len({file.name.endswith(".parquet") for file in files}) > 1:
+        raise DataError(
+            f"{path}: expected files of one format, found .csv and .parquet; choose "
+            "some of them by a glob"
+        )
+    return files
 
 
-def _csv(files: list[Path]) -> pl.DataFrame:
+def _read_csv(files: list[Path]) -> pl.DataFrame:
     import polars as pl
 
     frames = [read_csv(file) for file in files]
     names = frames[0].columns
     for file, frame in zip(files, frames, strict=True):
-        if odd := sorted({*names} ^ {*frame.columns}):
+        if unshared := sorted({*names} ^ {*frame.columns}):
             raise DataError(
-                f"{file}: its columns are not those of {files[0].name}; they differ "
-                f"in {', '.join(odd[:8])}"
+                f"{file}: expected the columns of {files[0].name}; the two files "
+                f"differ in {', '.join(unshared[:8])}"
             )
     return pl.concat([frame.select(names) for frame in frames])
 
 
-def _parquet(path: Path, files: list[Path]) -> pl.DataFrame:
+def _read_parquet(path: Path, files: list[Path]) -> pl.DataFrame:
     import polars as pl
 
     try:
         return pl.read_parquet(files, glob=False)
-    # polars panics, as Rust calls it, over some damage.
+    # polars panics on some damage.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(f"{path}: {str(error).splitlines()[0]}") from None

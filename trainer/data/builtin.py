@@ -14,7 +14,10 @@ NAMES = ("xor", "digits")
 
 
 def read_builtin(name: str) -> Dataset:
-    """Return `xor` (the four rows) or `digits` (1,797 images of 8 x 8)."""
+    """Return `xor` (four rows) or `digits` (1,797 images of 8 x 8 pixels).
+
+    Raises DataError for another name.
+    """
     if name == "xor":
         return _xor()
     if name == "digits":
@@ -33,7 +36,7 @@ def _xor() -> Dataset:
 
 
 def _digits() -> Dataset:
-    """Source and licence stand beside the data, in digits.txt."""
-    file = resources.files("trainer.data").joinpath("digits.npz")
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
-        return arrays(held["X"], held["y"], "builtin:digits")
+    """Source and licence are in digits.txt next to the data."""
+    path = resources.files("trainer.data").joinpath("digits.npz")
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        return arrays(file["X"], file["y"], "builtin:digits")

@@ -1,4 +1,4 @@
-"""Reads CSV: `.csv` and `.csv.gz`, UTF-8, a header, comma or semicolon or tab."""
+"""Reads CSV: `.csv` and `.csv.gz`, UTF-8, with a header; comma, semicolon or tab."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-#: Rows that are Python's at once; a frame holds them many times smaller.
+#: Rows held as Python objects at once; a frame takes much less memory.
 CHUNK = 50_000
 
 
 def read_csv(path: Path) -> pl.DataFrame:
-    """Return the file as a frame of text; DataError for what is not a table.
+    """Return the file as a frame of text; raise DataError if it is not a table.
 
-    Python's own reader says in which line a table breaks off or is not text. polars is
-    faster, and fills a short line with missing values. Blank lines are left out, but
-    in a table of one column they are missing values.
+    Python's reader can name the line of an error. polars is faster, but fills a short
+    line with missing values. Blank lines are skipped; in a table of one column they are
+    missing values.
     """
     try:
         with io.TextIOWrapper(_open(path), "utf-8-sig", newline="") as text:
             return _frame(text, path)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: not UTF-8 text (byte {error.object[error.start]:#04x}); "
-            "save it as UTF-8"
+            f"{path}: expected UTF-8 text, found byte "
+            f"{error.object[error.start]:#04x}; save it as UTF-8"
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error})") from None
@@ -62,14 +62,14 @@ def _frame(text: IO[str], path: Path) -> pl.DataFrame:
     _check_header(header, path)
     schema = dict.fromkeys(header, pl.String)
     frames = [pl.DataFrame(schema=schema)]
-    while some := list(islice(rows, CHUNK)):
-        columns = dict(zip(header, zip(*some, strict=True), strict=True))
+    while chunk := list(islice(rows, CHUNK)):
+        columns = dict(zip(header, zip(*chunk, strict=True), strict=True))
         frames.append(pl.DataFrame(columns, schema))
     return pl.concat(frames)
 
 
 def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
-    """Yield the rows, all of one width; `blank` lines have gone before."""
+    """Yield the rows, all of one width, after a number of blank lines."""
     width = 0
     while True:
         number = blank + lines.line_num + 1
@@ -95,7 +95,10 @@ def _reason(error: csv.Error) -> str:
     if "unexpected end" in str(error):
         return "a quote is not closed"
     if "field limit" in str(error):
-        return f"a field of over {csv.field_size_limit():,} characters: an open quote?"
+        return (
+            f"a field has over {csv.field_size_limit():,} characters; a quote may not "
+            "be closed"
+        )
     return str(error)
 
 

@@ -1,4 +1,4 @@
-"""A data set as the trainer holds it: raw inputs, their kinds, and the target."""
+"""A data set in memory: raw inputs, their kinds, and the target."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from models.features.predictions import Label
 from models.features.table import Columns
 from trainer.data.row_hashing import RowHashes, hash_rows
 
-#: Columns stay columns, an array an array.
+#: Columns by name, or an array: the result is of the type of the argument.
 AnyRaw = TypeVar("AnyRaw", bound=RawColumns)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows of raw inputs with the target of each, where there is one.
+    """Rows of raw inputs, with their targets if the data have them.
 
     `inputs` are columns by name (see `models.features.columns` for their raw form) or
-    one array (n, …); `kinds` names each column's kind and is empty for an array.
-    Columns `aside` say something about the rows, such as what each weighs, and are no
-    inputs.
+    one array (n, …); `kinds` has the kind of each column and is empty for an array.
+    The columns `aside` describe the rows, such as their weights, and are not inputs.
     """
 
     inputs: RawColumns
@@ -38,6 +37,7 @@ class Dataset:
 
     @property
     def n_columns(self) -> int:
+        """The number of columns, or of values in a row of an array."""
         return len(self.kinds) or int(np.prod(self.inputs.shape[1:]))  # type: ignore[union-attr]
 
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A sha256 of names, kinds and values, whatever file they came from."""
+        """The sha256 of names, kinds and values, whichever file they came from."""
         digest = hashlib.sha256()
         if isinstance(self.inputs, np.ndarray):
             digest.update(str((self.inputs.dtype.str, self.inputs.shape)).encode())
@@ -62,12 +62,12 @@ class Dataset:
         return digest.hexdigest()
 
     @cached_property
-    def places(self) -> RowHashes:
-        """Where every row stands, by what stands in it."""
+    def row_hashes(self) -> RowHashes:
+        """The hash (n,) of every row, from its inputs."""
         return hash_rows(self.inputs)
 
     def only(self, rows: NDArray[np.intp]) -> Dataset:
-        """Return the chosen rows."""
+        """Return a data set of the rows of these numbers (n,)."""
         target = (
             None if self.target is None else [self.target[i] for i in rows.tolist()]
         )
@@ -85,7 +85,7 @@ def length(raw: RawColumns) -> int:
 
 
 def take(raw: AnyRaw, rows: NDArray[np.intp]) -> AnyRaw:
-    """Return the chosen rows of raw inputs."""
+    """Return the raw inputs of the rows of these numbers (n,)."""
     if isinstance(raw, np.ndarray):
         return cast(AnyRaw, raw[rows])
     columns: Columns = {
@@ -98,7 +98,7 @@ def take(raw: AnyRaw, rows: NDArray[np.intp]) -> AnyRaw:
 
 
 def join(raws: Sequence[AnyRaw]) -> AnyRaw:
-    """Return the rows of all, one after the other."""
+    """Return the rows of all, in their order."""
     first = raws[0]
     if len(raws) == 1:
         return first

@@ -1,14 +1,13 @@
-"""From a polars frame to raw columns: what kind each is, and its values.
+"""From a polars frame to raw columns: the kind of each, and its values.
 
-A CSV file is text, so each of its columns is looked at whole: numeric when every
-value is a number, boolean when every one is true or false, datetime when every one is
-an ISO date; else categorical. Parquet says its types itself. With a model at hand its
-own kinds are asked for instead, and a value that does not fit is an error.
+Columns of a CSV file are text. Their kind is the first that all values match: numbers,
+true or false, ISO dates, and so on, else categorical. Parquet files have types. For a
+trained model the kinds are those of its signature, and other values are an error.
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
-from models.features.columns import FIRST_SECOND, LAST_SECOND, MISSING, Values, seconds
+from models.features.columns import COLUMN_KINDS, Values
 from models.features.predictions import Label, label_text
+from models.features.text import (
+    FIRST_SECOND,
+    LAST_SECOND,
+    MISSING,
+    is_number,
+    parse_truth,
+)
 from trainer.data.dataset import Dataset
 
 if TYPE_CHECKING:
     import polars as pl
-
-_TRUTH = {"true": 1.0, "false": 0.0}
-_NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_EXPECTED = {"numeric": "a number", "boolean": "true or false", "datetime": "a date"}
-_DATE = r"^\d{4}-\d{2}-\d{2}([T ].*)?$"
 
 
 def dataset(
@@ -35,43 +36,42 @@ def dataset(
     kinds: dict[str, str] | None,
     nullable: frozenset[str] = frozenset(),
 ) -> Dataset:
-    """Make a data set of a frame.
+    """Return the data set of a frame.
 
-    Without `kinds` every column but the target is an input, its kind inferred. With
-    `kinds` exactly those are inputs: further columns are ignored, an absent one is
-    missing where it is `nullable`, else a DataError. The same holds for the target.
+    Without `kinds` every column except the target is an input, its kind inferred. With
+    `kinds` exactly those columns are inputs: others are ignored, and an absent one is
+    filled with missing values if it is `nullable`. Raises DataError if any other
+    column, or the target, is absent.
     """
     if not len(frame):
-        raise DataError("there are no rows, only a header")
+        raise DataError("expected rows, found only a header")
     names = frame.columns
     if target is not None and target not in names:
         raise DataError(
             f"there is no target column '{target}'{nearest(target, names)}; "
             f"the columns are {', '.join(names[:20])}"
         )
-    labels = None if target is None else labels_of(frame[target])
+    labels = None if target is None else read_labels(frame[target])
     if kinds is None:
         kinds = {n: infer_kind(frame[n]) for n in names if n != target}
         if not kinds:
-            raise DataError(f"there is no column besides the target '{target}'")
+            raise DataError(f"there is no input column besides the target '{target}'")
     inputs: dict[str, Values] = {}
     for name, kind in kinds.items():
         if name in names:
-            inputs[name] = values_of(frame[name], kind)
+            inputs[name] = read_values(frame[name], kind)
         elif name in nullable:
-            inputs[name] = absent(kind, len(frame))
+            inputs[name] = COLUMN_KINDS[kind].missing(len(frame))
         else:
             raise DataError(f"column '{name}' is missing{nearest(name, names)}")
     return Dataset(inputs, kinds, target or "", labels)
 
 
-def absent(kind: str, n: int) -> Values:
-    """Return a column without a value."""
-    return [None] * n if kind == "categorical" else np.full(n, np.nan)
-
-
 def infer_kind(column: pl.Series) -> str:
-    """Return the kind of a column, from its type or, where it is text, its values."""
+    """Return the kind of a column, from its type or, if it is text, its values.
+
+    Raises DataError for a type that is not supported.
+    """
     import polars as pl
 
     kind = column.dtype
@@ -88,34 +88,23 @@ def infer_kind(column: pl.Series) -> str:
     if kind == pl.Null:
         return "numeric"
     raise DataError(
-        f"column '{column.name}' holds {kind}; expected numbers, text, booleans, dates"
+        f"column '{column.name}': expected numbers, text, booleans or dates, "
+        f"found {kind}"
     )
 
 
 def _infer_text(column: pl.Series) -> str:
     present = column.filter(~_missing(column))
-    if not len(present):
-        return "numeric"
     if not _numbers(present).is_null().any():
         return "numeric"
-    if present.str.to_lowercase().is_in(list(_TRUTH)).all():
-        return "boolean"
-    if present.str.contains(_DATE).all() and _are_dates(present):
-        return "datetime"
-    return "categorical"
-
-
-def _are_dates(present: pl.Series) -> bool:
-    try:
-        for text in present.unique():
-            seconds(text)
-    except ValueError:
-        return False
-    return True
+    texts = present.unique().to_list()
+    return next(
+        name for name, kind in COLUMN_KINDS.items() if all(map(kind.matches, texts))
+    )
 
 
 def _missing(text: pl.Series) -> pl.Series:
-    """Tell where a text stands for no value."""
+    """Tell which texts stand for a missing value."""
     return text.is_null() | text.str.strip_chars().is_in(["", *MISSING])
 
 
@@ -125,30 +114,33 @@ def _numbers(text: pl.Series) -> pl.Series:
     return text.str.strip_chars().cast(pl.Float64, strict=False)
 
 
-def values_of(column: pl.Series, kind: str) -> Values:
-    """Return the raw values of a column as a kind; DataError if they are not that."""
+def read_values(column: pl.Series, kind: str) -> Values:
+    """Return the raw values (n,) of a column as a kind.
+
+    Raises DataError for the first row with another value.
+    """
     import polars as pl
 
     is_text = column.dtype == pl.String
     if not is_text and infer_kind(column) != kind != "categorical":
-        _refuse(column, ~column.is_null(), _EXPECTED[kind], column.dtype)
-        return absent(kind, len(column))
+        _refuse(column, ~column.is_null(), COLUMN_KINDS[kind].expected, column.dtype)
+        return COLUMN_KINDS[kind].missing(len(column))
     if kind == "categorical":
-        texts: list[str | None] = _spelled(column).to_list()
+        texts: list[str | None] = _as_text(column).to_list()
         return [text or None for text in texts]
-    if kind == "datetime":
-        return _datetimes(column, is_text)
-    if kind == "boolean":
-        return _booleans(column, is_text)
-    return _floats(column, is_text)
+    if kind == "numeric":
+        return _floats(column, is_text)
+    if is_text:
+        return _parsed(column, kind)
+    return _datetimes(column) if kind == "datetime" else _array(column.cast(pl.Float64))
 
 
-def _spelled(column: pl.Series) -> pl.Series:
-    """Return values as text; dates are looked at, since polars panics over some."""
+def _as_text(column: pl.Series) -> pl.Series:
+    """Return values as text; check dates first, since polars panics on some."""
     import polars as pl
 
     if column.dtype in (pl.Date, pl.Datetime):
-        _datetimes(column, is_text=False)
+        _datetimes(column)
     return column.cast(pl.String)
 
 
@@ -157,7 +149,8 @@ def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
 
     if is_text:
         numbers = _numbers(column)
-        _refuse(column, numbers.is_null() & ~_missing(column), "a number", "text")
+        wrong = numbers.is_null() & ~_missing(column)
+        _refuse(column, wrong, "a number", "text")
     else:
         numbers = column.cast(pl.Float64)
     _refuse(column, numbers.is_nan(), "a number (leave it empty if missing)", "NaN")
@@ -165,58 +158,52 @@ def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
     return _array(numbers)
 
 
-def _booleans(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
+def _parsed(column: pl.Series, kind: str) -> NDArray[np.float64]:
+    """Return the values (n,) of a column of text, as the class of the kind reads it."""
     import polars as pl
 
-    if not is_text:
-        return _array(column.cast(pl.Float64))
-    lower = column.str.to_lowercase()
-    numbers = lower.replace_strict(_TRUTH, default=None, return_dtype=pl.Float64)
-    wrong = numbers.is_null() & ~_missing(column)
-    _refuse(column, wrong, _EXPECTED["boolean"], "other text")
-    return _array(numbers)
-
-
-def _datetimes(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
-    import polars as pl
-
-    if not is_text:
-        if column.dtype == pl.Date:
-            moments = column.to_physical().cast(pl.Float64) * 86_400
-        else:
-            moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
-        far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
-        _refuse(column, far, "a date of the years 1 to 9999", "another")
-        return _array(moments)
-    parsed: dict[str, float] = {}
-    for text in column.filter(~_missing(column)).unique():
-        try:
-            parsed[text] = seconds(text)
-        except ValueError:
-            _refuse(column, column == text, "an ISO 8601 date", "other text")
+    missing, parsed = _missing(column), {}
+    for text in column.filter(~missing).unique():
+        with contextlib.suppress(ValueError):
+            parsed[text] = COLUMN_KINDS[kind].parse_text(text)
+    wrong = ~missing & ~column.is_in(list(parsed))
+    _refuse(column, wrong, COLUMN_KINDS[kind].expected, "other text")
     return _array(column.replace_strict(parsed, default=None, return_dtype=pl.Float64))
 
 
+def _datetimes(column: pl.Series) -> NDArray[np.float64]:
+    import polars as pl
+
+    if column.dtype == pl.Date:
+        moments = column.to_physical().cast(pl.Float64) * 86_400
+    else:
+        moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
+    far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
+    _refuse(column, far, "a date of the years 1 to 9999", "another")
+    return _array(moments)
+
+
 def _array(numbers: pl.Series) -> NDArray[np.float64]:
-    """Return numbers as an array of its own, NaN where they are missing."""
+    """Return a new array (n,) of numbers, NaN if missing."""
     return np.array(numbers.fill_null(np.nan).to_numpy())
 
 
-def labels_of(column: pl.Series) -> Sequence[Label | None]:
-    """Return a target's values as they are spelled: numbers only if all are plain.
+def read_labels(column: pl.Series) -> Sequence[Label | None]:
+    """Return the values of a target; text becomes numbers only if all of it can.
 
-    Text that is not the canonical spelling of a number ("007", "1.50") stays text.
+    Text that is not the canonical form of a number ("007", "1.50") stays text. Raises
+    DataError for a type that is not supported or a number that is not finite.
     """
     import polars as pl
 
     if column.dtype == pl.String:
-        return _labels_of_text(column)
+        return _read_text_labels(column)
     if column.dtype in (pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Decimal):
-        column = _spelled(column)
+        column = _as_text(column)
     elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         raise DataError(
-            f"target '{column.name}' holds {column.dtype}; "
-            "expected numbers, text, booleans, dates"
+            f"target '{column.name}': expected numbers, text, booleans or dates, "
+            f"found {column.dtype}"
         )
     values: list[Label | None] = column.to_list()
     for row, value in enumerate(values, 1):
@@ -228,15 +215,15 @@ def labels_of(column: pl.Series) -> Sequence[Label | None]:
     return values
 
 
-def _labels_of_text(column: pl.Series) -> Sequence[Label | None]:
+def _read_text_labels(column: pl.Series) -> Sequence[Label | None]:
     texts: list[str | None] = [text or None for text in column.to_list()]
     present = {text for text in texts if text is not None}
-    # Among numbers and truths `NA` is a missing one, among words it may be a class.
+    # `NA` is a missing value among numbers and booleans, but a class among words.
     distinct = present - MISSING or present
-    for kind in (_whole, float, _truth):
+    for parse in (_parse_whole, float, parse_truth):
         try:
-            table = {text: kind(text) for text in distinct}
-        except (ValueError, KeyError):
+            table = {text: parse(text) for text in distinct}
+        except ValueError:
             continue
         if all(label_text(v) == text and np.isfinite(v) for text, v in table.items()):
             return [None if text is None else table.get(text) for text in texts]
@@ -245,24 +232,15 @@ def _labels_of_text(column: pl.Series) -> Sequence[Label | None]:
     return texts
 
 
-def is_number(text: str) -> bool:
-    """Tell whether text is written as a number, and not as a code such as 007."""
-    return bool(_NUMBER.fullmatch(text.strip()))
-
-
-def _whole(text: str) -> int:
+def _parse_whole(text: str) -> int:
     number = int(text)
     if abs(number) >= 1 << 63:
-        raise ValueError("no format of numbers holds it")
+        raise ValueError("too large for an int64")
     return number
 
 
-def _truth(text: str) -> bool:
-    return {"true": True, "false": False}[text]
-
-
 def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:
-    """Raise for the first row where `bad` is true; rows count from 1, as people do."""
+    """Raise DataError for the first row that is bad; rows are counted from 1."""
     rows = bad.fill_null(False).arg_true()
     if len(rows):
         raise DataError(

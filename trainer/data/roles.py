@@ -1,8 +1,8 @@
-"""Columns that say something about the rows and are no inputs of the model.
+"""Columns that describe the rows and are not inputs of the model.
 
-group    names the rows that belong together, as text
+group    the rows of equal text belong together
 time     orders the rows, as a number or as seconds since 1970
-weight   what a row counts, as a number of 0 or more
+weight   how much a row counts, a number of at least 0
 """
 
 from __future__ import annotations
@@ -15,58 +15,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
-from models.features.columns import MISSING, Floats, Texts, Values, seconds
+from models.features.columns import Floats, Texts, Values
 from models.features.table import Columns
+from models.features.text import is_missing, seconds
 from trainer.data.dataset import Dataset
 
 Role: TypeAlias = Literal["group", "time", "weight"]
 
-#: Larger weights might not be added up in float64.
-HEAVIEST = 1e100
+#: The sum of larger weights might overflow float64.
+MAX_WEIGHT = 1e100
 
 
 def set_aside(data: Dataset, roles: Mapping[Role, str]) -> Dataset:
-    """Move the column of each role from the inputs to `aside`, in the form it needs.
+    """Move the column of each role from the inputs to `aside`, converted for the role.
 
-    DataError where there is no such column, or where a row that has a target has no
-    value in it, or one that does not fit.
+    Raises DataError if there is no such column, or if a row with a target has no value
+    in it or one that does not fit.
     """
     if not roles:
         return data
     inputs, aside = dict(_columns(data, roles)), {}
-    counted = np.array([label is not None for label in data.target or ()])
+    has_target = np.array([label is not None for label in data.target or ()])
     for role, name in roles.items():
         if name not in inputs:
-            why = ": it is the target" if name == data.target_name else ""
+            if name == data.target_name:
+                raise DataError(f"data.{role}={name} names the target: name another")
             raise DataError(
-                f"there is no column '{name}' among the inputs for data.{role}"
-                f"{why or nearest(name, inputs)}"
+                f"data.{role}: there is no column '{name}'{nearest(name, inputs)}"
             )
-        column = _Column(f"column '{name}' (data.{role})", data.kinds[name], counted)
+        column = _Column(f"column '{name}' (data.{role})", data.kinds[name], has_target)
         aside[name] = _READERS[role](column, inputs[name])
     kinds = {name: kind for name, kind in data.kinds.items() if name not in aside}
     if not kinds:
-        raise DataError(f"there is no input besides {', '.join(map(repr, aside))}")
-    kept = {name: inputs[name] for name in kinds}
-    return replace(data, inputs=kept, kinds=kinds, aside=aside)
+        names = ", ".join(map(repr, aside))
+        raise DataError(f"there is no input column besides {names}")
+    inputs = {name: inputs[name] for name in kinds}
+    return replace(data, inputs=inputs, kinds=kinds, aside=aside)
 
 
 def _columns(data: Dataset, roles: Mapping[Role, str]) -> Columns:
     if isinstance(data.inputs, np.ndarray):
         role = next(iter(roles))
-        raise DataError(f"data.{role} names a column, and these data are arrays")
+        raise DataError(f"data.{role} names a column, but these data are an array")
     return data.inputs
 
 
 class _Column:
-    """What a column is called, and which of its rows must hold a value."""
+    """A column's name and kind, and which of its rows must have a value."""
 
-    def __init__(self, name: str, kind: str, counted: NDArray[np.bool_]) -> None:
-        self.name, self.kind, self.counted = name, kind, counted
+    def __init__(self, name: str, kind: str, has_target: NDArray[np.bool_]) -> None:
+        self.name, self.kind, self.has_target = name, kind, has_target
 
     def require(self, fits: NDArray[np.bool_], expected: str, found: str) -> None:
-        """Refuse the first row that counts and does not fit; rows count from 1."""
-        bad = np.flatnonzero(self.counted & ~fits)
+        """Raise DataError for the first row with a target that does not fit."""
+        bad = np.flatnonzero(self.has_target & ~fits)
         if len(bad):
             raise DataError(
                 f"{self.name}, row {bad[0] + 1}: expected {expected}, found {found}"
@@ -75,10 +77,10 @@ class _Column:
     def parsed(
         self, texts: Texts, parse: Callable[[str], float], expected: str
     ) -> Floats:
-        """Return texts as numbers, NaN where one is missing; refuse other text."""
+        """Return texts as numbers (n,), NaN if missing; DataError for other text."""
         table: dict[str | None, float] = {None: np.nan}
         for text in {text for text in texts if text is not None}:
-            if text.strip() in ("", *MISSING):
+            if is_missing(text):
                 table[text] = np.nan
                 continue
             try:
@@ -93,12 +95,12 @@ class _Column:
 def _groups(column: _Column, values: Values) -> Values:
     texts = group_text(values)
     present = np.array([text is not None for text in texts])
-    column.require(present, "the name of a group", "none")
+    column.require(present, "the name of a group", "no value")
     return texts
 
 
 def group_text(values: Values) -> Texts:
-    """Return values as text: a group is the same however its column is typed."""
+    """Return values as text, so that a group is the same whatever its column's type."""
     if not isinstance(values, np.ndarray):
         return values
     distinct, inverse = np.unique(values, return_inverse=True)
@@ -115,21 +117,21 @@ def _times(column: _Column, values: Values) -> Floats:
         raise DataError(f"{column.name}: expected {expected}, found true and false")
     if not isinstance(values, np.ndarray):
         values = column.parsed(values, seconds, expected)
-    column.require(~np.isnan(values), expected, "none")
+    column.require(~np.isnan(values), expected, "no value")
     return values
 
 
 def _weights(column: _Column, values: Values) -> Floats:
-    expected = "a number of 0 or more"
-    if column.kind in ("boolean", "datetime"):
+    expected = "a number of at least 0"
+    if column.kind not in ("numeric", "categorical"):
         raise DataError(f"{column.name}: expected numbers, found {column.kind} values")
     if not isinstance(values, np.ndarray):
         values = column.parsed(values, float, expected)
-    column.require(np.isfinite(values), expected, "none")
-    column.require(values >= 0, expected, "a negative one")
-    column.require(values <= HEAVIEST, f"a number of at most {HEAVIEST:g}", "a larger")
-    if not (values[column.counted] > 0).any():
-        raise DataError(f"{column.name} is 0 in every row: nothing counts")
+    column.require(np.isfinite(values), expected, "no value")
+    column.require(values >= 0, expected, "a negative number")
+    column.require(values <= MAX_WEIGHT, f"a number of at most {MAX_WEIGHT:g}", "more")
+    if not (values[column.has_target] > 0).any():
+        raise DataError(f"{column.name} is 0 in every row: no row counts")
     return values
 
 

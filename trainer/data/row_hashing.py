@@ -1,20 +1,20 @@
-"""Which rows train, which choose the epoch, and which are only measured on.
+"""Splits rows by their hashes into training, validation and test rows.
 
-Every row has a place on a circle, drawn from what stands in it and not from where it
-stands in the file. A member of an ensemble measures on one window of the circle,
-chooses its epoch on the next, and trains on the rest; the members' windows lie side by
-side.
+The hash of a row is a point on a circle, computed from the row's values and not from
+its position in the file. Each member of an ensemble takes one window of the circle as
+its test rows, the next window as its validation rows and the rest as its training rows.
+The windows of the members lie side by side:
 
          test   validation
     ├──────────┼──────────┼───────────────── train ────────────────┤   member 1
     ─ train ──────────────├──────────┼──────────┼─── train ────────    member 2
 
-So a row that is measured on tonight is measured on in every later run, however the
-data has grown, a version in production has a member that never saw it, and two equal
-rows are never on both sides. Of rows in groups the place is drawn from the group alone.
+So a test row stays a test row in every later run, however the data grow; some member of
+the production version was fitted without it; and equal rows are always in one part.
+Rows in groups are hashed by their group alone.
 
-Rows in time are divided on a line instead, alike for all members: the last are measured
-on, those before choose the epoch.
+Rows in time are split on a line instead, the same for all members: the latest are the
+test rows, and those before them the validation rows.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ from numpy.typing import NDArray
 
 from models.features.inputs import RawColumns
 
-#: Where on its step a place stands that is spread: away from any window's end.
+#: Offset of an evenly spaced hash within its step, so that it is not at a window's end.
 OFFSET = 0.382
 
-Rows = NDArray[np.intp]
+RowNumbers = NDArray[np.intp]
 RowHashes = NDArray[np.float64]
 
 
 class Split(NamedTuple):
-    """Row numbers of each part, in ascending order; together every row once."""
+    """Row numbers of each part, in ascending order; every row is in one part."""
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: RowNumbers
+    validation: RowNumbers
+    test: RowNumbers
 
 
 def hash_rows(raw: RawColumns) -> RowHashes:
-    """Return the place of every row, in [0, 1), from its values."""
+    """Return the hash (n,) in [0, 1) of every row, from its values."""
     columns: list[Any]
     if isinstance(raw, np.ndarray):
         columns = list(raw.reshape(len(raw), -1).T)
     else:
         columns = [raw[name] for name in sorted(raw)]
-    n = len(columns[0])
-    mixed = np.full(n, 0x9E3779B97F4A7C15, np.uint64)
+    mixed = np.full(len(columns[0]), 0x9E3779B97F4A7C15, np.uint64)
     for column in columns:
         mixed = _scramble(mixed ^ _bits(column))
     return mixed.astype(np.float64) / 2.0**64 % 1.0
 
 
 def _bits(column: Any) -> NDArray[np.uint64]:
+    """Return 64 bits for each value (n,)."""
     if isinstance(column, np.ndarray):
-        floats = column.astype(np.float64) + 0.0  # -0 is 0
-        floats[np.isnan(floats)] = np.nan  # of many bit patterns one
+        floats = column.astype(np.float64) + 0.0  # -0 becomes 0
+        floats[np.isnan(floats)] = np.nan  # one of the many bit patterns of NaN
         return np.ascontiguousarray(floats).view(np.uint64)
     codes: dict[str | None, int] = {}
     for text in column:
@@ -76,73 +76,78 @@ def _scramble(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def count_occurrences(where: RowHashes) -> NDArray[np.float64]:
-    """Number the rows of each place in their order, from 0."""
-    order = np.argsort(where, kind="stable")
-    ranked = where[order]
+def count_occurrences(hashes: RowHashes) -> NDArray[np.float64]:
+    """Number the rows of equal hash (n,) in their order, from 0."""
+    order = np.argsort(hashes, kind="stable")
+    ranked = hashes[order]
     starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
-    counts = np.diff(starts, append=len(where))
-    found = np.empty(len(where))
-    found[order] = np.arange(len(where)) - np.repeat(starts, counts)
-    return found
+    counts = np.diff(starts, append=len(hashes))
+    occurrence = np.empty(len(hashes))
+    occurrence[order] = np.arange(len(hashes)) - np.repeat(starts, counts)
+    return occurrence
 
 
 def rehash_duplicates(
-    where: RowHashes, turn: NDArray[np.float64], salt: int
+    hashes: RowHashes, occurrence: NDArray[np.float64], seed: int
 ) -> RowHashes:
-    """Return other places, by chance, where rows of one place had the same."""
-    return hash_rows({"place": where, "turn": turn, "salt": np.full(len(where), salt)})
+    """Return new hashes (n,) that differ where equal rows shared one."""
+    seeds = np.full(len(hashes), float(seed))
+    return hash_rows(np.column_stack([hashes, seeds, occurrence]))
 
 
 def windows(
-    where: RowHashes, members: int, validation: float, test: float
+    hashes: RowHashes, members: int, validation: float, test: float
 ) -> list[Split]:
-    """Return the parts of every member."""
-    return [window(where, m, members, validation, test) for m in range(members)]
+    """Return the split of every member, for hashes (n,)."""
+    return [window(hashes, m, members, validation, test) for m in range(members)]
 
 
 def window(
-    where: RowHashes, member: int, members: int, validation: float, test: float
+    hashes: RowHashes, member: int, members: int, validation: float, test: float
 ) -> Split:
-    """Return the parts of one member, counted from 0."""
-    turned = (where - member / members) % 1.0
-    measured = turned < test
-    chosen = ~measured & (turned < test + validation)
-    return Split(*(np.flatnonzero(m) for m in (~measured & ~chosen, chosen, measured)))
+    """Return the split of one member, counted from 0, for hashes (n,)."""
+    turned = (hashes - member / members) % 1.0
+    tests = turned < test
+    validates = ~tests & (turned < test + validation)
+    masks = (~tests & ~validates, validates, tests)
+    return Split(*(np.flatnonzero(mask) for mask in masks))
 
 
-def spread(where: RowHashes, known: RowHashes) -> RowHashes:
-    """Space places evenly, in the order of all that are known.
+def spread(hashes: RowHashes, known: RowHashes) -> RowHashes:
+    """Return hashes (n,) spaced evenly, in the order of the known ones (k,).
 
-    Chance leaves no window of the circle empty only when there are many.
+    Random hashes leave no window of the circle empty only if there are many.
     """
-    return (np.searchsorted(known, where) + OFFSET) / len(known) % 1.0
+    return (np.searchsorted(known, hashes) + OFFSET) / len(known) % 1.0
 
 
-def by_time(moments: NDArray[np.float64], validation: float, test: float) -> Split:
-    """Return the first rows, the next and the last; those of one moment together.
+def by_time(times: NDArray[np.float64], validation: float, test: float) -> Split:
+    """Split rows by their times (n,): first train, then validate, then test.
 
-    Each part that is asked for holds a moment at least; ValueError with too few.
+    Rows of equal time are in one part, and no part with a share above 0 is empty.
+    Raises ValueError if there are too few different times for that.
     """
     distinct, inverse, counts = np.unique(
-        moments, return_inverse=True, return_counts=True
+        times, return_inverse=True, return_counts=True
     )
     parts = 1 + (validation > 0) + (test > 0)
     if len(distinct) < parts:
         raise ValueError(f"{len(distinct)} different times for {parts} parts")
     before = np.concatenate([[0], np.cumsum(counts)])
-    n, last = len(moments), len(distinct)
-    # The end of a part is the moment nearest to its share, that leaves none empty.
-    tested = last
+    n, last = len(times), len(distinct)
+    # A part ends at the time nearest to its share that leaves no part empty.
+    test_start = last
     if test > 0:
-        tested = _nearest(before, n * (1 - test), parts - 1, last - 1)
-    chosen = tested
+        test_start = _nearest(before, n * (1 - test), parts - 1, last - 1)
+    validation_start = test_start
     if validation > 0:
-        chosen = _nearest(before, n * (1 - test - validation), 1, tested - 1)
-    trains, measured = inverse < chosen, inverse >= tested
-    return Split(*(np.flatnonzero(m) for m in (trains, ~trains & ~measured, measured)))
+        validation_start = _nearest(
+            before, n * (1 - test - validation), 1, test_start - 1
+        )
+    trains, tests = inverse < validation_start, inverse >= test_start
+    return Split(*(np.flatnonzero(m) for m in (trains, ~trains & ~tests, tests)))
 
 
 def _nearest(before: NDArray[np.intp], wanted: float, low: int, high: int) -> int:
-    """Return where in low..high the count of rows before comes nearest."""
+    """Return the index in low..high whose count of earlier rows is nearest."""
     return low + int(np.abs(before[low : high + 1] - wanted).argmin())

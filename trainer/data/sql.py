@@ -1,8 +1,8 @@
 """Reads the rows of a query, from PostgreSQL by ADBC and from SQLite by Python.
 
-Both give a polars frame, which `trainer.data.frames` treats as it does Parquet. What a
-driver says about a failure is many lines and repeats the query; what is told here is
-its first sentence, and never the address with what was added to it.
+Both give a polars frame, which `trainer.data.frames` treats as it does Parquet. The
+error of a driver has many lines and repeats the query; our errors contain only its
+first sentence, and never the parameters of the address.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from trainer.data.source import Source
 if TYPE_CHECKING:
     import polars as pl
 
-#: What the address does not say itself. A server that is gone without a word (a pulled
-#: plug) would be waited for two hours; a query only reads, whatever stands in it.
+#: Parameters that an address may override. Without them the trainer would wait two
+#: hours for a server that lost power, and a query could write.
 _PARAMETERS = {
     "application_name": "glassnet trainer",
     "connect_timeout": "10",
@@ -37,16 +37,16 @@ _PARAMETERS = {
 
 
 def read_sql(source: Source) -> pl.DataFrame:
-    """Return the rows of the query; DataError in one sentence for whatever fails."""
+    """Return the rows of the query; raise DataError in one sentence on any failure."""
     assert source.query is not None
-    # On a line of its own a closing comment ends before what drivers append.
+    # The newline ends a closing comment before the text that drivers append.
     query = source.query.strip().rstrip(";") + "\n"
     read = _read_sqlite if source.scheme == "sqlite" else _read_postgresql
     frame = read(source, query)
     if not frame.width:
-        raise DataError(f"{source}: the query gives no rows; it must be a SELECT")
+        raise DataError(f"{source}: expected a SELECT, found a query without columns")
     if not len(frame):
-        raise DataError(f"{source}: the query gives no rows")
+        raise DataError(f"{source}: the query returned no rows")
     return frame
 
 
@@ -72,16 +72,16 @@ def _read_postgresql(source: Source, query: str) -> pl.DataFrame:
 
 
 def _address(source: Source) -> str:
-    """Return the address with the password and what else is not said in it."""
+    """Return the address with the password and the default parameters."""
     try:
-        parts = urlsplit(source.place)
-        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        parts = urlsplit(source.address)
+        parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError:
-        raise DataError(f"{source}: this is not an address of a database") from None
-    added = _PARAMETERS | given
+        raise DataError(f"{source}: not a valid database address") from None
+    parameters = _PARAMETERS | parameters
     if file := environment.read(DATABASE_PASSWORD_FILE):
-        added["password"] = _password(Path(file))
-    return parts._replace(query=urlencode(added, quote_via=quote)).geturl()
+        parameters["password"] = _password(Path(file))
+    return parts._replace(query=urlencode(parameters, quote_via=quote)).geturl()
 
 
 def _password(file: Path) -> str:
@@ -89,7 +89,7 @@ def _password(file: Path) -> str:
         return file.read_text("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ConfigError(
-            f"{DATABASE_PASSWORD_FILE}: {file} is not UTF-8 text"
+            f"{DATABASE_PASSWORD_FILE}: expected UTF-8 text in {file}"
         ) from None
 
 
@@ -108,22 +108,17 @@ _ArrowSchema._fields_ = [
 
 
 def _check_types(result: Any) -> None:
-    """Refuse an interval, over which polars panics with a page on standard error."""
+    """Refuse intervals, on which polars panics with a page on standard error."""
     capsule = result.__arrow_c_schema__()
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = (
-        ctypes.c_void_p,
-        [
-            ctypes.py_object,
-            ctypes.c_char_p,
-        ],
-    )
+    pointer.restype = ctypes.c_void_p
+    pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
     schema = _ArrowSchema.from_address(pointer(capsule, b"arrow_schema"))
-    for place in range(schema.n_children):
-        column = schema.children[place].contents
+    for index in range(schema.n_children):
+        column = schema.children[index].contents
         if column.format == b"tin":
             raise DataError(
-                f"column '{column.name.decode()}' holds intervals; "
+                f"column '{column.name.decode()}' has intervals, which cannot be read; "
                 "write EXTRACT(EPOCH FROM …) in the query for seconds"
             )
 
@@ -131,7 +126,7 @@ def _check_types(result: Any) -> None:
 def _plain(column: pl.Series) -> pl.Series:
     """Return a column of PostgreSQL's own types as one that polars computes with.
 
-    NUMERIC has no largest number of digits and comes as the text of its numbers.
+    NUMERIC has any number of digits and arrives as text.
     """
     import polars as pl
 
@@ -141,7 +136,7 @@ def _plain(column: pl.Series) -> pl.Series:
             return storage
     if isinstance(column.dtype, pl.BaseExtension) or column.dtype == pl.Binary:
         raise DataError(
-            f"column '{column.name}' is of a type that is not read; "
+            f"column '{column.name}' has a type that cannot be read; "
             f'write CAST("{column.name}" AS text) in the query'
         )
     return column
@@ -150,7 +145,7 @@ def _plain(column: pl.Series) -> pl.Series:
 def _read_sqlite(source: Source, query: str) -> pl.DataFrame:
     import polars as pl
 
-    path = source.place.removeprefix("sqlite:///")
+    path = source.address.removeprefix("sqlite:///")
     if not Path(path).is_file():
         raise DataError(f"no such file: {path}")
     _register()
@@ -161,7 +156,7 @@ def _read_sqlite(source: Source, query: str) -> pl.DataFrame:
         ) as connection:
             cursor = connection.execute(query)
             names = [column[0] for column in cursor.description or ()]
-            # Any value may stand in any column: all are looked at.
+            # SQLite allows any value in any column, so infer from all of them.
             return pl.DataFrame(
                 cursor.fetchall(), names, orient="row", infer_schema_length=None
             )
@@ -170,17 +165,17 @@ def _read_sqlite(source: Source, query: str) -> pl.DataFrame:
 
 
 def _register() -> None:
-    """Tell SQLite's reader of booleans; dates stay text, as in CSV."""
+    """Make SQLite return booleans as such, and dates as text, as in CSV."""
     sqlite3.register_converter("boolean", lambda raw: raw not in (b"0", b"false"))
     sqlite3.register_converter("date", bytes.decode)
     sqlite3.register_converter("timestamp", bytes.decode)
 
 
 def _sentence(error: Exception) -> str:
-    """Return the first sentence of what a driver says."""
+    """Return the first sentence of a driver's error."""
     text = str(error)
-    # PostgreSQL's own: `ERROR:  relation "x" does not exist`, in the server's language.
-    if own := re.search(r"\b\w+:  (\S.*)", text):
-        return own[1]
+    # From PostgreSQL: `ERROR:  relation "x" does not exist`, in the server's language.
+    if message := re.search(r"\b\w+:  (\S.*)", text):
+        return message[1]
     first = text.strip().partition("\n")[0]
     return re.sub(r"^([A-Z_]+: )?(\[libpq\] )?(Failed to connect: )?", "", first)

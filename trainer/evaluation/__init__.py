@@ -1,1 +1,1 @@
-"""How good a model is, and whether it may go into production."""
+"""Measures a model and decides whether it is promoted."""

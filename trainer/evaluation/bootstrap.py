@@ -1,10 +1,10 @@
-"""How far chance may have moved the difference of two figures on the same rows.
+"""A confidence interval of the difference of two mean losses on the same rows.
 
 The paired bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993,
-chapter 13): rows are drawn again, with replacement, each with what both models lose on
-it, and the difference is computed anew; the middle 95 % of a few thousand differences
-are the interval. What is drawn are kin, all rows of a group or a single row: rows that
-belong together say less than as many that do not.
+chapter 13) draws rows with replacement, each with the losses of both models, and
+computes the difference anew; the middle 95 % of a few thousand differences are the
+interval. It draws clusters, the rows of a group or a single row, because rows that
+belong together carry less information than independent ones.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from models.features.columns import Floats
 
 LEVEL = 0.95
 DRAWS = 2000
-#: More kin than this are thrown together by chance before they are drawn: the spread
-#: of a mean is the same, and the time does not grow with the rows.
+#: More clusters are merged at random before they are drawn: the variance of a mean
+#: stays the same, and the time does not grow with the rows.
 MAX_CLUSTERS = 2_000
 
 
 def interval(
     losses: tuple[Floats, Floats],
     weights: Floats | None = None,
-    kin: NDArray[Any] | None = None,
+    clusters: NDArray[Any] | None = None,
     root: bool = False,
     level: float = LEVEL,
 ) -> tuple[float, float]:
-    """Return the ends of the interval of the first's mean loss less the second's.
+    """Return the ends of the interval of the first mean loss minus the second.
 
-    `losses` are two (n,), `kin` (n,) says which rows belong together. With `root` it is
-    of the roots of the means, as of RMSE. The same rows give the same interval.
+    `losses` are two arrays (n,), `weights` has shape (n,), and rows of equal `clusters`
+    (n,) belong together. With `root` the means are replaced by their roots, as for
+    RMSE. The same rows always give the same interval.
     """
     rng = np.random.default_rng(0)
-    totals = _totals(losses, weights, kin, rng)
+    totals = _totals(losses, weights, clusters, rng)
     n = len(totals)
     drawn = np.empty((DRAWS, 3))
     for draw in drawn:
         draw[:] = np.bincount(rng.integers(n, size=n), minlength=n) @ totals
-    drawn = drawn[drawn[:, 0] > 0]  # of light kin alone there is no mean
+    drawn = drawn[drawn[:, 0] > 0]  # clusters of weight 0 have no mean
     means = drawn[:, 1:] / drawn[:, :1]
     if root:
         means = np.sqrt(means)
@@ -53,16 +54,16 @@ def interval(
 def _totals(
     losses: tuple[Floats, Floats],
     weights: Floats | None,
-    kin: NDArray[Any] | None,
+    clusters: NDArray[Any] | None,
     rng: np.random.Generator,
 ) -> Floats:
-    """Return weight and both weighted losses of each kin (k, 3)."""
+    """Return the weight and both weighted losses of each cluster (k, 3)."""
     counts = np.ones(len(losses[0])) if weights is None else weights
     rows = np.column_stack([counts, *(counts * loss for loss in losses)])
-    if kin is None:
-        kin = np.arange(len(rows))
-    _, place = np.unique(kin, return_inverse=True)
-    n = int(place.max()) + 1
+    if clusters is None:
+        clusters = np.arange(len(rows))
+    _, cluster = np.unique(clusters, return_inverse=True)
+    n = int(cluster.max()) + 1
     if n > MAX_CLUSTERS:
-        place, n = (rng.permutation(n) % MAX_CLUSTERS)[place], MAX_CLUSTERS
-    return np.column_stack([np.bincount(place, column, n) for column in rows.T])
+        cluster, n = (rng.permutation(n) % MAX_CLUSTERS)[cluster], MAX_CLUSTERS
+    return np.column_stack([np.bincount(cluster, column, n) for column in rows.T])

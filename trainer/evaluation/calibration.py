@@ -1,9 +1,9 @@
-"""How sure an answer may be: one temperature, found on rows that were held out.
+"""Calibrates a classifier's probabilities on rows that were held out.
 
 Temperature scaling (Guo et al. 2017, "On calibration of modern neural networks", arXiv
-1706.04599): p^(1/T), with the T of the lowest log loss. A prior keeps T near 1 where
-the rows are few, and a little of the even distribution is mixed in where they ask for
-it, so that no answer is surer than they can tell.
+1706.04599): p^(1/T), with the T of the lowest log loss. A prior keeps T near 1 if there
+are few rows. If it lowers the log loss, a little of the uniform distribution is mixed
+in, so that no probability is closer to 0 or 1 than the rows can justify.
 """
 
 from __future__ import annotations
@@ -17,23 +17,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Classification, Floats
+from models.features.columns import Floats
+from models.features.predictions import Classification
 from models.nn.network import Network
 from models.types import Array
 from trainer.preparation.prepare import Part, Prepared
 
-#: Standard deviation of log T before any row is seen.
+#: Standard deviation of log T under the prior.
 PRIOR = 0.25
-#: T and 1 / T are never larger.
+#: Upper limit of T and of 1 / T.
 LIMIT = 5.0
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 class HeldOut(NamedTuple):
-    """Logits (E, n, width) of the networks that never saw n rows, and their classes.
-
-    `weights` (n,) say what each row counts, where they differ.
-    """
+    """Held-out rows: the logits Z (E, n, O) of E networks, classes and weights (n,)."""
 
     Z: Array
     target: NDArray[Any]
@@ -41,14 +39,14 @@ class HeldOut(NamedTuple):
 
 
 def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
-    """Fit the output to the rows that chose the epochs, which no gradient has seen."""
+    """Calibrate the output on the validation rows, which no gradient has seen."""
     output = prepared.output
     if not isinstance(output, Classification) or not prepared.config.calibrate:
         return prepared
     groups: list[tuple[Sequence[Network], Part | None]]
-    chosen = [split.validation for split in prepared.splits]
+    validation = [split.validation for split in prepared.splits]
     if prepared.user_validation or all(
-        np.array_equal(chosen[0], other) for other in chosen[1:]
+        np.array_equal(validation[0], other) for other in validation[1:]
     ):
         groups = [(networks, prepared.validation(prepared.splits[0]))]
     else:
@@ -63,13 +61,13 @@ def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
     if not rows:
         return prepared
     output = calibrated(output, parts, len(networks))
-    reason = f"temperature {output.temperature:.3g}: it suits {rows:,} held-out rows"
+    reason = f"temperature {output.temperature:.3g}: from {rows:,} held-out rows"
     reasons = (*prepared.reasons, reason)
     return dataclasses.replace(prepared, output=output, reasons=reasons)
 
 
 def _held_out(prepared: Prepared, networks: Sequence[Network], part: Part) -> HeldOut:
-    X, _, weights = prepared.rows(part)  # they count as they do in the loss
+    X, _, weights = prepared.rows(part)  # the weights of the loss
     Z = np.stack([network.predict(X) for network in networks])
     return HeldOut(Z, part.target, weights)
 
@@ -77,11 +75,11 @@ def _held_out(prepared: Prepared, networks: Sequence[Network], part: Part) -> He
 def calibrated(
     output: Classification, parts: Sequence[HeldOut], members: int
 ) -> Classification:
-    """Return the output with the temperature and smoothing that held-out rows ask for.
+    """Return the output with the temperature and smoothing of the lowest log loss.
 
-    `members` networks will answer together. Where fewer of them answered a part, what
-    they are too sure of is theirs alone and shrinks with the mean over all: log T is
-    multiplied by the share of networks that answered.
+    `members` networks will answer together. If fewer of them answered a part, they are
+    overconfident, which the mean over all members reduces: log T is multiplied by the
+    share of the networks that answered.
     """
     P = np.concatenate(
         [np.mean([output.probabilities(z) for z in part.Z], axis=0) for part in parts]
@@ -97,19 +95,19 @@ def calibrated(
     )
     held_out = P, target, weights / weights.mean()
     answering = min(len(part.Z) for part in parts)
-    log_t = _lowest(lambda x: _penalized(output, held_out, x), math.log(LIMIT))
+    log_t = _argmin(lambda x: _penalized_loss(output, held_out, x), math.log(LIMIT))
     smoothing = 1.0 / (len(target) + 1.0)
     alone = msgspec.structs.replace(output, temperature=math.exp(log_t))
     mixed = msgspec.structs.replace(alone, smoothing=smoothing)
-    wanted = _log_loss(mixed, *held_out) < _log_loss(alone, *held_out)
+    smoother = _log_loss(mixed, *held_out) < _log_loss(alone, *held_out)
     return msgspec.structs.replace(
         output,
         temperature=round(math.exp(log_t * answering / members), 6),
-        smoothing=round(smoothing, 9) if wanted else 0.0,
+        smoothing=round(smoothing, 9) if smoother else 0.0,
     )
 
 
-def _penalized(
+def _penalized_loss(
     output: Classification, held_out: tuple[Floats, NDArray[Any], Floats], log_t: float
 ) -> float:
     warm = msgspec.structs.replace(output, temperature=math.exp(log_t))
@@ -120,13 +118,13 @@ def _penalized(
 def _log_loss(
     output: Classification, P: Floats, target: NDArray[Any], weights: Floats
 ) -> float:
-    chosen = output.calibrate(P)[np.arange(len(P)), target]
-    losses = -np.log(np.maximum(chosen, np.finfo(float).tiny))
+    likelihood = output.calibrate(P)[np.arange(len(P)), target]
+    losses = -np.log(np.maximum(likelihood, np.finfo(float).tiny))
     return float((losses * weights).mean())
 
 
-def _lowest(f: Callable[[float], float], limit: float, steps: int = 40) -> float:
-    """Return where f is lowest in [-limit, limit] (golden-section search)."""
+def _argmin(f: Callable[[float], float], limit: float, steps: int = 40) -> float:
+    """Return the x in [-limit, limit] with the lowest f(x) (golden-section search)."""
     low, high = -limit, limit
     a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     fa, fb = f(a), f(b)

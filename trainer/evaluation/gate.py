@@ -1,13 +1,12 @@
-"""May the candidate take over? Only if it is not worse on the same rows.
+"""The gate: promotes a candidate that is not worse than production on the same rows.
 
-Both models answer every held-out row by networks that have not learnt it. They are
-compared on all of these, on those that production was measured on when it was made, and
-on those of each group that is named: a model that is better for what came last night
-may be worse for all that was there before.
+Both models answer every held-out row by networks that were fitted without it. They are
+compared on all of these rows, on those that were test rows of the production version,
+and on each group of a named column: a model that is better on last night's rows may be
+worse on older ones.
 
-The benefit of the doubt is the candidate's, whose rows are fresher: it is refused when
-it is worse beyond doubt. Who asks for a gain turns that round: then it must be better
-by as much, beyond doubt.
+The candidate, which was fitted to fresher rows, is refused only if it is significantly
+worse. With `gate.minimum_gain` it must be significantly better by that much.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import Literal
 import msgspec
 
 from models.errors import ConfigError, InvalidInput, nearest
-from models.features.table import TableInput
 from models.storage.artefact import Artefact
 from trainer.config.thresholds import GateConfig
 from trainer.data.roles import group_text
@@ -31,14 +29,14 @@ from trainer.evaluation.production import ProductionModel
 from trainer.preparation.prepare import Part, Prepared
 
 Policy = Literal["auto", "always", "never"]
-#: A column of more values than this does not name groups to be looked at one by one.
-MOST_GROUPS = 50
+#: Most values of a column whose groups are compared one by one.
+MAX_GROUPS = 50
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether the candidate is promoted, the sentence that says why, and figures.
+    """Whether the candidate is promoted, the reason, and the comparisons behind it.
 
-    `production` has all figures of what serves now, on the candidate's rows.
+    `production` has all metrics of the production version on the candidate's rows.
     """
 
     promoted: bool
@@ -48,9 +46,11 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def check(settings: GateConfig, prepared: Prepared) -> None:
-    """Refuse settings that these data cannot meet; ConfigError says why."""
+    """Raise ConfigError if the settings of the gate do not fit the data."""
     if settings.calibration is not None and prepared.task == "regression":
-        raise ConfigError("gate.calibration is for classes, this target is a number")
+        raise ConfigError(
+            "gate.calibration needs a target of classes, and this one is a number"
+        )
     if settings.group_limit is not None and settings.group is None:
         raise ConfigError("gate.group_limit needs gate.group, the column of groups")
     if settings.group is None:
@@ -59,11 +59,11 @@ def check(settings: GateConfig, prepared: Prepared) -> None:
     if settings.group not in columns:
         hint = nearest(settings.group, columns)
         raise ConfigError(f"gate.group: there is no column '{settings.group}'{hint}")
-    found = len(set(group_text(columns[settings.group])))
-    if found > MOST_GROUPS:
+    groups = len(set(group_text(columns[settings.group])))
+    if groups > MAX_GROUPS:
         raise ConfigError(
-            f"gate.group: column '{settings.group}' has {found:,} values, "
-            f"{MOST_GROUPS} are compared at most"
+            f"gate.group: column '{settings.group}' has {groups:,} values, and at most "
+            f"{MAX_GROUPS} groups can be compared"
         )
 
 
@@ -73,12 +73,12 @@ def decide(
     candidate: Artefact,
     production: ProductionModel | None,
     rows: Part,
-    measured_on: str,
+    evaluated_on: str,
 ) -> Verdict:
-    """Compare the candidate with what serves now, on the candidate's measured rows.
+    """Decide whether the candidate is promoted, from the rows it was evaluated on.
 
     Their target is class numbers in the candidate's order, or values; their weights
-    count for both.
+    apply to both models.
     """
     if policy != "auto":
         return Verdict(policy == "always", f"--promote {policy}")
@@ -86,37 +86,36 @@ def decide(
     if problem:
         return Verdict(False, f"cannot be compared with production: {problem}")
     try:
-        trial = PairedComparison(settings, candidate, production, rows)
-        found = tuple(trial.comparisons(measured_on))
+        paired = PairedComparison(settings, candidate, production, rows)
+        comparisons = tuple(paired.comparisons(evaluated_on))
     except InvalidInput as error:
         return Verdict(False, f"cannot be compared with production: {error}")
     refusals = [*_uncalibrated(settings, candidate)]
-    refusals += [str(each) for each in found if each.refused]
+    refusals += [str(comparison) for comparison in comparisons if comparison.refused]
     if refusals:
-        return Verdict(False, "; ".join(refusals), found, trial.figures)
+        reason = "; ".join(refusals)
+        return Verdict(False, reason, comparisons, paired.production_metrics)
     if production is None:
-        return Verdict(True, "there is none in production to compare with", found)
-    return Verdict(True, "; ".join(map(str, found[:2])), found, trial.figures)
+        reason = "there is no production version to compare with"
+        return Verdict(True, reason, comparisons)
+    reason = "; ".join(map(str, comparisons[:2]))
+    return Verdict(True, reason, comparisons, paired.production_metrics)
 
 
 def _uncalibrated(settings: GateConfig, candidate: Artefact) -> Iterator[str]:
-    found, limit = candidate.manifest.metrics.get("ece"), settings.calibration
-    if limit is not None and found is not None and found > limit:
-        yield f"badly calibrated: ece {found:.3g}, gate.calibration allows {limit:g}"
+    ece, limit = candidate.manifest.metrics.get("ece"), settings.calibration
+    if limit is not None and ece is not None and ece > limit:
+        yield f"poorly calibrated: ece {ece:.3g} is above gate.calibration={limit:g}"
 
 
 def _incomparable(candidate: Artefact, production: Artefact) -> str | None:
+    """Return why the two models cannot answer the same rows, or None."""
     ours, theirs = candidate.manifest, production.manifest
     if ours.output.__class__ is not theirs.output.__class__:
-        return f"its task is {theirs.task}, the candidate's {ours.task}"
-    if isinstance(ours.inputs, TableInput) and isinstance(theirs.inputs, TableInput):
-        for column in theirs.inputs.columns:
-            mine = ours.inputs.by_name.get(column.name)
-            if type(mine) is not type(column):
-                return f"it needs the column '{column.name}' as it was"
-        return None
-    if type(ours.inputs) is not type(theirs.inputs):
-        return "one takes a table, the other arrays"
-    if ours.inputs.shape != theirs.inputs.shape:  # type: ignore[union-attr]
-        return "the rows have another shape"
+        return f"its task is {theirs.task}, and the candidate's is {ours.task}"
+    if ours.inputs.row_form != theirs.inputs.row_form:
+        return f"its rows are {theirs.inputs.row_form}, not {ours.inputs.row_form}"
+    for name, kind in theirs.inputs.kinds.items():
+        if ours.inputs.kinds.get(name) != kind:
+            return f"column '{name}' is missing from the candidate, or of another kind"
     return None

@@ -1,4 +1,4 @@
-"""How good a model is on rows it has not learnt from."""
+"""Metrics of a model on rows that it was not fitted to."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Classification, Floats, Output, Predictions
+from models.features.columns import Floats
+from models.features.predictions import Output, Predictions
 
 Codes = NDArray[np.intp]
-#: Metric that is compared when one is enough: the smaller the better.
+#: The metric that models are compared by; smaller is better.
 PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
-
-
 ECE_BINS = 15
 
 
@@ -23,12 +22,12 @@ def metrics(
     target: NDArray[Any],
     weights: Floats | None = None,
 ) -> dict[str, float]:
-    """Return the figures of an answer; `target` is class numbers or values (n,).
+    """Return the metrics of predictions; `target` (n,) are class numbers or values.
 
-    With `weights` (n,) a row counts as much as that. A figure that the rows cannot give
-    (R² of a constant, AUC of one class) is left out.
+    `weights` has shape (n,). A metric that is not defined for the rows (R² of a
+    constant, AUC of one class) is left out.
     """
-    if isinstance(output, Classification):
+    if output.classes:
         return classification(answer["probabilities"], target, weights)
     return regression(answer["value"], target, weights)
 
@@ -36,9 +35,9 @@ def metrics(
 def classification(
     P: Floats, target: Codes, weights: Floats | None = None
 ) -> dict[str, float]:
-    """Log loss, Brier, calibration, accuracy, macro F1 and AUC of P (n, C)."""
+    """Return log loss, Brier, ECE, accuracy, macro F1 and AUC of P (n, C)."""
     chosen = P.argmax(axis=1)
-    found = {
+    figures = {
         "log_loss": _mean(_log_losses(P, target), weights),
         "brier": brier(P, target, weights),
         "ece": expected_calibration_error(P, target, weights),
@@ -49,21 +48,21 @@ def classification(
     if len(present) > 1:
         sides = [1] if P.shape[1] == 2 else present.tolist()
         areas = [auc(P[:, c], target == c, weights) for c in sides]
-        found["auc"] = float(np.mean(areas))
-    return found
+        figures["auc"] = float(np.mean(areas))
+    return figures
 
 
 def losses(output: Output, answer: Predictions, target: NDArray[Any]) -> Floats:
-    """Return what each row adds to the primary figure (n,): -ln p, or error²."""
-    if isinstance(output, Classification):
+    """Return the loss of each row (n,): -ln p, or the squared error."""
+    if output.classes:
         return _log_losses(answer["probabilities"], target)
     return np.asarray((answer["value"] - target) ** 2)
 
 
 def mean_loss(output: Output, losses: Floats, weights: Floats | None) -> float:
-    """Return the primary figure from what each row adds to it."""
+    """Return the primary metric from the losses (n,) and weights (n,) of the rows."""
     mean = _mean(losses, weights)
-    return mean if isinstance(output, Classification) else float(np.sqrt(mean))
+    return mean if output.classes else float(np.sqrt(mean))
 
 
 def _log_losses(P: Floats, target: Codes) -> Floats:
@@ -76,9 +75,9 @@ def _mean(values: NDArray[Any], weights: Floats | None) -> float:
 
 
 def brier(P: Floats, target: Codes, weights: Floats | None = None) -> float:
-    """Return the mean squared distance of P from the truth (Brier 1950).
+    """Return the mean squared distance of P (n, C) from the target (Brier 1950).
 
-    Of two classes that of one side, as is usual; of more the sum over the classes.
+    With two classes only the second is used, as is usual; else all are summed.
     """
     distance = P.copy()
     distance[np.arange(len(P)), target] -= 1.0
@@ -89,39 +88,39 @@ def brier(P: Floats, target: Codes, weights: Floats | None = None) -> float:
 def expected_calibration_error(
     P: Floats, target: Codes, weights: Floats | None = None
 ) -> float:
-    """Return how far confidence is from accuracy, over 15 bins of confidence.
+    """Return the mean gap of confidence and accuracy, over 15 bins of confidence.
 
-    Σ n_b / n |accuracy_b − confidence_b| of the likeliest class (Guo et al. 2017, arXiv
-    1706.04599, equation 3).
+    Σ n_b / n |accuracy_b − confidence_b| of the likeliest class of P (n, C) (Guo et al.
+    2017, arXiv 1706.04599, equation 3).
     """
     confidence = P.max(axis=1)
-    off = (P.argmax(axis=1) == target) - confidence
+    gap = (P.argmax(axis=1) == target) - confidence
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     if weights is not None:
-        off = off * weights
-    gaps = np.bincount(bins, off, ECE_BINS)
+        gap = gap * weights
+    gaps = np.bincount(bins, gap, ECE_BINS)
     return float(np.abs(gaps).sum() / (len(P) if weights is None else weights.sum()))
 
 
 def auc(
     score: Floats, positive: NDArray[np.bool_], weights: Floats | None = None
 ) -> float:
-    """Return how often a positive scores above a negative, ties counting half.
+    """Return how often a positive scores above a negative; a tie counts half.
 
-    Mann and Whitney 1947; of several classes the mean of one against rest.
+    `score`, `positive` and `weights` have shape (n,) (Mann and Whitney 1947).
     """
     weights = np.ones(len(score)) if weights is None else weights
-    _, place = np.unique(score, return_inverse=True)
-    negatives = np.bincount(place, weights * ~positive)
+    _, rank = np.unique(score, return_inverse=True)
+    negatives = np.bincount(rank, weights * ~positive)
     below = np.cumsum(negatives) - negatives / 2
-    above = np.sum(below[place] * weights * positive)
+    above = np.sum(below[rank] * weights * positive)
     return float(above / (negatives.sum() * np.sum(weights * positive)))
 
 
 def _macro_f1(
     chosen: Codes, target: Codes, classes: int, weights: Floats | None
 ) -> float:
-    """Return the mean over classes seen or chosen of 2 TP / (2 TP + FP + FN)."""
+    """Return the mean of 2 TP / (2 TP + FP + FN) over classes in target or answers."""
     hit = chosen == target
     hits = np.bincount(target[hit], None if weights is None else weights[hit], classes)
     seen = np.bincount(target, weights, classes)
@@ -133,11 +132,11 @@ def _macro_f1(
 def regression(
     value: Floats, target: Floats, weights: Floats | None = None
 ) -> dict[str, float]:
-    """Root mean squared error, mean absolute error and R²."""
+    """Return root mean squared error, mean absolute error and R² of values (n,)."""
     error = value - target
     squared = _mean(error**2, weights)
-    found = {"rmse": float(np.sqrt(squared)), "mae": _mean(np.abs(error), weights)}
+    figures = {"rmse": float(np.sqrt(squared)), "mae": _mean(np.abs(error), weights)}
     spread = _mean((target - _mean(target, weights)) ** 2, weights)
     if spread > 0:
-        found["r2"] = 1.0 - squared / spread
-    return found
+        figures["r2"] = 1.0 - squared / spread
+    return figures

@@ -1,8 +1,9 @@
-"""Candidate and production on the same rows, by networks that have not learnt them.
+"""Compares candidate and production on the same rows, with confidence intervals.
 
-They are compared on all rows, on those that production was measured on when it was made
-and that are as they were, and on those of each group that is named. Each difference
-comes with the interval that chance leaves (`trainer.evaluation.bootstrap`).
+They are compared on all held-out rows, on those that were test rows of the production
+version and are unchanged, and on each group of a named column. Every row is answered by
+networks that were fitted without it. The interval of each difference comes from
+`trainer.evaluation.bootstrap`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.features.columns import Floats
 from models.features.inputs import RawColumns
-from models.features.predictions import Classification, Output, Predictions
+from models.features.predictions import Output, Predictions
 from models.features.table import Columns
 from models.model import Model
 from models.storage.artefact import Artefact
@@ -32,15 +33,15 @@ from trainer.evaluation.row_fingerprints import fingerprint_rows, unchanged_rows
 from trainer.preparation.prepare import Part
 from trainer.preparation.split_plan import split_again
 
-#: Fewer rows than this say nothing of their own, be it of a group or of what was there.
+#: Fewer rows are not compared by themselves.
 MIN_ROWS = 30
 
 
 class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Both models on some rows, and in a word why the candidate may not pass.
+    """The metric of both models on some rows, and why the candidate is refused, if so.
 
-    The figure is the smaller the better; `low` and `high` are the interval of the
-    candidate's less production's. Of a first version there is only its own.
+    A smaller metric is better; `low` and `high` are the ends of the interval of the
+    candidate's minus production's. Without production there is only the candidate's.
     """
 
     rows: str
@@ -53,32 +54,30 @@ class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
     refused: str = ""
 
     def __str__(self) -> str:
-        said = f"{self.figure} {self.candidate:.6g}"
+        sentence = f"{self._verdict}: {self.figure} {self.candidate:.6g}"
         if self.production is not None:
-            said += f" against {self.production:.6g} of production on the same"
-        else:
-            said += " on"
-        said += f" {self.rows} ({self.count:,} rows"
-        if self.low is not None:
-            said += (
-                f", 95% interval of the difference {self.low:.3g} to {self.high:.3g}"
-            )
-        return f"{self._word}: {said})"
+            sentence += f", production {self.production:.6g},"
+        sentence += f" on {self.count:,} {self.rows}"
+        if self.low is None:
+            return sentence
+        ends = f"{self.low:.3g} to {self.high:.3g}"
+        return f"{sentence} (95% interval of the difference: {ends})"
 
     @property
-    def _word(self) -> str:
+    def _verdict(self) -> str:
         if self.refused or self.production is None or self.high is None:
             return self.refused
         if self.high < 0:
-            return "better"
-        even = self.candidate <= self.production
-        return "at least as good" if even else "not worse beyond doubt"
+            return "significantly better"
+        if self.candidate <= self.production:
+            return "at least as good"
+        return "not significantly worse"
 
 
 class PairedComparison:
-    """What both models lose on each row, what it counts, and to whom it belongs.
+    """The losses of both models on the same rows, and the cluster of each row.
 
-    `figures` are all of production's on the same rows, if there is one.
+    `production_metrics` has all metrics of production on these rows, if there is one.
     """
 
     def __init__(
@@ -90,39 +89,41 @@ class PairedComparison:
     ) -> None:
         manifest = candidate.manifest
         self.settings, self.rows, self.output = settings, rows, manifest.output
-        self.figure = PRIMARY[manifest.task]
-        self.new = losses(self.output, self._answer(candidate), rows.target)
-        self.old: Floats | None = None
-        self.figures: dict[str, float] | None = None
+        self.metric = PRIMARY[manifest.task]
+        self.losses = losses(self.output, self._predict(candidate), rows.target)
+        self.production_losses: Floats | None = None
+        self.production_metrics: dict[str, float] | None = None
         if production is not None:
-            answer = self._answer(production.artefact)
-            self.old = losses(self.output, answer, rows.target)
-            self.figures = metrics(self.output, answer, rows.target, rows.weights)
-        self.kin = _clusters(rows, manifest.config["data"]["group"])
-        self.there = np.zeros(len(rows), bool)
+            answer = self._predict(production.artefact)
+            self.production_losses = losses(self.output, answer, rows.target)
+            self.production_metrics = metrics(
+                self.output, answer, rows.target, rows.weights
+            )
+        self.clusters = _clusters(rows, manifest.config["data"]["group"])
+        self.unchanged = np.zeros(len(rows), bool)
         if production is not None and production.measured is not None:
-            theirs = production.artefact.manifest
-            now = fingerprint_rows(rows, theirs.inputs, self.output)
-            self.there = unchanged_rows(now, production.measured)
+            inputs = production.artefact.manifest.inputs
+            now = fingerprint_rows(rows, inputs, self.output)
+            self.unchanged = unchanged_rows(now, production.measured)
 
-    def _answer(self, artefact: Artefact) -> Predictions:
+    def _predict(self, artefact: Artefact) -> Predictions:
         rows = self.rows
-        answer = out_of_fold(artefact, rows.raw, rows.aside, rows.turns)
-        return _aligned(answer, artefact.manifest.output, self.output)
+        answer = out_of_fold(artefact, rows.raw, rows.aside, rows.occurrence)
+        return _align(answer, artefact.manifest.output, self.output)
 
-    def comparisons(self, measured_on: str) -> Iterator[Comparison]:
-        """Yield what all rows say, what those say that were there, and each group."""
+    def comparisons(self, evaluated_on: str) -> Iterator[Comparison]:
+        """Compare on all rows, on unchanged test rows of production, on each group."""
         gain = self.settings.minimum_gain
-        if self.old is not None:
+        if self.production_losses is not None:
             everywhere = np.ones(len(self.rows), bool)
-            yield self._compare(measured_on, everywhere, gain=gain)
-            if self.there.sum() >= MIN_ROWS:
-                yield self._compare("rows it was measured on", self.there)
+            yield self._compare(evaluated_on, everywhere, gain=gain)
+            if self.unchanged.sum() >= MIN_ROWS:
+                yield self._compare("test rows of production", self.unchanged)
         groups = list(self._groups())
-        for name, chosen in groups:
+        for name, mask in groups:
             level = 1.0 - (1.0 - bootstrap.LEVEL) / len(groups)  # Bonferroni
             limit = self.settings.group_limit
-            yield self._compare(name, chosen, level=level, limit=limit)
+            yield self._compare(name, mask, level=level, limit=limit)
 
     def _groups(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         name = self.settings.group
@@ -136,45 +137,49 @@ class PairedComparison:
     def _compare(
         self,
         name: str,
-        chosen: NDArray[np.bool_],
+        mask: NDArray[np.bool_],
         level: float = bootstrap.LEVEL,
         gain: float | None = None,
         limit: float | None = None,
     ) -> Comparison:
-        counts = self.rows.weights
-        weights = None if counts is None else counts[chosen]
-        new = mean_loss(self.output, self.new[chosen], weights)
-        found = Comparison(name, int(chosen.sum()), self.figure, new)
-        if limit is not None and new > limit:
-            found = replace(found, refused=f"above gate.group_limit={limit:g}")
-        if self.old is None:
-            return found
-        old = mean_loss(self.output, self.old[chosen], weights)
+        weights = None if self.rows.weights is None else self.rows.weights[mask]
+        candidate = mean_loss(self.output, self.losses[mask], weights)
+        comparison = Comparison(name, int(mask.sum()), self.metric, candidate)
+        if limit is not None and candidate > limit:
+            comparison = replace(
+                comparison, refused=f"above gate.group_limit={limit:g}"
+            )
+        if self.production_losses is None:
+            return comparison
+        production = mean_loss(self.output, self.production_losses[mask], weights)
         low, high = bootstrap.interval(
-            (self.new[chosen], self.old[chosen]),
+            (self.losses[mask], self.production_losses[mask]),
             weights,
-            self.kin[chosen],
-            root=not isinstance(self.output, Classification),
+            self.clusters[mask],
+            root=not self.output.classes,
             level=level,
         )
-        found = replace(found, production=old, low=low, high=high)
-        if gain is not None and high > -gain * old:
-            return replace(found, refused=f"not better by {gain:.1%} beyond doubt")
-        if gain is None and low > self.settings.allowed_loss * old:
-            return replace(found, refused="worse")
-        return found
+        comparison = replace(comparison, production=production, low=low, high=high)
+        refused = comparison.refused
+        if gain is not None and high > -gain * production:
+            refused = f"not significantly better by gate.minimum_gain={gain:g}"
+        elif gain is None and low > self.settings.allowed_loss * production:
+            refused = "significantly worse"
+        return replace(comparison, refused=refused)
 
 
 def _clusters(rows: Part, group: str | None) -> NDArray[Any]:
-    """Tell rows that belong together: of one group, or the same in every column."""
+    """Return a cluster for each row (n,): its group, or its hash if it has none."""
     if group is not None and group in rows.aside:
         return np.array([str(text) for text in rows.aside[group]])
-    where = hash_rows(rows.raw)
-    return where if rows.turns is None else rehash_duplicates(where, rows.turns, 0)
+    hashes = hash_rows(rows.raw)
+    if rows.occurrence is None:
+        return hashes
+    return rehash_duplicates(hashes, rows.occurrence, 0)
 
 
 def columns_of(rows: Part) -> Columns:
-    """Return every column of some rows, those set aside too."""
+    """Return every column of the rows, also those set aside."""
     raw = {} if isinstance(rows.raw, np.ndarray) else rows.raw
     return {**raw, **rows.aside}
 
@@ -183,26 +188,26 @@ def out_of_fold(
     artefact: Artefact,
     raw: RawColumns,
     aside: Columns | None = None,
-    turns: Floats | None = None,
+    occurrence: Floats | None = None,
 ) -> Predictions:
-    """Answer each row by a network of the artefact that was fitted without it.
+    """Answer each of n rows by a network of the artefact that was fitted without it.
 
-    A row has its place from what stands in it, or from its group, so the place tells
-    which network held it out, whatever else was in that run's data; one that was to be
-    measured on it goes before one that chose its epoch on it. Where none did, or where
-    it cannot be told, all answer together.
+    The hash of a row, or of its group, tells which network held it out, whatever else
+    was in that run's data. A network that held it out as a test row is preferred to one
+    that chose its epoch on it. If no network held it out, or this cannot be told, all
+    networks answer together. `occurrence` (n,) counts equal rows.
     """
     manifest, model = artefact.manifest, artefact.model
     answer = model.predict(raw)
     if manifest.members == 1:
         return answer
-    splits = split_again(manifest, raw, aside or {}, turns)
+    splits = split_again(manifest, raw, aside or {}, occurrence)
     if splits is None:
         return answer
     pairs = list(zip(model.networks, splits, strict=True))
-    spared = [(network, split.validation) for network, split in pairs]
-    spared += [(network, split.test) for network, split in pairs]
-    for network, rows in spared:
+    held_out = [(network, split.validation) for network, split in pairs]
+    held_out += [(network, split.test) for network, split in pairs]
+    for network, rows in held_out:
         if len(rows):
             alone = Model(model.inputs, [network], model.output)
             for name, values in alone.predict(take(raw, rows)).items():
@@ -210,13 +215,13 @@ def out_of_fold(
     return answer
 
 
-def _aligned(answer: Predictions, theirs: Output, ours: Output) -> Predictions:
-    """Return an answer in our order of classes; a class they lack gets nothing."""
-    if not isinstance(ours, Classification) or not isinstance(theirs, Classification):
+def _align(answer: Predictions, theirs: Output, ours: Output) -> Predictions:
+    """Return an answer in our order of classes; a class they lack has probability 0."""
+    if not ours.classes or not theirs.classes:
         return answer
     P = np.zeros((len(answer["probabilities"]), len(ours.classes)))
-    column = {label: place for place, label in enumerate(theirs.classes)}
-    for place, label in enumerate(ours.classes):
-        if label in column:
-            P[:, place] = answer["probabilities"][:, column[label]]
+    columns = {label: column for column, label in enumerate(theirs.classes)}
+    for column, label in enumerate(ours.classes):
+        if label in columns:
+            P[:, column] = answer["probabilities"][:, columns[label]]
     return {"probabilities": P}

@@ -1,4 +1,4 @@
-"""The version in production, which a candidate and its data are held against."""
+"""Loads the production version, which a candidate and its data are compared with."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from models.errors import (
     VersionNotFound,
 )
 from models.storage.artefact import Artefact
-from models.storage.store import PRODUCTION, Store
+from models.storage.base import PRODUCTION, ArtefactStore
 from trainer.evaluation import row_fingerprints
-from trainer.evaluation.row_fingerprints import RowFingerprints
+from trainer.evaluation.row_fingerprints import ROWS, RowFingerprints
 from trainer.types import Say
 
 
 @dataclass(frozen=True)
 class ProductionModel:
-    """What serves now, and which rows it was measured on, where that is known."""
+    """The production version, and the fingerprints of its test rows if stored."""
 
     version: int
     artefact: Artefact
     measured: RowFingerprints | None = None
 
 
-def load_production(store: Store, name: str, say: Say) -> ProductionModel | None:
-    """Return what serves now; a damaged version stands in nobody's way."""
+def load_production(
+    store: ArtefactStore, name: str, say: Say
+) -> ProductionModel | None:
+    """Return the production version, or None if there is none or it is damaged."""
     try:
         version = store.resolve(name, label=PRODUCTION)
         artefact = store.load(name, version)
-        measured = row_fingerprints.read(
-            store.path(name, version).with_name(row_fingerprints.ROWS)
-        )
+        rows = store.read_attachment(name, version, ROWS)
+        address = store.address(name, version, ROWS)
+        measured = None if rows is None else row_fingerprints.load(rows, address)
     except (ModelNotFound, LabelNotFound):
         return None
     except (VersionNotFound, ArtefactCorrupt, OSError) as error:
-        say(f"the version in production cannot be read and is not compared: {error}")
+        say(f"the production version cannot be read and is not compared: {error}")
         return None
     return ProductionModel(version, artefact, measured)

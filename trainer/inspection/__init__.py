@@ -1,1 +1,1 @@
-"""Looking at published versions, and using them on files."""
+"""Published versions: lists, comparisons, and inference on data sets."""

@@ -1,1 +1,1 @@
-"""Retraining on a schedule, and telling people how it went."""
+"""Scheduled retraining, and notifications about its runs."""

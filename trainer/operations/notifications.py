@@ -1,8 +1,8 @@
-"""What the world is told of a run: gauges for Prometheus, a webhook for people.
+"""Notifications about a run: gauges for Prometheus and a webhook for people.
 
-The gauges of a model are two groups, that of its last success and that of its last run,
-so that a failure changes the one and leaves the other. Telling is bounded: it is tried
-a few times, side by side, and a run ends as it would have ended whatever comes of it.
+The gauges of a model form two groups, its last success and its last run, so that a
+failure changes the second and leaves the first. Notifications are sent in parallel with
+a few retries and a time limit; if they fail, the run still ends as it would have.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import pushadd_to_gateway, write_to_textfile
 
 from models.errors import GlassnetError
-from models.storage.store import NAME, Store
+from models.storage.base import NAME, ArtefactStore
 from trainer.config import environment
 from trainer.config.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
 from trainer.types import Say
 
 if TYPE_CHECKING:
     from trainer.evaluation.paired_comparison import Comparison
-    from trainer.pipeline import Result
+    from trainer.pipeline import FitResult
 
-#: Seconds: one try, the pauses between tries, and all of them together.
+#: Seconds: for one attempt, between attempts, and for all of them.
 TIMEOUT, PAUSES, LIMIT = 5.0, (1.0, 3.0), 20.0
 JOB = "glassnet_training"
-#: Labels of a gauge beside `model`.
+#: Labels of a gauge besides `model`.
 LABELS = {
     "figure": ("figure",),
     "gate_figure": ("rows", "of"),
     "gate_difference": ("rows", "end"),
 }
-#: Every gauge by its group, without the prefix; all have the label `model`.
+#: The gauges of each group, without the prefix; all have the label `model`.
 GAUGES = {
     "success": {
-        "last_success_timestamp_seconds": "When the last good run ended.",
-        "duration_seconds": "How long it took.",
-        "rows": "Rows of its data.",
-        "figure": "What was measured of its model on rows it had not seen.",
-        "gate_figure": "The figure that the gate compared, of each model on some rows.",
-        "gate_difference": "The candidate's less production's, low and high end.",
-        "version": "The version it published.",
-        "promoted": "1 if that went live, 0 if not.",
-        "refused": "1 if the gate refused it, 0 if not.",
+        "last_success_timestamp_seconds": "When the last successful run ended.",
+        "duration_seconds": "Seconds that run took.",
+        "rows": "Rows of its data set.",
+        "figure": "A metric of its model on rows held out from training.",
+        "gate_figure": "The metric that the gate compared, by model and set of rows.",
+        "gate_difference": "Candidate minus production: the ends of the 95 % interval.",
+        "version": "Version it published.",
+        "promoted": "1 if that version was promoted, 0 if not.",
+        "refused": "1 if the gate refused that version, 0 if not.",
     },
     "run": {
-        "last_run_timestamp_seconds": "When the last run ended, however it did.",
-        "last_run_failed": "1 if it failed, 0 if not.",
+        "last_run_timestamp_seconds": "When the last run ended, successful or not.",
+        "last_run_failed": "1 if the last run failed, 0 if not.",
     },
 }
 
 
-def finished(store: Store, result: Result, refused: bool, say: Say) -> None:
-    """Report a run that published a version; `say` hears what could not be told."""
+def finished(store: ArtefactStore, result: FitResult, refused: bool, say: Say) -> None:
+    """Notify of a run that published a version; `say` reports what cannot be sent."""
     sinks = (METRICS_DIRECTORY, PUSHGATEWAY_URL)
     values: dict[str, dict[str, Any]] = {}
     if any(environment.read(sink) for sink in sinks):
-        figures = {
+        metrics = {
             (name,): float(value)
             for name, value in result.metrics.items()
             if isinstance(value, int | float) and name != "rows"
@@ -73,22 +73,31 @@ def finished(store: Store, result: Result, refused: bool, say: Say) -> None:
             "last_success_timestamp_seconds": time.time(),
             "duration_seconds": result.timing["total_s"],
             "rows": rows,
-            "figure": figures,
-            **_gate(result.gate),
+            "figure": metrics,
+            **_gate_gauges(result.gate),
             "version": result.version,
             "promoted": int(result.promoted),
             "refused": int(refused),
         }
-    notice = {"event": "refused", "version": result.version, "reason": result.reason}
-    _tell(result.model, values, notice if refused else None, say, failed=False)
+    notice = None
+    if refused:
+        version, reason = result.version, result.reason
+        text = f"the gate refused {result.model} version {version}: {reason}"
+        notice = _notice(text, event="refused", version=version, reason=reason)
+    _send(result.model, values, notice, say, failed=False)
 
 
 def failed(model: str, error: BaseException | str, say: Say) -> None:
-    """Report a run that published nothing; `say` hears what could not be told."""
+    """Notify of a run that published nothing; `say` reports what cannot be sent."""
     if not NAME.fullmatch(model):
-        return  # nobody watches what cannot be, and its name would name a file
+        return  # an invalid name must not become a file name
     reason = error if isinstance(error, str) else _reason(error)
-    _tell(model, {}, {"event": "failed", "reason": reason}, say, failed=True)
+    text = f"training of {model} failed: {reason}"
+    _send(model, {}, _notice(text, event="failed", reason=reason), say, failed=True)
+
+
+def _notice(text: str, **fields: object) -> dict[str, object]:
+    return {"text": f"glassnet: {text}", **fields}
 
 
 def _reason(error: BaseException) -> str:
@@ -98,18 +107,18 @@ def _reason(error: BaseException) -> str:
         return (
             f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         )
-    return f"an unexpected {type(error).__name__}; the log says where"
+    return f"unexpected {type(error).__name__}; the traceback is in the trainer's log"
 
 
-def _tell(
+def _send(
     model: str,
     values: dict[str, dict[str, Any]],
-    notice: dict[str, Any] | None,
+    notice: dict[str, object] | None,
     say: Say,
     *,
     failed: bool,
 ) -> None:
-    """Tell all who are to be told, at once."""
+    """Send gauges and notice to every configured receiver, in parallel."""
     values["run"] = {
         "last_run_timestamp_seconds": time.time(),
         "last_run_failed": int(failed),
@@ -121,10 +130,9 @@ def _tell(
     if gateway := environment.read(PUSHGATEWAY_URL):
         actions[PUSHGATEWAY_URL] = lambda: _push(gateway, model, groups)
     if notice is not None and (hook := environment.read(WEBHOOK_URL)):
-        text = f"glassnet: training of {model} {notice['event']}: {notice['reason']}"
-        body = msgspec.json.encode({"model": model, "text": text, **notice})
+        body = msgspec.json.encode({"model": model, **notice})
         actions[WEBHOOK_URL] = lambda: _post(hook, body)
-    # Threads, since looking up a host's name knows no time limit.
+    # Threads, because resolving a host name has no time limit.
     threads = [
         threading.Thread(target=_try, args=(name, action, say), daemon=True, name=name)
         for name, action in actions.items()
@@ -135,43 +143,47 @@ def _tell(
     for thread in threads:
         thread.join(max(deadline - time.monotonic(), 0.0))
         if thread.is_alive():
-            say(f"{thread.name}: no answer within {LIMIT:.0f} s")
+            say(f"{thread.name}: not notified: no answer within {LIMIT:.0f} s")
 
 
-def _gate(found: Sequence[Comparison]) -> dict[str, dict[tuple[str, ...], float]]:
-    """Return what the gate compared, by the labels of each gauge."""
-    figures: dict[tuple[str, ...], float] = {}
+def _gate_gauges(
+    comparisons: Sequence[Comparison],
+) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return the comparisons of the gate by gauge and labels."""
+    metrics: dict[tuple[str, ...], float] = {}
     differences: dict[tuple[str, ...], float] = {}
-    for each in found:
-        figures[each.rows, "candidate"] = each.candidate
+    for each in comparisons:
+        metrics[each.rows, "candidate"] = each.candidate
         if each.production is not None:
-            figures[each.rows, "production"] = each.production
+            metrics[each.rows, "production"] = each.production
         if each.low is not None and each.high is not None:
             differences[each.rows, "low"] = each.low
             differences[each.rows, "high"] = each.high
-    return {"gate_figure": figures, "gate_difference": differences}
+    return {"gate_figure": metrics, "gate_difference": differences}
 
 
 def _registry(model: str, group: str, values: dict[str, Any]) -> CollectorRegistry:
     registry = CollectorRegistry()
-    for name, help in GAUGES[group].items():
+    for name, description in GAUGES[group].items():
         labels = ("model", *LABELS.get(name, ()))
-        gauge = Gauge(f"glassnet_training_{name}", help, labels, registry=registry)
-        found = values[name] if name in LABELS else {(): values[name]}
-        for more, value in found.items():
-            gauge.labels(model, *more).set(value)
+        gauge = Gauge(
+            f"glassnet_training_{name}", description, labels, registry=registry
+        )
+        samples = values[name] if name in LABELS else {(): values[name]}
+        for label_values, value in samples.items():
+            gauge.labels(model, *label_values).set(value)
     return registry
 
 
 def _write(directory: Path, model: str, groups: dict[str, CollectorRegistry]) -> None:
-    """Replace the model's files, each at once: the collector never reads half."""
+    """Replace the model's files atomically, since the collector may be reading."""
     for group, registry in groups.items():
         path = directory / f"glassnet_{group}_{model}.prom"
         write_to_textfile(str(path), registry)
 
 
 def _push(url: str, model: str, groups: dict[str, CollectorRegistry]) -> None:
-    """Push, and leave the gauges of other groups as they are."""
+    """Push the gauges; those of other groups stay as they are."""
     for registry in groups.values():
         pushadd_to_gateway(
             url, JOB, registry, grouping_key={"model": model}, timeout=TIMEOUT
@@ -186,23 +198,23 @@ def _post(url: str, body: bytes) -> None:
 
 
 def _try(name: str, action: Callable[[], None], say: Say) -> None:
-    """Carry out an action, again after a pause where that may help; say what failed.
+    """Run an action, with retries for temporary errors; report the last error.
 
-    An address may be a secret, and so no error is repeated that could hold it.
+    URLs may contain secrets, so errors that could quote one are not repeated.
     """
     for pause in (*PAUSES, None):
         try:
             return action()
         except urllib.error.HTTPError as error:
             error.close()
-            reason, again = f"HTTP {error.code}", error.code >= 500 or error.code == 429
+            reason, retry = f"HTTP {error.code}", error.code >= 500 or error.code == 429
         except OSError as error:
             inner = getattr(error, "reason", error)
             reason = getattr(inner, "strerror", None) or type(inner).__name__
-            again = name != METRICS_DIRECTORY
-        except Exception as error:  # ValueError and others: what is no address
-            reason, again = f"not usable ({type(error).__name__})", False
-        if not again or pause is None:
+            retry = name != METRICS_DIRECTORY
+        except Exception as error:  # ValueError and others for an invalid URL
+            reason, retry = f"not usable ({type(error).__name__})", False
+        if not retry or pause is None:
             break
         time.sleep(pause)
-    say(f"{name}: {reason}")
+    say(f"{name}: not notified: {reason}")

@@ -1,14 +1,14 @@
-"""Runs `trainer fit` by the clock: one run at a time, none missed, none doubled.
+"""Run `trainer fit` on a schedule: one run at a time, none missed, none doubled.
 
-    STORE/NAME/schedule/state.json    up to when runs are done, and how the last ended
+    STORE/NAME/schedule/state.json    until when runs are done, and how the last ended
 
-Every time that the cron expression names is due until a run has begun after it, so a
-machine that slept through three of them makes up one. Who is about to run takes the
-lock of the directory and looks at the state again; two schedulers of one model are one
-schedule that outlives either machine. The run holds the lock too: a scheduler that is
-killed does not let a second run begin beside the one it left.
+A scheduled time is due until a run has begun after it, so a machine that slept through
+three of them makes up one. Before a run, a scheduler locks the directory and reads the
+state again: several schedulers of one model share one schedule, which survives the loss
+of a machine. The run inherits the lock, so that no second run begins beside one whose
+scheduler was killed.
 
-`trainer.operations.cron` says which times those are; here they are compared in UTC.
+`trainer.operations.cron` computes the scheduled times; here they are compared in UTC.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import IO, Any, Literal
 
 import msgspec
 
 from models.errors import ArtefactCorrupt
-from models.storage import files
+from models.storage.interfaces import Schedule
 from trainer.operations.cron import CronSchedule
 
 OnStop = Literal["wait", "kill"]
-#: Of a model, beside its versions.
-SCHEDULE = "schedule"
-#: Seconds: between looks at the clock (a suspended machine's jumps), between tries of a
-#: lock that another holds, and from a run's SIGTERM to its SIGKILL.
-LOOK, RETRY, GRACE = 1.0, 5.0, 10.0
+#: Seconds between two readings of the clock, which jumps when a machine was suspended.
+CLOCK_SECONDS = 1.0
+#: Seconds between two attempts to take a lock that another scheduler holds.
+RETRY_SECONDS = 5.0
+#: Seconds from SIGTERM to SIGKILL when a run is stopped.
+GRACE_SECONDS = 10.0
+#: Exit codes of `trainer fit` that count as success.
 DONE, REFUSED = 0, 3
-#: A state further in the future than clocks differ was written by a wrong one.
-AHEAD = timedelta(days=1)
+#: Clocks differ by less: a state further in the future comes from a wrong clock.
+MAX_CLOCK_SKEW = timedelta(days=1)
 
 
 class ScheduledRun(msgspec.Struct, frozen=True):
@@ -54,12 +55,15 @@ class ScheduledRun(msgspec.Struct, frozen=True):
 
     @property
     def is_done(self) -> bool:
-        """Whether it went through, be it that the gate refused what came of it."""
+        """Whether it published a version, be it one that the gate refused."""
         return self.code in (DONE, REFUSED)
 
 
 class State(msgspec.Struct):
-    """What schedulers of one model share; `covered` is up to when runs are done."""
+    """The state that all schedulers of a model share.
+
+    `since` is when this schedule began, `covered` the time up to which runs are done.
+    """
 
     cron: str
     zone: str
@@ -69,65 +73,64 @@ class State(msgspec.Struct):
     last_done: ScheduledRun | None = None
 
 
-def read_state(home: Path) -> State | None:
-    """Return the state, if there is one; ArtefactCorrupt if it is damaged."""
-    path = home / "state.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=State)
-    except FileNotFoundError:
+def read_state(home: Schedule) -> State | None:
+    """Return the state, or None; raise ArtefactCorrupt if it is damaged."""
+    content = home.state.read()
+    if content is None:
         return None
+    try:
+        return msgspec.json.decode(content, type=State)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArtefactCorrupt(f"{path}: {error}") from None
+        raise ArtefactCorrupt(f"{home.state}: {error}") from None
 
 
-def write_state(home: Path, state: State) -> None:
-    """Replace the state."""
-    path = home / "state.json"
-    files.remove_leftovers(path)
-    files.replace_atomically(path, msgspec.json.format(msgspec.json.encode(state)))
+def write_state(home: Schedule, state: State) -> None:
+    """Replace the state atomically."""
+    home.state.write(msgspec.json.format(msgspec.json.encode(state)))
 
 
-def health(home: Path, hours: float | None, now: datetime) -> tuple[bool, str]:
-    """Tell whether the last good run is recent, and a sentence on it.
+def health(home: Schedule, hours: float | None, now: datetime) -> tuple[bool, str]:
+    """Return whether the last successful run is recent enough, and a sentence.
 
-    It may be `hours` ago, or else two times of the schedule: the run that is due next
-    has had until the one after it.
+    It may be `hours` old, or else two periods of the schedule: a run that is due has
+    until the next one is due.
     """
     state = read_state(home)
     if state is None:
-        return False, f"no schedule has begun in {home}"
+        return False, f"no schedule has started in {home}"
     clock = CronSchedule(state.cron, state.zone)
-    began, what = state.since, "no run was good since"
+    began, sentence = state.since, "no run has succeeded since"
     if state.last_done and state.last_done.began >= state.since:
-        began, what = state.last_done.began, "the last good run began"
-    what += f" {clock.show(began)}"
+        began = state.last_done.began
+        sentence = "the last successful run began"
+    sentence += f" {clock.local_time(began)}"
     if state.last and state.last.error:
-        what += f"; the last one failed: {state.last.error}"
-    next_but_one = clock.after(clock.after(began))
-    until = next_but_one if hours is None else began + timedelta(hours=hours)
-    return now < until, what
+        sentence += f"; the latest run failed: {state.last.error}"
+    two_periods = clock.next_after(clock.next_after(began))
+    until = two_periods if hours is None else began + timedelta(hours=hours)
+    return now < until, sentence
 
 
 @dataclass
 class Scheduler:
-    """One process that runs a command whenever it is due."""
+    """A process that runs a command whenever it is due."""
 
     name: str
-    #: Where the state is, and whose lock a run holds.
-    home: Path
+    #: The stored state, and the lease that a run holds.
+    home: Schedule
     clock: CronSchedule
     command: Sequence[str]
     say: Callable[[str], None]
     jitter: float = 0.0
     on_stop: OnStop = "wait"
-    #: Told of a run that ended without a word, which is by a signal.
+    #: Called with the reason if a run was killed by a signal and could not notify.
     on_death: Callable[[str], None] = lambda reason: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     signals: int = field(default=0, init=False)
     _covered: datetime = field(default=datetime.max, init=False)
 
     def forever(self) -> None:
-        """Run until SIGTERM or SIGINT; a second one does not wait for the run."""
+        """Run until SIGTERM or SIGINT; a second signal kills the current run."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         self.begin()
@@ -135,73 +138,75 @@ class Scheduler:
             until = self.now() + timedelta(seconds=self.tick())
             while not self.signals and self.now() < until:
                 left = (until - self.now()).total_seconds()
-                time.sleep(min(max(left, 0.0), LOOK))
+                time.sleep(min(max(left, 0.0), CLOCK_SECONDS))
 
     def _stop(self, number: int, frame: object) -> None:
         self.signals += 1
 
     def begin(self) -> None:
-        """Take up the schedule where it was left, or begin it, or another, now."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        """Continue the stored schedule, or start a new or changed one from now."""
         self._covered = self.now()
-        # Whoever holds it runs by a state that is there already.
-        with suppress(BlockingIOError), files.locked(self.home, wait=False):
+        # A scheduler that holds the lease has already written a state.
+        with suppress(BlockingIOError), self.home.lease():
             state = self._state()
             if CronSchedule(state.cron, state.zone) != self.clock:
                 state.cron, state.zone = self.clock.cron, self.clock.zone
                 state.since = state.covered = self._covered
             write_state(self.home, state)
-        self._covered = self._until(self._state())
-        self.say(f"the next run of {self.name} is {self.clock.show(self.due())}")
+        self._covered = self._covered_by(self._state())
+        self.say(f"{self.name}: next run {self._next()}")
 
     def _state(self) -> State:
         fresh = State(self.clock.cron, self.clock.zone, self._covered, self._covered)
         return read_state(self.home) or fresh
 
-    def _until(self, state: State) -> datetime:
-        """Return up to when runs are done, for all that is known."""
-        ahead = state.covered > self.now() + AHEAD
-        return self._covered if ahead else state.covered
+    def _covered_by(self, state: State) -> datetime:
+        """Return the time up to which runs are done, ignoring a wrong clock's state."""
+        wrong = state.covered > self.now() + MAX_CLOCK_SKEW
+        return self._covered if wrong else state.covered
 
     def due(self) -> datetime:
-        """Return when the next run is to begin, as far as this process knows."""
-        moment = self.clock.after(self._covered)
-        # The same for every look at one time, another for each model and machine.
+        """Return when the next run is due, as far as this process knows."""
+        moment = self.clock.next_after(self._covered)
+        # The same delay for one time, a different one for each model and machine.
         seed = f"{self.name} {os.uname().nodename} {moment.isoformat()}"
         return moment + timedelta(seconds=random.Random(seed).uniform(0, self.jitter))
 
+    def _next(self) -> str:
+        return self.clock.local_time(self.due())
+
     def tick(self) -> float:
-        """Run what is due; return in how many seconds to look again."""
+        """Start a run if one is due; return the seconds until the next check."""
         if self.now() >= self.due():
             try:
-                with files.locked(self.home, wait=False) as lock:
-                    self._take(lock)
+                with self.home.lease() as handles:
+                    self._run_if_due(handles)
             except BlockingIOError:
-                return RETRY  # if that run dies, its time is still to be run
+                return RETRY_SECONDS  # if that run dies, this scheduler takes over
         return max((self.due() - self.now()).total_seconds(), 0.0)
 
-    def _take(self, lock: int) -> None:
-        """Run, unless another scheduler has done so since this one looked."""
+    def _run_if_due(self, handles: tuple[int, ...]) -> None:
+        """Run, unless another scheduler has just done so."""
         began = self.now()
         state = self._state()
-        self._covered = self._until(state)
-        if began < self.clock.after(self._covered):
+        self._covered = self._covered_by(state)
+        if began < self.clock.next_after(self._covered):
             return
-        self.say(f"a run of {self.name} begins")
-        run = self.run(lock, began)
+        self.say(f"{self.name}: run started")
+        run = self.run(handles, began)
         if run is None:
-            self.say(f"the run of {self.name} was stopped; the next start makes it up")
+            self.say(f"{self.name}: run stopped; the next start makes it up")
             return
         self._covered = state.covered = began
         state.last, state.last_done = run, run if run.is_done else state.last_done
         try:
             write_state(self.home, state)
-        except OSError as error:  # a full disk ends no schedule
-            self.say(f"{self.home}: the state was not written: {error.strerror}")
-        self.say(f"{_told(self.name, run)}; the next is {self.clock.show(self.due())}")
+        except OSError as error:  # a full disk must not end the schedule
+            self.say(f"{self.home.state}: cannot write the state: {error.strerror}")
+        self.say(f"{self.name}: {_outcome(run)}; next run {self._next()}")
 
-    def run(self, lock: int, began: datetime) -> ScheduledRun | None:
-        """Run the command to its end; None if it was stopped on our own order."""
+    def run(self, handles: tuple[int, ...], began: datetime) -> ScheduledRun | None:
+        """Run the command to its end; return None if this scheduler stopped it."""
         process = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
@@ -209,13 +214,13 @@ class Scheduler:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            pass_fds=(lock,),
-            start_new_session=True,  # a Ctrl-C is for us, who decide what it means
+            pass_fds=handles,
+            start_new_session=True,  # Ctrl-C must reach the scheduler alone
         )
-        said: list[str] = []
+        last_line: list[str] = []
         printed: list[str] = []
         readers = [
-            threading.Thread(target=self._pass_on, args=(process.stderr, said)),
+            threading.Thread(target=self._forward, args=(process.stderr, last_line)),
             threading.Thread(target=lambda: printed.extend(process.stdout or ())),
         ]
         with ExitStack() as stack:
@@ -226,35 +231,39 @@ class Scheduler:
             stopped = self._wait(process)
         if stopped and process.returncode < 0:
             return None
-        run = _ended(began, self.now(), process.returncode, printed, said)
+        run = _ended(began, self.now(), process.returncode, printed, last_line)
         if run.code < 0:
             self.on_death(str(run.error))
         return run
 
     def _wait(self, process: subprocess.Popen[str]) -> bool:
-        """Wait for a run; tell whether it was asked to end."""
-        asked = 0.0
+        """Wait for a run to end; return whether it was stopped."""
+        stopped_at = 0.0
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(LOOK / 5)
-            if not asked and self.signals > (0 if self.on_stop == "kill" else 1):
-                asked = time.monotonic()
+                process.wait(CLOCK_SECONDS / 5)
+            if not stopped_at and self.signals > (0 if self.on_stop == "kill" else 1):
+                stopped_at = time.monotonic()
                 process.terminate()
-            elif asked and time.monotonic() > asked + GRACE:
+            elif stopped_at and time.monotonic() > stopped_at + GRACE_SECONDS:
                 process.kill()
-        return bool(asked)
+        return bool(stopped_at)
 
-    def _pass_on(self, stream: IO[str], said: list[str]) -> None:
-        """Hand on what a run says as it says it, and keep the last line."""
+    def _forward(self, stream: IO[str], last_line: list[str]) -> None:
+        """Forward the messages of a run as they come, and keep the last."""
         for line in stream:
-            said[:] = [line.rstrip("\n")]
-            self.say(said[0])
+            last_line[:] = [line.rstrip("\n")]
+            self.say(last_line[0])
 
 
 def _ended(
-    began: datetime, ended: datetime, code: int, printed: list[str], said: list[str]
+    began: datetime,
+    ended: datetime,
+    code: int,
+    printed: list[str],
+    last_line: list[str],
 ) -> ScheduledRun:
-    """Return a run from its exit code and the last it printed and said."""
+    """Return the outcome of a run from its exit code and its last lines of output."""
     result = error = None
     if code in (DONE, REFUSED):
         with suppress(msgspec.MsgspecError, IndexError):
@@ -262,18 +271,22 @@ def _ended(
     elif code < 0:
         error = f"killed by {signal.Signals(-code).name}"
     else:
-        error = (said or ["it said nothing"])[0].removeprefix("Error: ")
+        error = (last_line or ["no message"])[0].removeprefix("Error: ")
     return ScheduledRun(began, ended, code, result, error)
 
 
-def _told(name: str, run: ScheduledRun) -> str:
-    """Return a run in one line."""
+def _outcome(run: ScheduledRun) -> str:
+    """Return the outcome of a run in one line."""
     seconds = (run.ended - run.began).total_seconds()
     if not run.is_done:
-        return f"the run of {name} failed after {seconds:.0f} s: {run.error}"
+        return f"run failed after {seconds:.0f} s: {run.error}"
     result = run.result or {}
-    verdict = "refused" if run.code == REFUSED else "done"
+    version = f"version {result.get('version')}"
+    if run.code == REFUSED:
+        return (
+            f"the gate refused {version} after {seconds:.0f} s: {result.get('reason')}"
+        )
+    verdict = "promoted" if result.get("promoted") else "not promoted"
     return (
-        f"the run of {name} was {verdict} after {seconds:.0f} s: version "
-        f"{result.get('version')}, {result.get('reason')}"
+        f"run done after {seconds:.0f} s: {version} {verdict}: {result.get('reason')}"
     )

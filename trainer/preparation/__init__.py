@@ -1,1 +1,1 @@
-"""From a data set to the arrays that a network learns from."""
+"""Prepares data for training."""

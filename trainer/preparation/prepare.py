@@ -1,4 +1,4 @@
-"""From data to what the loop takes: rows divided, columns encoded, targets coded."""
+"""Prepares data for training: splits rows, encodes columns, encodes the target."""
 
 from __future__ import annotations
 
@@ -12,43 +12,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
-from models.features.columns import CategoricalColumn, Floats
+from models.features.columns import Floats
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Label, Output, Task
-from models.features.table import Columns, Layout, TableInput, fit_column
+from models.features.table import Columns, TableInput, fit_column
 from models.features.tensor import TensorInput
-from trainer.config.defaults import DataFacts, choose_members, choose_training
-from trainer.config.schema import Config, DataConfig
+from trainer.config.defaults import DataFacts, choose_split, choose_training
+from trainer.config.schema import Config, DataConfig, ResolvedConfig
 from trainer.data import Dataset, Source, join, length, read_for, take
 from trainer.data.roles import Role, set_aside
 from trainer.data.row_hashing import Split, hash_rows
-from trainer.preparation import sample_weights as weights
 from trainer.preparation import targets
 from trainer.preparation.augmentation import Augmentation, image_axes
+from trainer.preparation.sample_weights import (
+    describe_class_weights,
+    resolve_class_weights,
+    scaled_weights,
+)
 from trainer.preparation.split_plan import SplitPlan, plan_splits
 from trainer.types import Rows, Say
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows: raw inputs, the target as figures are computed from it, and weights.
+    """Some rows: their raw inputs, the target that metrics are computed from, weights.
 
-    Columns `aside` are no inputs; weights stand among them, where rows have any. Rows
-    that were divided by chance know their turn among their equals.
+    `target` (n,) are class numbers or values. The columns `aside` are not inputs; the
+    column of the weights is one of them. Rows that were split at random have their
+    `occurrence` (n,) among equal rows.
     """
 
     raw: RawColumns
     target: NDArray[Any]
     weights: Floats | None = None
     aside: Columns = field(default_factory=dict)
-    turns: Floats | None = None
+    occurrence: Floats | None = None
 
     def __len__(self) -> int:
         return length(self.raw)
 
     @property
     def digest(self) -> str:
-        """A sha256 of what stands in the rows, their targets and their weights."""
+        """The sha256 of the values, targets and weights of the rows."""
         digest = hashlib.sha256()
         for values in (hash_rows(self.raw), self.target, self.weights):
             digest.update(b"" if values is None else values.tobytes())
@@ -56,13 +61,13 @@ class Part:
 
 
 def joined(parts: Sequence[Part]) -> Part:
-    """Return the rows of all parts as one, in their order."""
+    """Return one part with the rows of all, in their order."""
     return Part(
         join([part.raw for part in parts]),
         np.concatenate([part.target for part in parts]),
         _joined([part.weights for part in parts]),
         join([part.aside for part in parts]),
-        _joined([part.turns for part in parts]),
+        _joined([part.occurrence for part in parts]),
     )
 
 
@@ -73,53 +78,53 @@ def _joined(arrays: Sequence[Floats | None]) -> Floats | None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything decided before the first step: each choice is made and explained.
+    """The data and every choice made before training.
 
-    `whole` are all rows, of which `division` has the parts of each member; `own` are
-    validation rows that the user gave.
+    `split_plan` splits `all_rows` for each member; `user_validation` are the validation
+    rows that the user gave, if any. `reasons` explains the choices.
     """
 
     data: Dataset
     task: Task
     inputs: Inputs
     output: Output
-    config: Config
+    config: ResolvedConfig
     reasons: tuple[str, ...]
     all_rows: Part
-    division: SplitPlan
+    split_plan: SplitPlan
     user_validation: Part | None
     class_weights: Floats | None
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """The rows of each member."""
-        return self.division.splits
+        """The split of each member."""
+        return self.split_plan.splits
 
     def part(self, rows: NDArray[np.intp]) -> Part:
-        """Return some rows."""
-        whole = self.all_rows
+        """Return the rows of these numbers (n,)."""
+        every = self.all_rows
         return Part(
-            take(whole.raw, rows),
-            whole.target[rows],
-            None if whole.weights is None else whole.weights[rows],
-            take(whole.aside, rows),
-            None if whole.turns is None else whole.turns[rows],
+            take(every.raw, rows),
+            every.target[rows],
+            None if every.weights is None else every.weights[rows],
+            take(every.aside, rows),
+            None if every.occurrence is None else every.occurrence[rows],
         )
 
     def rows(self, part: Part) -> Rows:
-        """Return a part as the network takes it."""
+        """Return a part as the network takes it: X (n, I), T (n,) and weights (n,)."""
         X = self.inputs.encode(part.raw)  # type: ignore[arg-type]
-        counts = weights.of_rows(part.target, self.class_weights, part.weights)
-        return Rows(X, targets.standard(self.output, part.target), counts)
+        weights = scaled_weights(part.target, self.class_weights, part.weights)
+        return Rows(X, targets.standardize(self.output, part.target), weights)
 
     def validation(self, split: Split) -> Part | None:
-        """Return the rows that choose a member's epoch."""
+        """Return the rows that choose a member's epoch, or None if there are none."""
         if self.user_validation is not None:
             return self.user_validation
         return self.part(split.validation) if len(split.validation) else None
 
     def augmentation(self) -> Augmentation | None:
-        """Return what moves the images of a batch, for one thread; None if nothing."""
+        """Return the augmentation of image batches, for one thread, or None."""
         strength = self.config.train.augmentation
         if not strength or isinstance(self.inputs, TableInput):
             return None
@@ -127,24 +132,24 @@ class Prepared:
 
     @cached_property
     def evaluation_parts(self) -> tuple[list[Part], str]:
-        """The rows that each member's figures come from, and what they are called.
+        """The rows that each member is evaluated on, and what to call them.
 
-        One part alone where those are the same rows for all.
+        There is a single part if all members are evaluated on the same rows.
         """
         if any(len(split.test) for split in self.splits):
-            return self._each("test"), "held-out rows"
+            return self._parts("test"), "held-out rows"
         if self.user_validation is not None:
             return [self.user_validation], "validation rows"
         if all(len(split.validation) for split in self.splits):
-            return self._each("validation"), "validation rows"
-        return self._each("train"), "training rows"
+            return self._parts("validation"), "validation rows"
+        return self._parts("train"), "training rows"
 
-    def _each(self, name: str) -> list[Part]:
-        """Return one part of every member, or once that of all."""
-        found: list[NDArray[np.intp]] = [getattr(split, name) for split in self.splits]
-        if all(np.array_equal(found[0], other) for other in found[1:]):
-            found = found[:1]
-        return [self.part(rows) for rows in found]
+    def _parts(self, name: str) -> list[Part]:
+        """Return the named part of every member, or a single one if all are equal."""
+        numbers: list[NDArray[np.intp]] = [getattr(s, name) for s in self.splits]
+        if all(np.array_equal(numbers[0], other) for other in numbers[1:]):
+            numbers = numbers[:1]
+        return [self.part(rows) for rows in numbers]
 
 
 def prepare(
@@ -155,40 +160,42 @@ def prepare(
     rng: np.random.Generator,
     say: Say,
 ) -> Prepared:
-    """Divide, encode and choose; DataError where there is nothing to learn from.
+    """Split the rows, encode them and choose every open setting.
 
-    `validation` names data of the user's own that chooses the epoch.
+    `validation` names data of the user that chooses the epoch. Raises DataError if
+    there is nothing to learn from, and ConfigError for settings that do not fit.
     """
     data = set_aside(data, _roles(config.data))
-    data, labels = _counted(data, config.data, say)
+    data, labels = _drop_unusable(data, config.data, say)
     name = data.target_name
     guess = targets.guess_task(labels, name)
-    reasons = [guess.reason if task is None else f"task {task}: as asked"]
+    reasons = [guess.reason if task is None else f"task {task}: as given"]
     task = task or guess.task
     table = bool(data.kinds)
     image = not table and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
     facts = DataFacts(len(data), task, table, image)
-    choice = choose_members(config, facts, validation is not None)
-    reasons += choice.reasons
-    division = plan_splits(choice.config, data, rng)
-    training = np.unique(np.concatenate([split.train for split in division.splits]))
+    split_config, split_reasons = choose_split(config, facts, validation is not None)
+    split_plan = plan_splits(split_config, data, rng)
+    training = np.unique(np.concatenate([split.train for split in split_plan.splits]))
     inputs = fit_inputs(data, training)
     if not inputs.width:
         raise DataError("no column varies in the training rows: nothing to learn from")
     output = targets.make_output(task, labels, training, name)
     target = targets.encode(output, labels, name)
-    counts = _weights(data, config.data)
-    class_weights = weights.of_classes(
+    weights = _weights(data, config.data)
+    class_weights = resolve_class_weights(
         config.train.class_weights,
         output,
         target[training],
-        None if counts is None else counts[training],
+        None if weights is None else weights[training],
     )
-    trained = min(len(split.train) for split in division.splits)
-    choice = choose_training(choice.config, DataFacts(trained, task, table, image))
-    reasons += choice.reasons
+    trained = min(len(split.train) for split in split_plan.splits)
+    resolved, training_reasons = choose_training(
+        split_config, DataFacts(trained, task, table, image)
+    )
+    reasons += split_reasons + training_reasons
     if class_weights is not None:
-        reasons.append(weights.reason(output, class_weights))
+        reasons.append(describe_class_weights(output, class_weights))
     for sentence in [*_notes(inputs, config.data), *reasons]:
         say(sentence)
     return Prepared(
@@ -196,19 +203,21 @@ def prepare(
         task=task,
         inputs=inputs,
         output=output,
-        config=choice.config,
+        config=resolved,
         reasons=tuple(reasons),
-        all_rows=Part(data.inputs, target, counts, data.aside, division.turns),
-        division=division,
+        all_rows=Part(data.inputs, target, weights, data.aside, split_plan.occurrence),
+        split_plan=split_plan,
         user_validation=None
         if validation is None
-        else read_part(validation, inputs, output, name, config.data, weighed=True),
+        else read_part(
+            validation, inputs, output, name, config.data, require_weights=True
+        ),
         class_weights=class_weights,
     )
 
 
 def _roles(settings: DataConfig) -> dict[Role, str]:
-    """Return the columns that are no inputs, by what they are."""
+    """Return the names of the columns that are not inputs, by role."""
     roles: dict[Role, str | None] = {
         "group": settings.group,
         "time": settings.time,
@@ -217,33 +226,33 @@ def _roles(settings: DataConfig) -> dict[Role, str]:
     return {role: name for role, name in roles.items() if name is not None}
 
 
-def _counted(
+def _drop_unusable(
     data: Dataset, settings: DataConfig, say: Say
 ) -> tuple[Dataset, list[Label]]:
-    """Leave out the rows whose target is missing, or that weigh nothing."""
+    """Return the rows that have a target and a weight above 0, and their targets."""
     assert data.target is not None
-    known = np.array([label is not None for label in data.target])
-    if not known.any():
+    usable = np.array([label is not None for label in data.target])
+    if not usable.any():
         raise DataError(f"target '{data.target_name}' has no value in any row")
-    if not known.all():
-        say(f"{np.sum(~known)} rows have no target and are left out")
-    counts = _weights(data, settings)
-    if counts is not None and (light := known & (counts == 0)).any():
-        say(f"{light.sum()} rows have weight 0 and are left out")
-        known &= ~light
-    if not known.all():
-        data = data.only(np.flatnonzero(known))
+    if not usable.all():
+        say(f"{np.sum(~usable)} rows have no target and are left out")
+    weights = _weights(data, settings)
+    if weights is not None and (weightless := usable & (weights == 0)).any():
+        say(f"{weightless.sum()} rows have weight 0 and are left out")
+        usable &= ~weightless
+    if not usable.all():
+        data = data.only(np.flatnonzero(usable))
     return data, [label for label in data.target or () if label is not None]
 
 
 def _weights(data: Dataset, settings: DataConfig) -> Floats | None:
-    """Return what each row counts by itself, where the data says so."""
+    """Return the weight of each row (n,), if the data have weights."""
     weights = data.aside.get(settings.weight or "")
     return None if weights is None else np.asarray(weights, np.float64)
 
 
 def fit_inputs(data: Dataset, train: NDArray[np.intp]) -> Inputs:
-    """Learn the signature and the encoder from the training rows."""
+    """Fit the signature and the encoder to the training rows, given by number (n,)."""
     raw = take(data.inputs, train)
     if isinstance(raw, np.ndarray):
         return TensorInput.fit(raw)
@@ -252,27 +261,14 @@ def fit_inputs(data: Dataset, train: NDArray[np.intp]) -> Inputs:
     )
 
 
-def layout_of(inputs: Inputs) -> Layout:
-    """Return how the network's inputs divide; an array is all quantities."""
-    if isinstance(inputs, TableInput):
-        return inputs.layout
-    return Layout(inputs.width, 0, ())
-
-
 def _notes(inputs: Inputs, settings: DataConfig) -> list[str]:
-    """Say which columns are no inputs, and what the encoder leaves out."""
-    does = {"group": "groups", "time": "orders", "weight": "weighs"}
+    """Name the columns that are not inputs, and the categories that are too rare."""
+    verbs = {"group": "groups", "time": "orders", "weight": "weights"}
     notes = [
-        f"column '{name}' {does[role]} the rows and is no input of the model"
+        f"column '{name}' {verbs[role]} the rows and is not an input of the model"
         for role, name in _roles(settings).items()
     ]
-    if not isinstance(inputs, TableInput):
-        return notes
-    return notes + [
-        f"column '{column.name}': {column.rare} rare values are encoded as unknown"
-        for column in inputs.columns
-        if isinstance(column, CategoricalColumn) and column.rare
-    ]
+    return [*notes, *inputs.notes]
 
 
 def read_part(
@@ -281,22 +277,24 @@ def read_part(
     output: Output,
     target: str,
     settings: DataConfig,
-    weighed: bool,
+    require_weights: bool,
 ) -> Part:
-    """Read rows and their target for a model that exists; DataError for what is amiss.
+    """Read rows and their target for a model that exists.
 
-    Their groups and weights come with them if they are there. With `weighed` they must
-    say what each weighs, where training rows do.
+    Their groups and weights are read if the data have them. Raises DataError if the
+    data do not fit the model, or lack weights although `require_weights` is set and
+    the training rows have them.
     """
     also = [name for name in (settings.group, settings.weight) if name]
     data = read_for(source, inputs, target, also)
     roles: dict[Role, str] = {}
     if settings.group in data.kinds:
         roles["group"] = settings.group
-    if settings.weight and (weighed or settings.weight in data.kinds):
+    if settings.weight and (require_weights or settings.weight in data.kinds):
         roles["weight"] = settings.weight
     try:
-        data, labels = _counted(set_aside(data, roles), settings, lambda said: None)
+        data = set_aside(data, roles)
+        data, labels = _drop_unusable(data, settings, lambda sentence: None)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     codes = targets.encode(output, labels, target)

@@ -1,11 +1,10 @@
-"""What a row counts: its own weight, times the weight of its class.
+"""The weight of a row in the loss: its own weight times the weight of its class.
 
-A row of weight 2 counts as two equal rows would. Both kinds weigh the loss that is
-minimised and, alike, the validation loss that chooses the epoch: the best epoch is the
-best for what is minimised. Figures are weighted by the rows' own weights alone. Those
-say how much of the world a row stands for, and without them figures would be about
-another world; class weights only say which mistakes the training should mind, and
-figures under them could not be compared with those of another choice.
+A row of weight 2 counts as two equal rows would. Both kinds of weight apply to the
+training loss and to the validation loss, so that the chosen epoch is the best for what
+is minimised. Metrics use the rows' own weights alone: those say how much of the world a
+row stands for, while class weights only say which mistakes training should avoid, and
+metrics under different class weights could not be compared.
 """
 
 from __future__ import annotations
@@ -17,68 +16,71 @@ from numpy.typing import NDArray
 
 from models.errors import ConfigError, nearest
 from models.features.columns import Floats
-from models.features.predictions import Classification, Output, label_text
+from models.features.predictions import Output
 from models.types import Array
 from trainer.types import Targets, Weights
 
 ClassWeights = Literal["balanced"] | dict[str, float] | None
 
 
-def of_classes(
-    asked: ClassWeights, output: Output, target: NDArray[Any], weights: Floats | None
+def resolve_class_weights(
+    setting: ClassWeights, output: Output, target: NDArray[Any], weights: Floats | None
 ) -> Floats | None:
-    """Return the weight of each class, from the targets that train, or None.
+    """Return the weight of each class (C,), or None if classes are not weighted.
 
-    Balanced is n / (C n_c) (King and Zeng 2001, "Logistic regression in rare events
-    data"), with rows counted by their weights. A class that a table does not name has
-    weight 1, and so has one without a row. ConfigError for a class there is not.
+    `target` (n,) and `weights` (n,) are those of the training rows. Balanced weights
+    are n / (C n_c) (King and Zeng 2001, "Logistic regression in rare events data"),
+    with rows counted by their weights. A class without a row, or without an entry in
+    the setting, has weight 1. Raises ConfigError for an unknown class, or if the target
+    is a number.
     """
-    if asked is None:
+    if setting is None:
         return None
-    if not isinstance(output, Classification):
-        raise ConfigError("train.class_weights is for classes, this target is a number")
-    if asked == "balanced":
+    if not output.classes:
+        raise ConfigError(
+            "train.class_weights needs a target of classes, and this one is a number"
+        )
+    if setting == "balanced":
         counts = np.bincount(target, weights, len(output.classes)).astype(float)
-        found = np.ones(len(counts))
-        np.divide(counts.sum() / len(counts), counts, out=found, where=counts > 0)
-        return found
-    names = [label_text(label) for label in output.classes]
-    for name in asked:
+        balanced = np.ones(len(counts))
+        np.divide(counts.sum() / len(counts), counts, out=balanced, where=counts > 0)
+        return balanced
+    names = output.class_names
+    for name in setting:
         if name not in names:
             raise ConfigError(
                 f"train.class_weights: there is no class '{name}'{nearest(name, names)}"
             )
-    return np.array([asked.get(name, 1.0) for name in names])
+    return np.array([setting.get(name, 1.0) for name in names])
 
 
-def reason(output: Output, classes: Floats) -> str:
-    """Say what each class weighs; of many the first."""
-    assert isinstance(output, Classification)
+def describe_class_weights(output: Output, class_weights: Floats) -> str:
+    """Return a sentence with the weights (C,) of the first classes."""
     shown = [
-        f"{label_text(label)} {weight:.3g}"
-        for label, weight in zip(output.classes[:6], classes, strict=False)
+        f"{name} {weight:.3g}"
+        for name, weight in zip(output.class_names[:6], class_weights, strict=False)
     ]
-    more = ", …" if len(classes) > len(shown) else ""
-    return f"class weights {', '.join(shown)}{more}: as asked"
+    more = ", …" if len(class_weights) > len(shown) else ""
+    return f"class weights {', '.join(shown)}{more}: as given"
 
 
-def of_rows(
-    target: Targets, classes: Floats | None, weights: Floats | None
+def scaled_weights(
+    target: Targets, class_weights: Floats | None, weights: Floats | None
 ) -> Array | None:
-    """Return what each row counts (n,), 1 on average, or None where all count alike."""
-    found = row_weights(target, classes, weights)
-    if found is None or not len(found):
+    """Return the weight of each row (n,), 1 on average, or None if all are equal."""
+    combined = row_weights(target, class_weights, weights)
+    if combined is None or not len(combined):
         return None
-    # What float32 has no number for is still more than nothing.
+    # A weight that is too small for float32 is still above 0.
     tiny = np.finfo(np.float32).tiny
-    counts: Array = np.maximum(found / found.mean(), tiny).astype(np.float32)
-    return counts
+    scaled: Array = np.maximum(combined / combined.mean(), tiny).astype(np.float32)
+    return scaled
 
 
 def row_weights(
     T: Targets, class_weights: Array | None, sample_weights: Weights
 ) -> Weights:
-    """Return one weight a row: its sample weight times the weight of its class."""
+    """Return each row's weight (n,): its own times that of its class (C,)."""
     if class_weights is None:
         return sample_weights
     of_class = class_weights[T]

@@ -1,12 +1,12 @@
-"""How the rows of a run are divided, and how those of an earlier run were.
+"""Plans how the rows of a run are split, and repeats the split of an earlier run.
 
-content   by what stands in a row (see `trainer.data.row_hashing`)
-chance    rows too alike for that: equal ones are drawn apart, each at its turn
-grouped   by the group a row belongs to, so that none is on two sides
-time      the last rows are measured on; the same for every member
+content   by the hash of a row's values (see `trainer.data.row_hashing`)
+chance    at random: equal rows are told apart by their order, and rehashed
+grouped   by the hash of the row's group, so that no group is in two parts
+time      the latest rows are the test rows of every member
 
-What is written into the manifest is enough to divide again: so the gate knows which of
-production's networks have not seen a row.
+The manifest stores what it takes to split again: so the gate knows which of
+production's networks were fitted without a row.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.features.inputs import RawColumns
-from models.features.table import Columns, TableInput
-from models.storage.artefact import DividedBy, Manifest
-from trainer.config.schema import Config
+from models.features.table import Columns
+from models.storage.artefact import Manifest, SplitStrategy
+from trainer.config.schema import SplitConfig
 from trainer.data import Dataset
 from trainer.data.roles import group_text
 from trainer.data.row_hashing import (
@@ -34,86 +34,86 @@ from trainer.data.row_hashing import (
     windows,
 )
 
-#: With fewer unlike rows than this a window may hold none of them, or all of a kind.
-TOO_FEW_PLACES = 100
+#: With fewer distinct rows or groups, a window of random hashes may hold none of them.
+TOO_FEW_DISTINCT = 100
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """The parts of each member, and what it takes to divide again.
+    """The split of each member, and what it takes to split again.
 
-    That is the places of few groups; or for rows divided by chance the turn of each
-    among its equals, and the salt that they were drawn with.
+    `groups` are the hashes of few groups. Rows that are split at random have the
+    `occurrence` (n,) of each row among its equals, and the `seed` of the rehashing.
     """
 
-    by: DividedBy
+    by: SplitStrategy
     splits: tuple[Split, ...]
     groups: tuple[float, ...] = ()
-    turns: NDArray[np.float64] | None = None
-    salt: int = 0
+    occurrence: NDArray[np.float64] | None = None
+    seed: int = 0
 
 
-def plan_splits(config: Config, data: Dataset, rng: np.random.Generator) -> SplitPlan:
-    """Divide rows as a complete config says; DataError where a part would be empty."""
+def plan_splits(
+    config: SplitConfig, data: Dataset, rng: np.random.Generator
+) -> SplitPlan:
+    """Split the rows as configured; raise DataError if a part would be empty."""
     if config.data.split == "time":
-        found = _by_time(config, data)
+        plan = _by_time(config, data)
     elif config.data.split == "grouped":
-        found = _grouped(config, data)
+        plan = _by_group(config, data)
     else:
-        found = _random(config, data, rng)
-    if not all(len(split.train) for split in found.splits):
-        raise DataError(f"{len(data)} rows leave none to train")
-    return found
+        plan = _at_random(config, data, rng)
+    if not all(len(split.train) for split in plan.splits):
+        raise DataError(f"{len(data)} rows are too few: none is left to train")
+    return plan
 
 
-def _shares(config: Config) -> tuple[int, float, float]:
-    """Return members, and the shares that choose the epoch and are measured on."""
-    members, settings = config.ensemble.members, config.data
-    assert members is not None
-    assert settings.validation_fraction is not None
-    assert settings.test_fraction is not None
-    return members, settings.validation_fraction, settings.test_fraction
+def _shares(config: SplitConfig) -> tuple[int, float, float]:
+    """Return the number of members and the shares of validation and test rows."""
+    data = config.data
+    return config.ensemble.members, data.validation_fraction, data.test_fraction
 
 
-def _random(config: Config, data: Dataset, rng: np.random.Generator) -> SplitPlan:
-    """Divide by what stands in the rows, or by chance where they are too alike."""
+def _at_random(
+    config: SplitConfig, data: Dataset, rng: np.random.Generator
+) -> SplitPlan:
+    """Split by the values of the rows, or by chance if too many rows are equal."""
     members, validation, test = _shares(config)
-    where = data.places
-    found = windows(where, members, validation, test)
+    hashes = data.row_hashes
+    splits = windows(hashes, members, validation, test)
     enough = (1 - validation - test) * len(data) / 2
     if (
-        len(np.unique(where)) < min(len(data) / 2, TOO_FEW_PLACES)
-        or min(len(split.train) for split in found) < enough
+        len(np.unique(hashes)) < min(len(data) / 2, TOO_FEW_DISTINCT)
+        or min(len(split.train) for split in splits) < enough
     ):
-        turn, salt = count_occurrences(where), int(rng.integers(1 << 53))
-        found = windows(rehash_duplicates(where, turn, salt), members, validation, test)
-        return SplitPlan("chance", tuple(found), turns=turn, salt=salt)
-    return SplitPlan("content", tuple(found))
+        occurrence, seed = count_occurrences(hashes), int(rng.integers(1 << 53))
+        hashes = rehash_duplicates(hashes, occurrence, seed)
+        splits = windows(hashes, members, validation, test)
+        return SplitPlan("random", tuple(splits), occurrence=occurrence, seed=seed)
+    return SplitPlan("hash", tuple(splits))
 
 
-def _grouped(config: Config, data: Dataset) -> SplitPlan:
+def _by_group(config: SplitConfig, data: Dataset) -> SplitPlan:
     members, validation, test = _shares(config)
-    name = config.data.group
-    assert name is not None
-    where = _hashes_of_groups(data.aside, name)
-    known = np.unique(where)
-    found = windows(where, members, validation, test)
-    spaced = len(known) < TOO_FEW_PLACES or _any_empty(found, validation, test)
+    name = str(config.data.group)
+    hashes = _hash_groups(data.aside, name)
+    known = np.unique(hashes)
+    splits = windows(hashes, members, validation, test)
+    spaced = len(known) < TOO_FEW_DISTINCT or _any_empty(splits, validation, test)
     if spaced:
-        found = windows(spread(where, known), members, validation, test)
-    if _any_empty(found, validation, test):
-        each = f", of each of {members} networks" if members > 1 else ""
+        splits = windows(spread(hashes, known), members, validation, test)
+    if _any_empty(splits, validation, test):
+        networks = f" in each of {members} networks" if members > 1 else ""
         raise DataError(
             f"column '{name}' (data.group) has {len(known)} groups, too few for "
-            f"{validation:.0%} of them to choose the epoch and {test:.0%} to be "
-            f"measured on{each}: take larger shares (data.validation_fraction, "
-            "data.test_fraction)"
+            f"{validation:.0%} validation rows and {test:.0%} test rows{networks}: "
+            "take larger shares (data.validation_fraction, data.test_fraction)"
         )
-    return SplitPlan("grouped", tuple(found), tuple(known.tolist()) if spaced else ())
+    return SplitPlan("group", tuple(splits), tuple(known.tolist()) if spaced else ())
 
 
 def _any_empty(splits: list[Split], validation: float, test: float) -> bool:
-    """Tell whether a part that is asked for holds no row."""
+    """Tell whether a part with a share above 0 has no row."""
     return not all(
         len(split.train)
         and (len(split.validation) or not validation)
@@ -122,14 +122,13 @@ def _any_empty(splits: list[Split], validation: float, test: float) -> bool:
     )
 
 
-def _hashes_of_groups(columns: Columns, name: str) -> RowHashes:
+def _hash_groups(columns: Columns, name: str) -> RowHashes:
     return hash_rows({name: group_text(columns[name])})
 
 
-def _by_time(config: Config, data: Dataset) -> SplitPlan:
+def _by_time(config: SplitConfig, data: Dataset) -> SplitPlan:
     members, validation, test = _shares(config)
-    name = config.data.time
-    assert name is not None
+    name = str(config.data.time)
     try:
         split = by_time(np.asarray(data.aside[name], float), validation, test)
     except ValueError as error:
@@ -141,30 +140,28 @@ def split_again(
     manifest: Manifest,
     raw: RawColumns,
     aside: Columns,
-    turn: NDArray[np.float64] | None = None,
+    occurrence: NDArray[np.float64] | None = None,
 ) -> list[Split] | None:
-    """Return the parts that rows had, or would have had, in the run of a manifest.
+    """Return the split of each member that n rows had, or would have had, in a run.
 
-    None where that cannot be told: they were divided in time, or by chance or by groups
-    and these rows do not say the turn or the group of each.
+    Returns None if the split cannot be repeated: it was by time, or by chance or group
+    and these rows come without their occurrence (n,) or group.
     """
     recipe, settings = manifest.recipe, manifest.config["data"]
-    if recipe.divided_by == "time":
+    if recipe.split_strategy == "time":
         return None
-    if recipe.divided_by == "grouped":
+    if recipe.split_strategy == "group":
         columns = aside if isinstance(raw, np.ndarray) else {**raw, **aside}
         if settings["group"] not in columns:
             return None
-        where = _hashes_of_groups(columns, settings["group"])
+        hashes = _hash_groups(columns, settings["group"])
         if recipe.groups:
-            where = spread(where, np.array(recipe.groups))
+            hashes = spread(hashes, np.array(recipe.groups))
     else:
-        if isinstance(manifest.inputs, TableInput):
-            raw = {name: raw[name] for name in manifest.inputs.by_name}
-        where = hash_rows(raw)
-        if recipe.divided_by == "chance":
-            if turn is None:
+        hashes = hash_rows(manifest.inputs.select(raw))
+        if recipe.split_strategy == "random":
+            if occurrence is None:
                 return None
-            where = rehash_duplicates(where, turn, recipe.salt)
+            hashes = rehash_duplicates(hashes, occurrence, recipe.split_seed)
     shares = settings["validation_fraction"], settings["test_fraction"]
-    return windows(where, manifest.members, *shares)
+    return windows(hashes, manifest.members, *shares)

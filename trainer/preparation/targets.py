@@ -1,4 +1,4 @@
-"""What is learnt: the task, its classes or its scale, and the loss for it."""
+"""The target: its task, its classes or scale, and its encoding."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from models.features.predictions import (
     Task,
     label_text,
 )
-from trainer.data.frames import is_number
+from models.features.text import is_number
 
-#: A whole-numbered target of more values than this is a quantity, not a class.
+#: A target with more distinct whole numbers than this is numeric, not classes.
 MAX_NUMERIC_CLASSES = 20
 MAX_CLASSES = 1_000
 
 
 class Guess(NamedTuple):
-    """The task of a target, and why."""
+    """The task of a target, and the reason."""
 
     task: Task
     reason: str
 
 
 def guess_task(labels: Sequence[Label], name: str) -> Guess:
-    """Tell the task from the values of the target; DataError if they do not vary."""
+    """Guess the task from the target's values; raise DataError if they do not vary."""
     distinct = set(labels)
     k = len(distinct)
     if k < 2:
         raise DataError(
             f"target '{name}' has only one value ({next(iter(distinct), None)!r}): "
-            "there is nothing to tell apart"
+            "there is nothing to predict"
         )
     kind: Task = "binary" if k == 2 else "multiclass"
     numbers = [float(label) for label in distinct if _is_numeric(label)]
@@ -57,9 +57,10 @@ def _is_numeric(label: Label) -> bool:
 def make_output(
     task: Task, labels: Sequence[Label], train: NDArray[np.intp], name: str
 ) -> Output:
-    """Return the output of a task: classes of all rows, or the scale of training rows.
+    """Return the output of a task: the classes, or the scale of the training rows.
 
-    DataError where the target does not suit the task.
+    `train` (n,) are the numbers of the training rows. Raises DataError if the target
+    does not suit the task.
     """
     if task == "regression":
         values = numbers(labels, name)
@@ -69,26 +70,25 @@ def make_output(
             raise DataError(f"target '{name}' has only one value: nothing to predict")
         if not np.isfinite([mean, std]).all():
             raise DataError(f"target '{name}' has numbers too large to scale")
-        seen = values[train]
-        lowest, highest = (
-            (float(end) - mean) / std for end in (seen.min(), seen.max())
-        )
+        ends = values[train].min(), values[train].max()
+        lowest, highest = ((float(end) - mean) / std for end in ends)
         return Regression(mean, std, lowest, highest)
     classes = sorted(set(labels), key=lambda label: (isinstance(label, str), label))
     if len(classes) < 2 or (task == "binary" and len(classes) != 2):
         raise DataError(
-            f"target '{name}' has {len(classes)} classes, which is not a {task} task"
+            f"target '{name}' has {len(classes)} classes, which does not suit "
+            f"--task {task}"
         )
     if len(classes) > MAX_CLASSES:
         raise DataError(
-            f"target '{name}' has {len(classes)} classes, more than {MAX_CLASSES}; "
-            "for a numeric target say --task regression"
+            f"target '{name}' has {len(classes)} classes, at most {MAX_CLASSES} are "
+            "supported; if it is a number, add --task regression"
         )
     return Classification(tuple(classes))
 
 
 def numbers(labels: Sequence[Label], name: str) -> NDArray[np.float64]:
-    """Return a numeric target; DataError where it is text."""
+    """Return a numeric target (n,); DataError if a label is not a finite number."""
     for row, label in enumerate(labels, 1):
         if isinstance(label, str):
             try:
@@ -103,7 +103,10 @@ def numbers(labels: Sequence[Label], name: str) -> NDArray[np.float64]:
 
 
 def encode(output: Output, labels: Sequence[Label], name: str) -> NDArray[Any]:
-    """Return what figures are computed from: class numbers, or values."""
+    """Return the target (n,) as class numbers or values.
+
+    Raises DataError for an unknown class.
+    """
     if isinstance(output, Regression):
         return numbers(labels, name)
     code = {label: number for number, label in enumerate(output.classes)}
@@ -118,8 +121,8 @@ def encode(output: Output, labels: Sequence[Label], name: str) -> NDArray[Any]:
     return np.array(codes, np.intp)
 
 
-def standard(output: Output, encoded: NDArray[Any]) -> NDArray[Any]:
-    """Return what the loss compares with: class numbers, or standard units."""
+def standardize(output: Output, encoded: NDArray[Any]) -> NDArray[Any]:
+    """Return the target (n,) that the loss takes: class numbers, or standard units."""
     if isinstance(output, Regression):
         return ((encoded - output.mean) / output.std).astype(np.float32)
     return encoded

@@ -1,11 +1,11 @@
-"""The report of a run: one HTML file beside the model, which opens without a network.
+"""The report of a run: a self-contained HTML file beside the model.
 
-    gathering   while the rows are there → record.json, published with the model
-    faults      what is wrong, and what to try
-    drawing     one picture each (matplotlib) → SVG in the page's own colours
-    page        all of it → report.html
+    collect      gathers what needs the rows → record.json, published with the model
+    diagnosis    finds problems and gives advice on each
+    plots        draws the pictures with matplotlib → SVG in the colours of the page
+    page         puts everything together → report.html
 
-A report that cannot be made costs nobody a version: it is said, and that is all.
+If the report fails, the version is published without it and a message says so.
 """
 
 from __future__ import annotations
@@ -14,54 +14,54 @@ import logging
 from collections.abc import Sequence
 
 from models.storage.artefact import Artefact
-from models.storage.store import RECORD, REPORT, Store
+from models.storage.base import RECORD, REPORT, ArtefactStore
 from trainer.preparation.prepare import Prepared
 from trainer.training.ensemble import Member
 from trainer.types import Say
 
 
-def keep(
+def record_run(
     prepared: Prepared,
     members: Sequence[Member],
     artefact: Artefact,
     production: dict[str, float] | None,
     say: Say,
 ) -> dict[str, bytes]:
-    """Return record.json as a file to publish; none where it cannot be gathered."""
+    """Return record.json as a file to publish, or no file if gathering it fails."""
     from trainer.report import record
     from trainer.report.collect import gather
 
     try:
-        found = gather(prepared, members, artefact, production)
-        return {RECORD: record.encode(found)}
-    except Exception as error:  # whatever it is, the version is worth more
-        say(f"the report will lack its figures: {type(error).__name__}: {error}")
+        contents = record.encode(gather(prepared, members, artefact, production))
+        return {RECORD: contents}
+    except Exception as error:  # any error: the version matters more
+        say(f"the report will have no plots: {type(error).__name__}: {error}")
         return {}
 
 
-def write(store: Store, name: str, version: int) -> str:
-    """Draw a version's report beside its model, and return where.
+def write(store: ArtefactStore, name: str, version: int) -> str:
+    """Write the report beside the model, and return its path.
 
-    Raises ArtefactCorrupt or OSError where model or record cannot be read.
+    Raises ArtefactCorrupt or OSError if the model or record.json cannot be read.
     """
-    # That it has no home to keep its list of fonts in is nobody's worry.
+    # Without a writable home, matplotlib warns that it cannot cache its fonts.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from trainer.report import record
     from trainer.report.page import page
 
     artefact = store.load(name, version)
     kept = store.read_attachment(name, version, RECORD)
-    found = None if kept is None else record.decode(kept)
-    content = page(name, version, artefact, found, store.run(name, version))
-    return str(store.write_attachment(name, version, REPORT, content.encode()))
+    run_record = None if kept is None else record.decode(kept)
+    content = page(name, version, artefact, run_record, store.run(name, version))
+    return store.write_attachment(name, version, REPORT, content.encode())
 
 
-def try_to_write(store: Store, name: str, version: int, say: Say) -> None:
-    """Draw it at the end of a run; say what is wrong where that fails."""
+def try_to_write(store: ArtefactStore, name: str, version: int, say: Say) -> None:
+    """Write the report at the end of a run; if that fails, say so and continue."""
     try:
-        write(store, name, version)
+        say(f"report: {write(store, name, version)}")
     except Exception as error:
         say(
-            f"no report was written ({type(error).__name__}: {error}): "
-            f"trainer report {name}@{version} tries again"
+            f"the report was not written ({type(error).__name__}: {error}); "
+            f"to try again: trainer report {name}@{version}"
         )

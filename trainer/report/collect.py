@@ -1,4 +1,4 @@
-"""While the rows are there: everything a report needs of them, in one record."""
+"""Gather what the report needs from the rows, while the run still holds them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from models.codecs import json_rows
 from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.features.table import TableInput
 from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import take
 from trainer.evaluation import metrics
 from trainer.preparation.prepare import Part, Prepared, joined
 from trainer.report import curves, importance
+from trainer.report.importance import evenly_spaced_rows
 from trainer.report.markup import number
 from trainer.report.record import Mistake, Points, Production, Record
 from trainer.training.ensemble import Member
 
-#: Rows that pictures are made from, points of a cloud, mistakes that are shown.
-MOST_ROWS, MOST_POINTS, MOST_MISTAKES = 50_000, 800, 8
-#: Columns of a mistake, and letters of a value: a report is no data set.
-MOST_VALUES, MOST_LETTERS = 12, 80
+#: Rows predicted for the report.
+MAX_ROWS = 50_000
+#: Points of a scatter plot.
+MAX_POINTS = 800
+#: Worst predictions shown.
+MAX_MISTAKES = 8
+#: Columns shown of a row, and characters of a value: a report must not hold the data.
+MAX_COLUMNS, MAX_CHARACTERS = 12, 80
 
 
 def gather(
@@ -33,14 +36,16 @@ def gather(
     artefact: Artefact,
     production: dict[str, float] | None,
 ) -> Record:
-    """Return the record of a run: its measured rows answered once more, and looked at.
+    """Return the record of a run, from predictions of its held-out rows.
 
-    Each network answers the rows that it has not seen, as for the figures.
+    Each network predicts the rows that it has not seen, as for the metrics.
     """
     measured = _measured(prepared, artefact)
-    answers = [model.predict(part.raw) for model, part in measured]
+    batches = [model.predict(part.raw) for model, part in measured]
+    predictions = {
+        name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]
+    }
     output = artefact.model.output
-    answer = {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
     rows = joined([part for _, part in measured])
     history, train = members[0].history, prepared.config.train
     assert train.batch_size is not None
@@ -53,101 +58,104 @@ def gather(
         health=[member.history.health for member in members],
         production=None if production is None else Production(production),
     )
-    _answers(record, output, answer, rows.target)
-    _columns(record, artefact, measured)
-    record.mistakes = _mistakes(artefact, answer, rows, record)
+    _predictions(record, output, predictions, rows.target)
+    _importance(record, artefact, measured)
+    record.mistakes = _mistakes(artefact, predictions, rows, record)
     return record
 
 
 def _measured(prepared: Prepared, artefact: Artefact) -> list[tuple[Model, Part]]:
-    """Return the models that answer, each with rows it has not seen."""
+    """Return models with rows that they have not seen."""
     parts, _ = prepared.evaluation_parts
     model = artefact.model
-    alone = [Model(model.inputs, [n], model.output) for n in model.networks]
-    models = [model] if len(parts) == 1 else alone
-    most = MOST_ROWS // len(parts)
-    pairs = zip(models, parts, strict=True)
-    return [(each, importance.spread(part, most)) for each, part in pairs if len(part)]
+    single = [Model(model.inputs, [n], model.output) for n in model.networks]
+    pairs = zip([model] if len(parts) == 1 else single, parts, strict=True)
+    most = MAX_ROWS // len(parts)
+    return [(m, evenly_spaced_rows(part, most)) for m, part in pairs if len(part)]
 
 
 def _constant(output: Output, target: Any) -> float:
-    """Return the log loss, or the standard deviation, of one answer for every row."""
-    if not isinstance(output, Classification):
+    """Return the log loss or RMSE of the best constant prediction."""
+    if not output.classes:
         return float(target.std())
     shares = np.bincount(target) / len(target)
     shares = shares[shares > 0]
     return float(-(shares * np.log(shares)).sum())
 
 
-def _answers(record: Record, output: Output, answer: Predictions, target: Any) -> None:
+def _predictions(
+    record: Record, output: Output, predictions: Predictions, target: Any
+) -> None:
+    """Record the curves and tables of the predictions."""
     if isinstance(output, Classification):
-        P = answer["probabilities"]
+        P = predictions["probabilities"]
         record.confusion = curves.confusion(output, P, target)
         record.roc = curves.roc(output, P, target)
         record.precision_recall = curves.precision_recall(output, P, target)
         record.reliability = curves.reliability(P, target)
         return
     n = len(target)
-    kept = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(int))
+    rows = np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).astype(int))
     record.points = Points(
-        [float(f"{x:.5g}") for x in target[kept]],
-        [float(f"{x:.5g}") for x in answer["value"][kept]],
+        [float(f"{x:.5g}") for x in target[rows]],
+        [float(f"{x:.5g}") for x in predictions["value"][rows]],
     )
 
 
-def _columns(
+def _importance(
     record: Record, artefact: Artefact, measured: Sequence[tuple[Model, Part]]
 ) -> None:
-    """Write down what each column counts, or each pixel."""
+    """Record the importance of each column, or of each pixel."""
     inputs = artefact.model.inputs
-    if isinstance(inputs, TableInput) or len(inputs.shape) == 1:
-        record.weights = importance.of_columns(artefact, measured)
+    if not inputs.is_image:
+        record.weights = importance.column_importances(artefact, measured)
         return
-    sizes = importance.by_gradient(artefact, [part for _, part in measured])
-    sizes = sizes.reshape(inputs.shape)
-    if sizes.ndim == 3:  # channels, wherever they are, have one picture
+    sizes = importance.mean_attributions(artefact, [part for _, part in measured])
+    ((_, shape),) = inputs.tensors.values()
+    sizes = sizes.reshape(shape)
+    if sizes.ndim == 3:  # sum over the channels, the shortest axis
         sizes = sizes.sum(axis=int(np.argmin(sizes.shape)))
     if sizes.ndim == 2:
         record.saliency = np.round(sizes / max(sizes.max(), 1e-30), 3).tolist()
 
 
 def _mistakes(
-    artefact: Artefact, answer: Predictions, rows: Part, record: Record
+    artefact: Artefact, predictions: Predictions, rows: Part, record: Record
 ) -> list[Mistake]:
-    """Return the rows that were answered worst, the worst first."""
+    """Return the rows with the largest losses, the worst first."""
     output = artefact.model.output
-    losses = metrics.losses(output, answer, rows.target)
-    worst = np.argsort(-losses, kind="stable")[:MOST_MISTAKES]
+    losses = metrics.losses(output, predictions, rows.target)
+    worst = np.argsort(-losses, kind="stable")[:MAX_MISTAKES]
     raw: RawColumns = take(rows.raw, worst)
-    shown = json_rows(artefact.model.inputs, raw, slice(0, len(worst)))
-    found = []
-    for place, row in zip(worst.tolist(), shown, strict=True):
-        values, picture = _shown(row, [weight.name for weight in record.weights])
+    as_json = artefact.model.inputs.to_json(raw, slice(0, len(worst)))
+    mistakes = []
+    for index, row in zip(worst.tolist(), as_json, strict=True):
+        values, picture = _excerpt(row, [weight.name for weight in record.weights])
         if isinstance(output, Classification):
-            truth = label_text(output.classes[rows.target[place]])
-            said = label_text(answer["label"][place])
-            loss = float(np.exp(-losses[place]))
+            truth = label_text(output.classes[rows.target[index]])
+            predicted = label_text(predictions["label"][index])
+            loss = float(np.exp(-losses[index]))
         else:
-            truth = number(float(rows.target[place]), 5)
-            said = number(float(answer["value"][place]), 5)
-            loss = float(answer["value"][place] - rows.target[place])
-        found.append(Mistake(truth, said, loss, values, picture))
-    return found
+            truth = number(float(rows.target[index]), 5)
+            predicted = number(float(predictions["value"][index]), 5)
+            loss = float(predictions["value"][index] - rows.target[index])
+        mistakes.append(Mistake(truth, predicted, loss, values, picture))
+    return mistakes
 
 
-def _shown(row: Any, important: list[str]) -> tuple[dict[str, Any], list[Any] | None]:
-    """Return a row's most important values, or its picture if it has one."""
+def _excerpt(row: Any, important: list[str]) -> tuple[dict[str, Any], list[Any] | None]:
+    """Return the most important values of a row, or its pixels if it is an image."""
     if isinstance(row, dict):
-        return {n: _short(row[n]) for n in important[:MOST_VALUES]}, None
+        return {n: _short(row[n]) for n in important[:MAX_COLUMNS]}, None
     values = np.asarray(row)
     if values.ndim == 1:
         named = dict(zip([f"x[{i}]" for i in range(len(values))], row, strict=True))
-        return {n: named[n] for n in important[:MOST_VALUES]}, None
-    drawn = values.ndim in (2, 3)
-    return {}, np.round(values, 3).tolist() if drawn else None
+        return {n: named[n] for n in important[:MAX_COLUMNS]}, None
+    is_image = values.ndim in (2, 3)
+    return {}, np.round(values, 3).tolist() if is_image else None
 
 
 def _short(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > MOST_LETTERS:
-        return value[:MOST_LETTERS] + "…"
+    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+        return value[:MAX_CHARACTERS] + "…"
     return value

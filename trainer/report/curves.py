@@ -1,28 +1,37 @@
-"""Lines and tables that say more of answers than one figure can."""
+"""Confusion matrix, ROC, precision-recall and reliability curves of a classifier.
+
+Shapes: P holds the probabilities (n, C) of n rows and C classes, `target` the class
+numbers (n,).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.predictions import Classification, Floats, label_text
+from models.features.columns import Floats
+from models.features.predictions import Classification, label_text
 from trainer.evaluation.metrics import ECE_BINS
 from trainer.report.record import Bin, Confusion, Curve
 
 Codes = NDArray[np.intp]
-#: Points of a line, classes of a table, lines of a picture.
-MOST_POINTS, MOST_CLASSES, MOST_LINES = 120, 12, 6
+#: Points of a curve.
+MAX_POINTS = 120
+#: Classes in the confusion matrix.
+MAX_CLASSES = 12
+#: Classes with a ROC and a precision-recall curve.
+MAX_CURVES = 6
 
 
 def confusion(output: Classification, P: Floats, target: Codes) -> Confusion:
-    """Count rows by truth and answer, of the classes that are most frequent."""
-    shown = frequent(target, len(output.classes), MOST_CLASSES)
-    place = np.full(len(output.classes), -1)
-    place[shown] = np.arange(len(shown))
-    truth, answer = place[target], place[P.argmax(axis=1)]
-    inside = (truth >= 0) & (answer >= 0)
+    """Count rows by true and predicted class, from P (n, C) and target (n,)."""
+    shown = most_frequent(target, len(output.classes), MAX_CLASSES)
+    position = np.full(len(output.classes), -1)
+    position[shown] = np.arange(len(shown))
+    truth, predicted = position[target], position[P.argmax(axis=1)]
+    inside = (truth >= 0) & (predicted >= 0)
     counts = np.zeros((len(shown), len(shown)), int)
-    np.add.at(counts, (truth[inside], answer[inside]), 1)
+    np.add.at(counts, (truth[inside], predicted[inside]), 1)
     return Confusion(
         [label_text(output.classes[c]) for c in shown],
         counts.tolist(),
@@ -30,65 +39,67 @@ def confusion(output: Classification, P: Floats, target: Codes) -> Confusion:
     )
 
 
-def frequent(target: Codes, classes: int, most: int) -> list[int]:
-    """Return the most frequent classes, in their own order."""
+def most_frequent(target: Codes, classes: int, most: int) -> list[int]:
+    """Return the most frequent classes of target (n,), in class order."""
     counts = np.bincount(target, minlength=classes)
     chosen = np.argsort(-counts, kind="stable")[:most]
     return [int(c) for c in np.sort(chosen)]
 
 
-def sides(output: Classification, target: Codes) -> list[int]:
-    """Return the classes that get a line of their own: of two the second."""
+def curve_classes(output: Classification, target: Codes) -> list[int]:
+    """Return the classes that get a curve: the second of two, else the most frequent.
+
+    A class that no row or every row of target (n,) has gets none.
+    """
     classes = len(output.classes)
-    chosen = [1] if classes == 2 else frequent(target, classes, MOST_LINES)
+    chosen = [1] if classes == 2 else most_frequent(target, classes, MAX_CURVES)
     return [c for c in chosen if 0 < (target == c).sum() < len(target)]
 
 
 def roc(output: Classification, P: Floats, target: Codes) -> list[Curve]:
-    """Return the share of positives found against the share of false alarms."""
-    found = []
-    for c in sides(output, target):
-        hits, taken, positives = _by_score(P[:, c], target == c)
-        x = np.concatenate([[0.0], (taken - hits) / (len(target) - positives)])
-        y = np.concatenate([[0.0], hits / positives])
+    """Return true positive rate against false positive rate, from P (n, C)."""
+    lines = []
+    for c in curve_classes(output, target):
+        hits, rows, positives = _by_score(P[:, c], target == c)
+        x = np.append(0.0, (rows - hits) / (len(target) - positives))
+        y = np.append(0.0, hits / positives)
         area = float(np.trapezoid(y, x))
-        found.append(_curve(label_text(output.classes[c]), x, y, area))
-    return found
+        lines.append(_curve(label_text(output.classes[c]), x, y, area))
+    return lines
 
 
 def precision_recall(output: Classification, P: Floats, target: Codes) -> list[Curve]:
-    """Return precision against recall; the area is the average precision."""
-    found = []
-    for c in sides(output, target):
-        hits, taken, positives = _by_score(P[:, c], target == c)
-        recall, precision = hits / positives, hits / taken
+    """Return precision against recall from P (n, C), and the average precision."""
+    lines = []
+    for c in curve_classes(output, target):
+        hits, rows, positives = _by_score(P[:, c], target == c)
+        recall, precision = hits / positives, hits / rows
         area = float((np.diff(recall, prepend=0.0) * precision).sum())
-        x = np.concatenate([[0.0], recall])
-        y = np.concatenate([precision[:1], precision])
-        found.append(_curve(label_text(output.classes[c]), x, y, area))
-    return found
+        x, y = np.append(0.0, recall), np.append(precision[:1], precision)
+        lines.append(_curve(label_text(output.classes[c]), x, y, area))
+    return lines
 
 
 def _by_score(
     score: Floats, positive: NDArray[np.bool_]
 ) -> tuple[Floats, Floats, float]:
-    """Return positives and rows at or above each score, and all positives."""
+    """Return the positives and the rows at or above each score, and all positives."""
     order = np.argsort(-score, kind="stable")
     last = np.append(np.diff(score[order]) != 0, True)  # equal scores are one step
     hits: Floats = np.cumsum(positive[order])[last].astype(np.float64)
-    taken: Floats = (np.flatnonzero(last) + 1).astype(np.float64)
-    return hits, taken, float(positive.sum())
+    rows: Floats = (np.flatnonzero(last) + 1).astype(np.float64)
+    return hits, rows, float(positive.sum())
 
 
 def _curve(name: str, x: Floats, y: Floats, area: float) -> Curve:
-    """Keep as many points as can be seen."""
+    """Return a curve of at most MAX_POINTS points."""
     n = len(x)
-    kept = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int))
+    kept = np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).round().astype(int))
     return Curve(name, x[kept].round(4).tolist(), y[kept].round(4).tolist(), area)
 
 
 def reliability(P: Floats, target: Codes) -> list[Bin]:
-    """Return how often answers of about one confidence are right (as the ECE does)."""
+    """Return the accuracy of P (n, C) in the confidence bins of the ECE."""
     confidence, right = P.max(axis=1), P.argmax(axis=1) == target
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     return [

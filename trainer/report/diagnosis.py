@@ -1,4 +1,4 @@
-"""What is wrong with a run, a sentence for each thing, and what to try."""
+"""Problems of a run that its history, layers and metrics show, with advice on each."""
 
 from __future__ import annotations
 
@@ -11,185 +11,184 @@ from models.storage.artefact import Manifest
 from trainer.report.record import Record
 from trainer.training.history import LayerSnapshot, LayerStats
 
-#: Share of a layer's units that are dead, or flat, before it is said.
-DEAD, SATURATED = 0.7, 0.5
-#: How far weights go in the first epoch, in their own lengths and roots of its steps.
-#: On the open sets the recipes' own rates stay below 0.1, those a hundred times as high
-#: come to 0.7 and more.
-TOO_FAR = 0.5
-#: Of the strongest gradient the first layer's has this much left.
-VANISHED = 1e-4
-#: The figure is no better than this share of a constant answer's.
-NO_BETTER = 0.985
-#: Fewest rows of which that is no chance.
-FEWEST = 50
-#: The validation loss ends so far above its best, in the first part of the run.
-OVERFITTED, EARLY = 2.0, 0.35
+#: Report a layer if at least this share of its units is dead.
+MAX_DEAD_SHARE = 0.7
+#: Report a layer if at least this share of its outputs is saturated.
+MAX_SATURATED_SHARE = 0.5
+#: Report a learning rate if the weights of a layer move further than this in the first
+#: epoch, in units of their own length and of the root of the number of steps. On the
+#: open data sets the default rates stay below 0.1; rates a hundred times as high reach
+#: 0.7 and more.
+MAX_MOVE = 0.5
+#: Report a vanishing gradient if the first layer gets less than this share of the
+#: largest gradient of a layer.
+MIN_GRADIENT_SHARE = 1e-4
+#: Report missing signal if the metric is at least this share of a constant model's.
+MIN_CONSTANT_SHARE = 0.985
+#: With fewer rows that could be chance.
+MIN_SIGNAL_ROWS = 50
+#: Report overfitting if the validation loss ends this many times above its best …
+MAX_LOSS_RATIO = 2.0
+#: … and the best epoch lies within this first share of the run.
+EARLY_SHARE = 0.35
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """What is wrong, and what to try."""
+class Problem(msgspec.Struct, frozen=True):
+    """A problem of a run, in a sentence, and advice."""
 
     kind: str
     sentence: str
     advice: str
 
 
-def faults(manifest: Manifest, record: Record) -> list[Fault]:
-    """Return everything that is wrong, the most telling first."""
-    found = [
-        *_findings(manifest),
-        *_no_better(manifest, record),
-        *_rate(manifest, record),
+def find_problems(manifest: Manifest, record: Record) -> list[Problem]:
+    """Return all problems of a run, the most important first."""
+    return [
+        *_leaks(manifest),
+        *_no_signal(manifest, record),
+        *_learning_rate(manifest, record),
         *_layers(record, _dead),
         *_layers(record, _saturated),
-        *_vanished(record),
-        *_overfitted(manifest),
+        *_vanishing_gradient(record),
+        *_overfitting(manifest),
     ]
-    return found
 
 
-def _findings(manifest: Manifest) -> Iterator[Fault]:
-    """Repeat the finding that makes all figures worthless."""
+def _leaks(manifest: Manifest) -> Iterator[Problem]:
+    """Repeat the findings on leaks, which make all metrics worthless."""
     for finding in manifest.recipe.findings:
         if finding.kind == "leak":
-            said, _, advice = finding.sentence.partition(": ")
-            yield Fault("leak", f"{said}, so these figures flatter.", f"{advice}.")
+            sentence, _, advice = finding.sentence.partition(": ")
+            yield Problem(
+                "leak", f"{sentence}, so the metrics are too good.", f"{advice}."
+            )
 
 
-def _no_better(manifest: Manifest, record: Record) -> Iterator[Fault]:
-    figures = manifest.metrics
-    figure = figures["rmse" if manifest.task == "regression" else "log_loss"]
-    if record.measured < FEWEST or figure < NO_BETTER * record.constant:
+def _no_signal(manifest: Manifest, record: Record) -> Iterator[Problem]:
+    regression = manifest.task == "regression"
+    name, key = ("RMSE", "rmse") if regression else ("log loss", "log_loss")
+    value, constant = manifest.metrics[key], record.constant
+    if record.measured < MIN_SIGNAL_ROWS or value < MIN_CONSTANT_SHARE * constant:
         return
-    always = (
-        "always answering the mean"
-        if manifest.task == "regression"
-        else "always answering how frequent each class is"
-    )
-    yield Fault(
+    always = "the mean" if regression else "the class frequencies"
+    yield Problem(
         "no_signal",
-        f"The answers are hardly better than {always} ({figure:.4g} against "
-        f"{record.constant:.4g}): the columns tell next to nothing of "
-        f"'{manifest.target}'.",
-        "Look whether each row has its own target (a join or a sort may have shuffled "
-        "them), and whether anything here is known to bear on it.",
+        f"The model is hardly better than always predicting {always} "
+        f"({name} {value:.4g} against {constant:.4g}): the columns say almost nothing "
+        f"about '{manifest.target}', or training was too short.",
+        "Check that each row has its own target (a join or a sort may have mixed them "
+        "up) and that some column is known to influence the target.",
     )
 
 
-def _rate(manifest: Manifest, record: Record) -> Iterator[Fault]:
-    limit = TOO_FAR * np.sqrt(record.steps_an_epoch)
-    far = [
-        max((x.moved or 0.0, x.name) for x in looks[0].layers if _is_linear(x))
-        for looks in record.health
-        if looks and looks[0].epoch == 1
+def _learning_rate(manifest: Manifest, record: Record) -> Iterator[Problem]:
+    limit = MAX_MOVE * np.sqrt(record.steps_an_epoch)
+    moves = [
+        max((layer.moved or 0.0, layer.name) for layer in _linear(snapshots[0]))
+        for snapshots in record.health
+        if snapshots and snapshots[0].epoch == 1
     ]
-    far = [(moved, name) for moved, name in far if moved > limit]
-    if not far:
+    too_far = [move for move in moves if move[0] > limit]
+    if not too_far:
         return
-    moved, layer = max(far)
+    moved, layer = max(too_far)
+    times = f"{moved:.1f} times" if moved < 1000 else "thousands of times"
     rate = manifest.config["train"]["learning_rate"]
-    yield Fault(
+    yield Problem(
         "learning_rate",
         f"The learning rate ({rate:g}) is too high: in the first epoch the weights of "
-        f"{layer} went {_times(moved)} their own length"
-        f"{_where(len(far), len(record.health))}.",
-        f"Try train.learning_rate={rate / 100:.2g} to {rate / 10:.2g}, or leave it to "
-        "the recipe.",
+        f"{layer} changed by {times} their own length"
+        f"{_networks(len(too_far), len(record.health))}.",
+        f"Try train.learning_rate={rate / 100:.2g} to {rate / 10:.2g}, or remove the "
+        "setting to use the default.",
     )
 
 
-def _times(moved: float) -> str:
-    return f"{moved:.1f} times" if moved < 1000 else "thousands of times"
-
-
-def _is_linear(reading: LayerStats) -> bool:
-    return "(linear)" in reading.name
+def _linear(snapshot: LayerSnapshot) -> list[LayerStats]:
+    return [layer for layer in snapshot.layers if "(linear)" in layer.name]
 
 
 def _layers(
-    record: Record, check: Callable[[Sequence[LayerSnapshot], int], Fault | None]
-) -> Iterator[Fault]:
-    """Check every layer of each network; say once what is wrong with several."""
-    if not record.health or not record.health[0]:
-        return
-    for place in range(len(record.health[0][0].layers)):
-        found = [check(looks, place) for looks in record.health if looks]
-        wrong = [fault for fault in found if fault is not None]
-        if wrong:
-            where = _where(len(wrong), len(record.health))
-            sentence = f"{wrong[0].sentence.rstrip('.')}{where}."
-            yield msgspec.structs.replace(wrong[0], sentence=sentence)
+    record: Record, check: Callable[[Sequence[LayerSnapshot], int], Problem | None]
+) -> Iterator[Problem]:
+    """Check each layer of all networks; report a problem of several networks once."""
+    networks = [snapshots for snapshots in record.health if snapshots]
+    for index in range(len(networks[0][0].layers) if networks else 0):
+        results = [check(snapshots, index) for snapshots in networks]
+        problems = [problem for problem in results if problem is not None]
+        if problems:
+            count = _networks(len(problems), len(record.health))
+            sentence = f"{problems[0].sentence.rstrip('.')}{count}."
+            yield msgspec.structs.replace(problems[0], sentence=sentence)
 
 
-def _where(found: int, networks: int) -> str:
-    return "" if networks == 1 else f" ({found} of {networks} networks)"
+def _networks(count: int, networks: int) -> str:
+    return "" if networks == 1 else f" ({count} of {networks} networks)"
 
 
-def _dead(looks: Sequence[LayerSnapshot], place: int) -> Fault | None:
-    layer = looks[-1].layers[place]
-    if layer.dead is None or layer.dead < DEAD:
+def _dead(snapshots: Sequence[LayerSnapshot], index: int) -> Problem | None:
+    layer = snapshots[-1].layers[index]
+    if layer.dead is None or layer.dead < MAX_DEAD_SHARE:
         return None
-    return Fault(
+    return Problem(
         "dead",
-        f"{layer.dead:.0%} of the ReLU units of {layer.name} are dead: they give 0 for "
-        "every row looked at, and what gives 0 learns nothing.",
+        f"{layer.dead:.0%} of the ReLU units of {layer.name} are dead: they output 0 "
+        "for every row, so their weights no longer change.",
         "Try a lower train.learning_rate, network.batch_norm=true, or an activation "
-        "that never goes flat (network.activation=leaky_relu).",
+        "without a flat part (network.activation=leaky_relu).",
     )
 
 
-def _saturated(looks: Sequence[LayerSnapshot], place: int) -> Fault | None:
-    shares = [look.layers[place].saturated for look in looks]
+def _saturated(snapshots: Sequence[LayerSnapshot], index: int) -> Problem | None:
+    shares = [snapshot.layers[index].saturated for snapshot in snapshots]
     known = [share for share in shares if share is not None]
-    if not known or float(np.median(known)) < SATURATED:
+    if not known or float(np.median(known)) < MAX_SATURATED_SHARE:
         return None
-    layer = looks[-1].layers[place]
-    return Fault(
+    name = snapshots[-1].layers[index].name
+    return Problem(
         "saturated",
-        f"{layer.name[0].upper()}{layer.name[1:]} is saturated: {np.median(known):.0%} "
-        "of its outputs lie at the ends of the function, where the slope, and so the "
-        "gradient, is next to nothing.",
+        f"{name[0].upper()}{name[1:]} is saturated: {np.median(known):.0%} of its "
+        "outputs lie at the flat ends of the function, where the gradient is almost 0.",
         "Try network.activation=relu, a lower train.learning_rate, or "
         "network.batch_norm=true.",
     )
 
 
-def _vanished(record: Record) -> Iterator[Fault]:
-    """Find gradients that do not reach the first layer."""
+def _vanishing_gradient(record: Record) -> Iterator[Problem]:
     shares = []
-    for looks in record.health:
-        if looks:
-            lengths = [x.gradient for x in looks[0].layers if _is_linear(x)]
-            known = [length for length in lengths if length is not None]
-            if len(known) > 2 and max(known) > 0:
-                shares.append(known[0] / max(known))
-    low = [share for share in shares if share < VANISHED]
+    for snapshots in record.health:
+        layers = _linear(snapshots[0]) if snapshots else []
+        norms = [layer.gradient for layer in layers if layer.gradient is not None]
+        if len(norms) > 2 and max(norms) > 0:
+            shares.append(norms[0] / max(norms))
+    low = [share for share in shares if share < MIN_GRADIENT_SHARE]
     if low:
-        yield Fault(
+        yield Problem(
             "vanished",
-            f"The gradient vanishes on its way: the first layer gets {min(low):.1g} of "
-            f"what the strongest gets{_where(len(low), len(record.health))}.",
+            f"The gradient vanishes on its way to the front: the first layer gets "
+            f"{min(low):.1g} of the largest gradient of a layer"
+            f"{_networks(len(low), len(record.health))}.",
             "Try network.activation=relu or selu, fewer hidden layers, or "
             "network.batch_norm=true.",
         )
 
 
-def _overfitted(manifest: Manifest) -> Iterator[Fault]:
-    ended = []
+def _overfitting(manifest: Manifest) -> Iterator[Problem]:
+    ratios = []
     for history in manifest.history:
-        held_out = history.get("validation_loss", [])
-        if len(held_out) >= 10:
-            best, last = min(held_out), held_out[-1]
-            early = history["best_epoch"][0] < EARLY * len(held_out)
-            if early and best > 0 and last > OVERFITTED * best:
-                ended.append(last / best)
-    if ended:
-        yield Fault(
+        losses = history.get("validation_loss", [])
+        if len(losses) >= 10:
+            best, last = min(losses), losses[-1]
+            early = history["best_epoch"][0] < EARLY_SHARE * len(losses)
+            if early and best > 0 and last > MAX_LOSS_RATIO * best:
+                ratios.append(last / best)
+    if ratios:
+        yield Problem(
             "overfitted",
-            f"After its best epoch the network learns its rows by heart: the "
-            f"validation loss ends {max(ended):.1f} times as high as its lowest"
-            f"{_where(len(ended), len(manifest.history))}. The best epoch is kept.",
-            "More rows help most; else more train.weight_decay or network.dropout, or "
-            "smaller network.hidden.",
+            f"The network overfits after its best epoch: the validation loss ends at "
+            f"{max(ratios):.1f} times its minimum"
+            f"{_networks(len(ratios), len(manifest.history))}. The model is the best "
+            "epoch.",
+            "More rows help most; otherwise try more train.weight_decay or "
+            "network.dropout, or a smaller network.hidden.",
         )

@@ -1,8 +1,8 @@
-"""Small pictures in the colours of the page they stand in.
+"""Plots as SVG elements that use the colours and font of the page.
 
-Matplotlib draws with colours that nobody would choose; in the SVG each of them becomes
-a variable of the page's style sheet, so one picture does for light and dark. Text stays
-text, in the page's own font, and is never read as mathematics: it may be anybody's.
+Matplotlib draws with placeholder colours, which are replaced in the SVG by variables of
+the style sheet, so that a plot follows the light or dark theme. Text stays text and is
+never parsed as mathematics, since it may come from the data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from trainer.report.markup import plain
 
-#: Stand-ins, and what the page makes of them.
+#: Placeholder colours, and what replaces them.
 INK, FAINT, GRID = "#010203", "#010204", "#010205"
 LINES = tuple(f"#0102{number:02x}" for number in range(0x10, 0x16))
 COLOURS = {
@@ -30,37 +30,26 @@ COLOURS = {
     GRID: "var(--grid)",
     **{line: f"var(--line{n})" for n, line in enumerate(LINES, 1)},
 }
-#: Points, which are a page's pixels: a picture fills a phone and is read there.
+#: Size in points, which become pixels: as wide as a phone.
 WIDTH, HEIGHT = 360, 220
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "glassnet",
-    "text.parse_math": False,
-    "font.size": 10,
+    **dict.fromkeys(("text.parse_math", "axes.formatter.useoffset"), False),
+    **dict.fromkeys(("font.size", "axes.labelsize"), 10),
+    **dict.fromkeys(("legend.fontsize", "legend.title_fontsize"), 10),
+    **dict.fromkeys(
+        ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), GRID
+    ),
+    **dict.fromkeys(("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), FAINT),
     "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": FAINT,
-    "axes.labelsize": 10,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.formatter.useoffset": False,
-    "grid.color": GRID,
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    **{f"axes.spines.{side}": False for side in ("top", "right", "left")},
+    **dict.fromkeys(("xtick.minor.size", "ytick.major.size", "ytick.minor.size"), 0),
     "grid.linewidth": 0.7,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": FAINT,
-    "ytick.labelcolor": FAINT,
-    "ytick.major.size": 0,
-    "ytick.minor.size": 0,
-    "xtick.minor.size": 0,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
     "legend.frameon": False,
-    "legend.fontsize": 10,
-    "legend.title_fontsize": 10,
     "legend.handlelength": 1.1,
     "legend.borderpad": 0,
     "legend.columnspacing": 1.2,
@@ -69,7 +58,7 @@ STYLE = {
 _FONT = re.compile(r"font(?:-family)?: (?:([\d.]+px) )?'[^;\"]*;? ?")
 _ID = re.compile(r' id="([^"]*)"')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_PLACES = re.compile(r' (?:d|x|y|transform)="[^"]*"')
+_COORDINATES = re.compile(r' (?:d|x|y|transform)="[^"]*"')
 _USED = re.compile(r'#([^")]+)[")]')
 
 
@@ -82,8 +71,8 @@ def picture(
     width: float = WIDTH,
     height: float = HEIGHT,
 ) -> str:
-    """Return what `draw` puts on the axes as an SVG element, named `alt`."""
-    # A letter that the measuring font lacks is the reader's font to find.
+    """Return the plot that `draw` makes as an SVG element; `alt` describes it."""
+    # Ignore glyphs missing in matplotlib's font: the page uses another.
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
         warnings.simplefilter("ignore")
         figure = Figure(figsize=(width / 72, height / 72))
@@ -101,7 +90,7 @@ def picture(
         axes.patch.set_visible(False)
         axes.set_xlabel(plain(x))
         draw(axes)
-        if y:  # above the axis, where it takes no room from the picture
+        if y:  # above the axis, to leave the width to the plot
             axes.text(
                 -left / (width - left - right) + 0.01,
                 1.09,
@@ -112,18 +101,18 @@ def picture(
             )
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
-    return cleaned(stream.getvalue(), alt)
+    return page_svg(stream.getvalue(), alt)
 
 
 def legend(axes: Axes, columns: int = 3) -> None:
-    """Name the lines above the picture, on the right."""
+    """Add a legend above the plot, on the right."""
     axes.legend(
         loc="lower right", bbox_to_anchor=(1.0, 1.005), ncols=columns, borderaxespad=0.2
     )
 
 
-def cleaned(svg: str, alt: str) -> str:
-    """Return matplotlib's SVG as an element of a page: small, and in its colours."""
+def page_svg(svg: str, alt: str) -> str:
+    """Return matplotlib's SVG reduced to one element in the colours of the page."""
     box = re.search(r'viewBox="([^"]*)"', svg)
     assert box is not None
     body = svg[svg.index("</defs>") + len("</defs>") : svg.rindex("</svg>")]
@@ -131,23 +120,23 @@ def cleaned(svg: str, alt: str) -> str:
     body = body.replace("xlink:href", "href").replace(" rotate(-0 ", " rotate(0 ")
     body = _FONT.sub(lambda m: f"font-size: {m[1]}; " if m[1] else "", body)
     body = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", body)
-    for stand_in, colour in COLOURS.items():
-        body = body.replace(stand_in, colour)
+    for placeholder, colour in COLOURS.items():
+        body = body.replace(placeholder, colour)
     used = set(_USED.findall(body))
-    # One picture's names are no other's.
-    own = f"{zlib.crc32(alt.encode()):08x}-"
-    body = _ID.sub(lambda m: f' id="{own}{m[1]}"' if m[1] in used else "", body)
-    body = re.sub(r'(href="|url\()#', rf"\g<1>#{own}", body)
-    # The numbers of a picture of pixels: a hundredth is more than anyone sees.
-    body = _PLACES.sub(lambda m: re.sub(r"(\.\d{2})\d+", r"\1", m[0]), body)
+    # Make the ids unique within the page.
+    prefix = f"{zlib.crc32(alt.encode()):08x}-"
+    body = _ID.sub(lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", body)
+    body = re.sub(r'(href="|url\()#', rf"\g<1>#{prefix}", body)
+    # Coordinates are pixels: two decimals are enough.
+    body = _COORDINATES.sub(lambda m: re.sub(r"(\.\d{2})\d+", r"\1", m[0]), body)
     label = html.escape(plain(alt, 400), quote=True)
     return f'<svg viewBox="{box[1]}" role="img" aria-label="{label}">{body}</svg>'
 
 
-def chosen(layers: Iterable[str]) -> list[str]:
-    """Return as many names as there are colours, from the first to the last."""
+def evenly_spaced(layers: Iterable[str]) -> list[str]:
+    """Return at most as many names as there are colours, including both ends."""
     names = list(layers)
     if len(names) <= len(LINES):
         return names
     step = (len(names) - 1) / (len(LINES) - 1)
-    return [names[round(place * step)] for place in range(len(LINES))]
+    return [names[round(i * step)] for i in range(len(LINES))]

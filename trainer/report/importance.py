@@ -1,4 +1,4 @@
-"""What each column counts: by the network's gradients, and by shuffling it."""
+"""The importance of columns: by integrated gradients, and by permutation."""
 
 from __future__ import annotations
 
@@ -8,93 +8,96 @@ from typing import Any
 import numpy as np
 
 from models.explain.integrated_gradients import Explainer
+from models.features.columns import Floats
 from models.features.inputs import RawColumns
-from models.features.predictions import Floats
-from models.features.table import TableInput
 from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import length, take
 from trainer.evaluation.metrics import losses, mean_loss
 from trainer.preparation.prepare import Part, joined
-from trainer.report.record import Weight
+from trainer.report.record import ColumnImportance
 
-#: Rows that are explained, rows whose columns are shuffled, columns that are.
-EXPLAINED, SHUFFLED, MOST_COLUMNS = 32, 1_000, 30
+#: Rows used for integrated gradients.
+MAX_EXPLAINED_ROWS = 32
+#: Rows used for permutation.
+MAX_SHUFFLED_ROWS = 1_000
+#: Columns that are permuted: those with the largest attributions.
+MAX_SHUFFLED_COLUMNS = 30
 
 
-def by_gradient(artefact: Artefact, parts: Sequence[Part]) -> Floats:
-    """Return the mean size of each column's, or feature's, attributions."""
-    rows = joined([spread(part, -(-EXPLAINED // len(parts))) for part in parts])
-    found = Explainer(artefact).explain(rows.raw)
-    sizes: Floats = np.abs(found.attributions).mean(axis=0)
+def mean_attributions(artefact: Artefact, parts: Sequence[Part]) -> Floats:
+    """Return the mean absolute attribution of each column or array element (I,)."""
+    most = -(-MAX_EXPLAINED_ROWS // len(parts))
+    rows = joined([evenly_spaced_rows(part, most) for part in parts])
+    explanation = Explainer(artefact).explain(rows.raw)
+    sizes: Floats = np.abs(explanation.attributions).mean(axis=0)
     return sizes
 
 
-def of_columns(
+def column_importances(
     artefact: Artefact, measured: Sequence[tuple[Model, Part]]
-) -> list[Weight]:
-    """Return all columns, the most important first.
+) -> list[ColumnImportance]:
+    """Return the importance of all columns, the most important first.
 
-    `measured` are models with rows they have not seen. What a column costs is how much
-    worse they are without it, its values dealt to the wrong rows; it is asked of those
-    whose attributions are largest.
+    `measured` are models with rows they have not seen. The permutation importance of a
+    column is how much their loss rises when its values are shuffled among the rows; it
+    is computed for the columns with the largest attributions.
     """
-    sizes = by_gradient(artefact, [part for _, part in measured])
-    names = names_of(artefact.model.inputs)
+    sizes = mean_attributions(artefact, [part for _, part in measured])
+    names = input_names(artefact.model.inputs)
     order: list[int] = np.argsort(-sizes, kind="stable").tolist()
-    costs = _costs(measured, order[:MOST_COLUMNS], names)
+    costs = _permutation(measured, order[:MAX_SHUFFLED_COLUMNS], names)
     order.sort(key=lambda i: -costs.get(i, -np.inf))
-    return [Weight(names[i], float(sizes[i]), costs.get(i)) for i in order]
+    return [ColumnImportance(names[i], float(sizes[i]), costs.get(i)) for i in order]
 
 
-def names_of(inputs: Any) -> list[str]:
-    """Return the columns, or the features of a matrix."""
-    if isinstance(inputs, TableInput):
-        return [column.name for column in inputs.columns]
-    return [f"x[{', '.join(map(str, place))}]" for place in np.ndindex(*inputs.shape)]
+def input_names(inputs: Any) -> list[str]:
+    """Return the column names, or the positions in an array, such as `x[3]`."""
+    if inputs.is_table:
+        return list(inputs.explained)
+    return [f"x[{', '.join(map(str, index))}]" for index in np.ndindex(*inputs.shape)]
 
 
-def _costs(
+def _permutation(
     measured: Sequence[tuple[Model, Part]], columns: list[int], names: list[str]
 ) -> dict[int, float]:
-    """Return what each of some columns costs when it is shuffled."""
+    """Return how much the loss rises when each of the columns is shuffled."""
     rng = np.random.default_rng(0)
-    some = [
-        (model, spread(part, -(-SHUFFLED // len(measured)))) for model, part in measured
-    ]
-    base = _figure(some, [part.raw for _, part in some])
+    most = -(-MAX_SHUFFLED_ROWS // len(measured))
+    pairs = [(model, evenly_spaced_rows(part, most)) for model, part in measured]
+    base = _loss(pairs, [part.raw for _, part in pairs])
     costs = {}
     for column in columns:
         raws = [
             _shuffled(part.raw, names[column], column, rng.permutation(len(part)))
-            for _, part in some
+            for _, part in pairs
         ]
-        costs[column] = _figure(some, raws) - base
+        costs[column] = _loss(pairs, raws) - base
     return costs
 
 
-def _figure(some: Sequence[tuple[Model, Part]], raws: Sequence[RawColumns]) -> float:
-    """Return the log loss, or the root of the mean squared error."""
-    found = np.concatenate(
+def _loss(pairs: Sequence[tuple[Model, Part]], raws: Sequence[RawColumns]) -> float:
+    """Return the log loss or RMSE of the models on rows of changed columns."""
+    row_losses = np.concatenate(
         [
             losses(model.output, model.predict(raw), part.target)
-            for (model, part), raw in zip(some, raws, strict=True)
+            for (model, part), raw in zip(pairs, raws, strict=True)
         ]
     )
-    return mean_loss(some[0][0].output, found, None)
+    return mean_loss(pairs[0][0].output, row_losses, None)
 
 
-def _shuffled(raw: RawColumns, name: str, place: int, order: Any) -> RawColumns:
-    """Return rows with the values of one column in another order."""
+def _shuffled(raw: RawColumns, name: str, index: int, order: Any) -> RawColumns:
+    """Return the rows with the values of one column in another order."""
     if isinstance(raw, np.ndarray):
-        dealt = raw.reshape(len(raw), -1).copy()
-        dealt[:, place] = dealt[order, place]
-        return dealt.reshape(raw.shape)
+        shuffled = raw.reshape(len(raw), -1).copy()
+        shuffled[:, index] = shuffled[order, index]
+        return shuffled.reshape(raw.shape)
     return {**raw, **take({name: raw[name]}, order)}
 
 
-def spread(part: Part, most: int) -> Part:
-    """Return some rows of a part, spread over all of it."""
+def evenly_spaced_rows(part: Part, most: int) -> Part:
+    """Return at most `most` rows of a part, evenly spaced."""
     n = length(part.raw)
     rows = np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).astype(np.intp))
     return Part(take(part.raw, rows), part.target[rows])

@@ -1,4 +1,4 @@
-"""The pictures of a report, each from plain numbers."""
+"""The plots of a report, each an SVG element drawn from plain numbers."""
 
 from __future__ import annotations
 
@@ -11,38 +11,30 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from models.features.columns import NumericColumn
 from models.features.table import TableInput
 from models.nn.layers import Embeddings
 from models.nn.network import Network
-from trainer.report.drawing import (
-    FAINT,
-    INK,
-    LINES,
-    chosen,
-    legend,
-    picture,
-)
+from trainer.report.drawing import FAINT, INK, LINES, evenly_spaced, legend, picture
 from trainer.report.markup import plain
 from trainer.report.record import Bin, Curve, Points
 from trainer.training.history import LayerSnapshot, LayerStats
 
 Floats = NDArray[np.float64]
-#: From this ratio of the largest to the smallest on, powers of ten tell more.
-WIDE = 30.0
-#: With fewer rows than this a bin is a dot and no part of the line.
-FEW = 10
+#: Use a logarithmic axis if the largest value exceeds the smallest by this factor.
+LOG_RATIO = 30.0
+#: Draw smaller bins as dots only: their accuracy is mostly chance.
+MIN_BIN_ROWS = 10
 
 
 def losses(history: Sequence[dict[str, list[float]]]) -> str:
-    """Training and validation loss of every network, with the epochs that are kept."""
-    best = [int(each["best_epoch"][0]) for each in history]
+    """Draw training and validation loss of all networks, with their best epochs."""
+    best = [int(member["best_epoch"][0]) for member in history]
     first = history[0]
-    kept_by = "validation_loss" if "validation_loss" in first else "loss"
+    selected_by = "validation_loss" if "validation_loss" in first else "loss"
 
     def draw(axes: Axes) -> None:
-        for number, each in enumerate(history):
-            look: dict[str, Any] = {
+        for number, member in enumerate(history):
+            style: dict[str, Any] = {
                 "alpha": 1.0 if number == 0 else 0.3,
                 "lw": 1.8 if number == 0 else 1,
             }
@@ -50,41 +42,42 @@ def losses(history: Sequence[dict[str, list[float]]]) -> str:
                 ("training", "loss", LINES[0]),
                 ("validation", "validation_loss", LINES[1]),
             ):
-                if key in each:
-                    line = _finite(each[key])
+                if key in member:
+                    line = _finite(member[key])
                     label = name if number == 0 else None
-                    axes.plot(_epochs(line), line, color=colour, label=label, **look)
-            kept = _finite(each[kept_by])
+                    axes.plot(_epochs(line), line, color=colour, label=label, **style)
+            selected = _finite(member[selected_by])
             axes.plot(
                 best[number],
-                kept[best[number] - 1],
+                selected[best[number] - 1],
                 "o",
                 color=INK,
                 ms=5,
-                alpha=look["alpha"],
-                label="kept" if number == 0 else None,
+                alpha=style["alpha"],
+                label="best" if number == 0 else None,
                 zorder=5,
             )
-        _scale(axes, [each["loss"] for each in history])
-        _whole(axes)
+        _scale(axes, [member["loss"] for member in history])
+        _integer_x(axes)
         legend(axes)
 
     alt = (
         f"Loss over {len(first['loss'])} epochs: training from {first['loss'][0]:.3g} "
-        f"to {first['loss'][-1]:.3g}, kept {first[kept_by][best[0] - 1]:.3g} in "
+        f"to {first['loss'][-1]:.3g}, best {first[selected_by][best[0] - 1]:.3g} in "
         f"epoch {best[0]}."
     )
     return picture(draw, alt, x="epoch", y="loss")
 
 
 def rates(history: Sequence[dict[str, list[float]]]) -> str:
-    """The learning rate at the end of each epoch."""
+    """Draw the learning rate at the end of each epoch."""
     rate = _finite(history[0]["learning_rate"])
 
     def draw(axes: Axes) -> None:
         axes.plot(_epochs(rate), rate, color=LINES[2])
         axes.set_ylim(bottom=0)
-        _whole(axes)
+        axes.yaxis.set_major_formatter(lambda v, _: f"{v:.3g}")
+        _integer_x(axes)
 
     alt = (
         f"Learning rate from {rate[0]:.3g} to {rate[-1]:.3g}, at most {rate.max():.3g}."
@@ -93,7 +86,7 @@ def rates(history: Sequence[dict[str, list[float]]]) -> str:
 
 
 def layers(
-    looks: Sequence[LayerSnapshot],
+    snapshots: Sequence[LayerSnapshot],
     kind: str,
     value: Callable[[LayerStats], float | None],
     y: str,
@@ -101,16 +94,16 @@ def layers(
     log: bool = False,
     share: bool = False,
 ) -> str:
-    """One number of each layer of a kind over the epochs; empty where none has it."""
-    names = [x.name for x in looks[0].layers if kind in x.name and value(x) is not None]
+    """Draw a statistic of all layers of a kind; return "" if no layer has it."""
+    names = [
+        x.name for x in snapshots[0].layers if kind in x.name and value(x) is not None
+    ]
     if not names:
         return ""
-    shown = chosen(names)
-    epochs = [look.epoch for look in looks]
+    shown = evenly_spaced(names)
+    epochs = [snapshot.epoch for snapshot in snapshots]
     lines = {
-        name: _finite(
-            [value(x) for look in looks for x in look.layers if x.name == name]
-        )
+        name: _finite([value(x) for s in snapshots for x in s.layers if x.name == name])
         for name in shown
     }
 
@@ -124,26 +117,29 @@ def layers(
         if share:
             axes.set_ylim(-0.03, 1.03)
             axes.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-        _whole(axes)
+        _integer_x(axes)
         legend(axes, len(shown))
 
     ends = "; ".join(f"{name}: {line[-1]:.3g}" for name, line in lines.items())
-    return picture(draw, f"{y} over the epochs, at the end {ends}.", x="epoch", y=y)
-
-
-def roc(curves: Sequence[Curve]) -> str:
-    """Share of positives found against the share of false alarms."""
-    return _squares(curves, "ROC", "AUC", "false alarms", "found", diagonal=True)
-
-
-def precision_recall(curves: Sequence[Curve]) -> str:
-    """How many of those named are right, against how many are found."""
-    return _squares(
-        curves, "Precision and recall", "AP", "found (recall)", "right (precision)"
+    return picture(
+        draw, f"{y} over the epochs; in the last epoch {ends}.", x="epoch", y=y
     )
 
 
-def _squares(
+def roc(curves: Sequence[Curve]) -> str:
+    """Draw true positive rate against false positive rate."""
+    return _class_curves(
+        *(curves, "ROC", "AUC", "false positive rate", "true positive rate"),
+        diagonal=True,
+    )
+
+
+def precision_recall(curves: Sequence[Curve]) -> str:
+    """Draw precision against recall."""
+    return _class_curves(curves, "Precision and recall", "AP", "recall", "precision")
+
+
+def _class_curves(
     curves: Sequence[Curve],
     name: str,
     area: str,
@@ -165,47 +161,47 @@ def _squares(
 
 
 def reliability(bins: Sequence[Bin]) -> str:
-    """How often answers are right, against how sure they are."""
+    """Draw the accuracy of predictions against their confidence."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (2, 3)))
         x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
         rows = np.array([b.rows for b in bins], float)
-        many = [b for b in bins if b.rows >= FEW]  # of a few rows it would be chance
-        line = [b.confidence for b in many], [b.accuracy for b in many]
+        large = [b for b in bins if b.rows >= MIN_BIN_ROWS]
+        line = [b.confidence for b in large], [b.accuracy for b in large]
         axes.plot(*line, color=LINES[0], lw=1.2)
         axes.scatter(x, y, s=14 + 170 * rows / rows.sum(), color=LINES[0], zorder=4)
         _shares(axes)
         low = max(0.0, min(x) - 0.06)
         axes.set_xlim(low, 1.02)
 
-    off = max(bins, key=lambda b: abs(b.confidence - b.accuracy) * b.rows)
+    worst = max(bins, key=lambda b: abs(b.confidence - b.accuracy) * b.rows)
     alt = (
-        f"Reliability: answers of confidence {off.confidence:.0%}, the bin that is off "
-        f"most, are right in {off.accuracy:.0%} of {off.rows} rows."
+        f"Reliability: in the worst bin, confidence {worst.confidence:.0%}, "
+        f"{worst.accuracy:.0%} of {worst.rows} predictions are right."
     )
-    return picture(
-        draw, alt, x="how sure the answer is", y="how often it is right", height=260
-    )
+    return picture(draw, alt, x="confidence", y="accuracy", height=260)
 
 
-def against_truth(points: Points) -> str:
-    """Answers against true values."""
-    truth, answer = np.array(points.truth), np.array(points.answer)
-    low, high = min(truth.min(), answer.min()), max(truth.max(), answer.max())
+def predicted_against_true(points: Points) -> str:
+    """Draw predicted against true values."""
+    truth, predicted = np.array(points.truth), np.array(points.answer)
+    both = np.concatenate([truth, predicted])
+    low, high = both.min(), both.max()
 
     def draw(axes: Axes) -> None:
         axes.plot([low, high], [low, high], color=FAINT, lw=1, ls=(0, (2, 3)))
-        axes.scatter(truth, answer, s=9, color=LINES[0], alpha=0.45, lw=0)
+        axes.scatter(truth, predicted, s=9, color=LINES[0], alpha=0.45, lw=0)
         _numbers(axes)
 
-    r = float(np.corrcoef(truth, answer)[0, 1]) if answer.std() * truth.std() else 0.0
-    alt = f"Answers against true values of {len(truth)} rows, correlation {r:.3f}."
-    return picture(draw, alt, x="true value", y="answer", height=260)
+    varies = predicted.std() * truth.std() > 0
+    r = float(np.corrcoef(truth, predicted)[0, 1]) if varies else 0.0
+    alt = f"Predicted against true values of {len(truth)} rows, correlation {r:.3f}."
+    return picture(draw, alt, x="true value", y="predicted value", height=260)
 
 
 def residuals(points: Points) -> str:
-    """How far answers are off, and how often."""
+    """Draw a histogram of the errors."""
     error = np.array(points.answer) - np.array(points.truth)
 
     def draw(axes: Axes) -> None:
@@ -215,24 +211,23 @@ def residuals(points: Points) -> str:
 
     q10, q50, q90 = np.quantile(error, [0.1, 0.5, 0.9])
     alt = (
-        f"Histogram of answer minus truth: eight in ten lie between {q10:.3g} and "
-        f"{q90:.3g}, half below {q50:.3g}."
+        f"Histogram of predicted minus true value: 80% lie between {q10:.3g} and "
+        f"{q90:.3g}, the median is {q50:.3g}."
     )
-    return picture(draw, alt, x="answer − true value", y="rows", height=260)
+    return picture(draw, alt, x="predicted − true value", y="rows", height=260)
 
 
 def embedding(
     network: Network, inputs: TableInput, name: str, typical: dict[str, object]
 ) -> str:
-    """What the first layer makes of one number; empty where that has no curves."""
+    """Draw the embedding of a numeric column over its range; "" if it has none."""
     front = network.layers[0]
-    column = inputs.by_name[name]
-    if not isinstance(front, Embeddings) or not isinstance(column, NumericColumn):
+    limits = inputs.by_name[name].value_range
+    if not isinstance(front, Embeddings) or limits is None:
         return ""
-    low, high = column.minimum, column.maximum
-    assert low is not None and high is not None  # it varies
-    place = inputs.feature_names().index(name)
-    if place >= front.spec.numbers:
+    low, high = limits
+    index = inputs.feature_names().index(name)
+    if index >= front.spec.numbers:
         return ""
     x = np.linspace(low, high, 160)
     rows = {
@@ -244,7 +239,7 @@ def embedding(
         for other, value in typical.items()
     }
     W = front.spec.number_width
-    Y = front.predict(inputs.encode(rows))[:, place * W : (place + 1) * W]
+    Y = front.predict(inputs.encode(rows))[:, index * W : (index + 1) * W]
 
     def draw(axes: Axes) -> None:
         axes.plot(x, Y[:, 0], color=FAINT, lw=1, ls=(0, (2, 3)))
@@ -258,70 +253,65 @@ def embedding(
 
 
 def saliency(values: Sequence[Sequence[float]]) -> str:
-    """Which pixels count, as squares of one colour, the stronger the more."""
+    """Draw the importance of pixels (H, W) as the opacity of squares."""
     grid = np.array(values)
     rows, columns = grid.shape
-    squares = "".join(
-        f'<rect x="{x}" y="{y}" width="1" height="1" opacity="{grid[y, x]:.2f}"/>'
-        for y in range(rows)
-        for x in range(columns)
-        if grid[y, x] >= 0.02
-    )
     y, x = np.unravel_index(grid.argmax(), grid.shape)
-    alt = f"Which of {rows} by {columns} pixels count; most of all row {y}, column {x}."
-    return (
-        f'<svg class="pixels" viewBox="0 0 {columns} {rows}" role="img" '
-        f'aria-label="{alt}"><g style="fill: var(--line1)">{squares}</g></svg>'
+    alt = (
+        f"Importance of {rows} by {columns} pixels; the most important is in row {y}, "
+        f"column {x}."
     )
+    return _pixels(grid, alt, "var(--line1)", 0.02)
 
 
 def image(values: object, alt: str) -> str:
-    """A picture as it was given, dark on light or light on dark as the page is."""
+    """Draw an image (H, W), or (C, H, W) or (H, W, C) averaged over its channels."""
     grid = np.asarray(values, float)
     if grid.ndim == 3:
         grid = grid.mean(axis=int(np.argmin(grid.shape)))
     spread = float(np.ptp(grid)) or 1.0
-    grid = (grid - grid.min()) / spread
+    return _pixels((grid - grid.min()) / spread, alt, "currentColor", 0.1)
+
+
+def _pixels(grid: Floats, alt: str, colour: str, threshold: float) -> str:
+    """Draw values of 0 to 1 (H, W) as the opacity of squares; skip those below."""
     rows, columns = grid.shape
     squares = "".join(
-        f'<path d="M{x} {y}h1v1h-1z" opacity="{grid[y, x]:.1f}"/>'
-        for y in range(rows)
-        for x in range(columns)
-        if grid[y, x] >= 0.1
+        f'<path d="M{x} {y}h1v1h-1z" opacity="{grid[y, x]:.2f}"/>'
+        for y, x in zip(*np.nonzero(grid >= threshold), strict=True)
     )
     return (
         f'<svg class="pixels" viewBox="0 0 {columns} {rows}" role="img" '
-        f'aria-label="{html.escape(alt)}"><g fill="currentColor">{squares}</g></svg>'
+        f'aria-label="{html.escape(alt)}"><g style="fill: {colour}">{squares}</g></svg>'
     )
 
 
 def _finite(values: object) -> Floats:
-    """Return numbers that can be drawn: what is none of them leaves a gap."""
-    found = np.array(values, float)
-    found[~np.isfinite(found) | (np.abs(found) > 1e30)] = np.nan
-    return found
+    """Return values (n,) with NaN, a gap in the line, for all that cannot be drawn."""
+    line = np.array(values, float)
+    line[~np.isfinite(line) | (np.abs(line) > 1e30)] = np.nan
+    return line
 
 
 def _epochs(line: Floats) -> NDArray[np.intp]:
     return np.arange(1, len(line) + 1)
 
 
-def _whole(axes: Axes) -> None:
+def _integer_x(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(axis="x", visible=False)
 
 
 def _scale(axes: Axes, lines: Sequence[Sequence[float] | Floats]) -> None:
-    """Take powers of ten where the values are far apart."""
+    """Use a logarithmic axis if the values are positive and far apart."""
     values = _finite(np.concatenate([np.asarray(line, float) for line in lines]))
     positive = values[values > 0]
-    every = len(positive) and len(positive) == np.isfinite(values).sum()
-    if every and positive.max() > WIDE * positive.min():
+    all_positive = len(positive) and len(positive) == np.isfinite(values).sum()
+    if all_positive and positive.max() > LOG_RATIO * positive.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
         axes.yaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        return
 
 
 def _shares(axes: Axes) -> None:
@@ -340,7 +330,7 @@ def _numbers(axes: Axes) -> None:
 
 
 def _short(value: float) -> str:
-    """Return a number in few letters: 12.5k, 3M."""
+    """Return a number as short text: 12.5k, 3M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= 10 * size or (size > 1e3 and abs(value) >= size):
             return f"{value / size:.4g}{unit}"

@@ -1,7 +1,6 @@
-"""What is kept of a run for its report: `record.json`, beside the model.
+"""`record.json`, beside the model: the part of a report that needs the rows.
 
-The rows are gone when the run has ended, so whatever of a report needs rows is in here;
-all else is drawn from the model itself.
+The rows are gone once the run has ended. The rest of the report is made from the model.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from trainer.training.history import LayerSnapshot
 
 
 class Curve(msgspec.Struct):
-    """A line of a class, and the area below it."""
+    """A curve of one class, and the area below it."""
 
     name: str
     x: list[float]
@@ -24,7 +23,7 @@ class Curve(msgspec.Struct):
 
 
 class Bin(msgspec.Struct):
-    """Answers of about one confidence: how sure, how often right, how many."""
+    """Predictions of similar confidence: its mean, their accuracy and number."""
 
     confidence: float
     accuracy: float
@@ -32,7 +31,7 @@ class Bin(msgspec.Struct):
 
 
 class Confusion(msgspec.Struct):
-    """Rows by true class and by answer, of the most frequent classes."""
+    """Rows by true and predicted class, for the most frequent classes."""
 
     classes: list[str]
     counts: list[list[int]]
@@ -40,14 +39,14 @@ class Confusion(msgspec.Struct):
 
 
 class Points(msgspec.Struct):
-    """True values and answers of some rows."""
+    """True and predicted values of some rows."""
 
     truth: list[float]
     answer: list[float]
 
 
-class Weight(msgspec.Struct):
-    """What a column counts: by its attributions, and by what its loss would cost."""
+class ColumnImportance(msgspec.Struct):
+    """Mean absolute attribution of a column, and the loss added by shuffling it."""
 
     name: str
     gradient: float
@@ -55,7 +54,7 @@ class Weight(msgspec.Struct):
 
 
 class Mistake(msgspec.Struct):
-    """A row that was answered worst, with its truth; `row` is empty for an image."""
+    """One of the worst predictions; `row` is empty for an image."""
 
     truth: str
     answer: str
@@ -65,18 +64,18 @@ class Mistake(msgspec.Struct):
 
 
 class Production(msgspec.Struct):
-    """The figures of what served before, on the same rows."""
+    """Metrics of the version in production on the same rows."""
 
     figures: dict[str, float]
 
 
 class Record(msgspec.Struct):
-    """Everything of a run that its report needs and its model does not tell."""
+    """Everything that the report of a run needs besides the artefact."""
 
     rows: int
     measured: int
     where: str
-    #: The figure of always giving the same answer, which asks no column.
+    #: Log loss or RMSE of the best constant prediction.
     constant: float
     steps_an_epoch: int
     health: list[list[LayerSnapshot]]
@@ -85,7 +84,7 @@ class Record(msgspec.Struct):
     precision_recall: list[Curve] = []
     reliability: list[Bin] = []
     points: Points | None = None
-    weights: list[Weight] = []
+    weights: list[ColumnImportance] = []
     saliency: list[list[float]] | None = None
     mistakes: list[Mistake] = []
     production: Production | None = None
@@ -97,7 +96,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(raw: bytes) -> Record:
-    """Return what `encode` wrote; ArtefactCorrupt for anything else."""
+    """Return the record that `encode` wrote; raise ArtefactCorrupt if it is damaged."""
     try:
         return msgspec.json.decode(raw, type=Record)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.nn.network import Network
-from trainer.training.optimizers import BLOCK
+from trainer.optimization.optimizers import BLOCK
 
 
 class Average:

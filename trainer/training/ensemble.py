@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,11 @@ from models.errors import ConfigError
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from models.storage.interfaces import StoredFile
 from models.types import Array
 from trainer.engines import make_engine
 from trainer.engines.base import Report
-from trainer.preparation.prepare import Prepared, layout_of
+from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
@@ -44,20 +44,19 @@ class Member:
 def network_spec(prepared: Prepared) -> NetworkSpec:
     """Return the configured network; ConfigError if no artefact could hold it."""
     config = prepared.config.network
-    assert config.hidden is not None and config.activation is not None
-    n_out, dropout = prepared.output.width, config.dropout or 0.0
-    layout = layout_of(prepared.inputs)
+    n_out, dropout = prepared.output.width, config.dropout
+    layout = prepared.inputs.layout
     if config.architecture == "realmlp":
         spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
     else:
         spec = mlp(
             [prepared.inputs.width, *config.hidden, n_out],
             config.activation,
-            batch_norm=bool(config.batch_norm),
+            batch_norm=config.batch_norm,
             dropout=dropout,
             categories=layout.categories,
         )
-    n_parameters = count_parameters(spec)[0] * (prepared.config.ensemble.members or 1)
+    n_parameters = count_parameters(spec)[0] * prepared.config.ensemble.members
     if n_parameters > MAX_PARAMETERS:
         raise ConfigError(
             f"network.hidden={config.hidden} makes {n_parameters:,} parameters, but an "
@@ -95,7 +94,7 @@ def fit_members(
             number,
             streams[number],
             rounds - number // at_once,
-            checkpoints.of(number, checkpoints.say_once).path,
+            checkpoints.file(number),
         )
         for number in range(count)
     ]
@@ -134,7 +133,7 @@ class MemberTask:
     number: int
     stream: np.random.SeedSequence
     rounds: int
-    checkpoint: Path
+    checkpoint: StoredFile
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from models.nn.layers import Dropout
 from models.nn.network import Network
 from models.types import Array
-from trainer.config.schema import TrainConfig
+from trainer.config.schema import ResolvedTrainConfig
+from trainer.optimization.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
+from trainer.optimization.schedules import SCHEDULES, warm_up
 from trainer.preparation.augmentation import Augmentation
 from trainer.training import parameter_groups
 from trainer.training.averaging import Average
@@ -25,8 +27,6 @@ from trainer.training.constraints import limit_norms
 from trainer.training.divergence import diverged
 from trainer.training.history import History
 from trainer.training.losses import error_rate
-from trainer.training.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
-from trainer.training.schedules import SCHEDULES, warm_up
 from trainer.types import Loss, Rows
 
 #: In an epoch of at least this many steps, the averaged weights take every fourth step:
@@ -37,19 +37,12 @@ LONG_EPOCH, AVERAGED_STEP = 16, 4
 EpochCallback = Callable[[History], None]
 
 
-def make_optimizer(network: Network, config: TrainConfig) -> Optimizer:
+def make_optimizer(network: Network, config: ResolvedTrainConfig) -> Optimizer:
     """Return the configured rule over the network's parameters."""
-    assert config.weight_decay is not None and config.beta2 is not None
     rates, decay = parameter_groups.rates(network), parameter_groups.decay(network)
     rule = OPTIMIZERS[config.optimizer]
-    memory: dict[str, float] = {
-        "momentum": {"momentum": config.momentum},
-        "nesterov": {"momentum": config.momentum},
-        "rmsprop": {"rho": config.rho},
-        "adam": {"beta1": config.beta1, "beta2": config.beta2},
-        "adamw": {"beta1": config.beta1, "beta2": config.beta2},
-    }.get(config.optimizer, {})
-    return rule(len(decay), decay, config.weight_decay, rates, **memory)
+    options = {name: getattr(config, name) for name in rule.settings}
+    return rule(len(decay), decay, config.weight_decay, rates, **options)
 
 
 class TrainingRun:
@@ -65,14 +58,11 @@ class TrainingRun:
         loss: Loss,
         rows: Rows,
         validation: Rows | None,
-        config: TrainConfig,
+        config: ResolvedTrainConfig,
         rng: np.random.Generator,
         limit: float = math.inf,
         augment: Augmentation | None = None,
     ) -> None:
-        assert config.epochs and config.batch_size and config.learning_rate
-        assert config.schedule and config.regularization
-        assert config.weight_decay is not None
         self.network, self.loss, self.rng = network, loss, rng
         self.rows, self.validation = rows, validation
         self.optimizer = make_optimizer(network, config)
@@ -113,7 +103,7 @@ class TrainingRun:
         return (
             history.epochs == history.planned
             or history.out_of_time
-            or bool(self.patience and waited >= self.patience)
+            or waited >= self.patience
         )
 
     def run_epoch(self) -> None:
@@ -161,7 +151,7 @@ class TrainingRun:
         return summed
 
     def _forward_backward(self, chosen: NDArray[np.intp], X: Array) -> float:
-        """Copy the rows `chosen` (B,) to X (B, I), fill gradients, return the loss."""
+        """Copy rows `chosen` (B,) to X (B, I), fill the gradients, return the loss."""
         rows = self.rows
         # mode='clip' lets `take` write into `out` without a copy.
         rows.X.take(chosen, 0, X, "clip")

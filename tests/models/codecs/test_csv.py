@@ -20,10 +20,10 @@ from models.features.columns import (
     DatetimeColumn,
     NumericColumn,
     Standardization,
-    seconds,
 )
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
+from models.features.text import seconds
 from trainer.data import read_for
 
 UNIT = Standardization(0.0, 1.0)
@@ -99,7 +99,10 @@ def test_a_tensor_is_its_numbers_in_order() -> None:
         (HEADER + PLAIN + "1\n", "row 1: expected 4 values, found 1"),
         (HEADER.replace("age", "aeg") + PLAIN, "no column 'aeg'; did you mean 'age'"),
         ("age," + HEADER + "1," + PLAIN, "the header names column 'age' twice"),
-        ("," + HEADER + "0," + PLAIN, "field 0 of the header is empty; is it an index"),
+        (
+            "," + HEADER + "0," + PLAIN,
+            "field 0 of the header is empty; if it is an index, leave",
+        ),
         ("age,city\n1,Bern\n", "column 'member' is missing"),
         (PLAIN + "x" + PLAIN, "row 1, column 'age': expected a finite number, or noth"),
         (PLAIN.replace("30.5", "nan"), "row 0, column 'age': expected a finite number"),
@@ -120,9 +123,9 @@ def test_rows_that_do_not_fit_are_refused_in_a_sentence(
 
 def test_more_rows_than_are_allowed_are_refused() -> None:
     for text in (PLAIN * 3, HEADER + PLAIN * 3):
-        assert len(csv_rows(PEOPLE, text.encode(), most=3)["age"]) == 3
+        assert len(csv_rows(PEOPLE, text.encode(), max_rows=3)["age"]) == 3
         with pytest.raises(InvalidInput, match="expected 2 rows at most, found more"):
-            csv_rows(PEOPLE, text.encode(), most=2)
+            csv_rows(PEOPLE, text.encode(), max_rows=2)
 
 
 @pytest.mark.parametrize(

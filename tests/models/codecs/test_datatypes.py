@@ -22,10 +22,10 @@ from models.features.columns import (
     DatetimeColumn,
     NumericColumn,
     Standardization,
-    seconds,
 )
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
+from models.features.text import seconds
 
 bounded = settings(deadline=None, max_examples=200)
 UNIT = Standardization(0.0, 1.0)
@@ -212,7 +212,7 @@ def test_what_is_written_is_read(data: st.DataObject, datatype: str) -> None:
         ("age", b"[1]", [1] * 99, "FP64",
          "input 'age': shape [1, 1, 1, 1, 1, 1, 1, 1]"),
         ("age", b"[1]", [2], "FP64",
-         "input 'age': shape [2] does not go with 1 values"),
+         "input 'age': shape [2] does not fit 1 values"),
         ("age", b"[1]", [1], "fp64",
          "input 'age': there is no datatype 'fp64'; did you"),
         ("age", b"[true]", [1], "BOOL",

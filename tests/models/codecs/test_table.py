@@ -23,9 +23,9 @@ from models.features.columns import (
     NumericColumn,
     Standardization,
     Values,
-    seconds,
 )
 from models.features.table import TableInput
+from models.features.text import seconds
 
 bounded = settings(deadline=None, max_examples=150)
 UNIT = Standardization(0.0, 1.0)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.explain.baseline import baseline
 from models.features.predictions import Regression
 from models.features.reference import Reference
 from models.features.table import TableInput, fit_column
@@ -18,7 +17,9 @@ from models.features.tensor import TensorInput
 
 def of(inputs: Any, raw: Any) -> Any:
     answer = {"value": np.zeros(2)}
-    return baseline(inputs, Reference.fit(inputs, raw, Regression(0.0, 1.0), answer))
+    return inputs.baseline(
+        Reference.fit(inputs, raw, Regression(0.0, 1.0), answer).inputs
+    )
 
 
 def column(kind: str, values: Any) -> Any:
@@ -60,6 +61,6 @@ def test_images_have_the_empty_one_and_matrices_the_mean() -> None:
 
 def test_it_encodes_and_answers_like_a_row(made: Any) -> None:
     manifest = made.manifest
-    one = baseline(manifest.inputs, manifest.reference)
+    one = manifest.inputs.baseline(manifest.reference.inputs)
     answer = made.model.predict(one)
     assert all(len(values) == 1 for values in answer.values())

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput
-from models.explain.integrated_gradients import Explainer, Explanation, class_of
+from models.explain.integrated_gradients import Explainer, Explanation
 from models.features.predictions import Classification, Regression
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
@@ -262,11 +262,16 @@ def test_numbers_too_large_are_told(regressor: Made) -> None:
 
 def test_a_class_is_found_as_it_is_spelled() -> None:
     digits = Classification((0, 1, 10))
-    assert class_of(digits, None) is None
-    assert class_of(digits, 10) == class_of(digits, "10") == class_of(digits, 10.0) == 2
+    assert digits.class_number(None) is None
+    assert (
+        digits.class_number(10)
+        == digits.class_number("10")
+        == digits.class_number(10.0)
+        == 2
+    )
     truth = Classification((False, True))
-    assert class_of(truth, True) == class_of(truth, "true") == 1
-    assert class_of(Regression(0.0, 1.0), "value") is None
+    assert truth.class_number(True) == truth.class_number("true") == 1
+    assert Regression(0.0, 1.0).class_number("value") is None
 
 
 @pytest.mark.parametrize(
@@ -277,12 +282,12 @@ def test_a_class_is_found_as_it_is_spelled() -> None:
         (Classification(tuple(range(10))), "x", "there are 0, 1, 2, 3, 4, 5, 6, 7, …$"),
         (Classification((False, True)), 1, "there are false, true$"),
         (Classification(("1", 1)), 2, "there are 1, 1"),
-        (Regression(0.0, 1.0), "price", "answers a number, 'value', and no class"),
+        (Regression(0.0, 1.0), "price", "predicts a number, 'value', and no class"),
     ],
 )
 def test_an_unknown_class_is_told(output: Any, target: Any, said: str) -> None:
     with pytest.raises(InvalidInput, match=said.replace("?", r"\?")):
-        class_of(output, target)
+        output.class_number(target)
 
 
 def test_relu_networks_are_explained_too(table: TableInput, raw_table: Any) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.preprocessing import RobustScaler
 
 from models.features.columns import (
-    DAY,
     MAX_CATEGORIES,
     MAX_ONE_HOT,
     WEEK,
@@ -26,10 +23,9 @@ from models.features.columns import (
     Floats,
     NumericColumn,
     Standardization,
-    iso,
-    seconds,
 )
 from models.features.table import fit_column
+from models.features.text import DAY, seconds
 
 bounded = settings(deadline=None, max_examples=80)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -42,46 +38,6 @@ def floats(elements: st.SearchStrategy[float] = finite) -> st.SearchStrategy[Flo
 
 def array(*values: float) -> Floats:
     return np.array(values, np.float64)
-
-
-# Scaling
-
-
-@bounded
-@given(floats(st.floats(-1e6, 1e6)))
-@example(array(0.1, 0.2, 0.4))
-@example(array(1e-7, 0, 0, 1e-7))
-@example(array(-3, 5, 1e5, 2))
-def test_scaling_is_sklearns_robust_scaling(values: Floats) -> None:
-    scaling = Standardization.fit(values)
-    if len(values) and np.subtract(*np.quantile(values, [0.75, 0.25])) > 1e-9:
-        peer = RobustScaler().fit(values[:, None])
-        assert scaling.center == pytest.approx(peer.center_[0], rel=1e-9, abs=1e-12)
-        assert 1 / scaling.scale == pytest.approx(peer.scale_[0], rel=1e-9)
-
-
-def test_where_the_quartiles_meet_the_range_is_taken() -> None:
-    assert Standardization.fit(array(5, 5, 5, 5, 5, 5, 5, 9, 1)) == Standardization(
-        5.0, 2 / 8
-    )
-
-
-@pytest.mark.parametrize("values", [(), (7.0,), (7.0, 7.0, 7.0), (-0.0, 0.0)])
-def test_what_does_not_vary_has_scale_zero(values: tuple[float, ...]) -> None:
-    assert Standardization.fit(array(*values)).scale == 0
-
-
-@bounded
-@given(floats())
-@example(array(-1.7e308, 1.7e308))
-@example(array(-1.7e308, -1.6e308, 1.6e308, 1.7e308))
-@example(array(0.0, 5e-324, 1e-323, 1.5e-323))
-def test_any_numbers_give_a_scaling_the_manifest_can_hold(values: Floats) -> None:
-    scaling = Standardization.fit(values)
-    assert np.isfinite([scaling.center, scaling.scale]).all()
-    assert scaling.scale >= 0
-    written = msgspec.json.encode(scaling)
-    assert msgspec.json.decode(written, type=Standardization) == scaling
 
 
 # Numbers
@@ -129,83 +85,6 @@ def test_a_boolean_column_varies_or_not(
 
 
 # Dates
-
-
-def test_one_instant_has_one_number() -> None:
-    noon = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
-    for text in (
-        "2026-01-31T12:00:00Z",
-        "2026-01-31T12:00:00",
-        "2026-01-31 12:00",
-        "2026-01-31T14:30:00+02:30",
-        "2026-01-31T07:00:00.000-05:00",
-        "2026-02-01T00:00:00+12:00",
-    ):
-        assert seconds(text) == noon, text
-    assert seconds("2026-01-31") == noon - DAY / 2
-    assert seconds("1970-01-01") == 0
-
-
-@bounded
-@given(st.datetimes(), st.integers(-23 * 60, 23 * 60))
-def test_an_offset_moves_the_clock_and_not_the_instant(
-    moment: datetime, minutes: int
-) -> None:
-    zone = timezone(timedelta(minutes=minutes))
-    try:
-        elsewhere = moment.replace(tzinfo=UTC).astimezone(zone)
-    except OverflowError:  # no such year there
-        return
-    assert seconds(elsewhere.isoformat()) == seconds(moment.isoformat())
-
-
-@bounded
-@given(st.datetimes(), st.booleans())
-@example(datetime.max, True)
-@example(datetime.min, False)
-@example(datetime(2026, 1, 31, 12), False)
-def test_iso_is_the_inverse_of_seconds(moment: datetime, has_time: bool) -> None:
-    number = seconds(moment.isoformat())
-    text = iso(number, has_time)
-    assert seconds(text) == number
-    if abs(number) < 2**32:  # where float64 tells microseconds apart
-        assert datetime.fromisoformat(text) == moment
-
-
-def test_midnight_is_written_as_a_date_where_there_are_no_times() -> None:
-    midnight = seconds("2026-01-31")
-    assert iso(midnight, has_time=False) == "2026-01-31"
-    assert iso(midnight, has_time=True) == "2026-01-31T00:00:00"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "yesterday",
-        "2026-13-01",
-        "2026-02-29",
-        "31.01.2026",
-        "1767225600",
-        "0001-01-01T00:00:00+01:00",  # the year before is 0 in UTC
-        "9999-12-31T23:59:59-01:00",
-        "2026-01-31\x00",
-    ],
-)
-def test_what_is_no_date_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - each has a message of its own
-        seconds(text)
-
-
-@bounded
-@given(st.text(max_size=30) | st.from_regex(r"[0-9T:+.Z-]{1,30}", fullmatch=True))
-def test_any_text_is_a_finite_number_or_a_value_error(text: str) -> None:
-    try:
-        number = seconds(text)
-    except ValueError:
-        return
-    assert np.isfinite(number)
-    assert seconds(iso(number, True)) == number
 
 
 def test_a_date_column_knows_its_range() -> None:

@@ -17,9 +17,9 @@ from models.features.columns import (
     CategoricalColumn,
     DatetimeColumn,
     NumericColumn,
-    seconds,
 )
 from models.features.table import CLIP, Columns, Layout, TableInput, fit_column
+from models.features.text import seconds
 from models.types import Array
 
 bounded = settings(deadline=None, max_examples=80)

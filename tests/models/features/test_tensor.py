@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.preprocessing import StandardScaler
 
-from models.features.tensor import FAR, TensorInput
+from models.features.tensor import MAX_DEVIATIONS, TensorInput
 from models.types import Array
 
 bounded = settings(deadline=None, max_examples=60)
@@ -80,7 +80,7 @@ def test_any_rows_give_finite_numbers(data: st.DataObject) -> None:
     encoded = tensor.encode(X)
     assert encoded.shape == (len(X), tensor.width)
     assert np.isfinite(encoded).all()
-    assert np.abs(encoded).max() <= FAR
+    assert np.abs(encoded).max() <= MAX_DEVIATIONS
 
 
 @bounded

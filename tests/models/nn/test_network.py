@@ -27,13 +27,13 @@ from models.nn.layers import (
 from models.nn.layers.activations import Function
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.types import Array
+from trainer.optimization.optimizers import GradientDescent
 from trainer.training.gradcheck import TOLERANCE, check_gradients
 from trainer.training.losses import (
     binary_cross_entropy,
     mean_squared_error,
     softmax_cross_entropy,
 )
-from trainer.training.optimizers import GradientDescent
 from trainer.types import Loss
 
 

@@ -15,9 +15,14 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from models.features.predictions import Classification, Regression
-from models.storage.store import Store
-from service.inference.shadow import APART, MOST_ROWS, ShadowComparer, differences
-from service.monitoring.metrics import Compared
+from models.storage.directory import DirectoryStore as Store
+from service.inference.shadow import (
+    DISAGREEMENT_STDS,
+    MAX_WAITING_ROWS,
+    ShadowComparer,
+    differences,
+)
+from service.monitoring.metrics import ComparisonMetrics
 from service.registry.loaded import Loaded, TrafficSplit
 from service.registry.registry import Registry
 
@@ -62,7 +67,7 @@ def test_classes_are_compared_by_name(one: Any, other: Any) -> None:
 
 def test_values_disagree_from_a_tenth_of_the_spread() -> None:
     output = Regression(mean=5.0, std=20.0)
-    apart = APART * output.std
+    apart = DISAGREEMENT_STDS * output.std
     ours = {"value": np.zeros(4)}
     theirs = {"value": np.array([0.0, 0.99 * apart, -1.01 * apart, 3 * apart])}
     found = differences(output, ours, output, theirs)
@@ -70,7 +75,7 @@ def test_values_disagree_from_a_tenth_of_the_spread() -> None:
 
 
 @pytest.fixture
-def trial(served: Path) -> TrafficSplit:
+def split(served: Path) -> TrafficSplit:
     registry = Registry(Store(served))
     registry.refresh()
     loaded = registry.find("people")
@@ -83,12 +88,12 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
 
 
 def test_so_many_rows_wait_and_the_others_are_counted(
-    trial: TrafficSplit, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+    split: TrafficSplit, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
 ) -> None:
     registry = CollectorRegistry()
-    comparisons = ShadowComparer(Compared(registry))
+    comparisons = ShadowComparer(ComparisonMetrics(registry))
     go_on, began = threading.Event(), threading.Event()
-    model = trial.candidate.artefact.model
+    model = split.candidate.artefact.model
     predict = model.predict
 
     def slow(raw: Any) -> Any:
@@ -97,12 +102,12 @@ def test_so_many_rows_wait_and_the_others_are_counted(
         return predict(raw)
 
     monkeypatch.setattr(model, "predict", slow)
-    loaded: Loaded = trial.choose("any")
+    loaded: Loaded = split.choose("any")
     raw = model.decoder.rows(
         b'[{"member": true, "children": 1, "since": "2024-05-01"}]'
     )
     answer = predict(raw)
-    comparisons.put(loaded, raw, answer, MOST_ROWS + 5)  # alone, however many
+    comparisons.put(loaded, raw, answer, MAX_WAITING_ROWS + 5)  # alone, however many
     assert began.wait(30)
     comparisons.put(loaded, raw, answer, 1)
     assert value(registry, "failures_total", reason="busy") == 1
@@ -111,14 +116,14 @@ def test_so_many_rows_wait_and_the_others_are_counted(
     comparisons.put(loaded, raw, answer, 1)
     until("the last", lambda: not comparisons._waiting)
     assert value(registry, "failures_total", reason="busy") == 1
-    assert value(registry, "rows_total") == MOST_ROWS + 6
+    assert value(registry, "rows_total") == MAX_WAITING_ROWS + 6
 
 
-def test_the_largest_difference_stays(trial: TrafficSplit) -> None:
+def test_the_largest_difference_stays(split: TrafficSplit) -> None:
     registry = CollectorRegistry()
-    metrics = Compared(registry)
+    metrics = ComparisonMetrics(registry)
     for difference in (0.1, 0.5, 0.2):
-        metrics.compared(trial.candidate, 3, 1, difference)
+        metrics.count_rows(split.candidate, 3, 1, difference)
     assert value(registry, "difference_max") == 0.5
     assert value(registry, "rows_total") == 9
     assert value(registry, "disagreements_total") == 3

@@ -17,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.features.histograms import Histogram, Shares
 from models.features.inputs import RawColumns
-from models.features.reference import Histogram, Reference, Shares
+from models.features.reference import Reference
 from models.model import Model
 from models.storage.artefact import Artefact
-from models.storage.store import Store
-from service.monitoring.drift import MOST_ROWS, SLOTS, Bins, Drift
+from models.storage.directory import DirectoryStore as Store
+from service.monitoring.drift import MAX_COUNTED_ROWS, SLOTS, Bins, Drift
 from service.registry.loaded import Entry, Loaded
 from service.registry.registry import Registry
 from service.server.shared_memory import mapped
@@ -262,9 +263,9 @@ def test_a_window_of_no_seconds_counts_nothing(
 
 def test_of_a_large_request_some_rows_are_counted(people: Loaded) -> None:
     model, bins = people.artefact.model, Bins(people.artefact)
-    raw = rows(3 * MOST_ROWS + 1)
+    raw = rows(3 * MAX_COUNTED_ROWS + 1)
     counts = bins.count(raw, model.predict(raw))
-    assert counts.sum() == (3 * MOST_ROWS + 1) // 4 * 6 + 6
+    assert counts.sum() == (3 * MAX_COUNTED_ROWS + 1) // 4 * 6 + 6
     every = {name: values[::4] for name, values in raw.items()}
     assert (counts == bins.count(every, model.predict(every))).all()
 

@@ -128,7 +128,7 @@ def test_versions_and_labels_are_addressed(client: FlaskClient) -> None:
             "half_plus_two",
             {"instances": [1], "target": 7},
             400,
-            "this model answers a number, 'value', and no class",
+            "this model predicts a number, 'value', and no class",
         ),
         (
             "people",

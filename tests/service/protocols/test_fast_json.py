@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.protocols.fast_json import MOST_BYTES, parse_numeric_rows
+from service.protocols.fast_json import MAX_BYTES, parse_numeric_rows
 
 finite = st.floats(allow_nan=False, allow_infinity=False) | st.integers(
     -(1 << 63), (1 << 64) - 1
@@ -73,7 +73,7 @@ def test_nothing_but_rows_of_numbers_is_read(value: object) -> None:
         b'{"x":[[1,02]]}',
         b'{"x":[[1,2]]} x',
         b'{"x":[[1,2]],"y":"\xff"}',
-        b'{"x":[[1,2' + b" " * MOST_BYTES + b"]]}",
+        b'{"x":[[1,2' + b" " * MAX_BYTES + b"]]}",
     ],
     ids=lambda text: text[:30].decode("latin-1"),
 )

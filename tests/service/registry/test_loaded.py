@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.model import Model
-from models.storage.store import ARTEFACT, CANDIDATE, Store
+from models.storage.base import ARTEFACT, CANDIDATE
+from models.storage.directory import DirectoryStore as Store
 from service import create_app
 from service.inference.model_server import ModelServer
-from service.registry.loaded import turn
+from service.registry.loaded import unit_hash
 from service.settings import Settings
 
 IDS = [f"request-{i}" for i in range(400)]
@@ -28,17 +29,17 @@ def test_a_larger_share_has_the_requests_of_a_smaller_one(
     ids: list[str], one: float, other: float
 ) -> None:
     small, large = sorted([one, other])
-    chosen = {name for name in ids if turn(name) < small}
-    assert chosen <= {name for name in ids if turn(name) < large}
-    assert {name for name in ids if turn(name) < 1} == set(ids)
-    assert {name for name in ids if turn(name) < 0} == set()
+    chosen = {name for name in ids if unit_hash(name) < small}
+    assert chosen <= {name for name in ids if unit_hash(name) < large}
+    assert {name for name in ids if unit_hash(name) < 1} == set(ids)
+    assert {name for name in ids if unit_hash(name) < 0} == set()
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 @pytest.mark.parametrize("form", ["{}", "{:032x}", "user-{}-a"])
 def test_of_many_ids_the_share_is_chosen(share: float, form: str) -> None:
     n = 20_000
-    chosen = sum(turn(form.format(i)) < share for i in range(n))
+    chosen = sum(unit_hash(form.format(i)) < share for i in range(n))
     assert abs(chosen - share * n) < 5 * (share * (1 - share) * n) ** 0.5
 
 
@@ -51,12 +52,12 @@ class Trialled:
             content = self.store.path(name, 1).read_bytes()
             self.store.publish(name, {ARTEFACT: content})
         app = create_app(Settings(store=str(store)))
-        self.engine: ModelServer = app.extensions["glassnet"]
+        self.model_server: ModelServer = app.extensions["glassnet"]
         self.client: FlaskClient = app.test_client()
 
     def candidate(self, **how: Any) -> None:
         self.store.promote("xor", 2, CANDIDATE, **how)
-        self.engine.registry.refresh()
+        self.model_server.registry.refresh()
 
     def versions(self, path: str = "/v1/models/xor:predict") -> dict[str, str]:
         """The version that answered, by the id of the request."""
@@ -94,7 +95,7 @@ def test_a_share_of_the_requests_goes_to_the_candidate(trialled: Trialled) -> No
     trialled.candidate(share=0.3)
     first = trialled.versions()
     assert {name for name, v in first.items() if v == "2"} == {
-        name for name in IDS if turn(name) < 0.3
+        name for name in IDS if unit_hash(name) < 0.3
     }
     assert trialled.versions() == first
     trialled.candidate()  # it is a label again and nothing more
@@ -156,10 +157,10 @@ def test_a_candidate_that_raises_costs_no_request(
     trialled: Trialled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trialled.candidate(share=0.3)
-    model: Model = trialled.engine.registry.find("xor", 2).artefact.model
+    model: Model = trialled.model_server.registry.find("xor", 2).artefact.model
     monkeypatch.setattr(model, "predict", broken)
     assert set(trialled.versions().values()) == {"1"}
-    chosen = sum(turn(name) < 0.3 for name in IDS)
+    chosen = sum(unit_hash(name) < 0.3 for name in IDS)
     about = {"model": "xor", "version": "2", "reason": "fallback"}
     assert trialled.count("comparison_failures_total", **about) == chosen
     answered = trialled.count("http_requests_total", code="200")
@@ -174,7 +175,7 @@ def test_a_candidate_of_another_signature_costs_no_request(
     assert trialled.store.publish("xor", {ARTEFACT: people}) == 3
     trialled.store.promote("xor", 1)
     trialled.store.promote("xor", 3, CANDIDATE, share=1.0)
-    trialled.engine.registry.refresh()
+    trialled.model_server.registry.refresh()
     assert set(trialled.versions().values()) == {"1"}
 
 
@@ -184,7 +185,7 @@ def test_a_candidate_that_cannot_be_loaded_costs_no_request(
     trialled.store.publish("xor", {ARTEFACT: b"damaged"})
     trialled.store.promote("xor", 3, CANDIDATE, share=1.0)
     trialled.store.promote("xor", 1)
-    trialled.engine.registry.refresh()
+    trialled.model_server.registry.refresh()
     assert set(trialled.versions().values()) == {"1"}
 
 
@@ -226,7 +227,7 @@ def test_a_shadow_that_raises_is_counted(
     trialled: Trialled, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
 ) -> None:
     trialled.candidate(shadow=True)
-    model: Model = trialled.engine.registry.find("xor", 2).artefact.model
+    model: Model = trialled.model_server.registry.find("xor", 2).artefact.model
     monkeypatch.setattr(model, "predict", broken)
     assert set(trialled.versions().values()) == {"1"}
     about = {"model": "xor", "version": "2", "reason": "error"}

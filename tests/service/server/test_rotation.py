@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.server import rotation
-from service.server.rotation import QUIET_SECONDS, SLOW_SECONDS, Rotation
+from service.server.rotation import QUIET_SECONDS, SLOW_SECONDS, EventLoop
 
 WAIT = 30.0
 
@@ -24,7 +24,7 @@ class Place:
 
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(8)
-        self.rotation = Rotation(self.answer, self.give_back, self.threads)
+        self.event_loop = EventLoop(self.answer, self.give_back, self.threads)
         self.returned: queue.Queue[tuple[socket.socket, bool]] = queue.Queue()
         self.by: list[int] = []
         self.sockets: list[socket.socket] = []
@@ -48,7 +48,7 @@ class Place:
         for client, member in pairs:
             self.sockets += client, member
             client.settimeout(WAIT)
-            self.threads.submit(self.rotation.join, member)
+            self.threads.submit(self.event_loop.join, member)
         return [client for client, _ in pairs], [member for _, member in pairs]
 
 

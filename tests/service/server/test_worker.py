@@ -13,7 +13,7 @@ import pytest
 from gunicorn.config import Config
 
 from service.middleware.concurrency_limit import PROBE_THREADS
-from service.server.worker import Answer
+from service.server.worker import OneWriteResponse
 
 pytestmark = pytest.mark.e2e
 
@@ -191,7 +191,7 @@ def test_an_answer_is_one_write() -> None:
         def should_close(self) -> bool:
             return False
 
-    answer = Answer(Request(), Socket(), Config())
+    answer = OneWriteResponse(Request(), Socket(), Config())
     answer.start_response("200 OK", [("Content-Length", "4")])
     answer.write(b"body")
     (whole,) = written

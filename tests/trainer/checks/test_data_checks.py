@@ -15,9 +15,9 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from models.errors import DataError
 from models.storage.artefact import Finding
-from models.storage.store import Store
-from trainer.checks.data_checks import MOST, diagnose
-from trainer.config import schema
+from models.storage.directory import DirectoryStore as Store
+from trainer.checks.data_checks import MAX_OF_A_KIND, diagnose
+from trainer.config import loading
 from trainer.data import read
 from trainer.preparation.prepare import prepare
 
@@ -42,7 +42,7 @@ def honest(n: int = 600, seed: int = 0) -> dict[str, list[Any]]:
 
 def examine(source: Any, *assignments: str, valid: Any = None) -> list[Finding]:
     """Diagnose a file whose target is y; what is returned is what is said."""
-    given = schema.load(None, assignments, {})
+    given = loading.load(None, assignments, {})
     rng = np.random.default_rng(0)
     own = None if valid is None else str(valid)
     prepared = prepare(read(str(source), "y"), None, own, given, rng, lambda said: None)
@@ -149,7 +149,7 @@ def test_constant_columns_are_named(found: Found) -> None:
         ("constant", (name,)) for name in ("same", "gone", "word")
     ]
     assert findings[0].sentence == (
-        "column 'same' does not vary in the training rows and is not used"
+        "column 'same' has one value in all training rows and is not used"
     )
 
 
@@ -170,7 +170,7 @@ def test_columns_that_hold_the_same_are_named(found: Found) -> None:
     ]
     said = [f.sentence for f in findings]
     assert said[0].startswith("columns 'x' and 'copy' hold the same values in all ")
-    assert said[1].startswith("columns 'c' and 'colour' say the same under other names")
+    assert said[1].startswith("columns 'c' and 'colour' say the same in other words")
     assert said[3].startswith("columns 'c' and 'again' hold the same values in all ")
 
 
@@ -200,7 +200,7 @@ def test_columns_with_hardly_a_value_are_found(found: Found) -> None:
         ("missing", ("rare",)),
         ("missing", ("note",)),
     ]
-    assert "has no value in 9" in findings[0].sentence
+    assert "is missing in 9" in findings[0].sentence
 
 
 LEAKS: dict[str, Callable[[Any], Any]] = {
@@ -252,9 +252,9 @@ def test_a_name_that_tells_its_rows_is_a_leak(found: Found) -> None:
 def test_of_very_many_columns_the_first_are_said(found: Found) -> None:
     columns = {**honest(), **{f"same {i}": [1] * 600 for i in range(40)}}
     findings = found(columns)
-    assert len(findings) == MOST + 1
+    assert len(findings) == MAX_OF_A_KIND + 1
     assert [f.columns for f in findings[:2]] == [("same 0",), ("same 1",)]
-    assert findings[-1].columns == tuple(f"same {i}" for i in range(MOST, 40))
+    assert findings[-1].columns == tuple(f"same {i}" for i in range(MAX_OF_A_KIND, 40))
     assert findings[-1].sentence == "30 more findings like these, first of 'same 10'"
 
 
@@ -287,7 +287,7 @@ def test_rows_that_validate_and_train_are_counted(found: Found) -> None:
     valid = {name: [*other[name][:250], *train[name][:50]] for name in train}
     said = sentence(found(train, "data.test_fraction=0", valid=valid), "overlap")
     assert said == (
-        "50 of 300 of the validation rows given (16.7%) stand among the training rows "
+        "50 of 300 of the validation rows given (16.7%) are among the training rows "
         "too, so the figures flatter: leave them out of one of the two"
     )
     assert found(train, "data.test_fraction=0", valid=other) == []
@@ -317,7 +317,7 @@ def test_groups_that_validate_and_train_are_counted(found: Found) -> None:
     valid["g"] = [f"g{i % 200}" for i in range(300)]
     given = ("data.group=g", "data.test_fraction=0")
     assert sentence(found(train, *given, valid=valid), "overlap") == (
-        "150 of 200 groups of the validation rows given (column 'g') stand among the "
+        "150 of 200 groups of the validation rows given (column 'g') are among the "
         "training rows too, so the figures flatter: leave them out of one of the two"
     )
     valid["g"] = [f"other {i % 200}" for i in range(300)]
@@ -335,7 +335,7 @@ def test_columns_that_move_in_time_are_found(found: Found) -> None:
     findings = found(columns, "data.time=t")
     assert [(f.kind, f.columns) for f in findings] == [("drift", ("price",))]
     assert findings[0].sentence.startswith("column 'price' drifts: PSI ")
-    assert " to the last rows (above 0.25 is a major shift)" in findings[0].sentence
+    assert " to the latest rows (above 0.25 is a major shift)" in findings[0].sentence
     # By chance as many of each time are on every side.
     del columns["t"]
     assert found(columns) == []
@@ -376,7 +376,7 @@ def test_stop_ends_the_run_before_training(
     result = command(*fit, "--set", "data.findings=stop", code=1)
     *_, last = result.stderr.splitlines()
     assert last == (
-        "Error: data.findings=stop: column 'same' does not vary in the training rows "
+        "Error: data.findings=stop: column 'same' has one value in all training rows "
         "and is not used; column 'after' alone explains 100.0% of target 'y': leave it "
         "out, unless it is known before the answer is"
     )
@@ -417,5 +417,5 @@ def test_only_some_of_very_many_rows_are_looked_at(
         ("id", ("id",)),
         ("duplicate", ("x", "copy")),
     ]
-    with pytest.raises(DataError, match="'id' counts the rows"):
+    with pytest.raises(DataError, match="'id' numbers the rows"):
         examine(path, "data.findings=stop")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.checks.dataset_shift import evaluation_sets, psi, shared_groups, shifts
-from trainer.config import schema
+from trainer.config import loading
 from trainer.data import read
 from trainer.preparation.prepare import Prepared, prepare
 
@@ -22,7 +22,7 @@ WriteCsv = Callable[..., Path]
 
 
 def ready(data: Path, *assignments: str, valid: Path | None = None) -> Prepared:
-    given = schema.load(None, assignments, {})
+    given = loading.load(None, assignments, {})
     rng = np.random.default_rng(0)
     source = None if valid is None else str(valid)
     return prepare(read(str(data), "y"), None, source, given, rng, lambda said: None)
@@ -110,8 +110,8 @@ def test_rows_divided_by_content_are_not_compared(write_csv: WriteCsv) -> None:
 @pytest.mark.parametrize(
     ("given", "name", "may_differ", "size"),
     [
-        ("data.time=t", "the last rows", True, 90),
-        ("data.group=g", "the rows held out", False, None),
+        ("data.time=t", "the latest rows", True, 90),
+        ("data.group=g", "the held-out rows", False, None),
     ],
 )
 def test_held_out_rows_are_compared(
@@ -132,7 +132,7 @@ def test_ones_own_rows_are_compared_first(write_csv: WriteCsv) -> None:
     valid = write_csv(rows(300, 1), "valid.csv")
     prepared = ready(write_csv(rows(600, 0)), "data.time=t", valid=valid)
     names = [other.name for other in evaluation_sets(prepared)]
-    assert names == ["the validation rows given", "the last rows"]
+    assert names == ["the validation rows given", "the latest rows"]
     assert next(evaluation_sets(prepared)).part is prepared.user_validation
 
 

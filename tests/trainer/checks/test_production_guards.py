@@ -11,10 +11,10 @@ import pytest
 
 from models.errors import ConfigError, DataError
 from models.storage.artefact import Finding
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.checks.dataset_shift import psi
 from trainer.checks.production_guards import guard
-from trainer.config import schema
+from trainer.config import loading
 from trainer.data import read
 from trainer.evaluation.production import ProductionModel, load_production
 from trainer.evaluation.row_fingerprints import fingerprint_rows
@@ -58,7 +58,7 @@ def found(write_csv: Callable[..., Path]) -> Found:
         *settings: str,
         now: float = 0.0,
     ) -> list[Finding]:
-        given = schema.load(None, (*FAST, *settings), {})
+        given = loading.load(None, (*FAST, *settings), {})
         data = read(str(write_csv(columns, "now.csv")), "y")
         rng = np.random.default_rng(0)
         ready = prepare(data, None, None, given, rng, lambda said: None)
@@ -99,9 +99,9 @@ def test_columns_that_are_new_missing_or_of_another_kind(
         (
             "schema",
             ("also",),
-            "column 'also' (numeric) is new: version 1 has it not",
+            "column 'also' (numeric) is not in version 1",
         ),
-        ("schema", ("kind",), "column 'kind' is numeric, and categorical in version 1"),
+        ("schema", ("kind",), "column 'kind' is numeric, but categorical in version 1"),
         ("schema", ("z",), "column 'z' (numeric) of version 1 is missing"),
     ]
 
@@ -111,7 +111,7 @@ def test_another_task(found: Found, production: ProductionModel) -> None:
     now["y"] = now["x"]
     now["x"] = now["z"][::-1]
     (finding,) = found(now, production)
-    assert finding.sentence == "target 'y' is regression, and binary in version 1"
+    assert finding.sentence == "target 'y' is regression, but binary in version 1"
 
 
 def test_arrays_of_another_shape(
@@ -126,7 +126,7 @@ def test_arrays_of_another_shape(
     said: list[str] = []
     fit(store, tmp_path / "4.npz", settings=FAST, say=said.append)
     expected = (
-        "a row is an array of shape (4,), and an array of shape (3,) in version 1"
+        "a row is an array of shape (4,), but an array of shape (3,) in version 1"
     )
     assert expected in said
 
@@ -177,7 +177,7 @@ def test_a_class_that_came(
     now = rows(500, 1)
     now["y"] = ["sideways" if i < 5 else y for i, y in enumerate(now["y"])]
     sentences = [f.sentence for f in found(now, production)]
-    assert sentences == ["target 'y' is multiclass, and binary in version 1"]
+    assert sentences == ["target 'y' is multiclass, but binary in version 1"]
 
 
 def test_a_class_that_went_or_came_among_many(
@@ -231,7 +231,7 @@ def test_a_numeric_target_that_has_moved(
     production = load_production(store, "m", lambda said: None)
     assert found(numeric(1, 0.0), production) == []
     (finding,) = found(numeric(1, 2.0), production)
-    assert finding.sentence.startswith("target 'y' is otherwise distributed: PSI ")
+    assert finding.sentence.startswith("target 'y' is distributed differently: PSI ")
 
 
 # Targets.
@@ -260,8 +260,8 @@ def test_rows_whose_target_is_another_now(
             other += mixed["y"][i] != now["y"][i]
     assert known == len(production.measured)
     assert finding.sentence.startswith(
-        f"target 'y' is another in {other} of {known} rows that version 1 was "
-        f"measured on ({other / known:.1%}, guards.targets=0.01)"
+        f"target 'y' has changed in {other} of {known} test rows of version 1 "
+        f"({other / known:.1%}, guards.targets=0.01)"
     )
     assert found(mixed, production, "guards.targets=0.9") == []
 
@@ -277,7 +277,7 @@ def test_a_new_column_hides_no_row(found: Found, production: ProductionModel) ->
 
 def test_data_that_are_those_of_then(found: Found, production: ProductionModel) -> None:
     (finding,) = found(rows(), production)
-    assert finding.sentence == "the data are those of version 1: nothing is new"
+    assert finding.sentence == "the data are the same as those of version 1"
 
 
 def dated(n: int) -> Table:
@@ -294,7 +294,8 @@ def test_the_newest_row_is_old(settings: tuple[str, ...], found: Found) -> None:
     (finding,) = found(now, None, *hours, now=201.5 * DAY)
     assert (finding.kind, finding.sentence) == (
         "stale",
-        "column 'day' ends at 1970-07-19T00:00+00:00, 60.0 hours ago (guards.hours=48)",
+        "the newest row, by column 'day', is from 1970-07-19T00:00+00:00, 60.0 hours "
+        "ago (guards.hours=48)",
     )
 
 

@@ -1,15 +1,149 @@
-"""`trainer explain` as people and scripts meet it; evaluate, predict: test_cli."""
+"""The commands that run a model on data: messages, JSON and exit codes."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pytest
 from click.testing import Result
 
+from models.storage.directory import DirectoryStore as Store
+
 Command = Callable[..., Result]
+WriteCsv = Callable[..., Path]
+
+
+# evaluate
+
+
+def test_evaluate_prints_figures(command: Command, published: Path) -> None:
+    data = published / "churn.csv"
+    result = command("evaluate", data, "--model", "churn")
+    assert result.stdout.startswith(f"churn version 1 on {data}\n")
+    found = json.loads(command("evaluate", data, "--model", "churn", "--json").stdout)
+    assert (found["model"], found["version"]) == ("churn", 1)
+    figures = {"log_loss", "brier", "ece", "accuracy", "macro_f1", "auc"}
+    assert set(found["metrics"]) == figures | {"rows"}
+    assert f"accuracy     {found['metrics']['accuracy']:.6g}" in result.stdout
+
+
+@pytest.mark.parametrize("reference", ["price", "price@1", "price:production"])
+def test_a_model_is_named_in_three_ways(
+    reference: str, command: Command, published: Path, store: Store
+) -> None:
+    content = store.path("price", 1).read_bytes()
+    store.publish("price", {"model.npz": content})
+    arguments = ("evaluate", published / "price.csv", "--model", reference, "--json")
+    assert json.loads(command(*arguments).stdout)["version"] == 1
+    arguments = ("evaluate", published / "price.csv", "--model", "price@2", "--json")
+    assert json.loads(command(*arguments).stdout)["version"] == 2
+
+
+def test_evaluate_needs_the_target(
+    command: Command,
+    published: Path,
+    table: Callable[..., Any],
+    write_csv: WriteCsv,
+) -> None:
+    whole = table(10)
+    del whole["churn"]
+    path = write_csv(whole)
+    result = command("evaluate", path, "--model", "churn", code=1)
+    assert "there is no target column 'churn'" in result.stderr
+
+
+# predict
+
+
+def test_predict_writes_csv_row_for_row(
+    command: Command, published: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "answers.csv"
+    data = published / "churn.csv"
+    result = command("predict", data, "--model", "churn", "--out", out)
+    assert result.stdout == ""
+    assert result.stderr == f"wrote 120 predictions of churn version 1 to {out}\n"
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["prediction", "p_no", "p_yes"]
+    assert len(rows) == 120
+    for row in rows:
+        no, yes = float(row["p_no"]), float(row["p_yes"])
+        assert no + yes == pytest.approx(1)
+        assert row["prediction"] == ("yes" if yes > no else "no")
+
+
+def test_predict_writes_parquet_like_csv(
+    command: Command, published: Path, tmp_path: Path
+) -> None:
+    for name in ("answers.csv", "answers.parquet"):
+        arguments = ("predict", published / "level.csv", "--model", "level")
+        command(*arguments, "--out", tmp_path / name)
+    one = pl.read_csv(tmp_path / "answers.csv")
+    assert one.equals(pl.read_parquet(tmp_path / "answers.parquet"))
+    assert one.columns == ["prediction", "p_0", "p_1", "p_2"]
+    assert one.schema["prediction"] == pl.Int64
+
+
+def test_predict_regression_without_the_target(
+    command: Command, published: Path, tmp_path: Path
+) -> None:
+    frame = pl.read_csv(published / "price.csv").drop("price")
+    frame.write_csv(tmp_path / "bare.csv")
+    frame.write_parquet(tmp_path / "bare.parquet")
+    answers = []
+    for name in ("bare.csv", "bare.parquet"):
+        out = tmp_path / "answers.parquet"
+        command("predict", tmp_path / name, "--model", "price", "--out", out)
+        answers.append(pl.read_parquet(out))
+    assert answers[0].columns == ["prediction"] and len(answers[0]) == 120
+    assert answers[0].equals(answers[1])
+
+
+@pytest.mark.parametrize(
+    ("out", "code", "expected"),
+    [
+        ("answers.txt", 2, "--out must be a .csv or .parquet file"),
+        ("answers", 2, "--out must be a .csv or .parquet file"),
+        ("none/answers.csv", 1, "none"),
+    ],
+)
+def test_predict_to_a_wrong_place_is_one_sentence(
+    out: str,
+    code: int,
+    expected: str,
+    command: Command,
+    published: Path,
+    tmp_path: Path,
+) -> None:
+    arguments = ("predict", published / "churn.csv", "--model", "churn")
+    result = command(*arguments, "--out", tmp_path / out, code=code)
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("Error: ") and expected in last
+
+
+def test_predict_tells_what_is_wrong_with_a_row(
+    command: Command,
+    published: Path,
+    table: Callable[..., Any],
+    write_csv: WriteCsv,
+    tmp_path: Path,
+) -> None:
+    whole = table(10)
+    whole["size"][6] = "big"
+    path = write_csv(whole)
+    arguments = ("predict", path, "--model", "churn", "--out", tmp_path / "a.csv")
+    result = command(*arguments, code=1)
+    assert "column 'size', row 7: expected a number, found text" in result.stderr
+    assert not (tmp_path / "a.csv").exists()
+
+
+# explain
 
 
 def test_explain_shows_what_matters(command: Command, published: Path) -> None:
@@ -38,7 +172,7 @@ def test_explain_writes_a_table(
     out = tmp_path / "why.csv"
     data = published / "level.csv"
     result = command("explain", data, "--model", "level", "--out", out)
-    assert f"120 explanations of level version 1 in {out}" in result.stderr
+    assert f"120 explanations of level version 1 to {out}" in result.stderr
     assert result.stdout == ""
     assert len(pl.read_csv(out)) == 120
 
@@ -49,4 +183,4 @@ def test_explain_names_what_is_wrong(command: Command, published: Path) -> None:
     result = command(*wrong, "--target", "yess", code=1)
     assert "there is no class 'yess'; did you mean 'yes'?" in result.stderr
     result = command(*wrong, "--out", "why.xlsx", code=2)
-    assert "--out is a .csv or .parquet file" in result.stderr
+    assert "--out must be a .csv or .parquet file" in result.stderr

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from models.nn.architectures import mlp
 from models.nn.network import Network
-from trainer.cli.live import _answer, hill, picture
+from trainer.cli.live import _prediction, area_chart, frame
 from trainer.config.schema import Config
 from trainer.training.loop import TrainingRun
 from trainer.training.losses import binary_cross_entropy, mean_squared_error
@@ -56,21 +56,21 @@ def on_a_terminal(*arguments: object, columns: int = 140) -> tuple[int, str]:
     return process.wait(60), shown.decode()
 
 
-def test_a_terminal_shows_the_numbers_move(tmp_path: Path) -> None:
+def test_a_terminal_shows_every_epoch(tmp_path: Path) -> None:
     arguments = ["fit", "builtin:xor", "--model", "xor", "--epochs", "6", "--watch"]
     settings = ["--set", "runtime.report=false", "--store", tmp_path]
     code, shown = on_a_terminal(*arguments, *settings)
     assert code == 0, shown
-    assert shown.count("answers") >= 6 and shown.count("weights") >= 6
+    assert shown.count("predictions") >= 6 and shown.count("weights") >= 6
     epochs = re.findall(r"epoch (\d) of 6", shown)
     assert list(dict.fromkeys(epochs)) == list("123456")
-    # What is said when it is over stands below the last picture.
-    assert shown.rindex("published xor version 1") > shown.rindex("answers")
+    # Messages after training follow below the last frame.
+    assert shown.rindex("published xor version 1") > shown.rindex("predictions")
 
 
-def test_without_a_terminal_it_is_said(command: Callable[..., Result]) -> None:
+def test_watch_without_a_terminal_prints_lines(command: Callable[..., Result]) -> None:
     told = command("fit", "builtin:xor", "--model", "x", "--epochs", "3", "--watch")
-    assert "this is none: a line now and then instead" in told.stderr
+    assert "--watch needs a terminal: printing a line" in told.stderr
     assert "epoch" not in told.stderr.split("published")[1]
 
 
@@ -107,32 +107,30 @@ def after(configured: Callable[..., Config]) -> Callable[..., TrainingRun]:
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
-def test_a_picture_fits_a_terminal_and_tells_all(
-    after: Callable[..., TrainingRun], kind: str
-) -> None:
+def test_a_frame_fits_a_terminal(after: Callable[..., TrainingRun], kind: str) -> None:
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(picture(after(kind)))
+    console.print(frame(after(kind)))
     text = console.export_text()
     assert text.count("\n") <= 24
     assert "epoch 1 of 3" in text and "6 → 20" in text and "20 → " in text
     assert "20 → 20" not in text  # both ends, not what is between
 
 
-def test_answers_are_told_as_what_they_are() -> None:
+def test_a_prediction_is_formatted_by_its_task() -> None:
     two = np.array([np.log(3.0)])
-    assert _answer(two, np.intp(1)) == ("0.750", pytest.approx(0.75), True)
-    assert _answer(two, np.intp(0)) == ("0.750", pytest.approx(0.25), False)
-    assert _answer(np.array([1e9]), np.intp(1))[1] == 1.0
+    assert _prediction(two, np.intp(1)) == ("0.750", pytest.approx(0.75), True)
+    assert _prediction(two, np.intp(0)) == ("0.750", pytest.approx(0.25), False)
+    assert _prediction(np.array([1e9]), np.intp(1))[1] == 1.0
     three = np.log(np.array([0.2, 0.7, 0.1]))
-    assert _answer(three, np.intp(1)) == ("1 (70%)", pytest.approx(0.7), True)
-    assert _answer(three, np.intp(2)) == ("1 (70%)", pytest.approx(0.1), False)
-    assert _answer(np.array([1.5]), np.float32(1.5)) == ("+1.50", 1.0, True)
+    assert _prediction(three, np.intp(1)) == ("1 (70%)", pytest.approx(0.7), True)
+    assert _prediction(three, np.intp(2)) == ("1 (70%)", pytest.approx(0.1), False)
+    assert _prediction(np.array([1.5]), np.float32(1.5)) == ("+1.50", 1.0, True)
 
 
-def test_a_hill_is_as_high_as_its_values() -> None:
-    assert hill([2.0, 1.0, 0.0], width=3, height=2) == "█  \n██ "
-    assert hill([1.0], width=2, height=1) == "█ "
-    assert hill([np.inf, 1.0], width=2, height=1) == " █"
-    assert hill([0.0], width=1, height=1) == " "
-    many = hill([float(i) for i in range(1000)], width=10, height=1)
+def test_a_chart_is_as_high_as_its_values() -> None:
+    assert area_chart([2.0, 1.0, 0.0], width=3, height=2) == "█  \n██ "
+    assert area_chart([1.0], width=2, height=1) == "█ "
+    assert area_chart([np.inf, 1.0], width=2, height=1) == " █"
+    assert area_chart([0.0], width=1, height=1) == " "
+    many = area_chart([float(i) for i in range(1000)], width=10, height=1)
     assert len(many) == 10 and many[-1] == "█"

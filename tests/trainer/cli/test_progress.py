@@ -26,14 +26,14 @@ def standing(validation: bool = True, count: int = 1, rate: float = 5432.1) -> P
 
 def test_line_tells_the_latest_and_the_best_epoch() -> None:
     assert line(standing()) == (
-        "epoch    2 of 20  12 s, 111 s left at most  loss 0.54321  validation 0.81000"
+        "epoch    2 of 20  12 s, at most 111 s left  loss 0.54321  validation 0.81000"
         "  best 0.80000 in epoch 1  5.4k rows/s"
     )
 
 
 def test_line_leaves_out_a_validation_that_is_not() -> None:
     assert line(standing(validation=False)) == (
-        "epoch    2 of 20  12 s, 111 s left at most  loss 0.54321  5.4k rows/s"
+        "epoch    2 of 20  12 s, at most 111 s left  loss 0.54321  5.4k rows/s"
     )
 
 
@@ -110,4 +110,4 @@ def test_on_a_narrow_terminal_the_line_is_cut_not_broken(
     assert len(whole) > 80
     # What most people look for is still there.
     if width == 80:
-        assert "left at most  loss 0.54321" in drawn[0]
+        assert "s left  loss 0.54321" in drawn[0]

@@ -12,16 +12,16 @@ import pytest
 
 from models.errors import ConfigError
 from models.features.predictions import Task
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.config.defaults import (
     FEW_IMAGES,
     TOO_FEW_FOR_REALMLP,
     TOO_FEW_TO_SPLIT,
     DataFacts,
-    choose_members,
+    choose_split,
     choose_training,
 )
-from trainer.config.schema import Config, settings
+from trainer.config.schema import Config, ResolvedConfig, settings
 
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 #: Rows from which a table gets RealMLP, eight of them.
@@ -85,10 +85,10 @@ def flat(config: Config) -> dict[str, Any]:
 
 def chosen(
     config: Config, facts: DataFacts, validation_given: bool = False
-) -> tuple[Config, list[str]]:
-    members = choose_members(config, facts, validation_given)
-    training = choose_training(members.config, facts)
-    return training.config, members.reasons + training.reasons
+) -> tuple[ResolvedConfig, list[str]]:
+    split, reasons = choose_split(config, facts, validation_given)
+    resolved, more = choose_training(split, facts)
+    return resolved, reasons + more
 
 
 def test_every_open_setting_is_known_here() -> None:
@@ -121,7 +121,8 @@ def test_a_given_setting_is_kept_and_needs_no_reason(
 
 def test_with_all_given_nothing_is_chosen(configured: Callable[..., Config]) -> None:
     given = configured(*(f"{k}={str(v).lower()}" for k, v in GIVEN.items()))
-    assert chosen(given, DataFacts(500, "binary")) == (given, [])
+    config, reasons = chosen(given, DataFacts(500, "binary"))
+    assert (flat(config), reasons) == (flat(given), [])
 
 
 # The architecture, the members, and what they spare.
@@ -133,14 +134,14 @@ def test_with_all_given_nothing_is_chosen(configured: Callable[..., Config]) -> 
 def test_a_table_of_enough_rows_gets_eight_realmlps(
     table: bool, rows: int, task: Task
 ) -> None:
-    config = choose_members(Config(), DataFacts(rows, task, table), False).config
+    config = choose_split(Config(), DataFacts(rows, task, table), False)[0]
     real = table and rows >= ENOUGH
     assert config.network.architecture == ("realmlp" if real else "mlp")
     assert config.ensemble.members == (8 if real else 1)
 
 
 def test_validation_rows_of_ones_own_make_one_network_of_the_same_kind() -> None:
-    config = choose_members(Config(), DataFacts(5_000, "binary"), True).config
+    config = choose_split(Config(), DataFacts(5_000, "binary"), True)[0]
     assert config.network.architecture == "realmlp"
     assert config.ensemble.members == 1
 
@@ -159,10 +160,10 @@ def test_the_architecture_that_is_asked_for_is_trained_by_its_recipe(
 
 @pytest.mark.parametrize("rows", [1, TOO_FEW_TO_SPLIT - 1])
 def test_few_rows_are_not_divided(rows: int) -> None:
-    found = choose_members(Config(), DataFacts(rows, "binary"), False)
-    data = found.config.data
+    config, reasons = choose_split(Config(), DataFacts(rows, "binary"), False)
+    data = config.data
     assert (data.validation_fraction, data.test_fraction) == (0.0, 0.0)
-    assert sum(f"{rows} rows are too few" in reason for reason in found.reasons) == 2
+    assert sum(f"{rows} rows are too few" in reason for reason in reasons) == 2
 
 
 @pytest.mark.parametrize(
@@ -177,22 +178,22 @@ def test_few_rows_are_not_divided(rows: int) -> None:
 )
 def test_enough_rows_are_divided(rows: int, table: bool, share: float) -> None:
     facts = DataFacts(rows, "binary", table)
-    data = choose_members(Config(), facts, False).config.data
+    data = choose_split(Config(), facts, False)[0].data
     assert (data.validation_fraction, data.test_fraction) == (share, share)
 
 
 def test_each_row_is_spared_by_some_member() -> None:
-    config = choose_members(Config(), DataFacts(ENOUGH, "binary"), False).config
+    config = choose_split(Config(), DataFacts(ENOUGH, "binary"), False)[0]
     spared = config.data.test_fraction + config.data.validation_fraction  # type: ignore[operator]
     assert config.ensemble.members * spared >= 1.0  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("rows", [10, 1_000])
 def test_validation_rows_of_ones_own_replace_a_share(rows: int) -> None:
-    found = choose_members(Config(), DataFacts(rows, "binary"), True)
-    assert found.config.data.validation_fraction == 0.0
-    assert "the validation rows given choose the epoch" in found.reasons
-    assert not any("training figures" in reason for reason in found.reasons)
+    config, reasons = choose_split(Config(), DataFacts(rows, "binary"), True)
+    assert config.data.validation_fraction == 0.0
+    assert "the validation rows given choose the epoch" in reasons
+    assert not any("training figures" in reason for reason in reasons)
 
 
 def test_two_ways_to_choose_the_epoch_are_wrong_usage(
@@ -200,7 +201,7 @@ def test_two_ways_to_choose_the_epoch_are_wrong_usage(
 ) -> None:
     given = configured("data.validation_fraction=0.1")
     with pytest.raises(ConfigError, match=r"--valid and data\.validation_fraction"):
-        choose_members(given, DataFacts(1_000, "binary"), True)
+        choose_split(given, DataFacts(1_000, "binary"), True)
 
 
 @pytest.mark.parametrize("members", [1, 5])
@@ -210,7 +211,7 @@ def test_shares_that_leave_no_rows_are_wrong_usage(
     shares = ("data.test_fraction=0.5", "data.validation_fraction=0.5")
     given = configured(f"ensemble.members={members}", *shares)
     with pytest.raises(ConfigError, match="leave no rows to train"):
-        choose_members(given, DataFacts(1_000, "binary"), False)
+        choose_split(given, DataFacts(1_000, "binary"), False)
 
 
 # The training.
@@ -280,10 +281,10 @@ def image(rows: int, task: Task = "multiclass") -> DataFacts:
 
 def test_enough_images_get_eight_networks() -> None:
     for rows in (FEW_IMAGES - 1, FEW_IMAGES, 60_000):
-        config = choose_members(Config(), image(rows), False).config
+        config = choose_split(Config(), image(rows), False)[0]
         assert config.network.architecture == "mlp"
         assert config.ensemble.members == (8 if rows >= FEW_IMAGES else 1)
-    alone = choose_members(Config(), image(60_000), validation_given=True).config
+    alone = choose_split(Config(), image(60_000), validation_given=True)[0]
     assert alone.ensemble.members == 1
 
 
@@ -333,7 +334,7 @@ def test_only_images_are_moved(
 ) -> None:
     facts = DataFacts(rows, "binary", table)
     assert chosen(Config(), facts)[0].train.augmentation == 0.0
-    with pytest.raises(ConfigError, match=r"train\.augmentation=0\.5 moves images"):
+    with pytest.raises(ConfigError, match=r"train\.augmentation=0\.5 needs images"):
         chosen(configured("train.augmentation=0.5"), facts)
 
 
@@ -376,7 +377,7 @@ def test_each_reason_states_the_value_it_chose() -> None:
             f"augmentation {run.augmentation:g}",
             f"learning rate {run.learning_rate}",
             f"schedule {run.schedule}",
-            f"batches of {run.batch_size}",
+            f"batch size {run.batch_size}",
             f"at most {run.epochs} epochs",
             f"patience {run.patience}",
             "averaged over the latest epoch",
@@ -449,7 +450,7 @@ def test_a_table_is_learnt(
         assert figures["auc"] > 0.85
 
 
-# How rows are divided.
+# How rows are split.
 
 
 @pytest.mark.parametrize(
@@ -468,7 +469,7 @@ def test_the_column_that_is_given_decides_how_rows_are_divided(
 ) -> None:
     config, reasons = chosen(configured(*given), DataFacts(ENOUGH, "binary"))
     assert config.data.split == split
-    said = [reason for reason in reasons if reason.startswith("rows are divided ")]
+    said = [reason for reason in reasons if reason.startswith("rows are split ")]
     assert len(said) == ("data.split" not in " ".join(given))
 
 
@@ -479,7 +480,7 @@ def test_all_members_spare_the_same_rows_in_time_and_so_more_of_them(
         config, reasons = chosen(configured(*given), DataFacts(ENOUGH, "binary"))
         assert config.ensemble.members == 8
         assert config.data.test_fraction == config.data.validation_fraction == share
-        each = any("of each network" in reason for reason in reasons)
+        each = any("different rows for each network" in reason for reason in reasons)
         assert each == (share == 0.1)
 
 

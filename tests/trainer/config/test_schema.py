@@ -11,15 +11,11 @@ import pytest
 from models.errors import ConfigError
 from models.nn.architectures import Architecture
 from models.nn.layers.activations import Function
-from trainer.config.schema import (
-    Config,
-    OptimizerName,
-    ScheduleName,
-    Setting,
-    load,
-    settings,
-)
+from trainer.config.loading import load
+from trainer.config.schema import Config, Setting, settings
 from trainer.config.thresholds import Guard
+from trainer.optimization.optimizers import OPTIMIZERS
+from trainer.optimization.schedules import SCHEDULES
 
 KEYS = [setting.key for setting in settings()]
 
@@ -71,9 +67,9 @@ def test_every_setting_has_help(setting: Setting) -> None:
 def test_words_to_choose_from_are_in_the_table() -> None:
     choices = {s.key: s.choices for s in settings() if s.choices}
     assert {key: set(words) for key, words in choices.items()} == {
-        "train.optimizer": set(get_args(OptimizerName)),
-        "train.schedule": set(get_args(ScheduleName)),
-        "train.regularization": set(get_args(ScheduleName)),
+        "train.optimizer": set(OPTIMIZERS),
+        "train.schedule": set(SCHEDULES),
+        "train.regularization": set(SCHEDULES),
         "network.architecture": set(get_args(Architecture)),
         "network.activation": set(get_args(Function)),
         "train.choose_by": {"loss", "error"},

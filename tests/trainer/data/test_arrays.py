@@ -95,18 +95,18 @@ def test_absent_inputs_are_told_with_what_is_there(npz: Callable[..., Path]) -> 
     [
         ({"X": X.astype(object), "y": Y}, "not a plain .npz file"),
         ({"X": X, "y": Y.astype(object)}, "not a plain .npz file"),
-        ({"X": X.astype(str), "y": Y}, "X must hold numbers"),
-        ({"X": X + 1j, "y": Y}, "X must hold numbers"),
-        ({"X": X[:0], "y": Y[:0]}, "X must hold numbers"),
-        ({"X": X[:, :0], "y": Y}, "X must hold numbers"),
-        ({"X": np.float64(3), "y": Y[:1]}, "X must hold numbers"),
-        ({"X": X, "y": Y[:5]}, "expected shape (6,), found int64 (5,)"),
-        ({"X": X, "y": Y[:, None]}, "expected shape (6,), found int64 (6, 1)"),
-        ({"X": X, "y": Y * 1j}, "y must hold one label or number a row"),
-        ({"X": X, "y": Y.astype("S")}, "y must hold one label or number a row"),
+        ({"X": X.astype(str), "y": Y}, "expected numbers in X"),
+        ({"X": X + 1j, "y": Y}, "expected numbers in X"),
+        ({"X": X[:0], "y": Y[:0]}, "expected numbers in X"),
+        ({"X": X[:, :0], "y": Y}, "expected numbers in X"),
+        ({"X": np.float64(3), "y": Y[:1]}, "expected numbers in X"),
+        ({"X": X, "y": Y[:5]}, "of shape (6,), found int64 (5,)"),
+        ({"X": X, "y": Y[:, None]}, "of shape (6,), found int64 (6, 1)"),
+        ({"X": X, "y": Y * 1j}, "expected one label or number a row in y"),
+        ({"X": X, "y": Y.astype("S")}, "expected one label or number a row in y"),
         (
             {"X": X, "y": np.where(Y, 1.0, np.nan)},
-            "y has NaN or infinity, first in row 1",
+            "y must be finite, but row 1 is not",
         ),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_number_that_float32_does_not_hold_is_told_with_its_row(
 ) -> None:
     held = X.copy()
     held[3, 1] = held[5, 0] = bad
-    assert "first in row 4" in refused(read_npz, npz(X=held, y=Y), True)
+    assert "but row 4 is not" in refused(read_npz, npz(X=held, y=Y), True)
 
 
 def test_an_array_that_is_no_archive_is_told(tmp_path: Path) -> None:
@@ -233,12 +233,14 @@ def test_labels_may_be_absent_where_they_are_not_needed(
     path = mnist(idx(IMAGES), None)
     assert read_idx(path, need_target=False).target is None
     message = refused(read_idx, path, True)
-    assert message.endswith("no labels beside it, expected train-labels-idx1-ubyte")
+    assert message.endswith(
+        "expected its labels next to it, in train-labels-idx1-ubyte"
+    )
 
 
 def test_another_number_of_labels_is_told(mnist: Callable[..., Path]) -> None:
     path = mnist(idx(IMAGES), idx(LABELS[:3]))
-    assert "expected shape (4,), found uint8 (3,)" in refused(read_idx, path, True)
+    assert "of shape (4,), found uint8 (3,)" in refused(read_idx, path, True)
 
 
 @pytest.mark.parametrize(
@@ -266,4 +268,4 @@ def test_a_damaged_idx_file_is_told(content: bytes, mnist: Callable[..., Path]) 
 
 def test_no_images_is_told(mnist: Callable[..., Path]) -> None:
     path = mnist(idx(IMAGES[:0]), idx(LABELS[:0]))
-    assert "X must hold numbers" in refused(read_idx, path, True)
+    assert "expected numbers in X" in refused(read_idx, path, True)

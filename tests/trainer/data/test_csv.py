@@ -205,12 +205,12 @@ def test_text_after_a_closing_quote_is_told(refused: Callable[..., str]) -> None
 def test_another_encoding_is_told(encoding: str, refused: Callable[..., str]) -> None:
     content = "größe,y\n1,ä\n2,é\n".encode(encoding)
     message = refused(content)
-    assert message.startswith(": not UTF-8 text") and "save it as UTF-8" in message
+    assert message.startswith(": expected UTF-8 text") and "save it as UTF-8" in message
 
 
 def test_an_odd_byte_late_in_the_file_is_told(refused: Callable[..., str]) -> None:
     content = PLAIN.encode() + b"3,z\n" * 10_000 + b"4,\xff\n"
-    assert refused(content).startswith(": not UTF-8 text (byte 0xff)")
+    assert refused(content).startswith(": expected UTF-8 text, found byte 0xff")
 
 
 @pytest.mark.parametrize(

@@ -194,16 +194,25 @@ def test_sqlite_values_that_change_their_type_late(tmp_path: Path) -> None:
         ("SELECT 1/0 AS y", "division by zero"),
         ("SELECT 1 AS y; SELECT 2", "cannot insert multiple commands"),
         ("SELECT 1 AS y, 2 AS y", "column with name 'y' has more than one"),
-        ("SELECT 1 AS y WHERE false", "the query gives no rows"),
-        ("SELECT '1 day'::interval AS i, 1 AS y", "column 'i' holds intervals; write"),
-        ("SELECT '::1'::inet AS i, 1 AS y", "column 'i' is of a type that is not read"),
+        ("SELECT 1 AS y WHERE false", "the query returned no rows"),
+        (
+            "SELECT '1 day'::interval AS i, 1 AS y",
+            "column 'i' has intervals, which cannot be read; write",
+        ),
+        (
+            "SELECT '::1'::inet AS i, 1 AS y",
+            "column 'i' has a type that cannot be read",
+        ),
         ("SELECT gen_random_uuid() AS i, 1 AS y", 'write CAST("i" AS text)'),
-        ("SELECT ARRAY[1] AS i, 1 AS y", "column 'i' holds List(Int32)"),
+        (
+            "SELECT ARRAY[1] AS i, 1 AS y",
+            "column 'i': expected numbers, text, booleans or dates, found List(Int32)",
+        ),
         ("SELECT 'NaN'::numeric AS i, 1 AS y", "column 'i', row 1: expected a number"),
         ("SELECT 'NaN'::float8 AS i, 1 AS y", "column 'i', row 1: expected a number"),
         ("SELECT 'infinity'::timestamp AS i, 1 AS y", "column 'i', row 1: expected"),
         ("SELECT '-infinity'::date AS i, 1 AS y", "column 'i', row 1: expected a"),
-        ("SELECT 1 AS y", "there is no column besides the target 'y'"),
+        ("SELECT 1 AS y", "there is no input column besides the target 'y'"),
         ("SELECT 1 AS x", "there is no target column 'y'"),
         ("SET application_name = 'x'", ""),
         ("", ""),
@@ -223,12 +232,15 @@ def test_a_wrong_query_to_postgresql(query: str, expected: str, postgres: Any) -
         ("SELECT nope FROM whole", "no such column: nope"),
         ("SELECT 1 AS y; SELECT 2", "one statement at a time"),
         ("SELECT 1 AS y, 2 AS y", "column with name 'y' has more than one"),
-        ("SELECT * FROM whole WHERE 0", "the query gives no rows"),
-        ("SELECT x'00' AS i, 1 AS y", "column 'i' holds Binary"),
+        ("SELECT * FROM whole WHERE 0", "the query returned no rows"),
+        (
+            "SELECT x'00' AS i, 1 AS y",
+            "column 'i': expected numbers, text, booleans or dates, found Binary",
+        ),
         ("SELECT 9e999 AS i, 1 AS y", "column 'i', row 1: expected a finite number"),
         ("DELETE FROM whole", "readonly database"),
-        ("PRAGMA foreign_keys = 1", "the query gives no rows"),
-        ("", "the query gives no rows"),
+        ("PRAGMA foreign_keys = 1", "expected a SELECT"),
+        ("", "expected a SELECT"),
     ],
 )
 def test_a_wrong_query_to_sqlite(query: str, expected: str, sqlite: Path) -> None:
@@ -276,7 +288,7 @@ def test_the_password_may_lie_in_a_file(
     assert len(read(source, "y")) == 1
     secret.write_bytes(b"\xff")
     assert refused(source, ConfigError) == (
-        f"{DATABASE_PASSWORD_FILE}: {secret} is not UTF-8 text"
+        f"{DATABASE_PASSWORD_FILE}: expected UTF-8 text in {secret}"
     )
 
 

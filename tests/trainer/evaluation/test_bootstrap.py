@@ -67,7 +67,7 @@ def test_rows_that_belong_together_count_as_one() -> None:
     for seed in range(tries):
         gap = np.random.default_rng(seed).normal(truth, 1.0, groups)[kin]
         first, second = np.full(len(kin), 5.0) + gap, np.full(len(kin), 5.0)
-        low, high = interval((first, second), kin=kin)
+        low, high = interval((first, second), clusters=kin)
         known += low <= truth <= high
         low, high = interval((first, second))
         unknown += low <= truth <= high
@@ -80,7 +80,7 @@ def test_a_row_of_weight_two_is_two_rows() -> None:
     weights = np.where(np.arange(200) % 2, 2.0, 1.0)
     twice = np.repeat(np.arange(200), weights.astype(int))
     by_weight = interval((first, second), weights)
-    written_out = interval((first[twice], second[twice]), kin=twice)
+    written_out = interval((first[twice], second[twice]), clusters=twice)
     assert by_weight == pytest.approx(written_out, rel=1e-12)
 
 

@@ -93,7 +93,7 @@ REAL = (2 * X + 1).tolist()
 
 def test_the_first_version_is_promoted(linear: Callable[..., Candidate]) -> None:
     verdict = linear(3.0, SIGN).against(None)
-    assert verdict == Verdict(True, "there is none in production to compare with")
+    assert verdict == Verdict(True, "there is no production version to compare with")
 
 
 @pytest.mark.parametrize("target", [SIGN, REAL])
@@ -104,7 +104,7 @@ def test_a_better_candidate_is_promoted_and_a_worse_is_not(
     assert good.against(bad).promoted
     verdict = bad.against(good)
     assert not verdict.promoted
-    assert verdict.reason.startswith("worse: ")
+    assert verdict.reason.startswith("significantly worse: ")
 
 
 @pytest.mark.parametrize("target", [SIGN, REAL])
@@ -128,9 +128,9 @@ def test_the_reason_states_both_figures_and_the_rows(
     verdict = good.against(bad)
     (found,) = verdict.comparisons  # too few rows for another on those that were there
     assert verdict.reason == (
-        f"better: log_loss {new['log_loss']:.6g} against {old['log_loss']:.6g} of "
-        f"production on the same held-out rows ({len(target)} rows, 95% interval of "
-        f"the difference {found.low:.3g} to {found.high:.3g})"
+        f"significantly better: log_loss {new['log_loss']:.6g}, production "
+        f"{old['log_loss']:.6g}, on {len(target)} held-out rows (95% interval of the "
+        f"difference: {found.low:.3g} to {found.high:.3g})"
     )
     assert found.low is not None and found.high is not None
     assert found.low < new["log_loss"] - old["log_loss"] < found.high
@@ -142,7 +142,7 @@ def test_regression_is_judged_by_rmse(linear: Callable[..., Candidate]) -> None:
         bad.artefact.model.predict(good.measured.raw)["value"], good.measured.target
     )
     new = good.artefact.manifest.metrics
-    expected = f"rmse {new['rmse']:.6g} against {old['rmse']:.6g} of production"
+    expected = f"rmse {new['rmse']:.6g}, production {old['rmse']:.6g}, on "
     assert expected in good.against(bad).reason
 
 
@@ -158,7 +158,7 @@ def test_another_task_is_not_compared(linear: Callable[..., Candidate]) -> None:
     assert verdict == Verdict(
         False,
         "cannot be compared with production: its task is regression, "
-        "the candidate's binary",
+        "and the candidate's is binary",
     )
 
 
@@ -168,15 +168,13 @@ def test_a_column_that_production_needs_is_missed(
     wide = linear(2.0, SIGN, {"x": X, "z": X[::-1]})
     verdict = linear(2.0, SIGN).against(wide)
     assert not verdict.promoted
-    assert "it needs the column 'z' as it was" in verdict.reason
+    assert "it needs column 'z', which the candidate lacks" in verdict.reason
 
 
 def test_a_column_of_another_kind_is_missed(linear: Callable[..., Candidate]) -> None:
     texts = ["a" if x > 0.3 else "b" for x in X]
     words = linear(2.0, SIGN, {"x": texts}, kinds={"x": "categorical"})
-    assert (
-        "it needs the column 'x' as it was" in linear(2.0, SIGN).against(words).reason
-    )
+    assert "column 'x' was of another kind" in linear(2.0, SIGN).against(words).reason
 
 
 def test_a_column_that_production_has_not_is_no_hindrance(
@@ -188,15 +186,15 @@ def test_a_column_that_production_has_not_is_no_hindrance(
 
 def test_table_and_arrays_are_not_compared(linear: Callable[..., Candidate]) -> None:
     matrix = linear(2.0, SIGN, X[:, None])
-    assert "one takes a table" in linear(2.0, SIGN).against(matrix).reason
-    assert "one takes a table" in matrix.against(linear(2.0, SIGN)).reason
+    assert "not columns of a table" in linear(2.0, SIGN).against(matrix).reason
+    assert "not an array of shape (1,)" in matrix.against(linear(2.0, SIGN)).reason
 
 
 def test_arrays_of_one_shape_are_compared(linear: Callable[..., Candidate]) -> None:
     good, bad = linear(2.0, SIGN, X[:, None]), linear(-2.0, SIGN, X[:, None])
     assert good.against(bad).promoted
     other = linear(2.0, SIGN, np.stack([X, X], axis=1))
-    assert "another shape" in good.against(other).reason
+    assert "its rows are an array of shape (2,), not" in good.against(other).reason
 
 
 def test_production_that_lacks_a_class_pays_for_its_rows(
@@ -211,7 +209,7 @@ def test_production_that_lacks_a_class_pays_for_its_rows(
     target = candidate.measured.target
     share = float((target == 2).mean())
     expected = (1 - share) * np.log(2) - share * np.log(np.finfo(float).tiny)
-    assert f"against {expected:.6g} of production" in verdict.reason
+    assert f", production {expected:.6g}, on " in verdict.reason
 
 
 def test_classes_are_matched_by_label_not_by_place(
@@ -226,7 +224,7 @@ def test_classes_are_matched_by_label_not_by_place(
     target = [classes[code] for code in candidate.measured.target]
     expected = -np.mean([np.log(shares[label]) for label in target])
     verdict = candidate.against(old)
-    assert f"against {expected:.6g} of production" in verdict.reason
+    assert f", production {expected:.6g}, on " in verdict.reason
 
 
 def test_production_that_cannot_answer_is_not_compared(
@@ -250,11 +248,11 @@ TRUE = 6.0
 @pytest.mark.parametrize(
     ("slope", "than", "promoted", "word"),
     [
-        (TRUE, TRUE / 3, True, "better: "),
-        (TRUE / 3, TRUE, False, "worse: "),
+        (TRUE, TRUE / 3, True, "significantly better: "),
+        (TRUE / 3, TRUE, False, "significantly worse: "),
         # Equally wrong to either side: chance alone decides which figure is lower.
         (TRUE * 1.1, TRUE / 1.1, True, "at least as good: "),
-        (TRUE / 1.1, TRUE * 1.1, True, "not worse beyond doubt: "),
+        (TRUE / 1.1, TRUE * 1.1, True, "not significantly worse: "),
     ],
 )
 def test_the_verdict_is_that_of_the_truth(
@@ -280,7 +278,7 @@ def test_what_is_asked_for_moves_the_verdict(linear: Callable[..., Candidate]) -
     assert best.against(worse, settings=GateConfig(minimum_gain=0.9 * shown)).promoted
     verdict = best.against(worse, settings=GateConfig(minimum_gain=1.1 * shown))
     assert not verdict.promoted
-    assert verdict.reason.startswith("not better by ")
+    assert verdict.reason.startswith("not significantly better by ")
 
     found = worse.against(best).comparisons[0]
     assert found.production is not None and found.low is not None
@@ -310,11 +308,11 @@ def test_rows_that_were_there_are_compared_on_their_own(
     )
     verdict = grown.against(production)
     everywhere, there = verdict.comparisons
-    assert everywhere.refused == "" and there.refused == "worse"
+    assert everywhere.refused == "" and there.refused == "significantly worse"
     assert there.count == len(production.measured)
     assert not verdict.promoted
-    assert verdict.reason.startswith("worse: log_loss ")
-    assert "of production on the same rows it was measured on" in verdict.reason
+    assert verdict.reason.startswith("significantly worse: log_loss ")
+    assert " test rows of production (" in verdict.reason
 
 
 # Floors.
@@ -328,7 +326,7 @@ def test_a_candidate_out_of_calibration_is_refused(
     verdict = sure.against(None, settings=GateConfig(calibration=0.9 * ece))
     assert verdict == Verdict(
         False,
-        f"badly calibrated: ece {ece:.3g}, gate.calibration allows {0.9 * ece:g}",
+        f"poorly calibrated: ece {ece:.3g} is above gate.calibration={0.9 * ece:g}",
     )
     assert sure.against(None, settings=GateConfig(calibration=1.1 * ece)).promoted
 
@@ -358,10 +356,10 @@ def test_no_group_pays_for_the_others(two: Callable[..., Candidate]) -> None:
     assert after.against(before).promoted
     verdict = after.against(before, settings=GateConfig(group="group"))
     assert not verdict.promoted
-    assert verdict.reason.startswith("worse: log_loss ")
-    assert "of production on the same rows of group = b (" in verdict.reason
+    assert verdict.reason.startswith("significantly worse: log_loss ")
+    assert " rows of group = b (" in verdict.reason
     in_a, in_b = verdict.comparisons[2:]
-    assert (in_a.refused, in_b.refused) == ("", "worse")
+    assert (in_a.refused, in_b.refused) == ("", "significantly worse")
     assert in_a.count + in_b.count == len(after.measured)
 
 
@@ -376,7 +374,7 @@ def test_a_group_has_a_limit_even_without_production(
     assert not verdict.promoted
     assert verdict.reason == (
         f"above gate.group_limit={limit:g}: log_loss {found[1].candidate:.6g} "
-        f"on rows of group = b ({found[1].count} rows)"
+        f"on {found[1].count} rows of group = b"
     )
 
 

@@ -12,8 +12,8 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
-from models.storage.store import Store
-from trainer.inspection.version_diff import better, caution, compare, table
+from models.storage.directory import DirectoryStore as Store
+from trainer.inspection.version_diff import better, compare, same_rows_note, table
 
 Command = Callable[..., Result]
 
@@ -48,11 +48,11 @@ def test_figures_are_all_there_and_else_what_differs(
     assert found["network"]["epochs"] == epochs
 
 
-def test_people_get_a_table_and_a_caution(second: str, command: Command) -> None:
+def test_people_get_a_table_and_a_same_rows_note(second: str, command: Command) -> None:
     shown = command("compare", "churn@1", "churn:production")
     for text in ("churn@1", "churn@2", "log_loss", "train.optimizer", "momentum"):
         assert text in shown.stdout
-    assert "rows of its own" in shown.stderr
+    assert "different rows" in shown.stderr
 
 
 def test_a_version_does_not_differ_from_itself(
@@ -60,7 +60,7 @@ def test_a_version_does_not_differ_from_itself(
 ) -> None:
     one = store.load("churn", 1)
     assert list(compare(one, one)) == ["figures"]
-    assert caution(one, one) == "Both were measured on the same rows."
+    assert same_rows_note(one, one) == "Both were measured on the same rows."
     command("compare", "churn", "nothing", code=1)
 
 

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from models.storage.store import Store
-from trainer import pipeline
+from models.storage.directory import DirectoryStore as Store
 from trainer.config.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
 from trainer.operations import notifications
 from trainer.operations.notifications import GAUGES, LABELS, failed, finished
+from trainer.pipeline import FitResult
 
-Fit = Callable[..., pipeline.Result]
+Fit = Callable[..., FitResult]
 PREFIX = "glassnet_training_"
 
 
@@ -39,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def result(
     tmp_path_factory: pytest.TempPathFactory, fit: Fit, people_csv: Path
-) -> tuple[Store, pipeline.Result]:
+) -> tuple[Store, FitResult]:
     store = Store(tmp_path_factory.mktemp("metrics") / "store")
     settings = ("train.epochs=3", "ensemble.members=1")
     for _ in range(2):  # the second has one to be compared with
@@ -62,7 +62,7 @@ def read(text: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def check(found: dict[str, dict[str, float]], result: pipeline.Result) -> None:
+def check(found: dict[str, dict[str, float]], result: FitResult) -> None:
     assert set(found) == {name for group in GAUGES.values() for name in group}
     assert abs(found["last_success_timestamp_seconds"][""] - time.time()) < 60
     assert abs(found["last_run_timestamp_seconds"][""] - time.time()) < 60
@@ -84,7 +84,7 @@ def check(found: dict[str, dict[str, float]], result: pipeline.Result) -> None:
 
 
 def test_nobody_is_told_unless_asked(
-    result: tuple[Store, pipeline.Result],
+    result: tuple[Store, FitResult],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -98,7 +98,7 @@ def test_nobody_is_told_unless_asked(
 
 
 def test_a_success_and_a_failure_change_what_is_theirs(
-    result: tuple[Store, pipeline.Result],
+    result: tuple[Store, FitResult],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -128,14 +128,17 @@ def test_a_model_whose_name_is_none_names_no_file(
 
 
 def test_a_directory_that_is_not_there_is_said_and_no_more(
-    result: tuple[Store, pipeline.Result],
+    result: tuple[Store, FitResult],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(METRICS_DIRECTORY, str(tmp_path / "none"))
     finished(*result, refused=False)
-    assert capfd.readouterr().err == f"{METRICS_DIRECTORY}: No such file or directory\n"
+    assert (
+        capfd.readouterr().err
+        == f"{METRICS_DIRECTORY}: not notified: No such file or directory\n"
+    )
 
 
 # The real ones
@@ -179,7 +182,7 @@ def stop() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 @pytest.mark.e2e
 def test_a_pushgateway_keeps_the_last_success_through_a_failure(
-    result: tuple[Store, pipeline.Result],
+    result: tuple[Store, FitResult],
     stop: list[Any],
     program: Callable[[str, str], str],
     monkeypatch: pytest.MonkeyPatch,
@@ -200,7 +203,7 @@ def test_a_pushgateway_keeps_the_last_success_through_a_failure(
 
 @pytest.mark.e2e
 def test_node_exporter_reads_the_files_of_several_models(
-    result: tuple[Store, pipeline.Result],
+    result: tuple[Store, FitResult],
     stop: list[Any],
     program: Callable[[str, str], str],
     tmp_path: Path,
@@ -270,7 +273,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
 
 
 def test_a_failure_and_a_refusal_are_posted_and_a_success_is_not(
-    result: tuple[Store, pipeline.Result], hook: Hook
+    result: tuple[Store, FitResult], hook: Hook
 ) -> None:
     finished(*result, refused=False)
     assert hook.got == []
@@ -281,7 +284,7 @@ def test_a_failure_and_a_refusal_are_posted_and_a_success_is_not(
     assert hook.got == [
         {
             "model": "people",
-            "text": f"glassnet: training of people refused: {reason}",
+            "text": f"glassnet: the gate refused people version 2: {reason}",
             "event": "refused",
             "version": 2,
             "reason": reason,
@@ -289,9 +292,9 @@ def test_a_failure_and_a_refusal_are_posted_and_a_success_is_not(
         {
             "model": "people",
             "text": "glassnet: training of people failed: "
-            "an unexpected ValueError; the log says where",
+            "unexpected ValueError; the traceback is in the trainer's log",
             "event": "failed",
-            "reason": "an unexpected ValueError; the log says where",
+            "reason": "unexpected ValueError; the traceback is in the trainer's log",
         },
         {
             "model": "people",
@@ -325,7 +328,7 @@ def test_it_is_tried_again_where_that_may_help(
     failed("people", "a reason")
     assert len(hook.got) == posts
     error = capfd.readouterr().err
-    assert error == (f"{WEBHOOK_URL}: {said}\n" if said else "")
+    assert error == (f"{WEBHOOK_URL}: not notified: {said}\n" if said else "")
 
 
 @pytest.mark.parametrize(
@@ -347,7 +350,10 @@ def test_an_address_that_leads_nowhere_is_said_without_it(
     monkeypatch.setenv(WEBHOOK_URL, url)
     failed("people", "a reason")
     error = capfd.readouterr().err
-    assert error.startswith(f"{WEBHOOK_URL}: {said}") and error.count("\n") == 1
+    assert (
+        error.startswith(f"{WEBHOOK_URL}: not notified: {said}")
+        and error.count("\n") == 1
+    )
     assert "s3cret" not in error
 
 
@@ -357,7 +363,9 @@ def test_who_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(notifications, "LIMIT", 0.3)
     hook.wait = 2.0
     failed("people", "a reason")
-    assert capfd.readouterr().err == f"{WEBHOOK_URL}: no answer within 0 s\n"
+    assert (
+        capfd.readouterr().err == f"{WEBHOOK_URL}: not notified: no answer within 0 s\n"
+    )
     assert len(hook.got) == 1
 
 
@@ -388,7 +396,7 @@ def test_the_command_tells_of_itself(
     reasons = [got["reason"] for got in hook.got[1:]]
     assert reasons[0] == "no such file: none.csv"
     assert reasons[1].startswith("there is no setting 'nope'")
-    assert reasons[2].startswith("sqlite:///x.db: which rows?")
+    assert reasons[2].startswith("sqlite:///x.db: a database needs --query")
     text = (tmp_path / "glassnet_run_people.prom").read_text()
     assert read(text)["last_run_failed"] == {"": 1.0}
     text = (tmp_path / "glassnet_success_people.prom").read_text()

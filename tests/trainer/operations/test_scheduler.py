@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from models.errors import ArtefactCorrupt
 from models.storage import files
-from models.storage.store import Store
+from models.storage.directory import SCHEDULE, DirectorySchedule
+from models.storage.directory import DirectoryStore as Store
 from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import (
-    RETRY,
-    SCHEDULE,
+    RETRY_SECONDS,
     ScheduledRun,
     Scheduler,
     State,
@@ -53,12 +53,12 @@ class Night:
 
     def scheduler(self, **options: Any) -> Scheduler:
         made = Scheduler(
-            *("m", self.home, self.clock, [], self.said.append),
+            *("m", DirectorySchedule(self.home), self.clock, [], self.said.append),
             now=lambda: self.time,
             **options,
         )
 
-        def run(lock: int, began: datetime) -> ScheduledRun:
+        def run(handles: tuple[int, ...], began: datetime) -> ScheduledRun:
             with pytest.raises(BlockingIOError), files.locked(self.home, wait=False):
                 pytest.fail("it runs without the lock")
             assert began == self.time
@@ -83,9 +83,9 @@ class Night:
         """No run without a time of its own, and no time without a run after it."""
         covered = start
         for began in self.began:
-            assert self.clock.after(covered) <= began, "a doubled run"
+            assert self.clock.next_after(covered) <= began, "a doubled run"
             covered = began
-        assert self.clock.after(covered) >= end, "a missed run"
+        assert self.clock.next_after(covered) >= end, "a missed run"
 
 
 @pytest.fixture
@@ -102,12 +102,12 @@ def home(tmp_path: Path) -> Path:
 def test_a_night_in_which_the_clocks_change(
     cron: str, runs: int, jitter: float, start: datetime, home: Path
 ) -> None:
-    night = Night(home, CronSchedule.of(cron, "Europe/Berlin"), start)
+    night = Night(home, CronSchedule.parse(cron, "Europe/Berlin"), start)
     night.until(start + 3 * DAY, night.scheduler(jitter=jitter))
     assert len(night.began) == runs
     covered = start
     for began in night.began:
-        due = night.clock.after(covered)
+        due = night.clock.next_after(covered)
         assert due <= began <= due + timedelta(seconds=jitter) + SECOND
         covered = began
 
@@ -117,7 +117,7 @@ def test_an_hourly_run_comes_every_real_hour(
     start: datetime, hours: int, home: Path
 ) -> None:
     midnight = start.replace(hour=23 if start is SPRING else 22)
-    night = Night(home, CronSchedule.of("30 * * * *", "Europe/Berlin"), midnight)
+    night = Night(home, CronSchedule.parse("30 * * * *", "Europe/Berlin"), midnight)
     night.until(midnight + hours * HOUR, night.scheduler())
     assert night.began == [midnight + n * HOUR + 30 * MINUTE for n in range(hours)]
 
@@ -134,7 +134,7 @@ def test_restarts_long_runs_and_two_at_once_miss_and_double_nothing(
         st.sampled_from([SPRING, AUTUMN, datetime(2026, 4, 3, tzinfo=UTC)])
     )
     home = tmp_path_factory.mktemp("night") / SCHEDULE
-    night = Night(home, CronSchedule.of(cron, zone), start)
+    night = Night(home, CronSchedule.parse(cron, zone), start)
     night.scheduler()
     for _ in range(data.draw(st.integers(1, 6))):
         night.lasts = MINUTE * data.draw(st.integers(0, 130))
@@ -150,7 +150,7 @@ def test_restarts_long_runs_and_two_at_once_miss_and_double_nothing(
 
 
 def test_what_was_missed_is_made_up_once(home: Path) -> None:
-    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + DAY, night.scheduler())
     assert len(night.began) == 1
     night.time += 5 * DAY
@@ -161,23 +161,23 @@ def test_what_was_missed_is_made_up_once(home: Path) -> None:
 
 
 def test_a_first_start_makes_nothing_up(home: Path) -> None:
-    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + 14 * HOUR, night.scheduler())
     assert night.began == []
-    assert night.said == ["the next run of m is 2026-10-25 03:00:00+00:00"]
+    assert night.said == ["m: next run 2026-10-25 03:00:00+00:00"]
 
 
 def test_another_expression_begins_anew(home: Path) -> None:
-    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + DAY, night.scheduler())
-    night.clock = CronSchedule.of("0 * * * *", "UTC")
+    night.clock = CronSchedule.parse("0 * * * *", "UTC")
     night.until(AUTUMN + DAY + 90 * MINUTE, night.scheduler())
     assert night.began[1:] == [AUTUMN + DAY + HOUR]
-    assert health(home, None, night.time)[0]
+    assert health(DirectorySchedule(home), None, night.time)[0]
 
 
 def test_a_run_longer_than_the_interval_is_followed_by_one(home: Path) -> None:
-    night = Night(home, CronSchedule.of("*/10 * * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("*/10 * * * *", "UTC"), AUTUMN)
     night.lasts = 35 * MINUTE
     night.until(AUTUMN + 45 * MINUTE, night.scheduler())
     assert night.began == [AUTUMN + 10 * MINUTE]
@@ -190,16 +190,16 @@ def test_a_run_longer_than_the_interval_is_followed_by_one(home: Path) -> None:
 def test_a_state_from_a_wrong_clock_is_not_waited_for(home: Path) -> None:
     home.mkdir(parents=True)
     far = AUTUMN + 4000 * DAY
-    write_state(home, State("0 3 * * *", "UTC", far, far))
-    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
+    write_state(DirectorySchedule(home), State("0 3 * * *", "UTC", far, far))
+    night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + 2 * DAY, night.scheduler())
     assert len(night.began) == 2
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.covered == night.began[-1]
 
 
 def test_a_clock_a_little_behind_doubles_nothing(home: Path) -> None:
-    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
     ahead = night.scheduler()
     real = ahead.now
     ahead.now = lambda: real() + 5 * MINUTE
@@ -213,20 +213,20 @@ def test_a_clock_a_little_behind_doubles_nothing(home: Path) -> None:
 
 
 def test_a_lock_that_another_holds_is_tried_again(home: Path) -> None:
-    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
     scheduler = night.scheduler()
     night.time += 20 * HOUR
     with files.locked(home):
-        assert scheduler.tick() == RETRY
+        assert scheduler.tick() == RETRY_SECONDS
         assert night.began == []
-    assert scheduler.tick() > RETRY
+    assert scheduler.tick() > RETRY_SECONDS
     assert len(night.began) == 1
 
 
 def test_a_full_disk_ends_no_schedule(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    night = Night(home, CronSchedule.of("0 3 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
     scheduler = night.scheduler()
 
     def full(path: Path, content: bytes) -> None:
@@ -245,7 +245,7 @@ def test_damage_is_told(home: Path) -> None:
     for damage in (b"", b"{", b"[]", b"\xff", b'{"cron":"x"}'):
         (home / "state.json").write_bytes(damage)
         with pytest.raises(ArtefactCorrupt, match=r"schedule/state\.json: "):
-            read_state(home)
+            read_state(DirectorySchedule(home))
 
 
 # Health
@@ -264,41 +264,46 @@ def test_damage_is_told(home: Path) -> None:
 def test_a_schedule_is_well_while_good_runs_come(
     ago: timedelta, hours: float | None, healthy: bool, home: Path
 ) -> None:
-    night = Night(home, CronSchedule.of("0 12 * * *", "UTC"), AUTUMN - HOUR)
+    night = Night(home, CronSchedule.parse("0 12 * * *", "UTC"), AUTUMN - HOUR)
     night.until(AUTUMN + HOUR, night.scheduler())
     assert night.began == [AUTUMN]
-    found, sentence = health(home, hours, AUTUMN + ago)
+    found, sentence = health(DirectorySchedule(home), hours, AUTUMN + ago)
     assert found is healthy
-    assert sentence == "the last good run began 2026-10-24 12:00:00+00:00"
+    assert sentence == "the last successful run began 2026-10-24 12:00:00+00:00"
 
 
 def test_runs_that_fail_make_no_schedule_well(home: Path) -> None:
-    night = Night(home, CronSchedule.of("0 12 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("0 12 * * *", "UTC"), AUTUMN)
     scheduler = night.scheduler()
     scheduler.run = lambda lock, began: ScheduledRun(began, began, 1, error="no rows")  # type: ignore[method-assign]
     night.until(AUTUMN + DAY + HOUR, scheduler)
-    assert health(home, None, night.time) == (
+    assert health(DirectorySchedule(home), None, night.time) == (
         True,
-        "no run was good since 2026-10-24 12:00:00+00:00; the last one failed: no rows",
+        "no run has succeeded since 2026-10-24 12:00:00+00:00; "
+        "the latest run failed: no rows",
     )
-    assert not health(home, None, AUTUMN + 2 * DAY)[0]
-    assert night.said[-1].startswith("the run of m failed after 0 s: no rows; the next")
+    assert not health(DirectorySchedule(home), None, AUTUMN + 2 * DAY)[0]
+    assert night.said[-1].startswith("m: run failed after 0 s: no rows; next run ")
 
 
 def test_a_refused_candidate_is_a_good_run(home: Path) -> None:
-    night = Night(home, CronSchedule.of("0 12 * * *", "UTC"), AUTUMN)
+    night = Night(home, CronSchedule.parse("0 12 * * *", "UTC"), AUTUMN)
     scheduler = night.scheduler()
     result = {"version": 7, "reason": "worse: a against b"}
     scheduler.run = lambda lock, began: ScheduledRun(began, began + MINUTE, 3, result)  # type: ignore[method-assign]
     night.until(AUTUMN + DAY + HOUR, scheduler)
-    assert "the last good run" in health(home, None, night.time)[1]
+    said = health(DirectorySchedule(home), None, night.time)[1]
+    assert "the last successful run" in said
     assert night.said[-1].startswith(
-        "the run of m was refused after 60 s: version 7, worse: a against b; the next"
+        "m: the gate refused version 7 after 60 s: worse: a against b; next run "
     )
 
 
 def test_without_a_schedule_nothing_is_well(home: Path) -> None:
-    assert health(home, None, AUTUMN) == (False, f"no schedule has begun in {home}")
+    assert health(DirectorySchedule(home), None, AUTUMN) == (
+        False,
+        f"no schedule has begun in {home}",
+    )
 
 
 # Real processes
@@ -307,13 +312,15 @@ def test_without_a_schedule_nothing_is_well(home: Path) -> None:
 DRIVER = """
 import json, sys
 from pathlib import Path
-from trainer import scheduler
-from trainer.clock import Clock
-home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-scheduler.LOOK, scheduler.RETRY, scheduler.GRACE = 0.1, 0.1, 0.5
+from models.storage.directory import DirectorySchedule
+from trainer.operations import scheduler
+from trainer.operations.cron import CronSchedule
+home, options = DirectorySchedule(Path(sys.argv[1])), json.loads(sys.argv[2])
+scheduler.CLOCK_SECONDS = scheduler.RETRY_SECONDS = 0.1
+scheduler.GRACE_SECONDS = 0.5
 def say(line): print(line, flush=True)
 scheduler.Scheduler(
-    "m", home, Clock("* * * * * *", "UTC"), sys.argv[3:], say,
+    "m", home, CronSchedule("* * * * * *", "UTC"), sys.argv[3:], say,
     on_death=lambda reason: say(f"told of {reason}"), **options
 ).forever()
 """
@@ -366,7 +373,7 @@ def until(what: str, condition: Callable[[], object], seconds: float = 60) -> An
 
 
 def is_done(home: Path) -> bool:
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     return state is not None and state.last_done is not None
 
 
@@ -386,20 +393,20 @@ def alive(pid: int) -> bool:
 def test_the_result_of_a_run_is_kept(start: Any, home: Path, tmp_path: Path) -> None:
     code = RUNNER + (
         "print('a line', file=sys.stderr)\n"
-        "print(json.dumps({'version': 3, 'reason': 'better'}))\n"
+        "print(json.dumps({'version': 3, 'promoted': True, 'reason': 'better'}))\n"
     )
     process = start(sys.executable, "-c", code, tmp_path / "mark")
     until("a run", lambda: is_done(home))
     process.terminate()
     assert process.wait(30) == 0
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last is not None
     assert state.last.code == 0 and state.last.error is None
-    assert state.last.result == {"version": 3, "reason": "better"}
+    assert state.last.result == {"version": 3, "promoted": True, "reason": "better"}
     assert state.last.began <= state.last.ended
     log = (tmp_path / "log-0").read_text()
     assert "\na line\n" in log
-    assert "the run of m was done after 0 s: version 3, better; the next is " in log
+    assert "m: run done after 0 s: version 3 promoted: better; next run " in log
 
 
 @pytest.mark.parametrize(
@@ -418,7 +425,7 @@ def test_a_failed_run_is_told_and_the_next_comes(
     until("two runs", lambda: len(lines(mark)) > 1)
     process.terminate()
     assert process.wait(30) == 0
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last is not None and state.last_done is None
     assert state.last.error == error
     told = f"told of {error}" in (tmp_path / "log-0").read_text()
@@ -439,7 +446,7 @@ def test_a_stop_waits_for_the_run(
     process.send_signal(number)
     assert process.wait(30) == 0
     assert [word for word, _ in lines(mark)] == ["began", "ended"]
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last_done is not None
 
 
@@ -458,10 +465,10 @@ def test_a_stop_kills_the_run_if_it_is_to(
         process.terminate()
     assert process.wait(30) == 0
     assert not alive(int(lines(mark)[0][1]))
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last is None  # it is still to be run
     log = (tmp_path / "log-0").read_text()
-    assert "was stopped; the next start makes it up" in log and "told of" not in log
+    assert "m: run stopped; the next start makes it up" in log and "told of" not in log
     with files.locked(home, wait=False):
         pass
     start(sys.executable, "-c", LONG, mark)
@@ -532,7 +539,7 @@ def test_two_schedulers_on_one_store_never_run_at_once_and_lose_no_version(
     for version in versions:
         store.load("m", version)
     assert store.resolve("m") in versions
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last is not None and state.last.result
     assert state.last.result["version"] in versions
     assert not list(home.parent.glob(".new-*"))

@@ -61,7 +61,7 @@ def test_images_are_known_by_their_shape(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", OTHERS, ids=str)
 def test_other_rows_are_no_images(shape: tuple[int, ...]) -> None:
     assert image_axes(shape) is None
-    with pytest.raises(ValueError, match="are no images"):
+    with pytest.raises(ValueError, match="are not images"):
         Augmentation(shape, 1.0)
 
 

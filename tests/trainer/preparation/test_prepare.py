@@ -18,7 +18,7 @@ from models.features.tensor import TensorInput
 from trainer.config.schema import Config
 from trainer.data import Dataset, read
 from trainer.data.row_hashing import hash_rows, windows
-from trainer.preparation.prepare import Part, Prepared, joined, layout_of, prepare
+from trainer.preparation.prepare import Part, Prepared, joined, prepare
 
 Prepare = Callable[..., tuple[Prepared, list[str]]]
 #: One network, as the simpler half of the promises has it.
@@ -337,13 +337,13 @@ def test_arrays_are_prepared_too(ready: Prepare) -> None:
     assert isinstance(found.output, Classification)
     assert found.output.classes == tuple(range(10))
     assert len(found.splits) == 1
-    assert layout_of(found.inputs) == (64, 0, ())
+    assert found.inputs.layout == (64, 0, ())
 
 
 def test_a_task_that_is_asked_for_is_taken(ready: Prepare) -> None:
     found, said = ready(numbers(), task="regression")
     assert found.task == "regression"
-    assert said[0] == "task regression: as asked"
+    assert said[0] == "task regression: as given"
     assert ready(numbers())[0].task == "multiclass"
 
 
@@ -375,14 +375,14 @@ def roles(n: int = 200) -> Dataset:
     [
         ("data.group=g", "g", "groups"),
         ("data.time=t", "t", "orders"),
-        ("data.weight=w", "w", "weighs"),
+        ("data.weight=w", "w", "weights"),
     ],
 )
 def test_a_column_aside_is_no_input_and_said(
     setting: str, name: str, does: str, ready: Prepare
 ) -> None:
     found, said = ready(roles(), setting)
-    assert f"column '{name}' {does} the rows and is no input of the model" in said
+    assert f"column '{name}' {does} the rows and is not an input of the model" in said
     assert isinstance(found.inputs, TableInput)
     assert set(found.inputs.by_name) == {"x", "g", "t", "w"} - {name}
     assert list(found.data.aside) == [name]
@@ -392,7 +392,7 @@ def test_a_column_aside_is_no_input_and_said(
 
 def test_rows_in_time_stay_in_time(ready: Prepare) -> None:
     found, said = ready(roles(), "data.time=t", "ensemble.members=5")
-    assert "rows are divided by 't': the last are measured on" in said
+    assert "rows are split by 't': the latest are the test rows" in said
     for number in range(5):
         train, validation, test = (set(ids(part)) for part in parts(found, number))
         # The moment of row i is -i.
@@ -555,7 +555,9 @@ def test_validation_rows_of_ones_own_go_with_every_division(
     bare = {k: v for k, v in columns.items() if k != way[-1]}
     valid = str(write_csv(bare, "valid.csv"))
     if way == "data.weight=w":
-        with pytest.raises(DataError, match=r"valid\.csv: there is no column 'w'"):
+        with pytest.raises(
+            DataError, match=r"valid\.csv: data\.weight: there is no column 'w'"
+        ):
             ready(roles(), way, validation=valid)
     else:
         ready(roles(), way, validation=valid)

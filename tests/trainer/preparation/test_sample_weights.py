@@ -17,12 +17,16 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from models.errors import ConfigError
 from models.features.predictions import Classification, Regression
-from models.storage.store import Store
-from trainer.config import schema
+from models.storage.directory import DirectoryStore as Store
+from trainer.config import loading
 from trainer.data import read, take
 from trainer.data.row_hashing import hash_rows, windows
 from trainer.preparation.prepare import prepare
-from trainer.preparation.sample_weights import of_classes, of_rows, reason
+from trainer.preparation.sample_weights import (
+    describe_class_weights,
+    resolve_class_weights,
+    scaled_weights,
+)
 from trainer.training.losses import (
     binary_cross_entropy,
     mean_squared_error,
@@ -48,14 +52,14 @@ WriteCsv = Callable[..., Path]
 def test_balanced_is_scikit_learns(drawn: list[int]) -> None:
     target = np.array([0, 1, 2, *drawn])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=target)
-    found = of_classes("balanced", COLOURS, target, None)
+    found = resolve_class_weights("balanced", COLOURS, target, None)
     np.testing.assert_allclose(found, expected)  # type: ignore[arg-type]
 
 
 def test_balanced_classes_count_alike_with_the_weights_of_their_rows() -> None:
     rng = np.random.default_rng(0)
     target, weights = rng.integers(0, 3, 200) // 2 * 2, rng.uniform(0, 4, 200)
-    classes = of_classes("balanced", COLOURS, target, weights)
+    classes = resolve_class_weights("balanced", COLOURS, target, weights)
     assert classes is not None
     sums = np.bincount(target, classes[target] * weights, 3)
     assert sums[0] == pytest.approx(sums[2])
@@ -65,20 +69,20 @@ def test_balanced_classes_count_alike_with_the_weights_of_their_rows() -> None:
 
 def test_a_table_names_the_classes_it_weighs() -> None:
     target = np.array([0, 1, 2])
-    found = of_classes({"red": 5.0, "blue": 0.5}, COLOURS, target, None)
+    found = resolve_class_weights({"red": 5.0, "blue": 0.5}, COLOURS, target, None)
     assert found is not None and found.tolist() == [0.5, 1, 5]
-    assert of_classes(None, COLOURS, target, None) is None
+    assert resolve_class_weights(None, COLOURS, target, None) is None
     numbers = Classification((0, 1, 2.5))
-    found = of_classes({"2.5": 2.0, "0": 3.0}, numbers, target, None)
+    found = resolve_class_weights({"2.5": 2.0, "0": 3.0}, numbers, target, None)
     assert found is not None and found.tolist() == [3, 1, 2]
     truths = Classification((False, True))
-    found = of_classes({"true": 4.0}, truths, target[:2], None)
+    found = resolve_class_weights({"true": 4.0}, truths, target[:2], None)
     assert found is not None and found.tolist() == [1, 4]
 
 
 def test_a_class_there_is_not_names_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
-        of_classes({"gren": 2.0}, COLOURS, np.array([0]), None)
+        resolve_class_weights({"gren": 2.0}, COLOURS, np.array([0]), None)
     assert str(caught.value) == (
         "train.class_weights: there is no class 'gren'; did you mean 'green'?"
     )
@@ -87,15 +91,15 @@ def test_a_class_there_is_not_names_the_nearest() -> None:
 @pytest.mark.parametrize("asked", ["balanced", {"1": 2.0}])
 def test_a_number_has_no_classes(asked: Any) -> None:
     with pytest.raises(ConfigError, match=r"train\.class_weights is for classes"):
-        of_classes(asked, Regression(0.0, 1.0), np.array([0.5]), None)
+        resolve_class_weights(asked, Regression(0.0, 1.0), np.array([0.5]), None)
 
 
 def test_the_reason_states_the_weights_of_the_first_classes() -> None:
-    assert reason(COLOURS, np.array([0.5, 1, 12.3456])) == (
-        "class weights blue 0.5, green 1, red 12.3: as asked"
+    assert describe_class_weights(COLOURS, np.array([0.5, 1, 12.3456])) == (
+        "class weights blue 0.5, green 1, red 12.3: as given"
     )
     many = Classification(tuple(range(9)))
-    assert reason(many, np.ones(9)).endswith("5 1, …: as asked")
+    assert describe_class_weights(many, np.ones(9)).endswith("5 1, …: as given")
 
 
 # Rows.
@@ -106,7 +110,7 @@ def test_the_reason_states_the_weights_of_the_first_classes() -> None:
 def test_rows_count_one_on_average(weights: list[float], classes: bool) -> None:
     n = len(weights)
     of_class = np.array([1.0, 3.0]) if classes else None
-    found = of_rows(np.arange(n) % 2, of_class, np.array(weights))
+    found = scaled_weights(np.arange(n) % 2, of_class, np.array(weights))
     assert found is not None and found.dtype == np.float32
     assert found.mean() == pytest.approx(1, rel=1e-5)
     expected = np.array(weights) * (np.arange(n) % 2 * 2 + 1 if classes else 1)
@@ -114,11 +118,11 @@ def test_rows_count_one_on_average(weights: list[float], classes: bool) -> None:
 
 
 def test_rows_that_count_alike_have_no_weights() -> None:
-    assert of_rows(np.array([0, 1]), None, None) is None
+    assert scaled_weights(np.array([0, 1]), None, None) is None
 
 
 def test_the_lightest_row_still_counts() -> None:
-    found = of_rows(np.array([0, 1]), None, np.array([1e-90, 1e90]))
+    found = scaled_weights(np.array([0, 1]), None, np.array([1e-90, 1e90]))
     assert found is not None and found[0] > 0
 
 
@@ -167,7 +171,7 @@ def test_a_row_of_weight_two_is_the_row_twice(write_csv: WriteCsv) -> None:
     every = ("data.test_fraction=0", "data.validation_fraction=0")
     found = []
     for path, weight in ((once, ("data.weight=w",)), (often, ())):
-        given = schema.load(None, (*every, *weight, "train.class_weights={a=3}"), {})
+        given = loading.load(None, (*every, *weight, "train.class_weights={a=3}"), {})
         ready = prepare(
             read(str(path), "y"),
             None,
@@ -321,8 +325,7 @@ def test_the_gate_weighs_both_sides_alike(
     again = json.loads(command(*fit, *given).stdout)
     figure = f"{first['metrics']['log_loss']:.6g}"
     assert again["reason"].startswith(
-        f"at least as good: log_loss {figure} against {figure} of production "
-        "on the same held-out rows"
+        f"at least as good: log_loss {figure}, production {figure}, on "
     )
 
 
@@ -350,7 +353,7 @@ def test_validation_rows_of_ones_own_have_weights_too(
     bare = write_csv({"x": [1, 2], "side": ["heads", "tails"]}, "bare.csv")
     result = command(*fit, bare, *given, code=1)
     assert result.stderr.splitlines()[-1] == (
-        f"Error: {bare}: there is no column 'w' among the inputs for data.weight"
+        f"Error: {bare}: data.weight: there is no column 'w'"
     )
 
 

@@ -15,7 +15,7 @@ from trainer.preparation.targets import (
     guess_task,
     make_output,
     numbers,
-    standard,
+    standardize,
 )
 from trainer.training.losses import (
     LOSSES,
@@ -119,13 +119,13 @@ def test_no_answer_leaves_the_training_target() -> None:
 @pytest.mark.parametrize(
     ("task", "labels", "expected"),
     [
-        ("binary", [0, 1, 2], "has 3 classes, which is not a binary task"),
+        ("binary", [0, 1, 2], "has 3 classes, which does not suit --task binary"),
         ("regression", ["1", "two"], "row 2: expected a finite number, found text"),
         ("regression", ["1", "1e400"], "row 2: expected a finite number"),
         ("regression", [5.0, 5.0], "has only one value"),
         ("regression", [1e200, -1e200], "has numbers too large to scale"),
         ("regression", [1.7e308, 1.6e308], "has numbers too large to scale"),
-        ("multiclass", list(range(MAX_CLASSES + 1)), "more than 1000"),
+        ("multiclass", list(range(MAX_CLASSES + 1)), "at most 1000 are"),
     ],
 )
 def test_a_task_that_does_not_fit_is_told(
@@ -196,17 +196,17 @@ def test_a_class_never_seen_is_told_with_the_nearest() -> None:
 def test_the_loss_sees_standard_units() -> None:
     output = Regression(10.0, 4.0)
     coded = encode(output, [10.0, 14.0, 2.0], "y")
-    np.testing.assert_array_equal(standard(output, coded), [0, 1, -2])
-    assert standard(output, coded).dtype == np.float32
+    np.testing.assert_array_equal(standardize(output, coded), [0, 1, -2])
+    assert standardize(output, coded).dtype == np.float32
     np.testing.assert_array_equal(
-        output.decode(standard(output, coded)[None, :, None])["value"], coded
+        output.decode(standardize(output, coded)[None, :, None])["value"], coded
     )
 
 
 def test_the_loss_sees_class_numbers() -> None:
     output = Classification(("a", "b"))
     coded = encode(output, ["b", "a"], "y")
-    assert standard(output, coded) is coded
+    assert standardize(output, coded) is coded
 
 
 def test_each_task_has_its_loss() -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from models.storage.artefact import Artefact
-from models.storage.store import RECORD, REPORT, Store
-from trainer.report.diagnosis import faults
+from models.storage.base import RECORD, REPORT
+from models.storage.directory import DirectoryStore as Store
+from trainer.report.diagnosis import find_problems
 from trainer.report.record import Record, decode
 
 #: Elements that have no end.
@@ -83,10 +84,10 @@ class Published:
         )
 
     @cached_property
-    def faults(self) -> dict[str, str]:
-        """Kind and sentences of each fault."""
-        found = faults(self.artefact.manifest, self.record)
-        return {fault.kind: f"{fault.sentence} {fault.advice}" for fault in found}
+    def problems(self) -> dict[str, str]:
+        """Kind and sentences of each problem."""
+        found = find_problems(self.artefact.manifest, self.record)
+        return {p.kind: f"{p.sentence} {p.advice}" for p in found}
 
 
 @pytest.fixture

@@ -64,13 +64,13 @@ def test_health_is_of_every_network(runs: dict[str, Any]) -> None:
 def test_many_rows_are_looked_at_in_part(
     recorded: Callable[..., Any], people_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collect, "MOST_ROWS", 20)
+    monkeypatch.setattr(collect, "MAX_ROWS", 20)
     record = recorded(people_csv, target="Status").record
     assert record.rows == 20 < record.measured
 
 
 def test_long_texts_are_cut() -> None:
-    row, picture = collect._shown({"a": "x" * 500, "b": 1}, ["b", "a"])
+    row, picture = collect._excerpt({"a": "x" * 500, "b": 1}, ["b", "a"])
     assert list(row) == ["b", "a"] and len(row["a"]) == 81 and picture is None
 
 

@@ -30,7 +30,9 @@ def test_areas_are_those_of_scikit_learn(seed: int, classes: int, n: int) -> Non
     output = Classification(tuple(f"c{i}" for i in range(classes)))
     rocs = curves.roc(output, P, target)
     recalls = curves.precision_recall(output, P, target)
-    for c, one, other in zip(curves.sides(output, target), rocs, recalls, strict=True):
+    for c, one, other in zip(
+        curves.curve_classes(output, target), rocs, recalls, strict=True
+    ):
         assert one.area == pytest.approx(roc_auc_score(target == c, P[:, c]))
         expected = average_precision_score(target == c, P[:, c])
         assert other.area == pytest.approx(expected)
@@ -50,7 +52,7 @@ def test_lines_end_in_their_corners_and_are_short() -> None:
     P, target = np.stack([1 - p, p], axis=1), (rng.random(5_000) < p).astype(int)
     (line,) = curves.roc(Classification(("no", "yes")), P, target)
     assert (line.x[0], line.y[0], line.x[-1], line.y[-1]) == (0, 0, 1, 1)
-    assert len(line.x) <= curves.MOST_POINTS
+    assert len(line.x) <= curves.MAX_POINTS
     assert line.y == sorted(line.y) and line.x == sorted(line.x)
 
 
@@ -64,7 +66,7 @@ def test_confusion_counts_what_scikit_learn_counts(seed: int, classes: int) -> N
     every = confusion_matrix(target, P.argmax(axis=1), labels=range(classes))
     assert found.counts == every[np.ix_(shown, shown)].tolist()
     assert sum(map(sum, found.counts)) + found.left_out == 200
-    assert len(shown) == min(classes, curves.MOST_CLASSES) and shown == sorted(shown)
+    assert len(shown) == min(classes, curves.MAX_CLASSES) and shown == sorted(shown)
 
 
 def test_reliability_adds_up_to_the_calibration_error() -> None:

@@ -1,4 +1,4 @@
-"""Every fault is named where it is put in, and nothing is said of an honest run."""
+"""Each problem is found in a run that has it, and none in a sound run."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ def rewritten(tmp_path: Path, people_csv: Path) -> Callable[..., Path]:
         ("builtin:xor", ("train.epochs=200",)),
     ],
 )
-def test_of_an_honest_run_nothing_is_said(
+def test_a_sound_run_has_no_problems(
     recorded: Callable[..., Any], people_csv: Path, data: str, settings: tuple[str, ...]
 ) -> None:
     source = people_csv if data == "people" else data
     target = "Status" if data == "people" else None
     found = recorded(source, *settings, target=target)
-    assert found.faults == {}
+    assert found.problems == {}
 
 
-def test_a_layer_of_dead_relus(
+def test_dead_relus_are_found(
     recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
     def kill(run: TrainingRun) -> None:
@@ -84,28 +84,28 @@ def test_a_layer_of_dead_relus(
     found = recorded(people_csv, MLP, target="Status")
     assert (
         "100% of the ReLU units of layer 4 (activation) are dead"
-        in found.faults["dead"]
+        in found.problems["dead"]
     )
-    assert "of layer 2 (activation) are dead" not in found.faults["dead"]
+    assert "of layer 2 (activation) are dead" not in found.problems["dead"]
 
 
 @pytest.mark.parametrize(
     ("settings", "rate"), [((MLP,), "0.2"), (("train.epochs=6",), "4")]
 )
-def test_a_learning_rate_a_hundred_times_too_high(
+def test_a_learning_rate_a_hundred_times_too_high_is_found(
     recorded: Callable[..., Any], people_csv: Path, settings: tuple[str, ...], rate: str
 ) -> None:
     own = recorded(people_csv, *settings, target="Status")
     given = own.artefact.manifest.config["train"]["learning_rate"]
-    assert given * 100 == pytest.approx(float(rate)) and own.faults == {}
+    assert given * 100 == pytest.approx(float(rate)) and own.problems == {}
     high = recorded(
         people_csv, *settings, f"train.learning_rate={rate}", target="Status"
     )
-    assert f"The learning rate ({rate}) is too high" in high.faults["learning_rate"]
-    assert f"Try train.learning_rate={given:.2g}" in high.faults["learning_rate"]
+    assert f"The learning rate ({rate}) is too high" in high.problems["learning_rate"]
+    assert f"Try train.learning_rate={given:.2g}" in high.problems["learning_rate"]
 
 
-def test_saturated_sigmoids(
+def test_saturated_sigmoids_are_found(
     recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
     def stretch(run: TrainingRun) -> None:
@@ -113,26 +113,26 @@ def test_saturated_sigmoids(
 
     settings = (MLP, "network.activation=sigmoid")
     honest = recorded(people_csv, *settings, target="Status")
-    assert "saturated" not in honest.faults
+    assert "saturated" not in honest.problems
     spoilt(stretch)
     found = recorded(people_csv, *settings, target="Status")
-    assert "Layer 2 (activation) is saturated" in found.faults["saturated"]
+    assert "Layer 2 (activation) is saturated" in found.problems["saturated"]
 
 
-def test_a_column_that_leaks(
+def test_a_column_that_leaks_is_found(
     recorded: Callable[..., Any], rewritten: Callable[..., Path]
 ) -> None:
     data = rewritten("decided", lambda table: [s.upper() for s in table["Status"]])
     found = recorded(data, target="Status")
-    assert set(found.faults) == {"leak"}
+    assert set(found.problems) == {"leak"}
     assert (
         "column 'decided' alone explains 100.0% of target 'Status'"
-        in found.faults["leak"]
+        in found.problems["leak"]
     )
-    assert "so these figures flatter" in found.faults["leak"]
+    assert "so the metrics are too good" in found.problems["leak"]
 
 
-def test_a_shuffled_target(
+def test_shuffled_classes_have_no_signal(
     recorded: Callable[..., Any], rewritten: Callable[..., Path]
 ) -> None:
     def shuffle(table: dict[str, list[str]]) -> list[str]:
@@ -141,11 +141,13 @@ def test_a_shuffled_target(
 
     settings = ("train.epochs=20", MANY)
     found = recorded(rewritten("Status", shuffle), *settings, target="Status")
-    assert "the columns tell next to nothing of 'Status'" in found.faults["no_signal"]
-    assert "a join or a sort may have shuffled them" in found.faults["no_signal"]
+    assert (
+        "the columns say almost nothing about 'Status'" in found.problems["no_signal"]
+    )
+    assert "a join or a sort may have mixed them up" in found.problems["no_signal"]
 
 
-def test_a_shuffled_number(
+def test_a_random_number_has_no_signal(
     recorded: Callable[..., Any], rewritten: Callable[..., Path]
 ) -> None:
     def noise(table: dict[str, list[str]]) -> list[str]:
@@ -154,18 +156,18 @@ def test_a_shuffled_number(
 
     settings = ("train.epochs=12", MANY)
     found = recorded(rewritten("noise", noise), *settings, target="noise")
-    assert "always answering the mean" in found.faults["no_signal"]
+    assert "always predicting the mean" in found.problems["no_signal"]
 
 
-def test_a_gradient_that_vanishes(
+def test_a_vanishing_gradient_is_found(
     recorded: Callable[..., Any], people_csv: Path
 ) -> None:
     settings = (MLP, "network.activation=sigmoid", f"network.hidden={[16] * 12}")
     found = recorded(people_csv, *settings, target="Status")
-    assert "The gradient vanishes" in found.faults["vanished"]
+    assert "The gradient vanishes" in found.problems["vanished"]
 
 
-def test_learning_by_heart(
+def test_overfitting_is_found(
     recorded: Callable[..., Any], rewritten: Callable[..., Path]
 ) -> None:
     def coin(table: dict[str, list[str]]) -> list[str]:
@@ -175,10 +177,10 @@ def test_learning_by_heart(
 
     settings = (MLP, "train.epochs=60", "train.patience=60", "train.learning_rate=0.01")
     found = recorded(rewritten("coin", coin), *settings, target="coin")
-    assert "learns its rows by heart" in found.faults["overfitted"]
+    assert "The network overfits after its best epoch" in found.problems["overfitted"]
 
 
-def test_what_several_networks_share_is_said_once(
+def test_a_problem_of_several_networks_is_reported_once(
     recorded: Callable[..., Any], people_csv: Path, spoilt: Callable[..., None]
 ) -> None:
     def kill(run: TrainingRun) -> None:
@@ -187,5 +189,5 @@ def test_what_several_networks_share_is_said_once(
     spoilt(kill)
     settings = (MLP, "ensemble.members=2")
     found = recorded(people_csv, *settings, target="Status")
-    assert found.faults["dead"].count("are dead") == 1
-    assert "(2 of 2 networks)" in found.faults["dead"]
+    assert found.problems["dead"].count("are dead") == 1
+    assert "(2 of 2 networks)" in found.problems["dead"]

@@ -14,7 +14,12 @@ import pytest
 from models.model import Model
 from trainer.preparation.prepare import Part
 from trainer.report import importance
-from trainer.report.importance import MOST_COLUMNS, names_of, of_columns, spread
+from trainer.report.importance import (
+    MAX_SHUFFLED_COLUMNS,
+    column_importances,
+    evenly_spaced_rows,
+    input_names,
+)
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def test_of_many_columns_the_strongest_are_shuffled(
     found = recorded(linear(40), "network.architecture=mlp", target="y").record.weights
     assert len(found) == 43 and found[0].name == "a"
     shuffled = [weight.permutation is not None for weight in found]
-    assert shuffled == [True] * MOST_COLUMNS + [False] * 13
+    assert shuffled == [True] * MAX_SHUFFLED_COLUMNS + [False] * 13
 
 
 def test_features_of_a_matrix_are_columns(
@@ -67,7 +72,7 @@ def test_features_of_a_matrix_are_columns(
     np.savez(tmp_path / "m.npz", X=X, y=(X[:, 1] > 0).astype(int))
     run = recorded(tmp_path / "m.npz", "train.epochs=30")
     assert run.record.weights[0].name == "x[1]"
-    assert sorted(names_of(run.artefact.model.inputs)) == ["x[0]", "x[1]", "x[2]"]
+    assert sorted(input_names(run.artefact.model.inputs)) == ["x[0]", "x[1]", "x[2]"]
 
 
 def test_shuffling_moves_no_other_column(runs: dict[str, Any]) -> None:
@@ -89,10 +94,10 @@ def test_shuffling_moves_no_other_column(runs: dict[str, Any]) -> None:
 
 def test_rows_are_taken_from_all_of_a_part() -> None:
     part = Part({"a": np.arange(100.0)}, np.arange(100))
-    some = spread(part, 5)
+    some = evenly_spaced_rows(part, 5)
     assert some.raw["a"].tolist() == some.target.tolist()
     assert (some.target[0], some.target[-1], len(some)) == (0, 99, 5)
-    assert len(spread(part, 1000)) == 100
+    assert len(evenly_spaced_rows(part, 1000)) == 100
 
 
 def test_the_same_run_has_the_same_weights(runs: dict[str, Any]) -> None:
@@ -101,5 +106,5 @@ def test_the_same_run_has_the_same_weights(runs: dict[str, Any]) -> None:
     golden = run.artefact.manifest.golden.instances
     raw = model.decoder.rows(msgspec.json.encode(golden))
     part = Part(raw, np.zeros(len(golden), int))
-    first = of_columns(run.artefact, [(model, part)])
-    assert first == of_columns(run.artefact, [(model, part)])
+    first = column_importances(run.artefact, [(model, part)])
+    assert first == column_importances(run.artefact, [(model, part)])

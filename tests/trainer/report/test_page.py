@@ -79,10 +79,10 @@ def test_each_task_has_its_pictures(runs: dict[str, Any]) -> None:
     }
     for name in ("two", "several", "images"):
         assert "ROC curves" in labels[name] and "Reliability" in labels[name]
-    assert "Answers against true values" in labels["number"]
-    assert "Histogram of answer minus truth" in labels["number"]
+    assert "Predicted against true values" in labels["number"]
+    assert "Histogram of predicted minus true value" in labels["number"]
     assert "Learned curves of column income" in labels["two"]
-    assert "Which of 8 by 8 pixels count" in labels["images"]
+    assert "Importance of 8 by 8 pixels" in labels["images"]
     assert "an image of" in labels["images"]
 
 
@@ -91,13 +91,13 @@ def test_what_is_wrong_stands_first_with_what_to_try(
 ) -> None:
     spoilt = ("network.architecture=mlp", "train.learning_rate=0.2")
     run = reported(people_csv, *spoilt, target="Status")
-    items = [a["data-fault"] for a in run.page.named("li") if "data-fault" in a]
-    assert items == list(run.faults) and "learning_rate" in items
-    for said in run.faults.values():
+    items = [a["data-problem"] for a in run.page.named("li") if "data-problem" in a]
+    assert items == list(run.problems) and "learning_rate" in items
+    for said in run.problems.values():
         assert all(part in run.page.text for part in said.split(". "))
     honest = runs["images"]
-    assert honest.faults == {}
-    assert "Nothing that this report looks for is wrong" in honest.page.text
+    assert honest.problems == {}
+    assert "No problems found" in honest.page.text
 
 
 def test_nothing_in_the_data_becomes_markup(
@@ -130,7 +130,7 @@ def test_nothing_in_the_data_becomes_markup(
 def test_without_its_record_a_version_still_has_a_page(runs: dict[str, Any]) -> None:
     run = runs["two"]
     shown = page("two", 1, run.artefact, None, {})
-    assert "published without its record" in shown and "Log" not in shown
+    assert "has no record.json" in shown and "Log" not in shown
     assert 'id="learning"' in shown and 'id="recipe"' in shown
     assert 'id="mistakes"' not in shown
 
@@ -140,8 +140,8 @@ def test_production_stands_beside_its_successor(
 ) -> None:
     reported(people_csv, target="Status")
     shown = reported(people_csv, target="Status", seed=7)
-    assert "in production" in shown.page.text
+    assert "production: " in shown.page.text
     reason = shown.store.run("m", 2)["reason"]
     assert str(reason) in shown.page.text
     figures = shown.record.production.figures
-    assert f"{figures['log_loss']:.4g} in production" in shown.page.text
+    assert f"production: {figures['log_loss']:.4g}" in shown.page.text

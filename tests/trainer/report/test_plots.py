@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.explain.baseline import baseline
 from trainer.report import plots
 from trainer.report.record import Bin, Curve, Points
 from trainer.training.history import LayerSnapshot, LayerStats
@@ -22,7 +21,7 @@ HISTORY: dict[str, list[float]] = {
 
 def test_losses_name_their_ends_and_the_epoch_kept() -> None:
     svg = plots.losses([HISTORY, HISTORY])
-    assert "training from 1 to 0.25, kept 0.6 in epoch 2" in svg
+    assert "training from 1 to 0.25, best 0.6 in epoch 2" in svg
     assert svg.count(">training<") == svg.count(">validation<") == 1
     alone = {k: v for k, v in HISTORY.items() if k != "validation_loss"}
     assert ">validation<" not in plots.losses([alone])
@@ -69,19 +68,21 @@ def test_reliability_tells_the_bin_that_is_off_most() -> None:
     svg = plots.reliability(
         [Bin(0.55, 0.56, 100), Bin(0.9, 0.7, 50), Bin(0.95, 0.1, 1)]
     )
-    assert "confidence 90%, the bin that is off most, are right in 70% of 50" in svg
+    assert "in the worst bin, confidence 90%, 70% of 50 predictions are right" in svg
 
 
 def test_numbers_are_compared_with_their_truth() -> None:
     points = Points([1.0, 2.0, 3.0], [1.0, 2.0, 3.5])
-    assert "correlation 0.9" in plots.against_truth(points)
-    assert "half below 0" in plots.residuals(points)
-    assert "correlation 0.000" in plots.against_truth(Points([1.0, 2.0], [1.0, 1.0]))
+    assert "correlation 0.9" in plots.predicted_against_true(points)
+    assert "the median is 0" in plots.residuals(points)
+    assert "correlation 0.000" in plots.predicted_against_true(
+        Points([1.0, 2.0], [1.0, 1.0])
+    )
 
 
 def test_only_numbers_with_curves_have_some(runs: dict[str, Any]) -> None:
     model = runs["two"].artefact.model
-    typical = baseline(model.inputs, runs["two"].artefact.manifest.reference)
+    typical = model.inputs.baseline(runs["two"].artefact.manifest.reference.inputs)
     network = model.networks[0]
     assert "income" in plots.embedding(network, model.inputs, "income", typical)
     assert plots.embedding(network, model.inputs, "home", typical) == ""
@@ -89,7 +90,7 @@ def test_only_numbers_with_curves_have_some(runs: dict[str, Any]) -> None:
 
 def test_pixels_are_squares_with_a_name() -> None:
     svg = plots.saliency([[0.0, 1.0], [0.01, 0.5]])
-    assert svg.count("<rect") == 2 and "row 0, column 1" in svg
+    assert svg.count("<path") == 2 and "in row 0, column 1" in svg
     drawn = plots.image([[0, 255], [128, 0]], 'a "7"')
     assert drawn.count("<path") == 2 and "a &quot;7&quot;" in drawn
     assert plots.image(np.zeros((3, 4, 4)), "flat").count("<path") == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.errors import ArtefactCorrupt
-from trainer.report.record import Curve, Record, Weight, decode, encode
+from trainer.report.record import ColumnImportance, Curve, Record, decode, encode
 from trainer.training.history import LayerSnapshot, LayerStats
 
 
@@ -24,7 +24,7 @@ def test_a_record_comes_back() -> None:
             ]
         ],
         roc=[Curve("yes", [0.0, 1.0], [0.0, 1.0], 0.5)],
-        weights=[Weight("a", 0.5), Weight("b", 0.1, -0.2)],
+        weights=[ColumnImportance("a", 0.5), ColumnImportance("b", 0.1, -0.2)],
     )
     assert decode(encode(record)) == record
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from models.storage.store import RECORD, REPORT, Store
+from models.storage.base import RECORD, REPORT
+from models.storage.directory import DirectoryStore as Store
 from trainer import report
 from trainer.evaluation import row_fingerprints
 
@@ -34,7 +35,7 @@ def test_a_run_ends_with_its_report(
         RECORD,
         REPORT,
     }
-    assert "no report" not in said
+    assert "the report" not in said
     drawn = (home / REPORT).read_bytes()
     (home / REPORT).unlink()
     assert command("report", "m").stdout.strip() == str(home / REPORT)
@@ -56,8 +57,8 @@ def test_the_model_is_the_same_with_and_without(
 @pytest.mark.parametrize(
     ("broken", "sentence", "left"),
     [
-        ("trainer.report.collect.gather", "the report will lack its figures", REPORT),
-        ("trainer.report.page.page", "trainer report m@1 tries again", RECORD),
+        ("trainer.report.collect.gather", "the report will have no plots", REPORT),
+        ("trainer.report.page.page", "to try again: trainer report m@1", RECORD),
     ],
 )
 def test_a_report_that_fails_costs_no_version(
@@ -87,7 +88,7 @@ def test_a_version_that_went_meanwhile_is_told(published: Path, store: Store) ->
     said: list[str] = []
     shutil.rmtree(store.root / "churn" / "1")
     report.try_to_write(store, "churn", 1, said.append)
-    assert len(said) == 1 and "no report was written" in said[0]
+    assert len(said) == 1 and "the report was not written" in said[0]
 
 
 def test_a_damaged_record_is_one_sentence(

@@ -5,29 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from trainer.report import tables
-from trainer.report.record import Confusion, Weight
+from trainer.report.record import ColumnImportance, Confusion
 
 
 def test_figures_are_the_manifests(runs: dict[str, Any]) -> None:
     for name in ("two", "number"):
         run = runs[name]
-        shown = tables.figures(run.artefact.manifest, run.record)
+        shown = tables.metrics(run.artefact.manifest, run.record)
         for key, value in run.artefact.manifest.metrics.items():
             if key in tables.NAMES:
                 assert f"<dt>{tables.NAMES[key]}</dt><dd>{value:.4g}</dd>" in shown
-        assert "in production" not in shown
+        assert "production: " not in shown
 
 
 def test_confusion_is_a_table_with_heads() -> None:
     shown = tables.confusion(Confusion(["a<", "b"], [[3, 1], [0, 1200]], 7))
     assert shown.count('scope="row"') == 2 and shown.count('scope="col"') == 3
     assert "--share:0.750" in shown and "1,200" in shown and "a&lt;" in shown
-    assert "7 rows of rarer classes are left out" in shown
+    assert "7 rows of rarer classes are not shown" in shown
 
 
 def test_columns_beyond_the_first_are_a_click_away(runs: dict[str, Any]) -> None:
     record, manifest = runs["two"].record, runs["two"].artefact.manifest
-    several = [Weight(f"c{i}", 1.0 / (i + 1), None if i else -0.1) for i in range(20)]
+    several = [
+        ColumnImportance(f"c{i}", 1.0 / (i + 1), None if i else -0.1) for i in range(20)
+    ]
     many = type(record)(
         **{
             **{f: getattr(record, f) for f in record.__struct_fields__},
@@ -45,12 +47,12 @@ def test_mistakes_say_truth_and_answer(runs: dict[str, Any]) -> None:
         run = runs[name]
         shown = tables.mistakes(run.record, run.artefact.manifest)
         assert shown.count("<article>") == len(run.record.mistakes)
-    assert "off by" in tables.mistakes(
+    assert "error +" in tables.mistakes(
         runs["number"].record, runs["number"].artefact.manifest
     )
 
 
 def test_the_time_is_that_of_the_run() -> None:
     timing = {"epochs": 8, "train_s": 2.0, "rows_per_s": 1000.0, "total_s": 3.0}
-    assert "8 epochs in 2 s" in tables.time({"timing": timing})
+    assert "Trained 8 epochs in 2 s" in tables.time({"timing": timing})
     assert tables.time({}) == ""

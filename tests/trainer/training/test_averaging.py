@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from models.nn.architectures import mlp
 from models.nn.network import Network
+from trainer.optimization.optimizers import BLOCK
 from trainer.training.averaging import Average
-from trainer.training.optimizers import BLOCK
 
 
 def walk(network: Network, average: Average, steps: int) -> tuple[Any, Any]:

@@ -14,7 +14,9 @@ from models.features.table import Layout
 from models.nn.architectures import mlp, realmlp
 from models.nn.layers import Dropout
 from models.nn.network import Network
-from trainer.config.schema import OptimizerName, TrainConfig
+from trainer.config.schema import ResolvedTrainConfig
+from trainer.optimization.optimizers import OPTIMIZERS, Optimizer, OptimizerName
+from trainer.optimization.schedules import SCHEDULES, warm_up
 from trainer.preparation.augmentation import Augmentation
 from trainer.training import loop, parameter_groups
 from trainer.training.constraints import limit_norms
@@ -25,23 +27,24 @@ from trainer.training.losses import (
     mean_squared_error,
     softmax_cross_entropy,
 )
-from trainer.training.optimizers import OPTIMIZERS, Optimizer
-from trainer.training.schedules import SCHEDULES, warm_up
 from trainer.types import Loss, Rows
 
-PLAIN = TrainConfig(
+PLAIN = ResolvedTrainConfig(
     optimizer="gradient_descent",
     learning_rate=0.1,
     beta2=0.999,
     weight_decay=0.0,
     schedule="constant",
     regularization="constant",
+    augmentation=0.0,
     batch_size=4,
     epochs=3,
+    averaging=0.0,
+    patience=1_000_000,
 )
 
 
-def plain(**changes: Any) -> TrainConfig:
+def plain(**changes: Any) -> ResolvedTrainConfig:
     return msgspec.structs.replace(PLAIN, **changes)
 
 
@@ -74,7 +77,7 @@ def run(
     loss: Loss,
     rows: Rows,
     validation: Rows | None,
-    config: TrainConfig,
+    config: ResolvedTrainConfig,
     rng: np.random.Generator,
     watch: EpochCallback = lambda history: None,
 ) -> History:
@@ -370,14 +373,16 @@ def test_optimizer_is_made_as_configured(rule: OptimizerName) -> None:
     assert type(optimizer) is OPTIMIZERS[rule]
     assert optimizer.weight_decay == 0.4
     given = {"momentum": 0.5, "beta1": 0.6, "beta2": 0.7, "rho": 0.8}
-    remembered = {
+    known = {
         "gradient_descent": (),
         "momentum": ("momentum",),
         "nesterov": ("momentum",),
         "rmsprop": ("rho",),
         "adam": ("beta1", "beta2"),
         "adamw": ("beta1", "beta2"),
-    }[rule]
+    }
+    remembered = OPTIMIZERS[rule].settings
+    assert remembered == known.get(rule, remembered)
     for name in remembered:
         assert getattr(optimizer, name) == given[name]
     # W (3, 4), b, gamma, beta, W (4, 1), b

@@ -1,0 +1,270 @@
+"""What this code assumes of its libraries beyond their documentation.
+
+One test per library names each assumption, so that an upgrade fails here, in one
+readable place. The versions are bounded in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import matplotlib
+import msgspec
+import pytest
+from gunicorn import util
+from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.http import message, parser, unreader, wsgi
+from gunicorn.http.body import LengthReader
+from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from prometheus_client import CollectorRegistry, Counter, mmap_dict
+from prometheus_client.metrics import MetricWrapperBase
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import Map, Rule
+
+from service.server.shared_memory import WORKER_BYTES
+
+ROOT = Path(__file__).resolve().parent.parent
+#: The only modules that use what a library does not document.
+MODULES = {
+    "gunicorn": {"service/server/worker.py", "service/server/drain.py"},
+    "prometheus_client": {"service/monitoring/metrics.py"},
+    "werkzeug": {"service/app.py"},
+    "matplotlib": {"trainer/report/drawing.py"},
+    "msgspec": {
+        "models/codecs/json.py",
+        # These must not import NumPy, which `models.codecs` does.
+        "service/settings.py",
+        "trainer/config/schema.py",
+    },
+}
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def source(thing: Any) -> str:
+    return inspect.getsource(thing)
+
+
+def test_gunicorn() -> None:
+    """`Worker` and its connections (service/server/worker.py) and `drain`."""
+    # The methods that are overridden or called, by their parameters.
+    assert parameters(TConn.__init__) == ["self", "cfg", "sock", "client", "server"]
+    assert parameters(TConn.close) == ["self", "graceful"]
+    for method, expected in {
+        "accept": ["listener"],
+        "handle": ["conn"],
+        "finish_request": ["conn", "fs"],
+        "on_pending_socket_readable": ["conn", "client"],
+        "on_client_socket_readable": ["conn", "client"],
+        "wait_for_and_dispatch_events": ["timeout"],
+        "get_thread_pool": [],
+        "init_process": [],
+        "murder_pending": [],
+        "_keepalive_after": ["conn", "keepalive"],
+        "_cap_keepalive": ["deadline"],
+    }.items():
+        assert parameters(getattr(ThreadWorker, method)) == ["self", *expected], method
+    assert parameters(PollableMethodQueue.defer) == ["self", "callback", "args"]
+    # The attributes that a worker and a connection have.
+    worker = ThreadWorker(1, 1, [], None, 30, Config(), None)
+    for attribute in ("pending_conns", "keepalived_conns", "poller", "method_queue"):
+        assert hasattr(worker, attribute), attribute
+    assert (worker.nr_conns, worker.alive) == (0, True)
+    worker.tmp.close()
+    assert worker.worker_connections == Config().worker_connections
+    for attribute in ("timeout", "data_ready", "parser"):
+        assert f"self.{attribute} = " in source(TConn.__init__)
+    # `handle` calls the method that is overridden, and the loop calls the others.
+    assert "self._keepalive_after(conn, " in source(ThreadWorker.handle)
+    run = source(ThreadWorker.run)
+    assert "self.murder_pending()" in run and "self._cap_keepalive(" in run
+    # What is left of a request: bytes of the next one, and how much of the body.
+    assert "self.buf = io.BytesIO()" in source(unreader.Unreader.__init__)
+    assert "self.length = " in source(LengthReader.__init__)
+    assert parameters(parser.Parser.finish_body)[:3] == [
+        "self",
+        "deadline",
+        "max_bytes",
+    ]
+    assert "self.body" in source(message.Request.set_body_reader)
+    # The module's globals that are replaced are looked up at each call.
+    assert "Response" in wsgi.create.__code__.co_names or "Response" in source(wsgi)
+    written = source(util)  # the functions themselves may be replaced already
+    assert "def write_error(sock, status_int, reason, mesg):" in written
+    assert "def http_date(timestamp=None):" in written
+    assert parameters(util.write_nonblock)[:2] == ["sock", "data"]
+    assert "util.http_date()" in source(wsgi.Response.default_headers)
+    # A setting is searched for by name at each access, unless it is in __dict__.
+    assert "settings" in source(Config.__getattr__)
+    assert all(hasattr(setting, "get") for setting in Config().settings.values())
+    # The master looks a signal's handler up when the signal comes.
+    assert callable(Arbiter.handle_term)
+    assert 'getattr(self, "handle_%s"' in source(Arbiter)
+    assert parameters(Logger.access)[0] == "self"
+
+
+def test_prometheus_client() -> None:
+    """The list of metrics for the reference, and the size of the shared files."""
+    counter = Counter("a_b", "help", ("one", "two"), registry=CollectorRegistry())
+    assert isinstance(counter, MetricWrapperBase)
+    assert (counter._name, counter._labelnames) == ("a_b", ("one", "two"))
+    (family,) = counter.describe()
+    assert (family.name, family.type, family.documentation) == (
+        "a_b",
+        "counter",
+        "help",
+    )
+    # service/server/shared_memory.py: a worker's files begin far below WORKER_BYTES.
+    assert mmap_dict._INITIAL_MMAP_SIZE <= WORKER_BYTES // 16
+
+
+def test_werkzeug() -> None:
+    """Rules are not compiled into builders of URLs (service/app.py)."""
+    assert parameters(Rule._compile_builder) == ["self", "append_unknown"]
+    assert "self._compile_builder(" in source(Rule.compile)
+    rule = Rule("/a", endpoint="a", methods=["GET"])
+    map_ = Map([rule])
+    # An error of a wrong method knows those that are right, and so does no other.
+    with pytest.raises(MethodNotAllowed) as error:
+        map_.bind("x").match("/a", method="POST")
+    assert sorted(error.value.valid_methods or ()) == ["GET", "HEAD"]
+
+
+class Row(msgspec.Struct):
+    age: int
+    score: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b'[{"age": "x"}]', "Expected `int`, got `str` - at `$[0].age`"),
+        (
+            b'[{"age": 1, "score": "x"}]',
+            "Expected `float`, got `str` - at `$[0].score`",
+        ),
+        (b'[{"age": 1, "score": -1}]', "Expected `float` >= 0.0 - at `$[0].score`"),
+        (b"[{}]", "Object missing required field `age` - at `$[0]`"),
+        (b"[1]", "Expected `object`, got `int` - at `$[0]`"),
+        (b"{}", "Expected `array`, got `object`"),
+        (b"[", "Input data was truncated"),
+        (b"x", "JSON is malformed: invalid character (byte 0)"),
+    ],
+)
+def test_msgspec(text: bytes, said: str) -> None:
+    """The sentences that `models/codecs/json.py` puts into JSON's own words."""
+    with pytest.raises(msgspec.DecodeError) as error:
+        msgspec.json.decode(text, type=list[Row])
+    assert str(error.value) == said
+
+
+def test_matplotlib(tmp_path: Path) -> None:
+    """The SVG that `trainer/report/drawing.py` cleans."""
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "x"}):
+        figure = Figure(figsize=(2, 1))
+        FigureCanvasSVG(figure)
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        axes.plot([0, 1], [0, 1], color="#010203", label="name")
+        axes.legend()
+        path = tmp_path / "figure.svg"
+        figure.savefig(path, format="svg", metadata={"Date": None})
+    svg = path.read_text("utf-8")
+    # Body and size are found between these, and colours as they were given.
+    assert svg.count("</defs>") >= 1 and svg.rstrip().endswith("</svg>")
+    assert re.search(r'viewBox="0 0 144 72"', svg)
+    assert "#010203" in svg
+    # Texts stay texts; their fonts, and what refers to what, are found by these.
+    assert re.search(r"font(?:-family)?: (?:([\d.]+px) )?'[^;\"]*", svg)
+    assert ">name</text>" in svg
+    assert re.search(r' id="[^"]+"', svg)
+    assert re.search(r'xlink:href="#[^"]+"', svg) and re.search(r"url\(#[^)]+\)", svg)
+
+
+# Where the libraries' private names are used, as far as a syntax tree can tell.
+
+PRODUCT = [
+    path
+    for folder in ("models", "trainer", "service", "docs", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+]
+#: Private by its underscore alone: documented by Python.
+PUBLIC = {"_exit", "_replace", "_asdict", "_fields", "_fields_"}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def our_names(trees: list[ast.Module]) -> set[str]:
+    """Return every name that this code itself defines, or sets on `self`."""
+    names: set[str] = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def test_private_names_of_libraries_are_used_where_their_contract_says() -> None:
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in PRODUCT}
+    ours = our_names(list(trees.values())) | PUBLIC
+    allowed = {module for modules in MODULES.values() for module in modules}
+    for path, tree in trees.items():
+        name = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and is_private(node.attr):
+                known = node.attr in ours or name in allowed
+                assert known, f"{name}, line {node.lineno}: {node.attr}"
+            if isinstance(node, ast.ImportFrom) and node.module:
+                parts = [*node.module.split("."), *(a.name for a in node.names)]
+                top = parts[0] in MODULES
+                assert not (top and any(map(is_private, parts))), f"{name}: {parts}"
+
+
+def test_the_end_of_msgspecs_sentences_is_read_where_its_contract_says() -> None:
+    for path in PRODUCT:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and str(node.value).startswith(" - at "):
+                assert path.relative_to(ROOT).as_posix() in MODULES["msgspec"]
+
+
+def overridden(module: ModuleType) -> Iterator[tuple[str, str]]:
+    """Yield library and name of each private member that a class overrides."""
+    for cls in vars(module).values():
+        if not isinstance(cls, type) or cls.__module__ != module.__name__:
+            continue
+        for base in cls.__mro__[1:]:
+            library = base.__module__.partition(".")[0]
+            if library in MODULES:
+                for name in filter(is_private, vars(cls).keys() & vars(base).keys()):
+                    if inspect.isfunction(vars(base)[name]):
+                        yield library, name
+
+
+def test_private_methods_are_overridden_where_their_contract_says() -> None:
+    found = set()
+    for path in (ROOT / "service").rglob("*.py"):
+        if path.name in ("__init__.py", "gunicorn_conf.py"):
+            continue
+        name = path.relative_to(ROOT).as_posix()
+        module = importlib.import_module(name.removesuffix(".py").replace("/", "."))
+        for library, member in overridden(module):
+            assert name in MODULES[library], f"{name} overrides {library}'s {member}"
+            found.add(member)
+    assert found == {"_keepalive_after", "_cap_keepalive", "_compile_builder"}

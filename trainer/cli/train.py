@@ -1,0 +1,230 @@
+"""The commands that train: fit, schedule, healthcheck, check-gradients."""
+
+from __future__ import annotations
+
+import math
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast, get_args
+
+import click
+
+from models.errors import ConfigError
+from models.features.predictions import Task
+from models.storage.base import ArtefactStore
+from trainer.cli.live import live_view
+from trainer.cli.options import (
+    data_argument,
+    json_option,
+    notify_on_failure,
+    print_json,
+    print_table,
+    store_option,
+)
+from trainer.cli.progress import progress, say
+from trainer.config import schema as settings
+from trainer.config.loading import load
+from trainer.data import Source, source
+from trainer.evaluation.gate import Policy
+from trainer.operations.cron import CronSchedule
+from trainer.operations.scheduler import OnStop, Scheduler, health
+from trainer.training.gradcheck import TOLERANCE, check_everything
+
+EXIT_REFUSED = 3
+
+
+@click.command()
+@notify_on_failure
+@data_argument
+@click.option("--target", metavar="COLUMN", help="Column to predict.")
+@click.option("--model", required=True, metavar="NAME", help="Name of the model.")
+@click.option(
+    "--task",
+    type=click.Choice(["auto", *get_args(Task)]),
+    default="auto",
+    show_default=True,
+    help="Kind of prediction; auto derives it from the target column.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(get_args(settings.Preset)),
+    help="How much time to spend (setting preset).  [default: default]",
+)
+@click.option("--valid", metavar="DATA", help="Rows that choose the best epoch.")
+@click.option("--valid-query", metavar="SQL", help="Query for the rows of --valid.")
+@click.option(
+    *("--config", "file"),
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Read settings from a TOML file.",
+)
+@click.option(
+    *("--set", "assignments"),
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting, as in --set train.batch_size=128; may be repeated.",
+)
+@click.option("--seed", type=int, help="Seed of all random numbers (setting seed).")
+@click.option("--epochs", type=int, help="Maximum number of epochs (train.epochs).")
+@click.option(
+    "--time-limit",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help="Stop training after this time and keep the best weights so far.",
+)
+@click.option("--resume", is_flag=True, help="Continue a run that was killed.")
+@click.option("--watch", is_flag=True, help="Draw loss, predictions and weights live.")
+@click.option(
+    "--promote",
+    type=click.Choice(get_args(Policy)),
+    default="auto",
+    show_default=True,
+    help="Put the version into production: if the gate allows it, always or never.",
+)
+@store_option
+@json_option
+def fit(
+    data: Source,
+    target: str | None,
+    model: str,
+    task: str,
+    preset: str | None,
+    valid: str | None,
+    valid_query: str | None,
+    file: Path | None,
+    assignments: tuple[str, ...],
+    seed: int | None,
+    epochs: int | None,
+    time_limit: float | None,
+    resume: bool,
+    watch: bool,
+    promote: Policy,
+    store: ArtefactStore,
+    as_json: bool,
+) -> None:
+    """Train on DATA, publish the model, and promote it if the gate allows it.
+
+    DATA is a .csv, .csv.gz, .parquet, .npz or IDX file, a folder or glob of CSV or
+    Parquet files, builtin:xor or builtin:digits, or a database with --query:
+    postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
+    PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
+    """
+    from trainer.operations import notifications
+    from trainer.pipeline import FitRequest, run
+
+    validation = None
+    if valid is not None or valid_query is not None:
+        validation = source(data.address if valid is None else valid, valid_query)
+    options = {"seed": seed, "train.epochs": epochs, "preset": preset}
+    request = FitRequest(
+        data=data,
+        target=target,
+        model=model,
+        task=None if task == "auto" else cast(Task, task),
+        validation=validation,
+        config=load(file, assignments, options),
+        promote=promote,
+        resume=resume,
+        live=watch,
+        time_limit=time_limit or math.inf,
+    )
+    with (live_view if watch else progress)() as on_epoch:
+        result = run(request, store, say, on_epoch)
+    refused = promote == "auto" and not result.promoted
+    if as_json:
+        print_json(result)
+    else:
+        print_table(
+            f"{result.model} version {result.version}",
+            {
+                "task": result.task,
+                **result.metrics,
+                "epochs": result.timing["epochs"],
+                "seconds": result.timing["total_s"],
+                "sha256": result.sha256,
+            },
+        )
+    verdict = (
+        "promoted" if result.promoted else "refused" if refused else "not promoted"
+    )
+    say(f"{verdict}: {result.reason}")
+    notifications.finished(store, result, refused, say)
+    if refused:
+        sys.exit(EXIT_REFUSED)
+
+
+@click.command()
+@click.option(
+    "--cron", required=True, metavar="'M H D M W'", help="Times to run at, as in cron."
+)
+@click.option(
+    "--timezone", default="UTC", show_default=True, help="Time zone of --cron."
+)
+@click.option(
+    "--jitter", type=click.FloatRange(0), default=0, help="Maximum random delay in s."
+)
+@click.option(
+    "--on-stop",
+    type=click.Choice(get_args(OnStop)),
+    default="wait",
+    show_default=True,
+    help="On SIGTERM, wait for the current run or kill it; a second SIGTERM kills it.",
+)
+@click.argument("command", nargs=-1, required=True, metavar="-- fit DATA …")
+def schedule(
+    cron: str, timezone: str, jitter: float, on_stop: OnStop, command: tuple[str, ...]
+) -> None:
+    """Run `trainer fit` on a schedule, one run of a model at a time.
+
+    Runs that were missed are made up by a single run. Several schedulers of one model
+    share the schedule: only one of them starts each run.
+    """
+    clock = CronSchedule.parse(cron, timezone)
+    verb, *arguments = command
+    if verb != "fit":
+        raise ConfigError(f"expected fit after --, found '{verb}'")
+    # Report mistakes in the command now, not at the first run.
+    parameters = fit.make_context("trainer fit", arguments).params
+    load(parameters["file"], parameters["assignments"], {})
+    source(parameters["data"], parameters["query"], parameters["query_file"])
+    name, store = parameters["model"], parameters["store"]
+    store.check_name(name)
+    run = [sys.executable, "-P", "-m", "trainer.cli", *command, "--json"]
+    home = store.schedule(name)
+
+    def on_death(reason: str) -> None:
+        from trainer.operations import notifications
+
+        notifications.failed(name, reason, say)
+
+    Scheduler(name, home, clock, run, say, jitter, on_stop, on_death).forever()
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--hours", type=float, help="Maximum age.  [default: two periods of the schedule]"
+)
+@store_option
+def healthcheck(name: str, hours: float | None, store: ArtefactStore) -> None:
+    """Exit with 1 if the last successful run of NAME's schedule is too old."""
+    healthy, sentence = health(store.schedule(name), hours, datetime.now(UTC))
+    if not healthy:
+        raise click.ClickException(sentence)
+    click.echo(sentence)
+
+
+@click.command("check-gradients")
+def check_gradients() -> None:
+    """Compare every gradient of every layer and loss with finite differences."""
+    worst = 0.0
+    for name, error in check_everything():
+        click.echo(f"{name:52s} {error:.1e}")
+        worst = max(worst, error)
+    if worst > TOLERANCE:
+        raise click.ClickException(f"a gradient is off by {worst:.1e}")
+    click.echo(f"all within {TOLERANCE:.0e}")
+
+
+COMMANDS = (fit, schedule, healthcheck, check_gradients)

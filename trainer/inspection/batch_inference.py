@@ -1,0 +1,110 @@
+"""A published model on all rows of a data set: evaluate, predict and explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.errors import ConfigError
+from models.explain.integrated_gradients import Explainer, Explanation
+from models.features.predictions import label_text
+from models.storage.artefact import Artefact
+from trainer.config.schema import DataConfig
+from trainer.data import Source, read_for
+from trainer.evaluation.metrics import metrics
+from trainer.preparation.prepare import read_part
+
+
+def evaluate(artefact: Artefact, source: Source | str) -> dict[str, Any]:
+    """Return the metrics of a model on data that contains its target.
+
+    Rows are weighted as in training if the data contains the weight column.
+    """
+    manifest = artefact.manifest
+    weight = manifest.config.get("data", {}).get("weight")
+    part = read_part(
+        source,
+        manifest.inputs,
+        manifest.output,
+        manifest.target,
+        DataConfig(weight=weight),
+        require_weights=False,
+    )
+    predictions = artefact.model.predict(part.raw)
+    values = metrics(manifest.output, predictions, part.target, part.weights)
+    basis = {} if part.weights is None else {"weighted_by": weight}
+    return {**values, "rows": len(part), **basis}
+
+
+def predict(artefact: Artefact, source: Source | str, out: Path) -> int:
+    """Write the prediction of every row to `out`; return the number of rows.
+
+    Raises ConfigError if `out` is neither CSV nor Parquet.
+    """
+    require_table_file(out)
+    data = read_for(source, artefact.manifest.inputs, None)
+    predictions = artefact.model.predict(data.inputs)
+    output = artefact.manifest.output
+    columns: dict[str, Any]
+    if output.classes:
+        labels = predictions["label"].tolist()
+        if out.suffix == ".csv" or len({type(label) for label in labels}) > 1:
+            labels = [label_text(label) for label in labels]
+        columns = {"prediction": labels}
+        for number, name in enumerate(output.class_names):
+            columns[f"p_{name}"] = predictions["probabilities"][:, number]
+    else:
+        columns = {"prediction": predictions["value"]}
+    _write_table(columns, out)
+    return len(data)
+
+
+def explain(
+    artefact: Artefact, source: Source | str, target: str | None
+) -> Explanation:
+    """Explain every row: the class `target`, or the most probable class of each row."""
+    data = read_for(source, artefact.manifest.inputs, None)
+    return Explainer(artefact).explain(data.inputs, target)
+
+
+def mean_contributions(explanation: Explanation) -> dict[str, float]:
+    """Return the mean absolute attribution of each input, the largest first."""
+    sizes = np.abs(explanation.attributions).mean(axis=0).tolist()
+    pairs = zip(explanation.inputs.explained, sizes, strict=True)
+    return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
+
+def write_explanation(explanation: Explanation, out: Path) -> None:
+    """Write `target`, `output`, `baseline_output` and a column `a_<input>` an input."""
+    columns: dict[str, Any] = {
+        "target": [label_text(label) for label in explanation.targets],
+        "output": explanation.output,
+        "baseline_output": explanation.baseline_output,
+    }
+    for number, name in enumerate(explanation.inputs.explained):
+        columns[f"a_{name}"] = explanation.attributions[:, number]
+    _write_table(columns, out)
+
+
+def require_table_file(out: Path) -> None:
+    """Raise ConfigError if the file to write is neither CSV nor Parquet."""
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out must be a .csv or .parquet file, not '{out}'")
+
+
+def _write_table(columns: dict[str, Any], out: Path) -> None:
+    """Write columns as CSV or Parquet; rename a temporary file, so none is partial."""
+    import polars as pl
+
+    frame = pl.DataFrame(columns)
+    temporary = out.with_name(f".{out.name}.part")
+    try:
+        if out.suffix == ".csv":
+            frame.write_csv(temporary)
+        else:
+            frame.write_parquet(temporary)
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The rules of gradient descent: optimizers and learning-rate schedules."""

@@ -158,7 +158,7 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epo
 
     def epoch() -> None:
         with threadpool_limits(threads, user_api="blas"):
-            run.epoch()
+            run.run_epoch()
 
     return epoch
 

@@ -125,9 +125,7 @@ class _Worker:
             f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         )
         hint = ", as when memory runs out" if code == -signal.SIGKILL else ""
-        return GlassnetError(
-            f"a process that helped to train ended before it was done ({why}{hint})"
-        )
+        return GlassnetError(f"a training process ended without a result ({why}{hint})")
 
     def kill(self) -> None:
         """End the process, whatever it is doing."""

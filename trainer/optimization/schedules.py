@@ -44,7 +44,7 @@ def coslog4(t: float) -> float:
 
 
 def warm_up(schedule: Schedule, share: float) -> Schedule:
-    """Return the schedule with a linear rise from 0 over a first `share` of the run."""
+    """Return the schedule with a linear rise from 0 over the first `share` of it."""
     if not share:
         return schedule
 

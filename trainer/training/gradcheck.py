@@ -100,7 +100,8 @@ def _slope(value: Callable[[], float], vector: Array, i: int) -> float:
 
 def _error(analytic: Array, numeric: Array) -> float:
     scale = np.maximum(1.0, np.maximum(np.abs(analytic), np.abs(numeric)))
-    return float(np.max(np.abs(analytic - numeric) / scale, initial=0.0))
+    error = float(np.max(np.abs(analytic - numeric) / scale, initial=0.0))
+    return error if np.isfinite(error) else np.inf
 
 
 def check_everything() -> Iterator[GradientCheck]:

@@ -81,10 +81,10 @@ class TrainingRun:
         ]
         self.steps_an_epoch = -(-len(rows.X) // self.size)
         self.total = config.epochs * self.steps_an_epoch
-        self.averaged_each = AVERAGED_STEP if self.steps_an_epoch >= LONG_EPOCH else 1
+        self.averaged_every = AVERAGED_STEP if self.steps_an_epoch >= LONG_EPOCH else 1
         self.average = None
         if config.averaging:
-            horizon = config.averaging * self.steps_an_epoch / self.averaged_each
+            horizon = config.averaging * self.steps_an_epoch / self.averaged_every
             self.average = Average(network, max(1.0, horizon))
         self.best = Best(network)
         self.by_error = config.choose_by == "error" and not np.issubdtype(
@@ -106,7 +106,7 @@ class TrainingRun:
             or waited >= self.patience
         )
 
-    def epoch(self) -> None:
+    def run_epoch(self) -> None:
         """Take every training row once, then compute the validation loss.
 
         Raises TrainingDiverged.
@@ -122,7 +122,7 @@ class TrainingRun:
             summed += self._step(chosen, rate, progress)
             taken += len(chosen)
         steps = self.optimizer.steps
-        if self.average is not None and steps % self.averaged_each:
+        if self.average is not None and steps % self.averaged_every:
             self.average.update()  # so that the mean includes the latest weights
         if not np.isfinite(self.network.parameters).all():
             last = self._batch[: taken % self.size or self.size]
@@ -146,7 +146,7 @@ class TrainingRun:
         optimizer.step(network.parameters, network.gradients, rate)
         if self.max_norm:
             limit_norms(network, self.max_norm)
-        if self.average is not None and optimizer.steps % self.averaged_each == 0:
+        if self.average is not None and optimizer.steps % self.averaged_every == 0:
             self.average.update()
         return summed
 
@@ -227,7 +227,7 @@ def train(
     loss never was.
     """
     while not run.over:
-        run.epoch()
+        run.run_epoch()
         watch(run.history)
         keep(run)
     run.finish()

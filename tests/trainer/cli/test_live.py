@@ -100,7 +100,7 @@ def after(configured: Callable[..., Config]) -> Callable[..., TrainingRun]:
             "train.patience=3",
         ).train
         made = TrainingRun(network, loss, Rows(X, T), None, config, rng)
-        made.epoch()
+        made.run_epoch()
         return made
 
     return run

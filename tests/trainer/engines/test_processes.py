@@ -268,9 +268,7 @@ def test_a_process_that_ends_is_one_sentence(end: Callable[[], None], why: str) 
 
     with pytest.raises(GlassnetError) as raised:
         run(endless, ends)
-    assert str(raised.value) == (
-        f"a process that helped to train ended before it was done ({why})"
-    )
+    assert str(raised.value) == (f"a training process ended without a result ({why})")
 
 
 def test_a_process_that_ends_after_a_large_message_has_sent_it() -> None:

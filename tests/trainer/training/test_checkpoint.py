@@ -574,7 +574,7 @@ def test_what_was_written_before_the_disk_was_full_stays(
     interrupt(descent, place, 2)
     place.saved = -np.inf
     with no_room(1000):
-        descent.epoch()
+        descent.run_epoch()
         place.save(descent)
     assert len(said) == 1
     again = fresh()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from models.nn.architectures import mlp
+from models.nn.architectures import Architecture, mlp
 from models.nn.layers import (
     LAYER_SPECS,
     ActivationSpec,
@@ -39,7 +39,8 @@ def test_everything_is_within_tolerance() -> None:
     for function in FUNCTIONS:
         assert f"layer activation function={function}" in errors
         assert f"layer activation function={function} slopes=5" in errors
-    assert {"architecture mlp", "architecture realmlp"} < set(errors)
+    for architecture in get_args(Architecture):
+        assert f"architecture {architecture}" in errors
     for task in LOSSES:
         assert {f"loss {task}", f"loss {task}, weighted rows"} < set(errors)
 
@@ -185,6 +186,18 @@ def test_a_predict_that_differs_from_forward_is_found(
         LAYER_SPECS[spec], "predict", lambda self, X: right(self, X) * 1.001
     )
     assert min(layer_errors(spec, monkeypatch)) > TOLERANCE
+
+
+def test_a_derivative_that_is_no_number_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = LAYERS[ScalingSpec].backward
+
+    def wrong(self: Any, dY: Any, input_gradient: bool) -> Any:
+        return right(self, dY, input_gradient) * np.nan
+
+    monkeypatch.setattr(LAYERS[ScalingSpec], "backward", wrong)
+    assert layer_errors(ScalingSpec, monkeypatch) == [np.inf]
 
 
 @pytest.mark.parametrize("task", LOSSES)

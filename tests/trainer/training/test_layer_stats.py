@@ -13,7 +13,7 @@ from models.nn.layers.activations import Function
 from models.nn.network import Network
 from trainer.config.schema import Config
 from trainer.training.checkpoint import Checkpoint
-from trainer.training.layer_stats import LOOKS, LayerStatsRecorder
+from trainer.training.layer_stats import MAX_SNAPSHOTS, LayerStatsRecorder
 from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import binary_cross_entropy
 from trainer.types import Rows
@@ -70,7 +70,7 @@ def test_a_look_tells_what_the_layers_give_and_get(make: Make) -> None:
     run = make(epochs=1)
     before = run.network.parameters.copy()
     watch = LayerStatsRecorder(run)
-    run.epoch()
+    run.run_epoch()
     watch.record(run)
     (look,) = run.history.health
     X, T, weights = run.rows
@@ -110,7 +110,7 @@ def test_dead_and_saturated_units_are_counted(make: Make) -> None:
 def test_looks_are_few_however_long_the_run(make: Make) -> None:
     epochs = [look.epoch for look in watched(make(epochs=130)).history.health]
     assert epochs == [1, *range(3, 131, 3)]
-    assert len(epochs) <= LOOKS + 1
+    assert len(epochs) <= MAX_SNAPSHOTS + 1
     assert len(watched(make(epochs=5)).history.health) == 5
 
 
@@ -124,7 +124,7 @@ def test_an_interrupted_run_looks_as_one_that_was_not(
         first = make(epochs=130)
         watch = LayerStatsRecorder(first)
         for _ in range(stop):
-            first.epoch()
+            first.run_epoch()
             watch.record(first)
         place = Checkpoint(tmp_path / str(stop) / "1.npz", lambda said: None)
         place.save(first)

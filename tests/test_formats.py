@@ -109,7 +109,7 @@ def test_it_is_shown_verified_evaluated_and_reported(
     assert "divided" in trainer(store, "show", name)
     shown = json.loads(trainer(store, "show", name, "--json"))
     assert shown["recipe"]["split_strategy"] == name
-    assert "version 1 is whole" in trainer(store, "verify", name)
+    assert "version 1 is intact" in trainer(store, "verify", name)
     assert json.loads(trainer(store, "evaluate", data, "--model", name, "--json"))
     assert trainer(store, "report", name).endswith("report.html\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -130,11 +130,16 @@ def layer_errors(spec: type[LayerSpec], monkeypatch: pytest.MonkeyPatch) -> list
     return [error for _, error in check_layers()]
 
 
+def layer_of(spec: type[LayerSpec]) -> Any:
+    """Return the class of the layer that a spec builds."""
+    return get_type_hints(spec.build)["return"]
+
+
 @pytest.mark.parametrize("spec", LAYER_SPECS)
 def test_a_wrong_gradient_of_an_input_is_found(
     spec: type[LayerSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer = LAYER_SPECS[spec]
+    layer = layer_of(spec)
     right = layer.backward
 
     def wrong(self: Any, dY: Any, input_gradient: bool) -> Any:
@@ -163,7 +168,7 @@ def test_a_wrong_gradient_of_an_input_is_found(
 def test_a_wrong_gradient_of_a_parameter_is_found(
     spec: type[LayerSpec], gradient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer = LAYER_SPECS[spec]
+    layer = layer_of(spec)
     right = layer.backward
 
     def wrong(self: Any, dY: Any, input_gradient: bool) -> Any:
@@ -181,10 +186,9 @@ def test_a_wrong_gradient_of_a_parameter_is_found(
 def test_a_predict_that_differs_from_forward_is_found(
     spec: type[LayerSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = LAYER_SPECS[spec].predict
-    monkeypatch.setattr(
-        LAYER_SPECS[spec], "predict", lambda self, X: right(self, X) * 1.001
-    )
+    layer = layer_of(spec)
+    right = layer.predict
+    monkeypatch.setattr(layer, "predict", lambda self, X: right(self, X) * 1.001)
     assert min(layer_errors(spec, monkeypatch)) > TOLERANCE
 
 

@@ -16,6 +16,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.test_architecture import ORDER
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
@@ -66,6 +68,21 @@ def section(path: Path, title: str) -> str:
     text = path.read_text("utf-8")
     (body,) = re.findall(rf"^## {title}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
     return str(body)
+
+
+def test_architecture_shows_the_folders_in_their_order() -> None:
+    """The tree of ARCHITECTURE.md has the lines of ORDER."""
+    text = section(ROOT / "ARCHITECTURE.md", "The folders")
+    shown: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        if package := re.match(r"(\w+)/ {2,}", line):
+            lines = shown.setdefault(package[1], [])
+        elif names := re.match(r"  ((?:\w+/?(?:, )?)+)(?: {2,}|$)", line):
+            lines.append([name.rstrip("/") for name in names[1].split(", ")])
+    assert shown == {
+        package: [line.split() for line in order.strip().splitlines()]
+        for package, order in ORDER.items()
+    }
 
 
 @pytest.mark.e2e

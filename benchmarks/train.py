@@ -1,12 +1,14 @@
-"""Seconds per epoch: this loop, scikit-learn's MLPClassifier and PyTorch, side by side.
+"""Seconds of training: glassnet, scikit-learn and PyTorch, in turn within one run.
 
-    python benchmarks/train.py [IDX_IMAGES] [--rounds 5]
+    python benchmarks/train.py [IDX_IMAGES] [--data DATA_DIR] [--rounds 5]
 
-The same network, data and batch for all three, Adam, float32, in turn within one run;
-the median of the rounds is printed, the ratios, and the share of this machine's own
-sgemm peak. PyTorch runs `Adam(fused=True)` over indexed batches at its best number of
-threads, without a DataLoader. IDX_IMAGES is a file such as Fashion-MNIST's
-train-images-idx3-ubyte.gz; without it the pixels are noise, which costs the same.
+First lone networks: seconds per epoch of the same network, data and batch, with Adam in
+float32. PyTorch runs `Adam(fused=True)` over indexed batches, without a DataLoader.
+Then the default ensembles of `trainer fit` (see `ensembles.py`): of the tables in
+DATA_DIR, which holds CSV files and `tabular.json` ({name: {target}}), and of 10,000
+images. IDX_IMAGES is a file such as Fashion-MNIST's train-images-idx3-ubyte.gz; without
+it the pixels are noise, which costs the same. Printed are the median of the rounds,
+ours divided by it, and for lone networks the share of this machine's sgemm peak.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ensembles
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -41,15 +44,38 @@ SMALL_ROWS = 10_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("images", type=Path, nargs="?")
+    parser.add_argument("--data", type=Path, help="a folder of tables")
+    parser.add_argument("--sets", default="credit", help="names of tables")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", type=int, help="the number of one network, from 0")
+    parser.add_argument(
+        "--only", help="`ensembles`, or a lone network's number, from 0"
+    )
+    parser.add_argument("--epochs", type=int, default=10, help="of the ensembles")
+    parser.add_argument("--members", type=int, help="networks of an ensemble")
     arguments = parser.parse_args()
+    if arguments.only != "ensembles":
+        lone_networks(arguments)
+    if arguments.only in (None, "ensembles"):
+        ensembles.run(
+            arguments.data,
+            arguments.sets.split(","),
+            arguments.images,
+            arguments.epochs,
+            arguments.rounds,
+            arguments.members,
+        )
+
+
+def lone_networks(arguments: argparse.Namespace) -> None:
+    """Time each network of CASES."""
     peak = sgemm_peak()
     print(f"{os.cpu_count()} processors, sgemm peak {peak / 1e9:.0f} GFLOP/s")
     X, y = pixels(arguments.images)
-    chosen = CASES if arguments.only is None else [CASES[arguments.only]]
+    chosen = CASES if arguments.only is None else [CASES[int(arguments.only)]]
     for widths, batch in chosen:
         wide = widths[0] == X.shape[1]
         some = (

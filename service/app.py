@@ -1,4 +1,4 @@
-"""The Flask application: routes, what they share, and the measuring of each request."""
+"""Build the Flask application: its routes, what they share, and the middleware."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ def _no_url(rule: Rule, **values: object) -> Never:
 
 
 class RouteRule(Rule):
-    """A rule of werkzeug's that knows its `Route`, and is only matched."""
+    """A werkzeug rule with its `Route`; it matches paths and builds none."""
 
     def __init__(self, *args: Any, route: Route, **options: Any) -> None:
         super().__init__(*args, **options)
         self.route = route
 
     def _compile_builder(self, append_unknown: bool = True) -> Callable[..., Never]:
-        # What would make a URL of it is compiled Python: 30 of the 65 ms that it takes
+        # No URLs are built. Compiling their builders took 30 of the 65 ms that it takes
         # to build the app.
         return _no_url
 
 
 class Application(Flask):
-    """Answers with production what a candidate in its place does not answer."""
+    """Flask, with production as the fallback of a canary that fails."""
 
     url_rule_class = RouteRule  # type: ignore[assignment]
 
     def dispatch_request(self) -> ResponseReturnValue:
-        """Call the view of a request; again, for production, if a candidate failed."""
+        """Call the view of a request, with the fallback."""
         return current_request().call_with_fallback(super().dispatch_request)
 
 
 class Name(BaseConverter):
-    """A <name> in a route: without a colon, after which there is a verb."""
+    """A <name> in a route; a colon ends it, since a verb follows."""
 
     regex = "[^/:]+"
 
 
 class Verb(BaseConverter):
-    """A name and a verb after it, where no other route has taken that."""
+    """A name and a verb that no other route knows."""
 
     regex = "[^/:]+:[^/]*"
 
@@ -76,7 +76,8 @@ class Verb(BaseConverter):
 def build(settings: Settings | None = None) -> Flask:
     """Make the application and load the store's models.
 
-    Settings come from the environment when none are given.
+    Without `settings` they are read from the environment. Raises ConfigError, and
+    OSError if a file of tokens cannot be read.
     """
     settings = settings or from_environment(os.environ)
     app = Application("service", static_folder=None)
@@ -150,11 +151,11 @@ def _for_administrators(view: View) -> View:
 
 
 def _guard(app: Flask, model_server: ModelServer, settings: Settings) -> None:
-    """Put before Flask what refuses a request unread, and what needs no Flask."""
+    """Put the token check, the limit and the fast path before Flask."""
     flask = app.wsgi_app
-    express = FastPath(app, flask, model_server)
+    fast_path = FastPath(app, flask, model_server)
     guarded: Wsgi = ConcurrencyLimit(
-        express, flask, settings.threads, model_server.access.public_paths
+        fast_path, flask, settings.threads, model_server.access.public_paths
     )
     if model_server.access.predict_tokens is not None:
         guarded = AuthMiddleware(guarded, flask, model_server.access)
@@ -162,7 +163,7 @@ def _guard(app: Flask, model_server: ModelServer, settings: Settings) -> None:
 
 
 def _measure(app: Flask, model_server: ModelServer) -> None:
-    """Give every request that Flask brings an id, and count, time and log it."""
+    """Give every request of Flask's an id, and count, time and log it."""
 
     @app.before_request
     def begin() -> None:

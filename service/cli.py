@@ -24,14 +24,18 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--bind", metavar="ADDRESS:PORT", help="Where to listen (GLASSNET_BIND).")
-@click.option("--workers", type=int, help="Processes (GLASSNET_WORKERS).")
-@click.option("--threads", type=int, help="Threads of each (GLASSNET_THREADS).")
+@click.option(
+    "--bind", metavar="ADDRESS:PORT", help="Address to listen on (GLASSNET_BIND)."
+)
+@click.option("--workers", type=int, help="Worker processes (GLASSNET_WORKERS).")
+@click.option(
+    "--threads", type=int, help="Requests each answers at once (GLASSNET_THREADS)."
+)
 @click.option("--store", help="Directory of models and versions (GLASSNET_STORE).")
 def run(
     bind: str | None, workers: int | None, threads: int | None, store: str | None
 ) -> None:
-    """Start gunicorn with glassnet's configuration, in this process."""
+    """Start the server: gunicorn, with glassnet's configuration."""
     options = {"BIND": bind, "WORKERS": workers, "THREADS": threads, "STORE": store}
     for name, value in options.items():
         if value is not None:
@@ -41,10 +45,10 @@ def run(
 
 @main.command()
 def serve() -> None:
-    """Start as SageMaker asks a container to: its port, its model directory.
+    """Start the server as SageMaker expects of a container.
 
-    That is port 8080 of every address, and the store that lies in /opt/ml/model; if
-    nothing lies there, the one of GLASSNET_STORE.
+    It listens on port 8080 of every address and serves the store in /opt/ml/model, or
+    GLASSNET_STORE if that directory is empty.
     """
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     os.environ[PREFIX + "BIND"] = f"0.0.0.0:{port}"
@@ -54,21 +58,20 @@ def serve() -> None:
 
 
 def _start() -> NoReturn:
-    _check(_settings())  # a mistake is told here, in one sentence
+    _check(_settings())  # fails here, with one sentence
     for sentence in misspelt(os.environ):
         click.echo(f"Warning: {sentence}", err=True)
-    # Else each thread keeps a heap of its own, of what its largest request took; and
-    # with two, what odd requests took together once stays in holes of either.
+    # With more arenas each thread keeps a heap as large as its largest request.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     config = "python:service.server.gunicorn_conf"
-    # -P: the directory it is started in holds no modules of ours.
+    # -P: do not import from the current directory.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "gunicorn", "-c", config])
 
 
 @main.command()
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
 def probe(timeout: float) -> None:
-    """Exit with 0 if the server on this machine is ready, else with 1."""
+    """Exit with 0 if the server on this machine is ready, otherwise with 1."""
     import ssl  # a server needs neither to start
     import urllib.request
 
@@ -89,7 +92,7 @@ def probe(timeout: float) -> None:
 
 @main.command()
 def settings() -> None:
-    """Print every setting: variable, value now, help."""
+    """Print every setting: its variable, value and help."""
     now = _settings()
     for setting in table():
         value = getattr(now, setting.variable.removeprefix(PREFIX).lower())
@@ -97,11 +100,11 @@ def settings() -> None:
 
 
 def _check(now: Settings) -> None:
-    """Say of a secret file that cannot be used, before a server starts without it."""
+    """Fail with UsageError if a file of keys, tokens or certificates cannot be used."""
     tls = now.tls_certificate_file, now.tls_key_file
     if not any((now.signing_key_file, now.token_file, now.admin_token_file, *tls)):
         return
-    from models.storage.store import Store  # NumPy with it, a good part of a start
+    from models.storage.store import Store  # slow: it imports NumPy
     from service.middleware.auth import Access
 
     uses: dict[str, Callable[[], object]] = {
@@ -116,28 +119,30 @@ def _check(now: Settings) -> None:
         except ConfigError as error:
             raise click.UsageError(f"{PREFIX}{name}: {error}") from None
         except OSError as error:
-            where = f"{PREFIX}{name}: {error.filename}"
-            raise click.UsageError(f"{where}: {error.strerror}") from None
+            reason = f"{error.filename}: {error.strerror}"
+            raise click.UsageError(f"{PREFIX}{name}: {reason}") from None
 
 
 def _certificate(now: Settings) -> None:
     if now.tls_certificate_file is None:
         if now.tls_key_file is not None:
-            raise ConfigError("there is a GLASSNET_TLS_KEY_FILE, but no certificate")
+            raise ConfigError(
+                "GLASSNET_TLS_KEY_FILE is set, but GLASSNET_TLS_CERTIFICATE_FILE is not"
+            )
         return
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     files = [file for file in (now.tls_certificate_file, now.tls_key_file) if file]
     for file in files:
-        Path(file).read_bytes()  # which OpenSSL's own error would not name
+        Path(file).read_bytes()  # OpenSSL's own error would not name the file
     try:
         context.load_cert_chain(*files)
     except ssl.SSLError as error:
         reason = (error.reason or "").replace("_", " ").lower()
-        found = " and ".join(files)
+        names = " and ".join(files)
         raise ConfigError(
-            f"{found}: not a certificate and its key in PEM ({reason})"
+            f"{names}: expected a certificate and its key in PEM ({reason})"
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""Every setting of the service: one table of name, default and help.
+"""The settings of the service: one table of name, default and help.
 
-A setting is read from the environment as `GLASSNET_` and its name in capitals; what
-Vertex AI sets in a container keeps the name it has there, `AIP_…`.
+A setting is read from the environment variable `GLASSNET_` + its name in capitals.
+Those that Vertex AI sets in a container keep their names there, `AIP_…`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from msgspec import Meta
 from models.errors import ConfigError, nearest
 
 PREFIX = "GLASSNET_"
-#: A path, or nothing; to Flask a <name> in it would be a variable.
+#: A path, or nothing; Flask would take a <name> in it for a variable.
 _ROUTE = r"^(/[^<>]*)?$"
 
 
 def _processors() -> int:
-    """Return the processors this process may use, a container's limit included."""
+    """Return how many processors this process may use, within its container's limit."""
     allowed = len(os.sched_getaffinity(0))
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
@@ -32,7 +32,7 @@ def _processors() -> int:
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the service can be told; see `table` for the names in the environment."""
+    """The settings; `table` has their names in the environment."""
 
     store: Annotated[str, Meta(description="Directory of models and versions.")] = (
         "./artefacts"
@@ -41,18 +41,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "127.0.0.1:8080"
     )
     default_model: Annotated[
-        str, Meta(description="Model behind /invocations; needless where it is alone.")
+        str,
+        Meta(description="Model of /invocations; not needed if only one is loaded."),
     ] = ""
     workers: Annotated[
         int,
-        Meta(ge=1, le=256, description="Processes; by default one a processor."),
+        Meta(
+            ge=1, le=256, description="Worker processes; by default one per processor."
+        ),
     ] = msgspec.field(default_factory=_processors)
     threads: Annotated[
         int,
         Meta(
             ge=1,
             le=256,
-            description="Requests a process answers at once; one more gets 503.",
+            description="Requests that a process answers at once; others get 503.",
         ),
     ] = 32
     read_seconds: Annotated[
@@ -60,108 +63,109 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             gt=0,
             le=3600,
-            description="Longest pause of a client within a request; then 408.",
+            description="Longest pause of a client while it sends; then 408.",
         ),
     ] = 10.0
     poll_seconds: Annotated[
-        float, Meta(gt=0, le=3600, description="Time between looks at the store.")
+        float, Meta(gt=0, le=3600, description="Seconds between checks of the store.")
     ] = 1.0
     keep_versions: Annotated[
         int,
         Meta(
             ge=1,
-            description="Newest versions of a model kept loaded, beside the labelled.",
+            description="Newest versions of a model to keep, plus labelled ones.",
         ),
     ] = 10
     drift_seconds: Annotated[
         float,
         Meta(
             ge=0,
-            description="Window in which drift is measured; 0 measures none.",
+            description="Seconds of requests over which drift is measured; 0: never.",
         ),
     ] = 3600.0
     max_body_bytes: Annotated[
-        int, Meta(ge=1, description="Largest request body; more is answered with 413.")
+        int, Meta(ge=1, description="Largest request body; a larger one gets 413.")
     ] = 16 << 20
     max_rows: Annotated[
-        int, Meta(ge=1, description="Most rows in one request; more gets 400.")
+        int, Meta(ge=1, description="Most rows in one request; more get 400.")
     ] = 10_000
     drain_seconds: Annotated[
         float,
         Meta(
             ge=0,
             le=3600,
-            description="Time after SIGTERM in which it answers but is not ready.",
+            description="Seconds after SIGTERM to answer while not ready.",
         ),
     ] = 5.0
     graceful_seconds: Annotated[
         int,
-        Meta(ge=1, description="Time for requests in flight once it stops listening."),
+        Meta(ge=1, description="Seconds to finish requests once it stops listening."),
     ] = 30
     signing_key_file: Annotated[
         str | None,
-        Meta(description="Keys, one a line: a model that none has signed is refused."),
+        Meta(description="Keys, one per line; a version signed with none is refused."),
     ] = None
     token_file: Annotated[
         str | None,
-        Meta(description="Bearer tokens, one a line: who has none gets 401."),
+        Meta(description="Bearer tokens, one per line; a request without gets 401."),
     ] = None
     admin_token_file: Annotated[
         str | None,
-        Meta(description="Those that may load and unload models: else nobody may."),
+        Meta(description="Tokens that may load and unload models; without, none may."),
     ] = None
     tls_certificate_file: Annotated[
         str | None,
-        Meta(description="Certificate and its chain (PEM): with it, HTTPS alone."),
+        Meta(description="Certificate and its chain (PEM); then only HTTPS is served."),
     ] = None
     tls_key_file: Annotated[
         str | None,
-        Meta(description="Its key, where that is not in the same file."),
+        Meta(description="Key of the certificate, if it is not in the same file."),
     ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="Least important lines that are logged."),
+        Meta(description="Lowest level that is logged."),
     ] = "info"
     access_log: Annotated[
         Literal["all", "errors", "none"],
         Meta(
-            description="Requests that get a line in the log: `errors` are those "
-            "answered by 4xx or 5xx. A line costs half as much as a small answer."
+            description="Requests to log; `errors` are replies with 4xx or 5xx. "
+            "A line costs half as much as a small prediction."
         ),
     ] = "errors"
     payload_share: Annotated[
         float,
-        Meta(ge=0, le=1, description="Share of the answers logged with their rows."),
+        Meta(ge=0, le=1, description="Share of predictions to log with their rows."),
     ] = 0.0
     payload_redact: Annotated[
-        str, Meta(description="Columns, with commas, whose values are left out there.")
+        str, Meta(description="Columns, comma-separated, whose values are not logged.")
     ] = ""
-    console: Annotated[bool, Meta(description="Show the web page at `/`.")] = True
+    console: Annotated[bool, Meta(description="Serve the console at `/`.")] = True
     aip_http_port: Annotated[
         int,
-        Meta(ge=0, le=65535, description="Vertex AI: port to listen on, if not 0."),
+        Meta(ge=0, le=65535, description="Vertex AI: port to listen on, unless 0."),
     ] = 0
     aip_predict_route: Annotated[
         str,
-        Meta(pattern=_ROUTE, description="Vertex AI: another path of /invocations."),
+        Meta(pattern=_ROUTE, description="Vertex AI: another path for /invocations."),
     ] = ""
     aip_health_route: Annotated[
-        str, Meta(pattern=_ROUTE, description="Vertex AI: another path of /ping.")
+        str, Meta(pattern=_ROUTE, description="Vertex AI: another path for /ping.")
     ] = ""
     aip_storage_uri: Annotated[
-        str, Meta(description="Vertex AI: directory of models, before GLASSNET_STORE.")
+        str,
+        Meta(description="Vertex AI: directory of models, instead of GLASSNET_STORE."),
     ] = ""
 
     @property
     def address(self) -> str:
-        """Where to listen, by the platform's word if it has one."""
+        """Address to listen on; the platform's port comes first."""
         if not self.aip_http_port:
             return self.bind
         return f"{self.bind.rpartition(':')[0]}:{self.aip_http_port}"
 
     @property
     def directory(self) -> str:
-        """Where the store lies, by the platform's word if it has one."""
+        """Directory of the store; the platform's comes first."""
         return self.aip_storage_uri or self.store
 
 
@@ -192,30 +196,30 @@ def table() -> Iterator[Setting]:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Read the settings; ConfigError names a variable that does not fit.
+    """Read the settings; raises ConfigError, which names the variable.
 
-    Others with the prefix are let pass (Kubernetes makes some of a service's name);
-    `misspelt` finds those that were meant for us.
+    Unknown variables with the prefix are ignored, since Kubernetes makes some from a
+    service's name; `misspelt` finds those that are probably mistakes.
     """
     known = {_variable(name): name for name in Settings.__struct_fields__}
-    given = {known[key]: value for key, value in environment.items() if key in known}
+    values = {known[key]: value for key, value in environment.items() if key in known}
     try:
-        settings = msgspec.convert(given, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
         name = _variable(path.strip("`").removeprefix("$."))
         raise ConfigError(f"{name}: {what[:1].lower()}{what[1:]}") from None
     if "://" in settings.aip_storage_uri:
         raise ConfigError(
-            "AIP_STORAGE_URI: expected a directory, found the address of a bucket, "
-            "which this server cannot read; put the store into the image "
-            "(GLASSNET_STORE) and give the model no artifact URI"
+            "AIP_STORAGE_URI: expected a directory, found the URI of a bucket, which "
+            "this server cannot read; put the store into the image (GLASSNET_STORE) "
+            "and give the model no artifact URI"
         )
     return settings
 
 
 def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each variable that is almost one of ours."""
+    """Yield a sentence for each variable that is almost the name of a setting."""
     ours = [row.variable for row in table() if row.variable.startswith(PREFIX)]
     known = {name.removeprefix(PREFIX) for name in ours}
     for variable in sorted(environment):
@@ -223,4 +227,4 @@ def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
         if name == variable or name in known:
             continue
         if hint := nearest(name, known):
-            yield f"there is no {variable}" + hint.replace("'", f"'{PREFIX}", 1)
+            yield f"unknown setting {variable}" + hint.replace("'", f"'{PREFIX}", 1)

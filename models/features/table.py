@@ -156,8 +156,10 @@ class TableInput(
         names = self.explained
         return [dict(zip(names, row, strict=True)) for row in attributions.tolist()]
 
-    def select(self, raw: Any) -> Columns:
-        """Return the columns of the signature only, in its order."""
+    def select(self, raw: Any) -> Any:
+        """Return the columns of the signature, in its order; arrays as they are."""
+        if isinstance(raw, np.ndarray):
+            return raw
         return {name: raw[name] for name in self.by_name}
 
     def by_input(self, raw: Any) -> Columns:

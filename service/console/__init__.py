@@ -1,1 +1,1 @@
-"""The web page: which models are live, how they fare, and a place to try them."""
+"""The console: a web page with the models, their traffic, and a form to try them."""

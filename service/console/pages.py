@@ -1,10 +1,10 @@
-"""The console's routes: its files, which hold nothing secret, and its data.
+"""The console's routes: its public files, and its data.
 
 GET /                                  the page, for a browser
 GET /console/FILE                      its style and its scripts
-GET /console/state                     every model and what was measured of it
-GET /console/models/M/versions/V       what a person needs to try a version
-GET /console/reports/M/V               the report its trainer wrote
+GET /console/state                     every model, with its measurements
+GET /console/models/M/versions/V       the form of a version, and its layers
+GET /console/reports/M/V               its training report
 
 The page and its files tell of no model and need no token. The rest needs one that may
 ask for predictions; the page asks the user for it and sends it.
@@ -28,14 +28,13 @@ from service.web.routes import ANY, Routes
 
 routes = Routes()
 
-#: Nothing but our own files, no script or style in the page itself, no text that
-#: becomes markup.
+#: Only our own files, no inline script or style, no text that becomes markup.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-#: A document on its own: its pictures and styles stand in it, and scripts never run.
+#: A self-contained document with inline pictures and styles; scripts never run.
 REPORT_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -71,7 +70,7 @@ FILES = _read()
 
 @routes.get("/", public=("/",), reply=ANY)
 def page() -> Response:
-    """Show the console to a browser; tell a program what the service is."""
+    """Return the console to a browser, and the index in JSON to a program."""
     wanted = request.accept_mimetypes.best_match(("application/json", "text/html"))
     shown = wanted == "text/html"
     reply = file("index.html") if shown else make_response(operators.index())
@@ -85,26 +84,26 @@ def page() -> Response:
     reply=ANY,
 )
 def file(name: str) -> Response:
-    """Return a file of the console."""
+    """Return a file of the console; raises NotFound for another."""
     if name not in FILES:
         raise NotFound("the console has no such file")
     found = FILES[name]
     reply = Response(found.content, content_type=found.type)
     reply.set_etag(found.etag)
-    reply.headers["Cache-Control"] = "no-cache"  # asked for each time, sent once
+    reply.headers["Cache-Control"] = "no-cache"  # revalidated each time, sent once
     reply.make_conditional(request)
     return _guarded(reply, POLICY)
 
 
 @routes.get("/console/state", counted=False)
 def state() -> Reply:
-    """Say which models are live, and what all workers measured of them."""
+    """Return every model, with the measurements of all workers."""
     return answer(overview(model_server()), Cache_Control="no-store")
 
 
 @routes.get("/console/models/<name>/versions/<version>")
 def about(name: str, version: str) -> Reply:
-    """Say what a person needs to try a version: its form, and what is inside."""
+    """Return the form of a version, and its layers."""
     return answer(
         version_details(model_server(), find(name, version)), Cache_Control="no-store"
     )
@@ -112,7 +111,7 @@ def about(name: str, version: str) -> Reply:
 
 @routes.get("/console/reports/<name>/<version>", reply=ANY)
 def report(name: str, version: str) -> Response:
-    """Return the report of a version, in which no script runs."""
+    """Return the training report of a version; raises NotFound without one."""
     loaded = find(name, version)
     try:
         content = report_path(model_server(), loaded).read_bytes()

@@ -1,4 +1,4 @@
-"""Decode, predict, encode, measure: what every dialect has in common, without HTTP."""
+"""Decode, predict, encode and measure, for every dialect and without HTTP."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from service.registry.loaded import Loaded
 
 T = TypeVar("T")
 
-#: What a list of rows begins with, and what each of them ends with.
+#: How a list of rows begins, and how each row ends.
 _ENDS = {"[[": b"]", "[{": b"}"}
-#: Bytes of which rows are counted before they are decoded.
+#: Rows of a longer text, in bytes, are counted before they are decoded.
 LARGE = 1 << 20
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True)
 class Inference:
-    """Answers rows with a loaded version, and counts them."""
+    """Answer rows with a loaded version, and measure."""
 
     metrics: Metrics
     max_rows: int
@@ -43,7 +43,7 @@ class Inference:
     _of_thread: threading.local = field(default_factory=threading.local)
 
     def take_record(self) -> InferenceRecord | None:
-        """Return, once, what this thread answered last."""
+        """Return the record of this thread's last inference, once."""
         done: InferenceRecord | None = self._of_thread.__dict__.pop("last", None)
         return done
 
@@ -68,10 +68,10 @@ class Inference:
         encode: Callable[[Predictions], Any] = lambda answer: answer,
         started: float = 0.0,
     ) -> Any:
-        """Return, encoded, the answer to the rows `decode` gets from the decoder.
+        """Return the encoded predictions for the rows that `decode` returns.
 
-        What was decoded before counts from when it `started` (`time.perf_counter`).
-        Raises InvalidInput for rows that do not fit the signature, or are too many.
+        `started` (`time.perf_counter`) is when decoding began, if before this call.
+        Raises InvalidInput for rows that do not fit the signature, or too many.
         """
         started = started or time.perf_counter()
         model = loaded.artefact.model
@@ -100,14 +100,14 @@ class Inference:
 def decode_within(
     decode: Callable[[Any], RawColumns], decoder: Any, max_rows: int
 ) -> RawColumns:
-    """Decode, and refuse more rows than are allowed."""
+    """Decode rows; raises InvalidInput for more than `max_rows`."""
     raw = decode(decoder)
     require_rows(rows_of(raw), max_rows)
     return raw
 
 
 def require_rows(n: int, max_rows: int) -> None:
-    """Refuse more rows than are allowed; a dialect may ask before they are decoded."""
+    """Raise InvalidInput for more rows than are allowed."""
     if n > max_rows:
         raise InvalidInput(
             f"{n} rows in one request, at most {max_rows} are allowed "
@@ -115,27 +115,37 @@ def require_rows(n: int, max_rows: int) -> None:
         )
 
 
-def rows_within(decoder: Any, raw: Json, most: int) -> RawColumns:
-    """Decode a list of rows, but not too many: to make millions takes seconds."""
+def rows_within(decoder: Any, raw: Json, max_rows: int) -> RawColumns:
+    """Decode a list of rows.
+
+    Raises InvalidInput for too many, before decoding them: millions take seconds.
+    """
     if len(raw) > LARGE and (end := _ENDS.get(opening(raw)[:2])):
-        _skim(bytes(raw), end, most)
+        _skim(bytes(raw), end, max_rows)
     rows: RawColumns = decoder.rows(raw)
     return rows
 
 
-def _skim(text: bytes, end: bytes, most: int) -> None:
-    """Refuse more rows than allowed by their brackets, of which they may have more."""
-    beyond = next(itertools.islice(re.finditer(re.escape(end), text), most, None), None)
+def _skim(text: bytes, end: bytes, max_rows: int) -> None:
+    """Count rows by their brackets first, then exactly, since rows may be nested."""
+    beyond = next(
+        itertools.islice(re.finditer(re.escape(end), text), max_rows, None), None
+    )
     if beyond is None:
         return
-    for part in (text[: beyond.end()] + b"]", text):  # enough, where rows are flat
-        with suppress(msgspec.MsgspecError, UnicodeDecodeError):  # the decoder tells
-            if len(_ROWS.decode(part)) > most:
+    for part in (
+        text[: beyond.end()] + b"]",
+        text,
+    ):  # the first is enough if rows are flat
+        with suppress(
+            msgspec.MsgspecError, UnicodeDecodeError
+        ):  # the decoder reports it
+            if len(_ROWS.decode(part)) > max_rows:
                 raise InvalidInput(
-                    f"more than {most} rows in one request (GLASSNET_MAX_ROWS)"
+                    f"more than {max_rows} rows in one request (GLASSNET_MAX_ROWS)"
                 )
 
 
 def rows_of(raw: RawColumns | Predictions) -> int:
-    """Return the number of rows, asked or answered."""
+    """Return the number of rows."""
     return len(next(iter(raw.values())) if isinstance(raw, dict) else raw)

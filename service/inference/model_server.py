@@ -1,4 +1,4 @@
-"""What all routes share, and its life in a worker: load, watch, tell."""
+"""The objects that all routes share, and their life in a worker: load and watch."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from service.server.worker_sync import RefreshListener, SharedSet, refresh_all_w
 
 log = logging.getLogger("glassnet.service")
 
-#: The longest that a request to load or unload waits for the other workers.
+#: How long a request to load or unload waits for the other workers.
 REFRESH_SECONDS = 30.0
 
 
 class LoadFailed(GlassnetError):
-    """A model that was asked for cannot be served as the store has it."""
+    """The requested model cannot be loaded from the store."""
 
 
 class Unavailable(GlassnetError):
-    """Something that may do later."""
+    """The request may succeed later."""
 
 
 @dataclass
 class ModelServer:
-    """Found as `app.extensions["glassnet"]`."""
+    """The service behind HTTP; stored as `app.extensions["glassnet"]`."""
 
     registry: Registry
     metrics: Metrics
     inference: Inference
     default_model: str = ""
     max_body_bytes: int = 16 << 20
-    #: The lowest status that gets a line in the log.
+    #: The lowest status that is logged.
     logged_from: int = 400
     access: Access = field(default_factory=Access)
     log_payload: PayloadLog = field(default_factory=PayloadLog)
-    #: What the workers share; nothing where there is one process.
+    #: The directory that the workers share; None in a single process.
     directory: Path | None = None
 
     def __post_init__(self) -> None:
@@ -53,17 +53,16 @@ class ModelServer:
 
     @property
     def unready(self) -> str:
-        """Why not to send requests; nothing where there is no reason."""
+        """Why the server is not ready; empty if it is."""
         if drain.active():
             return "draining"
         return "" if self.registry.ready else "no model loaded"
 
     def start(self, poll_seconds: float, directory: Path) -> None:
-        """Begin to watch the store; in each worker, after the fork."""
+        """Start watching the store; for each worker, after the fork."""
         self.directory = directory
-        ear = RefreshListener(
-            directory
-        )  # before the first look, which no call is to miss
+        # Before the first refresh, so that no call is missed.
+        listener = RefreshListener(directory)
         self.registry.unloaded = SharedSet(directory / "unloaded")
         self.inference.drift.share(directory)
         for entry in self.registry.catalogue.values():
@@ -74,15 +73,15 @@ class ModelServer:
         self.access.refresh()
 
         def wait(seconds: float) -> None:
-            ear.wait(seconds)
+            listener.wait(seconds)
             self.access.refresh()
 
         self.registry.watch(poll_seconds, wait)
 
     def load(self, name: str) -> None:
-        """Have every worker serve a model as the store has it now.
+        """Make every worker load a model as the store has it now.
 
-        Raises ModelNotFound, LoadFailed where its version is refused, Unavailable.
+        Raises ModelNotFound, LoadFailed if its version is refused, or Unavailable.
         """
         registry = self.registry
         self._require(name, f"failed to load '{name[:128]}': ")
@@ -96,35 +95,37 @@ class ModelServer:
         if entry:
             wanted = entry.labels.get(PRODUCTION, max(wanted, *entry.versions))
         if wanted in refused:
-            goes_on = f"; version {entry.default} goes on" if entry else ""
+            serving = f"; version {entry.default} still serves" if entry else ""
             reason = refused[wanted].replace(f"{registry.store.root}/", "")
             raise LoadFailed(
                 f"failed to load '{name}': version {wanted} is refused: "
-                f"{reason}{goes_on}"
+                f"{reason}{serving}"
             )
         if entry is None:
-            raise Unavailable(f"failed to load '{name}': it is gone again")
+            raise Unavailable(
+                f"failed to load '{name}': it was removed from the store meanwhile"
+            )
 
     def unload(self, name: str) -> None:
-        """Have no worker serve a model until it is loaded again.
+        """Make every worker unload a model until it is loaded again.
 
-        Raises ModelNotFound, Unavailable.
+        Raises ModelNotFound or Unavailable.
         """
         if name not in self.registry.catalogue:
             self._require(name, f"failed to unload '{name[:128]}': ")
         self.registry.unloaded.add(name)
         self._refresh_all()
 
-    def _require(self, name: str, what: str) -> None:
+    def _require(self, name: str, failure: str) -> None:
         try:
             self.registry.store.require(name)
         except ModelNotFound as error:
-            raise ModelNotFound(f"{what}{error}") from None
+            raise ModelNotFound(f"{failure}{error}") from None
         except OSError:
-            raise Unavailable(f"{what}the store cannot be read") from None
+            raise Unavailable(f"{failure}the store cannot be read") from None
 
     def _refresh_all(self) -> None:
-        """Return when every worker has looked at the store, or raise Unavailable."""
+        """Refresh every worker; raise Unavailable if one does not in time."""
         if self.directory is None:
             self.registry.refresh()
         elif silent := refresh_all_workers(self.directory, REFRESH_SECONDS):
@@ -134,7 +135,7 @@ class ModelServer:
             )
 
     def observe(self, event: Event) -> None:
-        """Log and count what a refresh did."""
+        """Log and count a change made by a refresh."""
         log_event(event)
         self.metrics.observe(event)
         if event.result == "unloaded" and event.loaded is not None:
@@ -142,11 +143,13 @@ class ModelServer:
 
 
 def log_event(event: Event) -> None:
-    """Log what a refresh did."""
+    """Log a change made by a refresh."""
     bad = event.result in ("refused", "unreadable")
-    what = f"model {event.model} version {event.version}" if event.model else "store"
+    subject = "store"
+    if event.model:
+        subject = f"model {event.model} version {event.version}"
     log.log(
         logging.ERROR if bad else logging.INFO,
-        f"{what} {event.result}" + (f": {event.detail}" if event.detail else ""),
+        f"{subject} {event.result}" + (f": {event.detail}" if event.detail else ""),
         extra={"model": event.model, "version": event.version},
     )

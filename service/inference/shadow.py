@@ -1,8 +1,8 @@
-"""Candidate and production side by side: where do they differ, and by how much?
+"""Compare candidate and production on the same rows: where and how much they differ.
 
-The request is answered by one of them, and that is all it waits for; a thread has the
-other answer the same rows afterwards. Only so many rows wait for it: beyond, they are
-not compared, and counted as such.
+One version answers the request. Afterwards a thread runs the other version on the same
+rows. If too many rows wait for it, further requests are not compared but counted as
+"busy".
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from service.registry.loaded import Loaded
 
 log = logging.getLogger("glassnet.service")
 
-#: Rows that wait to be compared; the rows of one request always may.
+#: Limit of rows that wait to be compared; one request is accepted in any case.
 MAX_WAITING_ROWS = 10_000
-#: Two values disagree that are so many standard deviations of the target apart.
+#: Values further apart than this many standard deviations of the target disagree.
 DISAGREEMENT_STDS = 0.1
 
 
@@ -38,7 +38,7 @@ class _ShadowJob(NamedTuple):
 
 
 class ShadowComparer:
-    """Takes what was answered in a trial, and has the other version answer it too."""
+    """Run the other version of a traffic split on answered rows, and compare."""
 
     def __init__(self, metrics: ComparisonMetrics) -> None:
         self._metrics = metrics
@@ -51,13 +51,13 @@ class ShadowComparer:
     def put(
         self, loaded: Loaded, raw: RawColumns, answer: Predictions, rows: int
     ) -> None:
-        """Have a request of a trial compared, unless too much waits already."""
+        """Queue an answered request for comparison, unless too many rows wait."""
         with self._lock:
             if self._waiting and self._waiting + rows > MAX_WAITING_ROWS:
                 self._metrics.count_failure(loaded, "busy")
                 return
             self._waiting += rows
-            if self._thread is None:  # not before the first: threads survive no fork
+            if self._thread is None:  # started late: threads do not survive a fork
                 thread = threading.Thread(target=self._run, name="comparisons")
                 thread.daemon = True
                 thread.start()
@@ -66,26 +66,26 @@ class ShadowComparer:
 
     def _run(self) -> None:
         while True:
-            answered = self._queue.get()
+            job = self._queue.get()
             try:
-                self._compare(answered)
-            except Exception as error:  # of a candidate anything may be wrong
-                self._metrics.count_failure(answered.loaded, "error")
-                self._log_failure(answered.loaded, error)
+                self._compare(job)
+            except Exception as error:  # a candidate may fail in any way
+                self._metrics.count_failure(job.loaded, "error")
+                self._log_failure(job.loaded, error)
             with self._lock:
-                self._waiting -= answered.rows
+                self._waiting -= job.rows
 
-    def _compare(self, answered: _ShadowJob) -> None:
-        loaded = answered.loaded
+    def _compare(self, job: _ShadowJob) -> None:
+        loaded = job.loaded
         assert loaded.split is not None
         other = loaded.split.other(loaded)
         ours, theirs = loaded.artefact.model, other.artefact.model
-        raw = theirs.decoder.adapt(answered.raw)
+        raw = theirs.decoder.adapt(job.raw)
         began = time.perf_counter()
         answer = theirs.predict(raw)
         self._metrics.observe_shadow(other, time.perf_counter() - began)
-        found = differences(ours.output, answered.answer, theirs.output, answer)
-        self._metrics.count_rows(loaded.split.candidate, answered.rows, *found)
+        counts = differences(ours.output, job.answer, theirs.output, answer)
+        self._metrics.count_rows(loaded.split.candidate, job.rows, *counts)
 
     def _log_failure(self, loaded: Loaded, error: Exception) -> None:
         """Log the first failure of a version; the metrics count the others."""
@@ -104,10 +104,10 @@ class ShadowComparer:
 def differences(
     output: Output, answer: Predictions, other: Output, theirs: Predictions
 ) -> tuple[int, float]:
-    """Return how many rows disagree, and the largest difference of their numbers.
+    """Return the number of rows that disagree, and the largest difference.
 
-    Classes: another label, a difference of probabilities; a class that one of them
-    does not know has none there. Values: one a tenth of the target's spread away.
+    Classes disagree if the labels differ; the difference is of probabilities, where an
+    unknown class has 0. Values disagree beyond `DISAGREEMENT_STDS`.
     """
     if isinstance(output, Classification):
         assert isinstance(other, Classification)
@@ -125,9 +125,9 @@ def differences(
 def _aligned(
     names: Mapping[str, None], output: Classification, answer: Predictions
 ) -> NDArray[Any]:
-    """Return probabilities (n, names), in the order of all the names."""
+    """Return probabilities (n, len(names)), in the order of the names."""
     columns = dict(
         zip(map(label_text, output.classes), answer["probabilities"].T, strict=True)
     )
-    nothing = np.zeros(len(answer["label"]))
-    return np.stack([columns.get(name, nothing) for name in names], axis=1)
+    absent = np.zeros(len(answer["label"]))
+    return np.stack([columns.get(name, absent) for name in names], axis=1)

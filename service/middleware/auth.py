@@ -34,13 +34,13 @@ class Unauthorized(Rejected):
     code = 401
     reason = "unauthorized"
 
-    def __init__(self, given: str | None) -> None:
+    def __init__(self, authorization: str | None) -> None:
         # RFC 6750, section 3: no error code if the request had no token.
-        fault = ', error="invalid_token"' if given else ""
+        fault = ', error="invalid_token"' if authorization else ""
         self.headers = {"WWW-Authenticate": f'Bearer realm="glassnet"{fault}'}
         super().__init__(
             "the bearer token is not accepted"
-            if given
+            if authorization
             else "expected a bearer token: the header 'Authorization: Bearer TOKEN'"
         )
 
@@ -61,12 +61,14 @@ class Tokens:
         self._seen = self._stamp()
         self._digests = _read(path)
 
-    def accept(self, given: str | None) -> bool:
+    def accept(self, authorization: str | None) -> bool:
         """Tell, in constant time, whether an Authorization header has one of them."""
-        if given is None or given[: len(_SCHEME)].lower() != _SCHEME:
+        if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
             return False
         # Digests are of one length, so the time of a comparison reveals nothing.
-        digest = _digest(given[len(_SCHEME) :].strip().encode("utf-8", "replace"))
+        digest = _digest(
+            authorization[len(_SCHEME) :].strip().encode("utf-8", "replace")
+        )
         agree = [hmac.compare_digest(digest, known) for known in self._digests]
         return any(agree)
 
@@ -85,8 +87,8 @@ class Tokens:
             self._seen = None
 
     def _stamp(self) -> tuple[int, ...] | None:
-        about = os.stat(self.path)
-        return about.st_mtime_ns, about.st_size, about.st_ino
+        status = os.stat(self.path)
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class Access:
@@ -113,26 +115,31 @@ class Access:
             if tokens is not None:
                 tokens.refresh()
 
-    def may_predict(self, given: str | None) -> bool:
+    def may_predict(self, authorization: str | None) -> bool:
         """Tell whether this Authorization header allows predictions."""
         return (
             self.predict_tokens is None
-            or self.predict_tokens.accept(given)
-            or (self.admin_tokens is not None and self.admin_tokens.accept(given))
+            or self.predict_tokens.accept(authorization)
+            or (
+                self.admin_tokens is not None
+                and self.admin_tokens.accept(authorization)
+            )
         )
 
-    def require_admin(self, given: str | None) -> None:
+    def require_admin(self, authorization: str | None) -> None:
         """Raise Forbidden or Unauthorized unless the header allows administration."""
         if self.admin_tokens is None:
             raise Forbidden(
                 "loading and unloading models is turned off: this server has no "
                 "administrators' tokens (GLASSNET_ADMIN_TOKEN_FILE)"
             )
-        if self.admin_tokens.accept(given):
+        if self.admin_tokens.accept(authorization):
             return
-        if self.predict_tokens is not None and self.predict_tokens.accept(given):
+        if self.predict_tokens is not None and self.predict_tokens.accept(
+            authorization
+        ):
             raise Forbidden("this token does not allow loading or unloading models")
-        raise Unauthorized(given)
+        raise Unauthorized(authorization)
 
 
 class AuthMiddleware:
@@ -143,11 +150,13 @@ class AuthMiddleware:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request, or reject it."""
-        given = environ.get("HTTP_AUTHORIZATION")
+        authorization = environ.get("HTTP_AUTHORIZATION")
         access = self._access
-        if environ["PATH_INFO"] in access.public_paths or access.may_predict(given):
+        if environ["PATH_INFO"] in access.public_paths or access.may_predict(
+            authorization
+        ):
             return self._app(environ, start_response)
-        environ[REJECTION] = Unauthorized(given)
+        environ[REJECTION] = Unauthorized(authorization)
         return self._reject(environ, start_response)
 
 

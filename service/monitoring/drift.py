@@ -1,14 +1,14 @@
-"""What is asked beside what training saw: an index a column, over a sliding window.
+"""Measure drift: an index per column of requests against training, over a window.
 
-Each worker counts in which bins of the artefact's reference its rows and answers fall.
-It counts in a file that the workers share in memory, so that whoever is scraped adds
-up what all have counted, and makes the index (`models.features.histograms.psi`) of the
-sum. Time is cut into slots, of which the oldest is counted over. The clock is the
-monotonic one, which is the same for all processes and cannot be set.
+Each worker counts rows and predictions by the bins of the artefact's reference, in a
+file in shared memory. The worker that is scraped sums the counts of all and computes
+the index (`models.features.histograms.psi`). The window is divided into slots, and the
+oldest is overwritten. The monotonic clock is the same for all processes and cannot be
+set.
 
-Counting takes a hundredth of a worker's time and no more: after a request that took
-t it rests for about 99 t, a time drawn by chance, which no pattern of requests evades.
-Requests that are further apart than that are all counted.
+Counting takes at most 1 % of a worker's time: after a count that took t it pauses for
+99 t on average. The pause is random, so no pattern of requests evades it. Requests that
+are further apart are all counted.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from models.storage.artefact import Artefact
 from service.registry.loaded import Entry, Loaded
 from service.server.shared_memory import mapped
 
-#: Pieces of the window, whose length is off by one of them at most.
+#: Slots of the window; its length is accurate to one slot.
 SLOTS = 12
-#: Rows of one request that are counted; of more, every so many.
+#: Rows counted of one request; larger requests are sampled evenly.
 MAX_COUNTED_ROWS = 1_000
-#: How long it rests, in times of what counting took.
+#: Mean pause after a count, as a multiple of its duration.
 REST_FACTOR = 99.0
 
-#: One row (1 + bins) a slot: its number since the clock began, and what was counted.
+#: (SLOTS, 1 + bins): the slot's number since the clock began, then its counts.
 Slots: TypeAlias = NDArray[np.int64]
 
 
 class Bins:
-    """The bins of all columns of a version, in one row of counts.
+    """The bins of all columns of a version, side by side in one row of counts.
 
-    Predictions are a column too, under the target's name, which is that of no input.
+    Predictions are a column under the target's name, which no input has.
     """
 
     def __init__(self, artefact: Artefact) -> None:
@@ -59,13 +59,13 @@ class Bins:
             for name, seen in reference.inputs.items()
             if manifest.inputs.histograms.get(name) is type(seen)
         }
-        found = [(name, seen, reference.rows) for name, seen in inputs.items()]
+        histograms = [(name, seen, reference.rows) for name, seen in inputs.items()]
         answers = reference.outputs.get(manifest.output.main)
         if answers is not None and type(answers) is manifest.output.histogram:
-            found.append((self._target, answers, reference.answered))
+            histograms.append((self._target, answers, reference.answered))
         self._columns: list[tuple[str, Histogram | Shares, int, int]] = []
         self.size = 0
-        for name, seen, rows in found:
+        for name, seen, rows in histograms:
             if isinstance(seen, Shares):
                 seen = seen.folded(MOST_CATEGORIES)
             self._columns.append((name, seen, rows, self.size))
@@ -81,15 +81,14 @@ class Bins:
             self._target: self._output.main_values(some),
         }
         places = [
-            # Each is of the kind that its column is.
             seen.bin_of(cast(Any, values[name])) + start
             for name, seen, _, start in self._columns
         ]
-        nothing = np.zeros(0, np.intp)
-        return np.bincount(np.concatenate([nothing, *places]), minlength=self.size)
+        none = np.zeros(0, np.intp)
+        return np.bincount(np.concatenate([none, *places]), minlength=self.size)
 
     def indices(self, counts: NDArray[Any]) -> Iterator[tuple[str, float]]:
-        """Yield each column with its index, where there are rows enough to tell."""
+        """Yield columns and their index from counts (size,), given enough rows."""
         for name, seen, rows, start in self._columns:
             index = psi(seen.counts(rows), counts[start : start + seen.size])
             if index is not None:
@@ -103,17 +102,18 @@ def _chosen(raw: RawColumns, rows: slice) -> RawColumns:
 
 
 class Window:
-    """What one worker has counted of one version."""
+    """The counts of one version in one worker, in slots (SLOTS, 1 + bins)."""
 
     def __init__(self, artefact: Artefact, bins: Bins, slots: Slots) -> None:
+        """Count in `slots` (SLOTS, n)."""
         self.artefact, self._bins, self.slots = artefact, bins, slots
-        self._rest_until = 0.0
+        self._paused_until = 0.0
         self._busy = threading.Lock()
 
     def record(self, raw: RawColumns, answer: Predictions, slot_seconds: float) -> None:
-        """Count a request, unless it is time to rest or another is being counted."""
+        """Count a request, unless paused or another is being counted."""
         now = time.monotonic()
-        if now < self._rest_until or not self._busy.acquire(blocking=False):
+        if now < self._paused_until or not self._busy.acquire(blocking=False):
             return
         try:
             began = time.thread_time()
@@ -125,7 +125,7 @@ class Window:
                 slot[0] = number
             slot[1:] += counts
             took = time.thread_time() - began
-            self._rest_until = now + took * REST_FACTOR * random.expovariate(1.0)
+            self._paused_until = now + took * REST_FACTOR * random.expovariate(1.0)
         finally:
             self._busy.release()
 
@@ -140,7 +140,7 @@ class Drift:
         self._opening = threading.Lock()
 
     def share(self, directory: Path) -> None:
-        """Count from now on where the others of a directory can read it."""
+        """Count in files of a directory that all workers read."""
         self._directory = directory / "drift"
         self._directory.mkdir(exist_ok=True)
         for path in self._directory.iterdir():
@@ -149,19 +149,19 @@ class Drift:
                 path.unlink(missing_ok=True)
 
     def record(self, loaded: Loaded, raw: RawColumns, answer: Predictions) -> None:
-        """Count the rows of a request and their answers, if it is time to."""
+        """Count the rows and predictions of a request, unless paused."""
         if not self._slot_seconds:
             return
         window = self._windows.get((loaded.name, loaded.version))
         if window is None or window.artefact is not loaded.artefact:
-            with self._opening:  # the first requests come at once
+            with self._opening:  # the first requests come together
                 window = self._windows.get((loaded.name, loaded.version))
                 if window is None or window.artefact is not loaded.artefact:
                     window = self._open(loaded)
         window.record(raw, answer, self._slot_seconds)
 
     def forget(self, loaded: Loaded) -> None:
-        """Count no more what is unloaded."""
+        """Drop the counts of an unloaded version."""
         self._windows.pop((loaded.name, loaded.version), None)
         if self._directory is not None:
             path = self._directory / f"{_stem(loaded)}.{os.getpid()}"
@@ -170,14 +170,14 @@ class Drift:
     def indices(
         self, catalogue: Mapping[str, Entry]
     ) -> Iterator[tuple[tuple[str, str, str], float]]:
-        """Yield model, version and column, with the index of what all have counted."""
+        """Yield model, version and column with the index over all workers."""
         for entry in catalogue.values():
             for loaded in entry.versions.values():
                 windows = list(self._counted(loaded))
                 if not windows:
                     continue
                 bins = Bins(loaded.artefact)
-                counts = np.sum([self._fresh(each).sum(0) for each in windows], 0)
+                counts = np.sum([self._fresh(slots).sum(0) for slots in windows], 0)
                 for column, index in bins.indices(counts[1:]):
                     yield (loaded.name, str(loaded.version), column), index
 
@@ -187,7 +187,7 @@ class Drift:
         slots = np.zeros(shape, np.int64)
         if self._directory is not None:
             path = self._directory / f"{_stem(loaded)}.{os.getpid()}"
-            # Where there is no room left, others see nothing of what is counted here.
+            # Without free memory the other workers do not see these counts.
             with contextlib.suppress(OSError):
                 slots = np.ndarray(shape, np.int64, mapped(path, slots.nbytes))
         window = Window(loaded.artefact, bins, slots)
@@ -195,7 +195,7 @@ class Drift:
         return window
 
     def _counted(self, loaded: Loaded) -> Iterator[Slots]:
-        """Yield what each worker has counted of a version."""
+        """Yield the slots of a version from each worker."""
         if self._directory is not None:
             for path in self._directory.glob(f"{_stem(loaded)}.*"):
                 if len(slots := _read(path)):
@@ -209,12 +209,12 @@ class Drift:
 
 
 def _stem(loaded: Loaded) -> str:
-    """Return the name of a version's files; its bytes decide what is in them."""
+    """Return the stem of a version's files, by the hash that fixes their layout."""
     return f"{loaded.name}@{loaded.version}-{loaded.artefact.sha256[:16]}"
 
 
 def _read(path: Path) -> Slots:
-    """Return the slots in a file; none where it is gone again, or was never whole."""
+    """Return the slots in a file; none if it is missing or empty."""
     try:
         slots = np.fromfile(path, np.int64)
     except FileNotFoundError:

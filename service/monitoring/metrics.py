@@ -1,9 +1,9 @@
-"""The service's Prometheus metrics, right across workers.
+"""Prometheus metrics of the service, summed over its workers.
 
-With PROMETHEUS_MULTIPROC_DIR set (our gunicorn configuration does it) every worker
-writes to files of its own and whoever is scraped adds them up; each gauge says how.
-Only names of loaded models become labels, and a route is its template, so nothing a
-client sends makes a new series.
+With PROMETHEUS_MULTIPROC_DIR, which our gunicorn configuration sets, each worker has
+files of its own, which the worker that is scraped sums; each gauge has a mode for it.
+Labels are names of loaded models and templates of routes, so clients cannot make new
+series.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from service.registry.loaded import Loaded
 from service.registry.registry import Event
 
 PREFIX = "glassnet"
-#: How the gauges of several workers become one.
+#: How the gauges of several workers are combined.
 Mode: TypeAlias = Literal["livesum", "livemax", "max"]
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: Of a request that is answered, in order.
+#: Phases of an inference, in order.
 PHASES = ("input", "infer", "output")
 DRIFT = (
     "drift_psi",
@@ -40,26 +40,26 @@ DRIFT = (
 )
 UNREADABLE = (
     "store_unreadable",
-    "1 while the store cannot be read, and what is loaded goes on.",
+    "1 while the store cannot be read; loaded models still serve.",
     (),
 )
 VERSION = version("glassnet")
 
 
 class ComputedGauge(Collector):
-    """A gauge that is known when it is asked for, by whichever worker is."""
+    """A gauge computed when it is scraped, by the worker that is scraped."""
 
     def __init__(self, name: str, help: str, labels: tuple[str, ...]) -> None:
         self._name, self._help, self._labelnames = f"{PREFIX}_{name}", help, labels
-        #: Yields labels, and the value that goes with them.
+        #: Return pairs of label values and value.
         self.values: Callable[[], Iterable[tuple[Sequence[str], float]]] = tuple
 
     def describe(self) -> Iterable[Metric]:
-        """Yield it without a value."""
+        """Yield the gauge without samples."""
         yield GaugeMetricFamily(self._name, self._help, labels=self._labelnames)
 
     def collect(self) -> Iterable[Metric]:
-        """Yield it as it is now."""
+        """Yield the gauge with its current samples."""
         for family in self.describe():
             for labels, value in self.values():
                 family.add_sample(
@@ -72,14 +72,14 @@ Names: TypeAlias = tuple[str, ...]
 
 
 def counter(to: CollectorRegistry, name: str, help: str, labels: Names) -> Counter:
-    """Return a counter, which several workers add up."""
+    """Return a counter, summed over the workers."""
     return Counter(f"{PREFIX}_{name}", help, labels, registry=to)
 
 
 def gauge(
     to: CollectorRegistry, name: str, help: str, labels: Names, mode: Mode
 ) -> Gauge:
-    """Return a gauge of which several workers make one by its mode."""
+    """Return a gauge, combined over the workers by its mode."""
     name = f"{PREFIX}_{name}"
     return Gauge(name, help, labels, registry=to, multiprocess_mode=mode)
 
@@ -90,49 +90,49 @@ def histogram(to: CollectorRegistry, name: str, help: str, labels: Names) -> His
 
 
 class ComparisonMetrics:
-    """What came of comparing a candidate's answers with production's."""
+    """Metrics of comparing a candidate with production."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = "model", "version"
-        #: By candidate, in this worker.
+        #: Largest difference of each candidate, in this worker.
         self._largest: dict[tuple[str, str], float] = {}
         self.rows = counter(
             registry,
             "comparison_rows_total",
-            "Rows that a candidate (the version) and production have answered.",
+            "Rows that both a candidate (the version) and production answered.",
             labels,
         )
         self.disagreements = counter(
             registry,
             "comparison_disagreements_total",
-            "Rows of them with two labels, or values 0.1 standard deviations apart.",
+            "Compared rows with different labels, or values over 0.1 std apart.",
             labels,
         )
         self.difference = gauge(
             registry,
             "comparison_difference_max",
-            "The largest difference of a probability, or of a value.",
+            "Largest difference of a probability or value.",
             labels,
             "max",
         )
         self.seconds = histogram(
             registry,
             "comparison_duration_seconds",
-            "Time of the forward pass of a version that only answers to be compared.",
+            "Time of forward passes made only for the comparison.",
             labels,
         )
         self.failures = counter(
             registry,
             "comparison_failures_total",
-            "Requests that a candidate could not answer (fallback: production did), "
-            "or that were not compared (error, or busy with others).",
+            "Requests that a candidate failed to answer (fallback: production did), "
+            "or that were not compared (error; busy: too many were waiting).",
             (*labels, "reason"),
         )
 
     def count_rows(
         self, candidate: Loaded, rows: int, disagreements: int, difference: float
     ) -> None:
-        """Count rows that both have answered."""
+        """Count rows that both versions answered."""
         labels = candidate.name, str(candidate.version)
         self.rows.labels(*labels).inc(rows)
         self.disagreements.labels(*labels).inc(disagreements)
@@ -142,18 +142,18 @@ class ComparisonMetrics:
             self.difference.labels(*labels).set(difference)
 
     def observe_shadow(self, loaded: Loaded, seconds: float) -> None:
-        """Count a forward pass of which the client got nothing."""
+        """Record a forward pass made only for the comparison."""
         self.seconds.labels(loaded.name, str(loaded.version)).observe(seconds)
 
     def count_failure(self, loaded: Loaded, reason: str) -> None:
-        """Count a request whose trial failed, whichever version answered it."""
+        """Count a request of a split that failed or was not compared."""
         assert loaded.split is not None
         candidate = loaded.split.candidate
         self.failures.labels(candidate.name, str(candidate.version), reason).inc()
 
 
 class Metrics:
-    """One object a metric; names are those of the documentation."""
+    """The metrics, one attribute each."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -163,7 +163,7 @@ class Metrics:
         self.requests = counter(
             self.registry,
             "http_requests_total",
-            "Requests answered, but for probes and scrapes.",
+            "Requests answered, without probes and scrapes.",
             ("route", "method", "code"),
         )
         self.request_seconds = histogram(
@@ -182,13 +182,13 @@ class Metrics:
         self.refused = counter(
             self.registry,
             "requests_refused_total",
-            "Requests turned away unread.",
+            "Requests rejected unread.",
             ("reason",),
         )
         self.build_info = gauge(
             self.registry,
             "build_info",
-            "The version of glassnet that runs.",
+            "The running version of glassnet.",
             ("version",),
             "livemax",
         )
@@ -207,13 +207,13 @@ class Metrics:
         self.phases = counter(
             self.registry,
             "inference_phase_seconds_total",
-            "Time by phase: input, infer, output; failed if there was no answer.",
+            "Time by phase: input, infer, output; failed for requests without answer.",
             ("model", "version", "phase"),
         )
         self.last = gauge(
             self.registry,
             "inference_last_timestamp_seconds",
-            "When rows were last answered.",
+            "Time of the last answer.",
             ("model", "version"),
             "max",
         )
@@ -226,19 +226,19 @@ class Metrics:
         self.failures = counter(
             self.registry,
             "inference_failures_total",
-            "Requests to a loaded model that got no answer.",
+            "Requests to a loaded model that failed.",
             ("model", "version", "reason"),
         )
         self.reloads = counter(
             self.registry,
             "reloads_total",
-            "Versions loaded, refused or unloaded, in each worker.",
+            "Versions loaded, refused or unloaded, counted in each worker.",
             ("model", "result"),
         )
         self.model_info = gauge(
             self.registry,
             "model_info",
-            "1 while the version is loaded, 0 afterwards.",
+            "1 while the version is loaded, then 0.",
             ("model", "version", "sha256"),
             "livemax",
         )
@@ -254,12 +254,14 @@ class Metrics:
         self, loaded: Loaded, rows: int, phases: Sequence[float]
     ) -> None:
         """Count one request that was answered, and the seconds of its phases."""
-        seconds, counters, last, answered = self._of(loaded.name, str(loaded.version))
+        seconds, counters, last, answered_rows = self._of(
+            loaded.name, str(loaded.version)
+        )
         seconds.observe(sum(phases))
         for counter, phase in zip(counters, phases, strict=True):
             counter.inc(phase)
         last.set_to_current_time()
-        answered.inc(rows)
+        answered_rows.inc(rows)
 
     def count_request(
         self, route: str, method: str, status: int, seconds: float
@@ -276,7 +278,7 @@ class Metrics:
     def _find(
         self, name: str, version: str
     ) -> tuple[Histogram, list[Counter], Gauge, Counter]:
-        """Return what counts the answers of one version: to look it up takes longer."""
+        """Return the metrics of one version; cached, as the lookup is slow."""
         labels = name, version
         return (
             self.inference_seconds.labels(*labels),
@@ -286,28 +288,28 @@ class Metrics:
         )
 
     def count_failure(self, loaded: Loaded, reason: str, seconds: float) -> None:
-        """Count one request to a loaded model that got no answer."""
+        """Count one failed request to a loaded model."""
         labels = (loaded.name, str(loaded.version))
         self.failures.labels(*labels, reason).inc()
         self.phases.labels(*labels, "failed").inc(seconds)
 
     def observe(self, event: Event) -> None:
-        """Count what a refresh of the registry did."""
+        """Count a change made by a refresh of the registry."""
         self.reloads.labels(event.model, event.result).inc()
         if event.loaded is not None:
             self.set_loaded(event.loaded, event.result == "loaded")
 
     def set_loaded(self, loaded: Loaded, present: bool) -> None:
-        """Say whether a version is loaded in this worker."""
+        """Record whether a version is loaded in this worker."""
         labels = (loaded.name, str(loaded.version), loaded.artefact.sha256)
         self.model_info.labels(*labels).set(int(present))
 
     def exposition(self) -> bytes:
-        """Return the text that Prometheus scrapes."""
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self._summed())
 
     def samples(self) -> Iterator[Sample]:
-        """Yield every sample: its name, its labels and its value over all workers."""
+        """Yield every sample, with its value over all workers."""
         for family in self._summed().collect():
             yield from family.samples
 

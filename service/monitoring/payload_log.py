@@ -1,8 +1,8 @@
-"""A share of the requests, logged with what was asked and answered: off by default.
+"""Log a share of the requests with inputs and predictions; off by default.
 
-For those who must see what a model is asked, to label it or to look into a complaint.
-A line holds columns as the model reads them (dates in seconds, gaps as null); columns
-that are to stay unseen have a word in place of their values.
+This is for labelling production data or looking into a complaint. A line holds columns
+as the model reads them (dates in seconds, missing values as null). The values of
+redacted columns are left out.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from service.registry.loaded import Loaded
 
 log = logging.getLogger("glassnet.payload")
 
-#: Rows in a line; it says how many there were.
+#: Rows logged of one request; `rows` has their full number.
 MAX_ROWS = 100
 REDACTED = "redacted"
 
 
 @dataclass(frozen=True)
 class PayloadLog:
-    """Logs one request in so many, without the values of some columns."""
+    """Log a share of the requests, without the values of redacted columns."""
 
     share: float = 0.0
     redacted: frozenset[str] = frozenset()
 
-    def __call__(self, done: InferenceRecord, about: dict[str, Any]) -> None:
-        """Log an answer, if its turn has come, with what is known of its request."""
+    def __call__(self, record: InferenceRecord, trace_ids: dict[str, Any]) -> None:
+        """Log an inference with the ids of its request, if it is drawn."""
         if random.random() >= self.share:
             return
-        raw = done.raw if isinstance(done.raw, dict) else {"x": done.raw}
+        raw = record.raw if isinstance(record.raw, dict) else {"x": record.raw}
         inputs = {
             name: REDACTED if name in self.redacted else _listed(values)
             for name, values in raw.items()
         }
-        outputs = {name: _listed(values) for name, values in done.answer.items()}
+        outputs = {name: _listed(values) for name, values in record.answer.items()}
         log.info(
             "payload",
             extra={
-                "model": done.loaded.name,
-                "version": done.loaded.version,
-                **about,
+                "model": record.loaded.name,
+                "version": record.loaded.version,
+                **trace_ids,
                 "rows": len(next(iter(raw.values()))),
                 "inputs": inputs,
                 "outputs": outputs,
@@ -54,7 +54,7 @@ class PayloadLog:
 
 
 def columns(setting: str) -> frozenset[str]:
-    """Return the names in a setting, which commas part."""
+    """Return the names in a comma-separated setting."""
     return frozenset(filter(None, map(str.strip, setting.split(","))))
 
 
@@ -64,7 +64,7 @@ def _listed(values: Any) -> Any:
 
 
 class InferenceRecord(NamedTuple):
-    """What was answered, and when: of `time.perf_counter`."""
+    """One inference: its rows, its predictions and times of `time.perf_counter`."""
 
     loaded: Loaded
     raw: RawColumns

@@ -1,10 +1,10 @@
-"""Why a model answers as it does: our own verb beside TensorFlow Serving's.
+"""Explanations of predictions: our own verb beside TensorFlow Serving's.
 
 POST /v1/models/M[/versions/V|/labels/L]:explain
 
-It takes what :predict takes, and if wanted the `target`, a class that is explained in
-place of the likeliest one, and `activations`: true. What an attribution is, and what it
-is measured against, is told in `models/explain/integrated_gradients.py`.
+The body is that of :predict, with the optional `target`, a class to explain instead of
+the likeliest one, and `activations`: true. `models/explain/integrated_gradients.py`
+defines attributions and their baseline.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from service.web.routes import Body, ModelSchemas, Routes, versioned
 
 routes = Routes("/v1/models")
 
-#: An explanation costs as much as some hundred answers.
+#: An explanation costs as much as some hundred predictions.
 MAX_ROWS = 1_000
 
 
@@ -49,30 +49,33 @@ def _explain_body(model: ModelSchemas) -> Body:
 
 @routes.post(*versioned(":explain"), body=ExplainRequest, describe=_explain_body)
 def explain(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Say what each input contributed to each answer, and against which baseline."""
+    """Return what each input contributed to each prediction, against a baseline.
+
+    Raises InvalidInput for a body without rows, or with too many.
+    """
     loaded = find(name, version, label)
-    asked: ExplainRequest = decode(_explain_request, body())
-    if bool(asked.instances) == bool(asked.inputs):
+    request: ExplainRequest = decode(_explain_request, body())
+    if bool(request.instances) == bool(request.inputs):
         raise InvalidInput("expected either 'instances' (rows) or 'inputs' (columns)")
 
     def rows(decoder: Any) -> Any:
-        if asked.instances:
+        if request.instances:
             return rows_within(
-                decoder, asked.instances, model_server().inference.max_rows
+                decoder, request.instances, model_server().inference.max_rows
             )
-        return decoder.by_column(asked.inputs)
+        return decoder.by_column(request.inputs)
 
     decoder = loaded.artefact.model.decoder
     raw = decode_within(rows, decoder, model_server().inference.max_rows)
     if (n := rows_of(raw)) > MAX_ROWS:
         raise InvalidInput(
             f"{n} rows to explain in one request, at most {MAX_ROWS} are allowed: "
-            "an explanation costs as much as some hundred answers"
+            "an explanation costs as much as some hundred predictions"
         )
-    reply = loaded.explainer.explain(raw, asked.target).reply()
-    if asked.activations:
+    reply = loaded.explainer.explain(raw, request.target).reply()
+    if request.activations:
         layers = loaded.explainer.activations(raw)
-        for row, found in zip(reply["explanations"], layers, strict=True):
-            row["activations"] = found
+        for row, activations in zip(reply["explanations"], layers, strict=True):
+            row["activations"] = activations
     reply["model_version"] = str(loaded.version)
     return answer(reply, X_Model_Version=str(loaded.version))

@@ -1,8 +1,7 @@
-"""Numbers of a JSON text straight into an array, where the text is plain.
+"""Parse rows of numbers from JSON straight into an array, with simdjson.
 
-simdjson reads them, and no Python float is made of each: half the time of a request
-that brings thousands. What is not so plain is None here, and left to the decoder that
-can say what is wrong with it, if anything is.
+Making no Python float of each number halves the time of a request with thousands. Any
+other text gives None and is left to the regular decoder, which reports its errors.
 """
 
 from __future__ import annotations
@@ -11,27 +10,27 @@ import numpy as np
 import simdjson
 from numpy.typing import NDArray
 
-#: Bytes of a text; of a longer one the rows are counted before they are made.
+#: Longer texts, in bytes, go to the decoder, which counts their rows first.
 MAX_BYTES = 1 << 20
 
 
 def parse_numeric_rows(text: bytes, key: str, width: int) -> NDArray[np.float64] | None:
-    """Return the rows (n, width) of `{key: [[…], …]}`, if that is what a text is."""
+    """Return the rows (n, width) of the text `{key: [[…], …]}`; None for any other."""
     if len(text) > MAX_BYTES or text[:1] != b"{":
         return None
     try:
         return _rows_at(text, key, width)
-    except (KeyError, TypeError, ValueError, RuntimeError):  # as simdjson says it
+    except (KeyError, TypeError, ValueError, RuntimeError):  # simdjson's errors
         return None
 
 
 def _rows_at(text: bytes, key: str, width: int) -> NDArray[np.float64] | None:
-    # A new one each time: it is one thread's, and keeps four times its longest text.
+    # A new parser each time: it is not thread-safe, and keeps 4 times its longest text.
     document = simdjson.Parser().parse(text)
     if not isinstance(document, simdjson.Object) or len(document) != 1:
         return None
     rows = document[key]
-    # A buffer is of all numbers, however they are nested: no bracket but the rows'.
+    # as_buffer flattens any nesting, so allow no brackets but the rows'.
     if not isinstance(rows, simdjson.Array) or text.count(b"[") != 1 + len(rows):
         return None
     if not len(rows) or any(len(row) != width for row in rows):  # type: ignore[arg-type]

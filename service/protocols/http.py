@@ -1,4 +1,4 @@
-"""What the dialects share of HTTP: the body in, JSON out, the version a path means."""
+"""What the dialects share: JSON replies, and the version that a path names."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ from service.web.request_context import current_request, model_server
 
 
 def misnamed(raw: bytes, expected: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for a body with a key that is almost expected."""
-    given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    return next(filter(None, (nearest(key[:80], expected) for key in given)), "")
+    """Return "; did you mean 'x'?" if a key of the body is almost an expected one."""
+    keys = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    return next(filter(None, (nearest(key[:80], expected) for key in keys)), "")
 
 
 def answer(content: Any, code: int = 200, **headers: str) -> Reply:
-    """Return JSON; a number that is not finite cannot get here (`Model.predict`)."""
+    """Return a reply in JSON; `Model.predict` has made sure all numbers are finite."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return msgspec.json.encode(content), code, {"Content-Type": JSON, **named}
 
 
 def find(name: str, version: str | None = None, label: str | None = None) -> Loaded:
-    """Return the loaded version a path names, and note it for the log.
+    """Return the loaded version that a path names, and log it with the request.
 
-    Where it names none, a candidate may answer rows in production's place.
+    Predictions without version and label take part in the traffic split. Raises
+    ModelNotFound, VersionNotFound or LabelNotFound.
     """
     number = None
     if version is not None:
         if not (version.isascii() and version.isdigit()):
-            raise VersionNotFound("a version is a whole number, such as 3")
-        # Longer than any version, and than what int() takes without a fight.
+            raise VersionNotFound(
+                f"expected a whole number as version, found '{version[:20]}'"
+            )
+        # No version is longer, and int() rejects thousands of digits.
         number = int(version[:18])
     call, registry = current_request(), model_server().registry
     if call.environ["REQUEST_METHOD"] == "POST" and number is None and label is None:
@@ -47,7 +50,7 @@ def find(name: str, version: str | None = None, label: str | None = None) -> Loa
 
 
 def description(loaded: Loaded) -> dict[str, Any]:
-    """Return what a person or a form needs to know of a version, for any dialect."""
+    """Return the description of a version, for people and forms."""
     manifest = loaded.artefact.manifest
     inputs: dict[str, Any] = msgspec.to_builtins(manifest.inputs)
     for internal in ("center", "scale"):
@@ -55,7 +58,7 @@ def description(loaded: Loaded) -> dict[str, Any]:
     for column in inputs.get("columns", []):
         for internal in ("scaling", "varies", "has_time", "rare"):
             column.pop(internal, None)
-    about = {
+    facts = {
         "task": manifest.task,
         "target": manifest.target,
         "signature": inputs,
@@ -63,4 +66,4 @@ def description(loaded: Loaded) -> dict[str, Any]:
         "sha256": loaded.artefact.sha256,
     }
     classes = list(manifest.output.classes)
-    return {"classes": classes, **about} if classes else about
+    return {"classes": classes, **facts} if classes else facts

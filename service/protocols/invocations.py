@@ -1,13 +1,13 @@
-"""A model that needs no name: MLflow's scoring server, SageMaker, Vertex AI.
+"""Routes without a model's name: MLflow's scoring server, SageMaker, Vertex AI.
 
 POST /invocations       JSON: dataframe_split, dataframe_records, instances or inputs;
-                        or CSV, with a header or without
-GET  /ping, /health     200 and nothing, once there is a model
+                        or CSV, with or without a header
+GET  /ping, /health     an empty 200, once a model is loaded
 GET  /version
 
-Vertex AI names paths of its own for the first two, AIP_PREDICT_ROUTE and
-AIP_HEALTH_ROUTE. The model is the only one there is, or GLASSNET_DEFAULT_MODEL. Models
-take no parameters: `params` (MLflow) and `parameters` (Vertex AI) are ignored.
+AIP_PREDICT_ROUTE and AIP_HEALTH_ROUTE are Vertex AI's own paths for the first two. The
+model is the only one loaded, or GLASSNET_DEFAULT_MODEL. Models take no parameters:
+`params` (MLflow) and `parameters` (Vertex AI) are ignored.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from service.web.routes import TEXT as TEXT_REPLY
 routes = Routes()
 CSV = "text/csv"
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
-#: What says nothing of the body, or wrongly: `curl -d` sends the last unasked.
+#: Content types that do not tell JSON from CSV; `curl -d` sends the last by default.
 _UNTYPED = ("", "application/x-www-form-urlencoded")
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-#: It takes a string that does not end too, or it would begin anew at every quote.
+#: It matches unterminated strings too; else it would restart at every quote.
 _STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*+"?)', re.DOTALL)
 
 
 class Frame(msgspec.Struct, forbid_unknown_fields=True):
-    """A pandas frame as `to_dict("split")` gives it."""
+    """A pandas frame, as from `to_dict("split")`."""
 
     data: list[msgspec.Raw]
     columns: list[str | int] | None = None
@@ -55,7 +55,7 @@ class Frame(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Invocation(msgspec.Struct):
-    """The body of a request in JSON: exactly one of the four formats."""
+    """The JSON body: exactly one of the four formats."""
 
     dataframe_split: Frame | None = None
     dataframe_records: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
@@ -80,27 +80,27 @@ def _invocation_body(model: ModelSchemas) -> Body:
     setting="aip_predict_route",
 )
 def invocations() -> errors.Reply:
-    """Answer rows in JSON or CSV with `predictions`, or with CSV where it is asked."""
+    """Predict from rows in JSON or CSV; reply in JSON or, if accepted first, CSV."""
     as_csv = _wants_csv()
     given_csv = _is_csv()
     loaded = _model()
     raw = body()
     if given_csv:
         header = _header()
-        most = model_server().inference.max_rows
-        found = model_server().inference.answer(
-            loaded, lambda decoder: csv_rows(decoder, raw, header, most)
+        max_rows = model_server().inference.max_rows
+        predictions = model_server().inference.answer(
+            loaded, lambda decoder: csv_rows(decoder, raw, header, max_rows)
         )
     else:
-        asked = _asked(raw)
-        found = model_server().inference.answer(
-            loaded, lambda decoder: _rows(decoder, asked)
+        invocation = _decode_body(raw)
+        predictions = model_server().inference.answer(
+            loaded, lambda decoder: _rows(decoder, invocation)
         )
     named = {"X-Model-Version": str(loaded.version)}
     if as_csv:
         kind = {"Content-Type": f"{CSV}; charset=utf-8"}
-        return csv_lines(found).encode(), 200, {**kind, **named}
-    content = msgspec.json.encode({"predictions": by_row(found)})
+        return csv_lines(predictions).encode(), 200, {**kind, **named}
+    content = msgspec.json.encode({"predictions": by_row(predictions)})
     return content, 200, {"Content-Type": JSON, **named}
 
 
@@ -108,7 +108,7 @@ def invocations() -> errors.Reply:
     "/ping", "/health", probe=True, reply=TEXT_REPLY, setting="aip_health_route"
 )
 def ping() -> errors.Reply:
-    """Say whether to send requests, by the status alone."""
+    """Reply with an empty 200 if the server is ready, else 503."""
     reason = model_server().unready
     return errors.reply(503, reason) if reason else (b"", 200, TEXT)
 
@@ -120,7 +120,7 @@ def version() -> errors.Reply:
 
 
 def _model() -> Loaded:
-    """Return what serves of the one model that is meant."""
+    """Return the version to serve of the only or default model."""
     if named := model_server().default_model:
         return find(named)
     names = sorted(model_server().registry.catalogue)
@@ -128,8 +128,8 @@ def _model() -> Loaded:
         raise ModelNotFound("no model is loaded")
     if len(names) > 1:
         raise ModelNotFound(
-            f"which model? there are {', '.join(names[:8])}; set "
-            "GLASSNET_DEFAULT_MODEL, or ask one by name at /v1/models/NAME:predict"
+            f"several models are loaded ({', '.join(names[:8])}): set "
+            "GLASSNET_DEFAULT_MODEL, or name one, as in /v1/models/NAME:predict"
         )
     return find(names[0])
 
@@ -141,7 +141,7 @@ def _wants_csv() -> bool:
         return False
     best = accepted.best_match([JSON, CSV])
     if best is None:
-        raise NotAcceptable(f"the answer comes as {JSON} or {CSV}")
+        raise NotAcceptable(f"expected {JSON} or {CSV} in the Accept header")
     return best == CSV
 
 
@@ -149,48 +149,50 @@ def _is_csv() -> bool:
     """Tell whether the body is CSV rather than JSON."""
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if charset not in ("utf-8", "utf8"):
-        raise errors.Unsupported("the body must be UTF-8, whatever its charset says")
+        raise errors.Unsupported("expected a body in UTF-8")
     if request.mimetype not in (JSON, CSV, *_UNTYPED):
         raise errors.Unsupported(f"expected a body of type {JSON} or {CSV}")
     return request.mimetype == CSV
 
 
 def _header() -> bool | None:
-    """Return whether the CSV says it has a header (RFC 4180, section 3)."""
-    said = request.mimetype_params.get("header", "").lower()
-    return {"present": True, "absent": False}.get(said)
+    """Return the `header` parameter of the content type (RFC 4180, section 3)."""
+    header = request.mimetype_params.get("header", "").lower()
+    return {"present": True, "absent": False}.get(header)
 
 
-def _asked(raw: bytes) -> Invocation:
-    if b"NaN" in raw:  # as pandas writes what is missing, and MLflow's client sends it
+def _decode_body(raw: bytes) -> Invocation:
+    if b"NaN" in raw:  # pandas writes missing values so, and MLflow's client sends them
         parts = _STRINGS.split(raw)
         parts[::2] = [part.replace(b"NaN", b"null") for part in parts[::2]]
         raw = b"".join(parts)
-    asked: Invocation = decode(_invocation, raw)
-    given = [name for name in _FORMATS if getattr(asked, name)]
-    if len(given) != 1:
-        found = " and ".join(given) or "none" + misnamed(raw, _FORMATS)
+    invocation: Invocation = decode(_invocation, raw)
+    formats = [name for name in _FORMATS if getattr(invocation, name)]
+    if len(formats) != 1:
+        found = " and ".join(formats) or "none" + misnamed(raw, _FORMATS)
         raise InvalidInput(
             f"expected exactly one of {', '.join(_FORMATS)}, found {found}"
         )
-    return asked
+    return invocation
 
 
-def _rows(decoder: Decoder, asked: Invocation) -> RawColumns:
-    if asked.dataframe_split is not None:
-        frame = asked.dataframe_split
+def _rows(decoder: Decoder, invocation: Invocation) -> RawColumns:
+    if invocation.dataframe_split is not None:
+        frame = invocation.dataframe_split
         names = None if frame.columns is None else [str(name) for name in frame.columns]
         require_rows(len(frame.data), model_server().inference.max_rows)
         return decoder.from_frame(names, frame.data)
-    if opening(asked.inputs)[:1] == "{":
-        return decoder.by_column(asked.inputs)
-    rows = asked.inputs or asked.instances or asked.dataframe_records
+    if opening(invocation.inputs)[:1] == "{":
+        return decoder.by_column(invocation.inputs)
+    rows = invocation.inputs or invocation.instances or invocation.dataframe_records
     return rows_within(decoder, rows, model_server().inference.max_rows)
 
 
-def csv_lines(found: Predictions) -> str:
-    """Return an answer as CSV without a header, a line a row, every number a field."""
-    fields = [values.reshape(len(values), -1).tolist() for values in found.values()]
+def csv_lines(predictions: Predictions) -> str:
+    """Return predictions as CSV without header, one line per row."""
+    fields = [
+        values.reshape(len(values), -1).tolist() for values in predictions.values()
+    ]
     return "".join(
         _line([label_text(field) for part in row for field in part])
         for row in zip(*fields, strict=True)
@@ -199,6 +201,6 @@ def csv_lines(found: Predictions) -> str:
 
 def _line(fields: list[str]) -> str:
     text = io.StringIO()
-    # Told to end lines with "\n" alone, Python 3.11 leaves "\r" without quotes.
+    # With lineterminator "\n" Python 3.11 does not quote "\r".
     csv.writer(text, lineterminator="\r\n").writerow(fields)
     return text.getvalue().removesuffix("\r\n") + "\n"

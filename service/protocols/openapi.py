@@ -1,10 +1,10 @@
-"""The contract: every route and every loaded model as OpenAPI 3.1.
+"""The contract: every route and every loaded model, as OpenAPI 3.1.
 
 GET /openapi.json
 
-The bodies are the types that decode them (`msgspec.json.schema_components`), with what
-a model's own decoder takes where they leave it open, and the model's golden request for
-an example. Each route of a model is listed for each model that is loaded, by its name.
+Bodies are the types that decode them (`msgspec.json.schema_components`), narrowed to
+what the model's decoder accepts, with its golden rows as the example. A route of a
+model is listed once for each loaded model.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _ERROR: Schema = {
 
 @routes.get("/openapi.json", reply=ANY)
 def contract() -> Reply:
-    """Return this server's contract: its routes, and its models' own schemas."""
+    """Return this server's contract: its routes and the schemas of its models."""
     return answer(document(current_app))
 
 
 def document(app: Flask) -> Schema:
-    """Return the whole document for the models that are loaded now."""
+    """Return the document for the models that are loaded now."""
     listed = [
         (rule.rule, rule.route)  # type: ignore[attr-defined]
         for rule in app.url_map.iter_rules()
@@ -96,7 +96,7 @@ def _operations(
 
 
 def _alike(entry: Entry, loaded: Loaded, versions: Iterable[int]) -> list[int]:
-    """Return those of the versions that take the same rows as one."""
+    """Return those of the versions with the same inputs as a loaded one."""
     inputs = loaded.artefact.manifest.inputs
     return [
         version

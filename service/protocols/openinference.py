@@ -1,9 +1,9 @@
-"""The Open Inference Protocol, version 2 (KServe, Triton), in JSON and in bytes.
+"""The Open Inference Protocol, version 2 (KServe, Triton), in JSON and binary.
 
 GET  /v2                                      the server
 GET  /v2/health/live, /v2/health/ready
 GET  /v2/models/M[/versions/V]                the signature
-GET  /v2/models/M[/versions/V]/config         the same in Triton's words
+GET  /v2/models/M[/versions/V]/config         the same as Triton's configuration
 GET  /v2/models/M[/versions/V]/ready
 POST /v2/models/M[/versions/V]/infer
 """
@@ -43,19 +43,19 @@ _infer_request = msgspec.json.Decoder(tensors.InferRequest)
 
 @routes.get("")
 def server() -> Reply:
-    """Say what this server is."""
+    """Return the server's name, version and extensions."""
     return answer({"name": "glassnet", "version": VERSION, "extensions": EXTENSIONS})
 
 
 @routes.get("/health/live", probe=True)
 def live() -> Reply:
-    """Say that the process answers."""
+    """Reply that the process is alive."""
     return answer({"live": True})
 
 
 @routes.get("/health/ready", probe=True)
 def ready() -> Reply:
-    """Say whether to send requests: a model is loaded, and nobody said to stop."""
+    """Reply with 200 if a model is loaded and the server is not draining, else 503."""
     if reason := model_server().unready:
         return answer({"ready": False, "live": True, "error": reason}, 503)
     return answer({"ready": True, "live": True})
@@ -63,7 +63,7 @@ def ready() -> Reply:
 
 @routes.get("/models/<name>", "/models/<name>/versions/<version>")
 def metadata(name: str, version: str | None = None) -> Reply:
-    """Describe a version's inputs and outputs."""
+    """Return a version's inputs and outputs."""
     loaded = find(name, version)
     return answer(
         {
@@ -79,7 +79,7 @@ def metadata(name: str, version: str | None = None) -> Reply:
 
 @routes.get("/models/<name>/config", "/models/<name>/versions/<version>/config")
 def config(name: str, version: str | None = None) -> Reply:
-    """Describe a version as Triton's tools want to read it."""
+    """Return a version's configuration for Triton's tools."""
     loaded = find(name, version)
     return answer(
         {
@@ -95,7 +95,7 @@ def config(name: str, version: str | None = None) -> Reply:
 
 @routes.get("/models/<name>/ready", "/models/<name>/versions/<version>/ready")
 def model_ready(name: str, version: str | None = None) -> Reply:
-    """Say that a version is loaded; an unknown one is 404."""
+    """Reply with 200 if a version is loaded, else 404."""
     find(name, version)
     return answer({"name": name, "ready": True})
 
@@ -119,26 +119,29 @@ def _infer_body(model: ModelSchemas) -> Body:
     fast=True,
 )
 def infer(name: str, version: str | None = None) -> Reply:
-    """Answer tensors with tensors."""
+    """Predict from tensors."""
     loaded = find(name, version)
     model = loaded.artefact.model
     length = current_request().header(tensors.HEAD)
     content, started = body(), time.perf_counter()
     head, binary = tensors.divide(content, length)
     if length is not None and not head:
-        asked, binary = tensors.deduced(model.inputs, binary)
+        request, binary = tensors.deduced(model.inputs, binary)
     else:
-        asked = decode(_infer_request, head)
-    chosen = tensors.wanted(model.output, asked)
+        request = decode(_infer_request, head)
+    chosen = tensors.wanted(model.output, request)
 
-    def reply(found: Predictions) -> Reply:
-        outputs, chunks = tensors.encoded(model.output, chosen, found)
-        about = {"model_name": name, "model_version": str(loaded.version)}
-        given = {} if asked.id is None else {"id": asked.id}
-        return _reply({**about, **given, "outputs": outputs}, chunks)
+    def reply(predictions: Predictions) -> Reply:
+        outputs, chunks = tensors.encoded(model.output, chosen, predictions)
+        version = {"model_name": name, "model_version": str(loaded.version)}
+        request_id = {} if request.id is None else {"id": request.id}
+        return _reply({**version, **request_id, "outputs": outputs}, chunks)
 
     return model_server().inference.answer(
-        loaded, lambda decoder: tensors.decoded(decoder, asked, binary), reply, started
+        loaded,
+        lambda decoder: tensors.decoded(decoder, request, binary),
+        reply,
+        started,
     )
 
 
@@ -179,7 +182,7 @@ def _named(kind: type[msgspec.Struct], names: Iterable[str]) -> Schema:
 
 
 def _configured(tensor: dict[str, Any]) -> dict[str, Any]:
-    """Return a tensor as Triton's model configuration has it: without the batch."""
+    """Return a tensor as in Triton's model configuration, without the batch."""
     datatype = tensor["datatype"].replace("BYTES", "STRING")
     dims = tensor["shape"][1:] or [1]
     return {"name": tensor["name"], "data_type": f"TYPE_{datatype}", "dims": dims}

@@ -1,4 +1,4 @@
-"""What operators read: the metrics, and a first page that says where things are."""
+"""Routes for operators: the metrics, and an index at `/`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def metrics() -> Response:
 
 @routes.get("/")
 def index() -> Reply:
-    """Say that it lives, and where its models are."""
+    """Return the version of the service, and where its models are."""
     return answer(
         {
             "status": "alive",

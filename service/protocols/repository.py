@@ -1,10 +1,10 @@
-"""The model repository extension: what the store holds, and what of it is served.
+"""Triton's model repository extension: list, load and unload models.
 
 POST /v2/repository/index
-POST /v2/repository/models/M/load      as the store has it now, by every worker
-POST /v2/repository/models/M/unload    by no worker, until it is loaded again
+POST /v2/repository/models/M/load      in every worker, as the store has it now
+POST /v2/repository/models/M/unload    from every worker, until it is loaded again
 
-The last two take a token of GLASSNET_ADMIN_TOKEN_FILE.
+Loading and unloading need a token of GLASSNET_ADMIN_TOKEN_FILE.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ routes = Routes("/v2/repository")
 
 
 class IndexRequest(msgspec.Struct):
-    """What is asked of the index."""
+    """The body of index."""
 
     ready: bool | None = False
 
@@ -51,10 +51,10 @@ def _change_body(_: object) -> Body:
 
 @routes.post("/index", body=IndexRequest, describe=_index_body, reply=LIST)
 def index() -> Reply:
-    """List the models and versions, and which of them are ready."""
-    asked: IndexRequest = decode(_index_request, body() or b"{}")
+    """List models and versions, and whether they are ready."""
+    request: IndexRequest = decode(_index_request, body() or b"{}")
     states = list(_states(model_server().registry))
-    if asked.ready:
+    if request.ready:
         states = [state for state in states if state["state"] == "READY"]
     return answer(states)
 
@@ -63,13 +63,16 @@ def index() -> Reply:
     "/models/<name>/load", body=ChangeRequest, describe=_change_body, admin=True
 )
 def load(name: str) -> Reply:
-    """Serve a model as the store has it now; done when every worker does."""
-    asked: ChangeRequest = decode(_change_request, body() or b"{}")
-    for key in asked.parameters or {}:
+    """Load a model as the store has it now; replies once every worker has.
+
+    Raises InvalidInput for parameters that bring a model: the store has them all.
+    """
+    request: ChangeRequest = decode(_change_request, body() or b"{}")
+    for key in request.parameters or {}:
         if key == "config" or key.startswith("file:"):
             raise InvalidInput(
-                f"parameter '{key[:20]}': a model comes from the store alone, "
-                "where the trainer publishes it"
+                f"unsupported parameter '{key[:20]}': models come only from the store, "
+                "where the trainer publishes them"
             )
     model_server().load(name)
     return answer({"name": name, "load": True})
@@ -79,7 +82,7 @@ def load(name: str) -> Reply:
     "/models/<name>/unload", body=ChangeRequest, describe=_change_body, admin=True
 )
 def unload(name: str) -> Reply:
-    """Serve a model no more; done when no worker does."""
+    """Unload a model; replies once every worker has."""
     decode(_change_request, body() or b"{}")
     model_server().unload(name)
     return answer({"name": name, "unload": True})

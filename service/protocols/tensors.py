@@ -1,7 +1,7 @@
-"""Tensors of the Open Inference Protocol: of a request into rows, of an answer out.
+"""Tensors of the Open Inference Protocol: decode inputs, encode outputs.
 
-A tensor is JSON, or bytes that follow the JSON head of a body (Triton's binary tensor
-data extension); the header Inference-Header-Content-Length says where the head ends.
+A tensor is JSON, or bytes after the JSON head of a body (Triton's binary tensor data
+extension); the header Inference-Header-Content-Length is the length of the head.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from models.features.predictions import Classification, Output, Predictions, lab
 
 HEAD = "Inference-Header-Content-Length"
 _I64 = (1 << 63) - 1
-#: Beyond these no tensor can be, and a number of a thousand digits is not repeated.
+#: No tensor is larger; the limit keeps huge numbers out of error messages.
 Dimension = Annotated[int, Meta(ge=-_I64, le=_I64)]
 Size = Annotated[int, Meta(ge=0, le=_I64)]
-#: Decoded to be rejected in our own words; no value is valid.
+#: Decoded only to be rejected with our own message; no value is valid.
 _SharedMemory = Annotated[msgspec.Raw, Meta(extra_json_schema={"not": {}})]
 
 
 class InputParameters(msgspec.Struct):
-    """What is known of an input beside its data; others are ignored."""
+    """Parameters of an input; others are ignored."""
 
     binary_data_size: Size | None = None
     shared_memory_region: _SharedMemory = msgspec.field(default_factory=msgspec.Raw)
@@ -48,7 +48,7 @@ class InferInput(msgspec.Struct):
 
 
 class OutputParameters(msgspec.Struct):
-    """How an output is to be given; others are ignored."""
+    """Parameters of a requested output; others are ignored."""
 
     binary_data: bool | None = None
     classification: Annotated[int, Meta(ge=1, le=_I64)] | None = None
@@ -56,20 +56,20 @@ class OutputParameters(msgspec.Struct):
 
 
 class InferOutput(msgspec.Struct):
-    """One tensor that is asked for."""
+    """One requested tensor."""
 
     name: str
     parameters: OutputParameters | None = None
 
 
 class RequestParameters(msgspec.Struct):
-    """How all outputs are to be given that do not say it; others are ignored."""
+    """Defaults for all outputs; others are ignored."""
 
     binary_data_output: bool | None = None
 
 
 class InferRequest(msgspec.Struct):
-    """The head of an inference; further keys are ignored."""
+    """The body, or the head of a binary body; other keys are ignored."""
 
     inputs: list[InferInput]
     id: str | None = None
@@ -78,7 +78,7 @@ class InferRequest(msgspec.Struct):
 
 
 class Wanted(NamedTuple):
-    """An output, in which form, and of how many classes the best if not as it is."""
+    """An output to encode; `classes` asks for that many likeliest ones instead."""
 
     name: str
     binary: bool
@@ -86,15 +86,15 @@ class Wanted(NamedTuple):
 
 
 def divide(content: bytes, length: str | None) -> tuple[bytes, memoryview]:
-    """Return a body's JSON head, of the length its header gives, and the bytes after.
+    """Return a body's JSON head, whose length a header gives, and the bytes after it.
 
-    Raises InvalidInput for a length that is none, or is more than there is.
+    Raises InvalidInput for a length that is no number or exceeds the body.
     """
     if length is None:
         return content, memoryview(b"")
     if not (length.isascii() and length.isdigit()):
         raise InvalidInput(f"{HEAD}: expected a whole number of bytes")
-    # Longer than any body, and than what int() takes without a fight.
+    # No body is longer, and int() rejects thousands of digits.
     end = int(length[:18])
     if end > len(content):
         raise InvalidInput(f"{HEAD}: expected {len(content)} at most, found {end}")
@@ -102,14 +102,15 @@ def divide(content: bytes, length: str | None) -> tuple[bytes, memoryview]:
 
 
 def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryview]:
-    """Return the request that a body is which is nothing but the bytes of one tensor.
+    """Return the request for a body that is only the bytes of a tensor, and these.
 
-    Triton's raw binary request: as many rows as there are bytes for, and all outputs in
-    bytes. A text is one row, and stands without its length.
+    In Triton's raw binary request the number of rows follows from the number of bytes,
+    and all outputs are binary. A text is one row, without its length. Raises
+    InvalidInput for a model of several inputs and for incomplete rows.
     """
     if len(inputs.tensors) != 1:
         raise InvalidInput(
-            f"a raw body ({HEAD}: 0) is for a model of one input, "
+            f"a raw body ({HEAD}: 0) needs a model of one input, "
             f"this one has {len(inputs.tensors)}"
         )
     ((name, (datatype, shape)),) = inputs.tensors.items()
@@ -129,57 +130,59 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
     return InferRequest([tensor], parameters=RequestParameters(True)), content
 
 
-def decoded(decoder: Decoder, asked: InferRequest, binary: memoryview) -> RawColumns:
-    """Return the rows in a request; InvalidInput where they do not fit the signature.
+def decoded(decoder: Decoder, request: InferRequest, binary: memoryview) -> RawColumns:
+    """Return the rows of a request; raises InvalidInput if they do not fit the model.
 
-    `binary` is what follows the head: the bytes of the inputs that have a size there.
+    `binary` is the body after the head: the inputs with a binary_data_size.
     """
     return decoder.from_tensors(
         [
-            Tensor(each.name, each.shape, each.datatype, data)
-            for each, data in _given(asked.inputs, binary)
+            Tensor(tensor.name, tensor.shape, tensor.datatype, data)
+            for tensor, data in _with_data(request.inputs, binary)
         ]
     )
 
 
-def _given(
+def _with_data(
     inputs: Sequence[InferInput], binary: memoryview
 ) -> Iterator[tuple[InferInput, msgspec.Raw | memoryview]]:
-    """Yield every input and its data: JSON, or a view of its bytes."""
-    if len({each.name for each in inputs}) != len(inputs):
-        raise InvalidInput("an input is given twice")
+    """Yield every input with its data: JSON, or a view of its bytes."""
+    if len({tensor.name for tensor in inputs}) != len(inputs):
+        raise InvalidInput("an input occurs twice")
     at = 0
-    for each in inputs:
-        where = f"input '{each.name[:80]}'"
-        parameters = each.parameters or InputParameters()
+    for tensor in inputs:
+        label = f"input '{tensor.name[:80]}'"
+        parameters = tensor.parameters or InputParameters()
         size, left = parameters.binary_data_size, len(binary) - at
         if parameters.shared_memory_region:
-            raise InvalidInput(f"{where}: there is no shared memory")
-        if size is None and not each.data:
-            raise InvalidInput(f"{where}: there is no 'data'")
+            raise InvalidInput(f"{label}: shared memory is not supported")
+        if size is None and not tensor.data:
+            raise InvalidInput(f"{label}: expected 'data' or a binary_data_size")
         if size is None:
-            yield each, each.data
+            yield tensor, tensor.data
             continue
-        if each.data:
-            raise InvalidInput(f"{where}: there is 'data' and a binary_data_size")
+        if tensor.data:
+            raise InvalidInput(
+                f"{label}: expected either 'data' or a binary_data_size, found both"
+            )
         if size > left:
             raise InvalidInput(
-                f"{where}: its binary_data_size is {size}, but {left} bytes are left "
-                f"after the head of the body ({HEAD}) and the inputs before"
+                f"{label}: its binary_data_size is {size}, but {left} bytes are left "
+                f"after the head ({HEAD}) and the inputs before it"
             )
-        yield each, binary[at : at + size]
+        yield tensor, binary[at : at + size]
         at += size
     if at != len(binary):
         raise InvalidInput(f"{len(binary) - at} bytes follow the last binary input")
 
 
-def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
-    """Return the outputs to give, all if none is named; InvalidInput for others."""
+def wanted(output: Output, request: InferRequest) -> list[Wanted]:
+    """Return the requested outputs, or all; raises InvalidInput for unknown ones."""
     known = output.tensors
-    binary = bool(asked.parameters and asked.parameters.binary_data_output)
-    if not asked.outputs:
+    binary = bool(request.parameters and request.parameters.binary_data_output)
+    if not request.outputs:
         return [Wanted(name, binary) for name in known]
-    names = [each.name for each in asked.outputs]
+    names = [tensor.name for tensor in request.outputs]
     for name in names:
         if name not in known:
             raise InvalidInput(
@@ -187,32 +190,34 @@ def wanted(output: Output, asked: InferRequest) -> list[Wanted]:
                 f"there are {', '.join(known)}"
             )
     if len(set(names)) != len(names):
-        raise InvalidInput("an output is asked for twice")
+        raise InvalidInput("an output is requested twice")
     chosen = []
-    for name, each in zip(names, asked.outputs, strict=True):
-        parameters = each.parameters or OutputParameters()
+    for name, tensor in zip(names, request.outputs, strict=True):
+        parameters = tensor.parameters or OutputParameters()
         if parameters.shared_memory_region:
-            raise InvalidInput(f"output '{name}': there is no shared memory")
+            raise InvalidInput(f"output '{name}': shared memory is not supported")
         if parameters.classification and name != "probabilities":
-            ranked = "'probabilities' is" if "probabilities" in known else "none is"
-            raise InvalidInput(
-                f"output '{name}': classification is for one with a number a class; "
-                f"{ranked} such"
+            ranked = (
+                "'probabilities' is" if "probabilities" in known else "there is not"
             )
-        own = parameters.binary_data
-        in_bytes = binary if own is None else own
+            raise InvalidInput(
+                f"output '{name}': classification needs an output with a number per "
+                f"class; {ranked} one"
+            )
+        in_bytes = parameters.binary_data
+        in_bytes = binary if in_bytes is None else in_bytes
         chosen.append(Wanted(name, in_bytes, parameters.classification))
     return chosen
 
 
 def encoded(
-    output: Output, chosen: Sequence[Wanted], found: Predictions
+    output: Output, chosen: Sequence[Wanted], predictions: Predictions
 ) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """Return the outputs of a reply's head, and the bytes that follow it."""
+    """Return the outputs for a reply's head, and the bytes that follow it."""
     heads: list[dict[str, Any]] = []
     chunks: list[bytes] = []
     for name, binary, classes in chosen:
-        values, datatype = found[name], output.tensors[name][0]
+        values, datatype = predictions[name], output.tensors[name][0]
         if classes is not None:
             assert isinstance(output, Classification)
             values, datatype = _ranked(output, values, classes), "BYTES"
@@ -233,18 +238,18 @@ def encoded(
 
 
 def _texts(labels: NDArray[Any]) -> NDArray[Any]:
-    """Spell labels of several kinds, which have no datatype in common but text."""
+    """Return labels as texts, the only datatype that all kinds have in common."""
     texts = np.empty(labels.shape, object)
     texts[:] = [label_text(label) for label in labels]
     return texts
 
 
-def _ranked(output: Classification, P: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return "probability:index:label" of the likeliest classes (n, most), best first.
+def _ranked(output: Classification, P: NDArray[Any], limit: int) -> NDArray[Any]:
+    """Return "probability:index:label" of the likeliest classes (n, limit), best first.
 
-    Triton's classification extension; it gives all where more are asked for.
+    This is Triton's classification extension; it caps `limit` at the number of classes.
     """
-    best = np.argsort(-P, axis=1, kind="stable")[:, :most]
+    best = np.argsort(-P, axis=1, kind="stable")[:, :limit]
     labels = output.class_names
     texts = np.empty(best.shape, object)
     texts[:] = [

@@ -1,13 +1,13 @@
 """TensorFlow Serving's REST API, version 1, with KServe's status merged in.
 
 POST /v1/models/M[/versions/V|/labels/L]:predict    rows `instances`, columns `inputs`
-POST /v1/models/M[/versions/V|/labels/L]:classify   rows `examples`, and their `context`
+POST /v1/models/M[/versions/V|/labels/L]:classify   rows `examples`, shared `context`
 POST /v1/models/M[/versions/V|/labels/L]:regress
 GET  /v1/models/M[/versions/V|/labels/L][/metadata]
 GET  /v1/models
 
-In every body a text may be `{"b64": "…"}`. Where the two differ (KServe takes `inputs`
-for another name of `instances`), it is TensorFlow Serving's way.
+In every body a string may be `{"b64": "…"}`. Where the two APIs differ, TensorFlow
+Serving's holds (for KServe `inputs` is another name of `instances`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class PredictRequest(msgspec.Struct):
 
 
 class ExamplesRequest(msgspec.Struct):
-    """The body of :classify and :regress; what is in `context` holds for every row."""
+    """The body of :classify and :regress; `context` has values for every row."""
 
     examples: list[msgspec.Raw]
     context: dict[str, msgspec.Raw] | None = None
@@ -70,7 +70,7 @@ _predict_request = msgspec.json.Decoder(PredictRequest)
 _examples_request = msgspec.json.Decoder(ExamplesRequest)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _features = msgspec.json.Decoder(dict[str, msgspec.Raw])
-#: Only an object can look so: in a string of JSON the quotes would have backslashes.
+#: Only an object looks like this: inside a JSON string quotes have backslashes.
 _BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
 
 
@@ -95,32 +95,32 @@ def _predict_reply(loaded: Loaded | None) -> Schema:
     fast=True,
 )
 def predict(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Answer rows with `predictions`, columns with `outputs`."""
+    """Predict: rows give `predictions`, columns give `outputs`."""
     loaded = find(name, version, label)
     raw, started = body(), time.perf_counter()
     decoder = loaded.artefact.model.decoder
     numbers = None
     if decoder.row_size:
         numbers = parse_numeric_rows(raw, "instances", decoder.row_size)
-    asked = _asked(decoder, raw) if numbers is None else None
+    request = _decode_body(decoder, raw) if numbers is None else None
 
     def rows(decoder: Any) -> RawColumns:
-        if asked is not None and asked.instances:
+        if request is not None and request.instances:
             return rows_within(
-                decoder, asked.instances, model_server().inference.max_rows
+                decoder, request.instances, model_server().inference.max_rows
             )
-        found: RawColumns = (
+        rows: RawColumns = (
             decoder.float32(numbers)
-            if asked is None
-            else decoder.by_column(asked.inputs)
+            if request is None
+            else decoder.by_column(request.inputs)
         )
-        return found
+        return rows
 
-    def reply(found: Predictions) -> Reply:
-        if asked is None or asked.instances:
-            content: dict[str, Any] = {"predictions": by_row(found)}
+    def reply(predictions: Predictions) -> Reply:
+        if request is None or request.instances:
+            content: dict[str, Any] = {"predictions": by_row(predictions)}
         else:
-            lists = {key: values.tolist() for key, values in found.items()}
+            lists = {key: values.tolist() for key, values in predictions.items()}
             only = next(iter(lists.values()))
             content = {"outputs": lists if len(lists) > 1 else only}
         return answer(content, X_Model_Version=str(loaded.version))
@@ -142,15 +142,20 @@ def _examples_body(model: ModelSchemas, *, classes: bool) -> Body | None:
     describe=partial(_examples_body, classes=True),
 )
 def classify(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Answer each example with a list of `[class, probability]`."""
+    """Classify: each example gives a list of `[class, probability]`.
+
+    Raises InvalidInput for a regression model.
+    """
     loaded = find(name, version, label)
     output = loaded.artefact.model.output
     if not output.classes:
-        raise InvalidInput(f"model '{name}' answers a number: ask :regress or :predict")
-    found = _answer_examples(loaded)
+        raise InvalidInput(
+            f"model '{name}' predicts a number: use :regress or :predict"
+        )
+    predictions = _answer_examples(loaded)
     pairs = [
         [list(pair) for pair in zip(output.class_names, row, strict=True)]
-        for row in found["probabilities"].tolist()
+        for row in predictions["probabilities"].tolist()
     ]
     return answer({"results": pairs}, X_Model_Version=str(loaded.version))
 
@@ -161,13 +166,18 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
     describe=partial(_examples_body, classes=False),
 )
 def regress(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Answer each example with a number."""
+    """Regress: each example gives a number.
+
+    Raises InvalidInput for a classification model.
+    """
     loaded = find(name, version, label)
     if loaded.artefact.model.output.classes:
-        raise InvalidInput(f"model '{name}' answers a class: ask :classify or :predict")
-    found = _answer_examples(loaded)
+        raise InvalidInput(
+            f"model '{name}' predicts a class: use :classify or :predict"
+        )
+    predictions = _answer_examples(loaded)
     return answer(
-        {"results": found["value"].tolist()}, X_Model_Version=str(loaded.version)
+        {"results": predictions["value"].tolist()}, X_Model_Version=str(loaded.version)
     )
 
 
@@ -178,11 +188,11 @@ def regress(name: str, version: str | None = None, label: str | None = None) -> 
     listed=False,
 )
 def unknown_verb(**names: str) -> Reply:
-    """Say which verbs there are, to one who asked for another."""
+    """Raise NotFound for an unknown verb, with the nearest one."""
     path = current_request().environ["PATH_INFO"]
     verb = path.rpartition(":")[2][:20] if ":" in path else ""
-    hint = nearest(verb, VERBS) or f"; there are {', '.join(f':{v}' for v in VERBS)}"
-    raise NotFound(f"there is no verb ':{verb}'{hint}")
+    hint = nearest(verb, VERBS) or f"; expected {', '.join(f':{v}' for v in VERBS)}"
+    raise NotFound(f"unknown verb ':{verb}'{hint}")
 
 
 @routes.get("")
@@ -193,7 +203,7 @@ def models() -> Reply:
 
 @routes.get(*versioned())
 def status(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Say which versions are available, and why one is not."""
+    """Return which versions are available and which are refused."""
     entry = model_server().registry.entry(name)
     refused = {str(v): _refused(v) for v in sorted(entry.refused, reverse=True)}
     if version in refused:
@@ -209,7 +219,7 @@ def status(name: str, version: str | None = None, label: str | None = None) -> R
 
 @routes.get(*versioned("/metadata"))
 def metadata(name: str, version: str | None = None, label: str | None = None) -> Reply:
-    """Describe a version's signature, as TensorFlow does and in plain words."""
+    """Return a version's signature, in TensorFlow's form and ours."""
     loaded = find(name, version, label)
     signature = {
         "inputs": dict(_inputs(loaded)),
@@ -236,23 +246,23 @@ def metadata(name: str, version: str | None = None, label: str | None = None) ->
     )
 
 
-def _asked(decoder: Decoder, raw: bytes) -> PredictRequest:
-    """Return the outline of a body that has rows or columns."""
-    # Numbers have no such form, and to look for it in many takes a while.
+def _decode_body(decoder: Decoder, raw: bytes) -> PredictRequest:
+    """Decode a body that has either rows or columns."""
+    # Tensors hold no base64, and searching many numbers for it is slow.
     if not decoder.row_size:
         raw = _texts_of_base64(raw)
-    asked: PredictRequest = decode(_predict_request, raw)
-    if bool(asked.instances) == bool(asked.inputs):
-        hint = "" if asked.inputs else misnamed(raw, ("instances", "inputs"))
+    request: PredictRequest = decode(_predict_request, raw)
+    if bool(request.instances) == bool(request.inputs):
+        hint = "" if request.inputs else misnamed(raw, ("instances", "inputs"))
         raise InvalidInput(
             f"expected either 'instances' (rows) or 'inputs' (columns){hint}"
         )
-    _require_signature(asked.signature_name)
-    return asked
+    _require_signature(request.signature_name)
+    return request
 
 
 def _texts_of_base64(raw: bytes) -> bytes:
-    """Put the text that it encodes in place of every `{"b64": "…"}`."""
+    """Replace every `{"b64": "…"}` by the string that it encodes."""
 
     def text(match: re.Match[bytes]) -> bytes:
         try:
@@ -260,39 +270,39 @@ def _texts_of_base64(raw: bytes) -> bytes:
             return msgspec.json.encode(decoded.decode("utf-8"))
         except UnicodeDecodeError:
             raise InvalidInput(
-                "a 'b64' value is not UTF-8 text, and no input takes other bytes"
+                "expected UTF-8 text in a 'b64' value, found other bytes"
             ) from None
         except ValueError:
-            raise InvalidInput("a 'b64' value is not base64") from None
+            raise InvalidInput("expected base64 in a 'b64' value") from None
 
     return _BASE64.sub(text, raw) if b'"b64"' in raw else raw
 
 
-def _require_signature(given: str | None) -> None:
-    if given not in (None, "", SIGNATURE):
-        raise InvalidInput(f"there is one signature only, '{SIGNATURE}'")
+def _require_signature(name: str | None) -> None:
+    if name not in (None, "", SIGNATURE):
+        raise InvalidInput(f"unknown signature; there is only '{SIGNATURE}'")
 
 
 def _answer_examples(loaded: Loaded) -> Predictions:
-    asked: ExamplesRequest = decode(_examples_request, _texts_of_base64(body()))
-    _require_signature(asked.signature_name)
+    request: ExamplesRequest = decode(_examples_request, _texts_of_base64(body()))
+    _require_signature(request.signature_name)
     inference = model_server().inference
-    context = asked.context or {}
-    _require_size(len(asked.examples), context, inference.max_rows)
+    context = request.context or {}
+    _require_size(len(request.examples), context, inference.max_rows)
 
     def rows(decoder: Decoder) -> RawColumns:
         form = _as_list if decoder.row_size else _as_value
-        found = [
+        examples = [
             {name: form(value) for name, value in _row(context, example, n).items()}
-            for n, example in enumerate(asked.examples)
+            for n, example in enumerate(request.examples)
         ]
-        return decoder.rows(msgspec.json.encode(found))
+        return decoder.rows(msgspec.json.encode(examples))
 
     return inference.answer(loaded, rows)
 
 
 def _require_size(n: int, context: dict[str, msgspec.Raw], max_rows: int) -> None:
-    """Refuse what would only be large once every example has the context."""
+    """Reject bodies that become large once every example has the context."""
     require_rows(n, max_rows)
     size = len(msgspec.json.encode(context))
     limit = model_server().max_body_bytes
@@ -311,11 +321,11 @@ def _row(
     except msgspec.ValidationError as error:
         raise InvalidInput(f"row {number}: {plain(error)}") from None
     for name in context.keys() & features.keys():
-        raise InvalidInput(f"row {number}: '{name[:80]}' stands in 'context' already")
+        raise InvalidInput(f"row {number}: '{name[:80]}' is in 'context' too")
     return {**context, **features}
 
 
-# A feature of an example is a list, which JSON may leave out around its only value.
+# A feature of an example is a list; in JSON a single value may do without brackets.
 
 
 def _as_list(feature: msgspec.Raw) -> Any:

@@ -1,9 +1,9 @@
-"""The models in memory, kept in step with the store off the request path.
+"""Keep the loaded models in step with the store, off the request path.
 
-The store says what there is; the registry holds what is loaded. A refresh loads what
-is new, and only then swaps one immutable catalogue for the next, so that a request
-sees one or the other, whole. A version that does not prove itself is refused, and
-whatever served before goes on; a store that cannot be read changes nothing.
+A refresh loads new versions first and then replaces the immutable catalogue, so that a
+request sees either the old or the new one, complete. A version that fails its checks is
+refused, and the version served before stays. If the store cannot be read, nothing
+changes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Result: TypeAlias = Literal["loaded", "refused", "unloaded", "unreadable"]
 
 @dataclass(frozen=True)
 class Event:
-    """What a refresh did, for logs and metrics."""
+    """A change made by a refresh, for logs and metrics."""
 
     result: Result
     model: str
@@ -42,7 +42,7 @@ class Event:
 
 @dataclass
 class _Refusal:
-    """A version that failed, and its files as they were: the same are not retried."""
+    """A refused version; it is not retried until the stamp of its files changes."""
 
     seen: tuple[object, ...]
     reason: str
@@ -50,29 +50,29 @@ class _Refusal:
 
 @dataclass
 class Registry:
-    """Finds the loaded version a request means."""
+    """The loaded models of a store."""
 
     store: Store
     keep_versions: int = 10
     observe: Callable[[Event], None] = lambda event: None
     catalogue: Mapping[str, Entry] = field(default_factory=dict)
-    #: Models of which no version can be loaded, and why.
+    #: Models without a loadable version, with the reason for each version.
     failed: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    #: Models that somebody asked not to serve, whatever the store holds.
+    #: Models unloaded on request, whatever the store holds.
     unloaded: MutableSet[str] = field(default_factory=set)
-    #: Why the last look at the store failed, if it did.
+    #: Why the last refresh could not read the store; empty if it could.
     unreadable: str = ""
     _refused: dict[tuple[str, int], _Refusal] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
-        """Whether there is a model to answer with."""
+        """Whether a model is loaded."""
         return bool(self.catalogue)
 
     def find(
         self, name: str, version: int | None = None, label: str | None = None
     ) -> Loaded:
-        """Return the version asked for, the label's, or the default.
+        """Return the given version, the label's, or the default.
 
         Raises ModelNotFound, VersionNotFound or LabelNotFound.
         """
@@ -86,14 +86,14 @@ class Registry:
             version = entry.labels[label]
         loaded = entry.versions.get(entry.default if version is None else version)
         if loaded is None:
-            standing = ", ".join(map(str, sorted(entry.versions)[-8:]))
+            versions = ", ".join(map(str, sorted(entry.versions)[-8:]))
             raise VersionNotFound(
-                f"model '{name}' has no version {version} loaded; it has {standing}"
+                f"model '{name}' has no version {version} loaded; it has {versions}"
             )
         return loaded
 
     def choose(self, name: str, request_id: str) -> Loaded:
-        """Return what answers a request that names no version; raises ModelNotFound."""
+        """Return the version for a request that names none; raises ModelNotFound."""
         split = self.entry(name).split
         return self.find(name) if split is None else split.choose(request_id)
 
@@ -104,21 +104,22 @@ class Registry:
             return entry
         if name in self.unloaded:
             raise ModelNotFound(
-                f"model '{name}' is unloaded; POST "
-                f"/v2/repository/models/{name}/load serves it again"
+                f"model '{name}' is unloaded; to load it again, POST "
+                f"/v2/repository/models/{name}/load"
             )
         if name in self.failed:
             raise ModelNotFound(
-                f"model '{name}' has no version that can be loaded; the log says why"
+                f"model '{name}' has no version that can be loaded; see the log"
             )
         raise ModelNotFound(
             f"unknown model '{name[:128]}'{nearest(name[:128], self.catalogue)}"
         )
 
     def refresh(self) -> None:
-        """Look at the store, load what is new, and swap the catalogue.
+        """Load what is new in the store and replace the catalogue.
 
-        For one thread: the watcher's, once there is one.
+        Only one thread may call this: the watcher, once it runs. An empty store counts
+        as unreadable (FileNotFoundError, which is reported and not raised).
         """
         unloaded = frozenset(self.unloaded)
         held = {k: entry for k, entry in self.catalogue.items() if k not in unloaded}
@@ -126,7 +127,7 @@ class Registry:
         try:
             names = self.store.names()
             if self.catalogue and not names:
-                # More likely a volume that is not there than a wish to serve nothing.
+                # More likely a missing volume than a wish to serve nothing.
                 raise FileNotFoundError(f"no model in {self.store.root} any more")
             catalogue = dict(held)
             for name in names:
@@ -142,12 +143,12 @@ class Registry:
             self.failed, self.unreadable = failed, ""
         except (OSError, ArtefactCorrupt, ConfigError) as error:
             self._report_unreadable(str(error))
-            catalogue = held  # to unload takes no store
+            catalogue = held  # unloading needs no store
         old, self.catalogue = self.catalogue, catalogue
         for name, entry in old.items():
-            kept = catalogue[name].versions if name in catalogue else {}
+            remaining = catalogue[name].versions if name in catalogue else {}
             for version in entry.versions:
-                if version not in kept:
+                if version not in remaining:
                     gone = entry.versions[version]
                     self.observe(Event("unloaded", name, version, loaded=gone))
 
@@ -157,12 +158,12 @@ class Registry:
             self.observe(Event("unreadable", "", 0, reason))
 
     def _entry(self, name: str) -> Entry | None:
-        """Return a model's next entry; None while not one version can be loaded."""
+        """Return a model's next entry; None if no version can be loaded."""
         held = self.catalogue.get(name)
-        standing = self.store.versions(name)
-        stood = self.store.labels(name)
-        labels = {k: label.version for k, label in stood.items()}
-        wanted = {*standing[-self.keep_versions :], *labels.values()} & {*standing}
+        stored = self.store.versions(name)
+        stored_labels = self.store.labels(name)
+        labels = {k: label.version for k, label in stored_labels.items()}
+        wanted = {*stored[-self.keep_versions :], *labels.values()} & {*stored}
         versions: dict[int, Loaded] = {}
         refused: dict[int, str] = {}
         for version in sorted(wanted):
@@ -174,26 +175,25 @@ class Registry:
                 refused[version] = self._refused[name, version].reason
         default = labels.get(PRODUCTION, max(wanted, default=0))
         if default not in versions and held is not None and held.versions:
-            # What is wanted is refused: what served goes on, even if it is pruned.
+            # The wanted version is refused: keep the one served, even if pruned.
             default = held.default
             versions.setdefault(default, held.versions[default])
         if default not in versions:
             if not versions:
                 return None
             default = max(versions)
-        split = _traffic_split(versions, default, stood.get(CANDIDATE))
+        split = _traffic_split(versions, default, stored_labels.get(CANDIDATE))
         return Entry(versions, labels, default, refused, split)
 
     def _reasons(self, name: str) -> dict[int, str]:
-        standing = self.store.versions(name)
         return {
             v: self._refused[name, v].reason
-            for v in standing
+            for v in self.store.versions(name)
             if (name, v) in self._refused
         }
 
     def _load(self, name: str, version: int) -> Loaded | None:
-        """Read and prove one version; a failure is reported once for one file."""
+        """Load and check one version; a failure is reported once per stamp."""
         key, seen = (name, version), self.store.stamp(name, version)
         earlier = self._refused.get(key)
         if earlier is not None and earlier.seen == seen:
@@ -201,9 +201,9 @@ class Registry:
         try:
             artefact = self.store.load(name, version)
         except (ArtefactCorrupt, FileNotFoundError) as error:
-            self.store.keys()  # a lost key file is no fault of the version
+            self.store.keys()  # raises if the key file is at fault, not the version
             if version not in self.store.versions(name):
-                return None  # it was pruned meanwhile
+                return None  # pruned meanwhile
             self._refused[key] = _Refusal(seen, str(error))
             self.observe(Event("refused", name, version, str(error)))
             return None
@@ -215,9 +215,9 @@ class Registry:
     def watch(
         self, seconds: float, wait: Callable[[float], object] | None = None
     ) -> threading.Event:
-        """Refresh every so often in a thread; set the returned event to end it.
+        """Refresh every `seconds` in a thread; set the returned event to end it.
 
-        What `wait` waits for beside the time brings the next look forward.
+        `wait(seconds)` may return early to trigger a refresh.
         """
         stop = threading.Event()
         wait = wait or stop.wait
@@ -229,7 +229,7 @@ class Registry:
                     if stop.is_set():
                         return
                     self.refresh()
-                except Exception as error:  # whatever it is, the next look may do
+                except Exception as error:  # the next refresh may succeed
                     self._report_unreadable(repr(error))
 
         threading.Thread(target=loop, name="store-watcher", daemon=True).start()
@@ -239,7 +239,7 @@ class Registry:
 def _traffic_split(
     versions: Mapping[int, Loaded], default: int, label: Label | None
 ) -> TrafficSplit | None:
-    """Return what a candidate does, if it is to do anything and is loaded."""
+    """Return the split of a loaded candidate that has a share or is a shadow."""
     if label is None or not (label.share or label.shadow):
         return None
     candidate = versions.get(label.version)

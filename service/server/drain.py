@@ -1,8 +1,8 @@
-"""The lame duck: told to stop, it says so first, and goes on answering a while.
+"""Drain before stopping: fail readiness first, and keep answering for a while.
 
-A load balancer needs time to notice that a server is leaving. SIGTERM therefore makes
-readiness fail at once in every worker, and only after the drain time does gunicorn
-stop. How far it is stands in one byte of memory that the workers share with the master.
+A load balancer needs time to notice that a server is leaving. On SIGTERM readiness
+fails at once in every worker, and gunicorn stops only after the drain time. The state
+is one byte of memory that the workers share with the master.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import threading
 from typing import Any
 
 _DRAINING, _OVER = 1, 2
-# Anonymous and shared: made in the master before it forks, seen by all its workers.
+# Anonymous shared memory, made in the master before it forks.
 _flag = mmap.mmap(-1, 1)
 
 
 def begin() -> None:
-    """Let every worker say that it is not ready."""
+    """Make every worker report that it is not ready."""
     _flag[0] = _DRAINING
 
 
 def end() -> None:
-    """Take it back, as a new server does."""
+    """Reset the state, as in a new server."""
     _flag[0] = 0
 
 
 def active() -> bool:
-    """Whether the server has been told to stop."""
+    """Tell whether the server is to stop."""
     return _flag[0] >= _DRAINING
 
 
 def over() -> bool:
-    """Whether the drain is over, and every worker is told to stop."""
+    """Tell whether the drain is over and the workers are stopping."""
     return _flag[0] == _OVER
 
 
 def install(arbiter: Any, seconds: float) -> None:
-    """Put the drain between gunicorn's master and its first SIGTERM."""
+    """Make gunicorn's master drain on its first SIGTERM."""
     handle_term = arbiter.handle_term
 
     def stop() -> None:

@@ -1,7 +1,7 @@
 """gunicorn's configuration: `gunicorn -c python:service.server.gunicorn_conf`.
 
-The models are loaded in the master and shared by its workers (copy on write); what
-cannot be shared over a fork (the watcher's thread) starts in each worker.
+The master loads the models, and its workers share them (copy on write). Threads do not
+survive a fork, so each worker starts its own watcher of the store.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# Until the master is ready: of what a start makes, next to nothing is garbage, and to
-# look for it took a sixth of the time.
+# Until the master is ready: a start makes hardly any garbage, and collecting took a
+# sixth of its time.
 gc.disable()
 
-# Before NumPy is imported: one BLAS thread, or workers and threads fight for the cores,
-# and a pool of threads made in the master would be missing in the workers.
+# Before NumPy is imported: with more BLAS threads, workers would compete for the cores,
+# and the master's pool of threads would be missing in the workers.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 _OURS = "glassnet-metrics-"
-# Shared memory where there is some: a heartbeat or a counter never waits for a disk.
+# Shared memory if there is any, so that heartbeats and counters never wait for a disk.
 _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-# Before prometheus_client is imported: it chooses its files at import. This module is
-# run again on SIGHUP, when the directory must stay what it is.
+# Before prometheus_client is imported: it chooses its files at import. SIGHUP runs this
+# module again, and the directory must stay the same.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS, dir=_memory)
 
@@ -47,46 +47,46 @@ worker_tmp_dir = _memory
 certfile = _settings.tls_certificate_file
 keyfile = _settings.tls_key_file
 graceful_timeout = _settings.graceful_seconds
-keepalive = 75  # longer than a load balancer keeps an idle connection
+keepalive = 75  # longer than load balancers keep an idle connection
 control_socket_disable = True
 logger_class = "service.server.json_logging.GunicornLogger"
 logconfig_dict = configuration(_settings.log_level)
 
 
 def when_ready(server: Any) -> None:
-    """The master holds the models and listens."""
-    # What is there now stays: neither counted nor moved by the workers' collector.
+    """Run in the master once the models are loaded and it listens."""
+    # Keep the workers' garbage collector off the objects that exist now.
     gc.freeze()
     gc.enable()
     drain.install(server, _settings.drain_seconds)
-    worker_sync.directory(_memory)  # one for all its workers
+    worker_sync.directory(_memory)  # before the fork: one for all workers
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     if sentence := shared_memory.shortage(directory, workers):
         server.log.warning(sentence)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """A worker is made."""
+    """Run in a worker when it has been forked."""
     worker.read_seconds = _settings.read_seconds
 
 
 def post_worker_init(worker: Any) -> None:
-    """A worker is about to answer."""
+    """Run in a worker before its first request."""
     model_server = worker.wsgi.extensions["glassnet"]
     model_server.start(_settings.poll_seconds, worker_sync.directory(_memory))
-    if drain.over():  # a SIGTERM before it knew what to do with one is lost
+    if drain.over():  # it missed a SIGTERM that came before its handler
         worker.alive = False
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """A worker is gone: its gauges go too, its counters stay."""
+    """Run in the master when a worker exits: drop its gauges, keep its counters."""
     from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(server: Any) -> None:
-    """The master is leaving."""
+    """Run in the master when it exits."""
     shutil.rmtree(worker_sync.directory(_memory), ignore_errors=True)
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     if directory.name.startswith(_OURS):

@@ -1,4 +1,4 @@
-"""One JSON object a line: the service's logs, gunicorn's, and one line a request."""
+"""Log one JSON object per line: the service's events, gunicorn's, and requests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from gunicorn.glogging import Logger
 
-#: Attributes that every record has; what else a record carries is ours.
+#: Attributes that every record has; the others were given as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes time, level, logger, message and whatever was given as `extra`."""
+    """Format time, level, logger, message and the fields given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -35,13 +35,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class GunicornLogger(Logger):  # type: ignore[misc]
-    """gunicorn's own log, without its access lines: ours know the model and the id."""
+    """gunicorn's log without access lines; ours name the model and the request id."""
 
     def access(self, *_: Any) -> None:
         """Write nothing."""
 
     def exception(self, message: str, *args: Any, **options: Any) -> None:
-        """Log a fault; a client that took too long (see the worker) is not one."""
+        """Log an error, but a stalled client (see the worker) only for debugging."""
         stalled = isinstance(sys.exc_info()[1], BlockingIOError)
         log = self.debug if stalled else super().exception
         log(message, *args, **options)

@@ -1,11 +1,10 @@
-"""Connections that are asked again at once, answered by one thread in rotation.
+"""An event loop, run by one thread, for connections that send request after request.
 
-Threads that answer side by side take the interpreter's lock from each other wherever
-one lets go of it, half a dozen times a request, and that costs more than to answer a
-small one; so does handing a connection from gunicorn's loop to a thread and back. So
-one thread leads: it waits for all connections in rotation and answers each that asks.
-A request that takes long holds up the others for a moment only. Then another thread
-leads, and the one before is free of them when it is done.
+Threads that answer side by side contend for the interpreter's lock about six times per
+request, which costs more than answering a small one. So does passing a connection from
+gunicorn's main loop to a thread and back. Here one thread waits for all busy
+connections and answers each request itself. If a request takes longer than
+`SLOW_SECONDS`, another thread takes over the loop.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
-#: How long a leader waits for a next request, and a connection keeps its place.
+#: How long the loop waits for a next request, and a quiet connection stays in it.
 QUIET_SECONDS = 0.02
-#: How long one request may hold up the others.
+#: How long one request may delay the others.
 SLOW_SECONDS = 0.005
 
 
 class Connected(Protocol):
-    """What has a descriptor to wait for."""
+    """An object with a file descriptor."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -37,11 +36,11 @@ C = TypeVar("C", bound=Connected)
 
 
 class EventLoop(Generic[C]):
-    """Who is in rotation, and who leads.
+    """Connections, and the thread that runs the loop over them.
 
-    `answer` is called with a connection that can be read, and returns whether it is
-    kept; None if it is, but not here. `give_back` gets those that leave, with whether
-    they are kept. `threads` are where the next leader comes from.
+    `answer` is called with a readable connection and returns whether to keep it; None
+    means to keep it outside the loop. `give_back` receives the connections that leave,
+    with whether to keep them. `threads` provide the next thread.
     """
 
     def __init__(
@@ -52,17 +51,17 @@ class EventLoop(Generic[C]):
     ) -> None:
         self._answer, self._give_back, self._threads = answer, give_back, threads
         self._readable = select.epoll()
-        #: By descriptor, with the time of the last answer; not who is being answered.
+        #: By descriptor, with the time of the last reply; not those being answered.
         self._members: dict[int, tuple[C, float]] = {}
-        #: What only the leader has: whoever has another leads no more.
+        #: Identifies the thread that runs the loop; a thread with another one stops.
         self._leader: object | None = None
-        self._lock = threading.Lock()  # of the two
+        self._lock = threading.Lock()  # guards _members and _leader
         self._answering, self._turns = False, 0
         self._in_use = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def join(self, member: C) -> None:
-        """Put a connection into rotation; return when this thread need not lead it."""
+        """Add a connection, and run the loop unless another thread does."""
         with self._lock:
             self._place(member, self._readable.register)
             if self._leader is not None:
@@ -71,20 +70,20 @@ class EventLoop(Generic[C]):
         self._lead(leader)
 
     def _place(self, member: C, wait_for: Callable[[int, int], None]) -> None:
-        # First: the leader may see it at once.
+        # Before it is registered: the loop may see it at once.
         self._members[member.fileno()] = member, time.monotonic()
-        # Of one request only: who is being answered is not waited for.
+        # One-shot: a connection that is being answered is not polled.
         wait_for(member.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
 
     def _lead(self, leader: object) -> None:
         tidied = time.monotonic()
         while self._leader is leader:
-            asking = self._readable.poll(QUIET_SECONDS, 1)
-            if asking:
-                self._turn(leader, self._members.pop(asking[0][0])[0])
+            events = self._readable.poll(QUIET_SECONDS, 1)
+            if events:
+                self._turn(leader, self._members.pop(events[0][0])[0])
             now = time.monotonic()
-            if not asking or now > tidied + QUIET_SECONDS:
-                self._tidy(leader, now - QUIET_SECONDS if asking else now)
+            if not events or now > tidied + QUIET_SECONDS:
+                self._tidy(leader, now - QUIET_SECONDS if events else now)
                 tidied = now
 
     def _turn(self, leader: object, member: C) -> None:
@@ -93,25 +92,25 @@ class EventLoop(Generic[C]):
         if not self._in_use.is_set():
             self._in_use.set()
         try:
-            kept = self._answer(member)
+            keep = self._answer(member)
         except Exception:
-            log.exception("a request was not answered")
-            kept = False
+            log.exception("a request failed")
+            keep = False
         with self._lock:
             if self._leader is leader:
                 self._answering = False
-                if kept:
+                if keep:
                     self._place(member, self._readable.modify)
                     return
             self._leave(member)
-        self._give_back(member, kept is not False)
+        self._give_back(member, keep is not False)
 
     def _leave(self, member: C) -> None:
         with suppress(OSError, ValueError):  # it is closed already
             self._readable.unregister(member.fileno())
 
     def _tidy(self, leader: object, since: float) -> None:
-        """Give back who has not asked since; with nobody left, there is no leader."""
+        """Give back quiet connections; with none left, the loop ends."""
         with self._lock:
             if self._leader is not leader:
                 return
@@ -129,7 +128,7 @@ class EventLoop(Generic[C]):
             self._give_back(member, True)
 
     def _watch(self) -> None:
-        """Have another thread lead whenever one request takes long."""
+        """Let another thread run the loop whenever a request takes long."""
         while self._in_use.wait():
             turns = self._turns
             time.sleep(SLOW_SECONDS)
@@ -137,5 +136,5 @@ class EventLoop(Generic[C]):
                 if self._answering and self._turns == turns:
                     self._answering = False
                     self._leader = leader = object()
-                    with suppress(RuntimeError):  # it is the end of the process
+                    with suppress(RuntimeError):  # the process is shutting down
                         self._threads.submit(self._lead, leader)

@@ -1,4 +1,4 @@
-"""Shared memory: look at how much is free, and reserve it before it is written to.
+"""Check how much shared memory is free, and reserve it before it is written to.
 
 A file in shared memory gets its pages when they are first written to. If no page is
 free, the kernel kills the process with SIGBUS. `mapped` reserves all pages of a file
@@ -17,7 +17,7 @@ WORKER_BYTES = 1 << 20
 
 
 def shortage(directory: Path, workers: int) -> str | None:
-    """Say that the workers' metric files may not fit, or return None."""
+    """Return a warning if the workers' metric files may not fit, or None."""
     free, needed = shutil.disk_usage(directory).free, workers * WORKER_BYTES
     if free >= needed:
         return None
@@ -29,9 +29,9 @@ def shortage(directory: Path, workers: int) -> str | None:
 
 
 def mapped(path: Path, size: int) -> mmap.mmap:
-    """Make a file of zeros with all its pages, and map it.
+    """Make a file of zeros, reserve its pages, and map it.
 
-    Raises OSError, and leaves no file, where they are not free.
+    Raises OSError, and leaves no file, if the pages are not free.
     """
     hidden = path.with_name(f".{path.name}")
     try:

@@ -1,9 +1,10 @@
-"""gunicorn's worker of threads, in which no client keeps a thread by being slow.
+"""gunicorn's threaded worker, changed so that slow clients occupy few threads.
 
-As gunicorn has it, a thread waits for a new connection's first bytes, for the rest of
-a head, and without end for the rest of a body; and its one loop waits for whoever does
-not close a connection that is over. Here heads are waited for, and connections ended,
-by the loop beside all others, and a body or an answer that stalls is given up.
+In gunicorn's own, a thread waits for a connection's first bytes, for the rest of its
+head and, without limit, for the rest of its body, and the main loop waits for clients
+that do not close. Here the main loop waits for heads and for clients to close, for all
+connections at once. A thread still waits for a body and for a client to read the reply,
+up to `read_seconds` per pause.
 """
 
 from __future__ import annotations
@@ -28,31 +29,31 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.server.rotation import EventLoop
 
-#: Bytes of a head that are waited for without a thread; what is longer is rare.
+#: The main loop waits for heads up to this many bytes; longer ones take a thread.
 MAX_HEAD_BYTES = 16 << 10
-#: How long a connection that is over is read from, for its last answer to arrive.
+#: How long to wait for the client to close, so that its last reply arrives.
 LINGER_SECONDS = 2.0
-#: How long a thread reads on in a body that nobody wanted, to keep the connection.
+#: How long a thread reads a body that the view did not, to keep the connection.
 DRAIN_SECONDS = 0.2
-#: What a connection's future says while it is in rotation.
+#: Result of `handle` for a connection that the event loop has.
 STAYS = object()
 
 
 class Connection(TConn):  # type: ignore[misc]
-    """A connection that does not make the worker's loop wait when it is closed."""
+    """A connection whose graceful close does not block the main loop."""
 
     def __init__(self, worker: Worker, *args: Any) -> None:
         super().__init__(*args)
         self.worker = worker
-        #: Bytes that wake the loop.
+        #: Bytes that must arrive before the main loop is woken (SO_RCVLOWAT).
         self.wanted = 1
 
     def fileno(self) -> int:
-        """Return the descriptor of its socket."""
+        """Return the file descriptor of the socket."""
         return int(self.sock.fileno())
 
     def close(self, graceful: bool = False) -> None:
-        """Close it; if gracefully, once the client has read the answer."""
+        """Close it; if gracefully, after the client has read the reply."""
         if graceful:
             self.worker.linger(self)
         else:
@@ -60,18 +61,18 @@ class Connection(TConn):  # type: ignore[misc]
 
 
 class _Gathered(list[bytes]):
-    """A socket as far as an answer writes to it."""
+    """Stand in for a socket and collect what is written."""
 
     sendall = list.append
 
 
 class OneWriteResponse(Response):  # type: ignore[misc]
-    """An answer whose head leaves with its body: two writes are two packets."""
+    """A reply that sends head and body in one write, hence in one packet."""
 
     sock: Any
 
     def write(self, content: bytes) -> None:
-        """Write a part of the body, with what goes before it."""
+        """Write a part of the body, together with the head before it."""
         sock = self.sock
         self.sock = gathered = _Gathered()
         try:
@@ -82,7 +83,7 @@ class OneWriteResponse(Response):  # type: ignore[misc]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """`worker_class`; `read_seconds` is set by `post_fork`."""
+    """gunicorn's `worker_class`; `post_fork` sets `read_seconds`."""
 
     read_seconds = 10.0
 
@@ -92,20 +93,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         wsgi.Response = OneWriteResponse  # gunicorn has no setting for it
 
     def init_process(self) -> None:
-        """Begin to work, after the fork."""
-        # Each look at a setting is a search by its name, and a request takes dozens.
+        """Start, after the fork."""
+        # Config looks a setting up by name each time, dozens of times per request.
         settings = self.cfg.settings.items()
         self.cfg.__dict__ |= {name: setting.get() for name, setting in settings}
         super().init_process()
 
     def get_thread_pool(self) -> Executor:
-        """Return the threads that answer; one of them leads the rotation."""
+        """Return the threads that answer; one of them runs the event loop."""
         threads: Executor = super().get_thread_pool()
         self.event_loop = EventLoop(self._answer_next, self._give_back, threads)
         return threads
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a connection, and wait for its first request without a thread."""
+        """Accept a connection and wait for its first request without a thread."""
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -121,7 +122,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._make_room()
 
     def _make_room(self) -> None:
-        """End who has waited longest without a request: there is no room for a next."""
+        """Close the idle connection that has waited longest."""
         for waiting in (self.pending_conns, self.keepalived_conns):
             if waiting:
                 oldest = waiting.popleft()
@@ -138,12 +139,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, EVENT_READ, ready)
 
     def on_pending_socket_readable(self, conn: Connection, client: Any) -> None:
-        """Give a connection to a thread once there is a whole head."""
+        """Pass a new connection to a thread once its head is complete."""
         if self._has_head(conn):
             super().on_pending_socket_readable(conn, client)
 
     def on_client_socket_readable(self, conn: Connection, client: Any) -> None:
-        """The same for a connection that was kept."""
+        """Pass a kept connection to a thread once its head is complete."""
         if self._has_head(conn):
             super().on_client_socket_readable(conn, client)
         else:
@@ -152,15 +153,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._wait(conn)
 
     def _has_head(self, conn: Connection) -> bool:
-        if self.cfg.is_ssl:  # nothing to see before a thread has decrypted it
+        if self.cfg.is_ssl:  # only a thread can decrypt the head
             return True
         try:
             seen = conn.sock.recv(MAX_HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError:
-            return True  # a thread finds out what
-        ended = len(seen) < conn.wanted  # woken for less than was waited for
+            return True  # a thread handles the error
+        ended = len(seen) < conn.wanted  # woken by fewer bytes than the low-water mark
         whole = ended or b"\r\n\r\n" in seen or len(seen) == MAX_HEAD_BYTES
-        # Not to be woken again by the same bytes (socket(7)).
+        # Otherwise the same bytes wake the loop again (socket(7)).
         wanted = 1 if whole else len(seen) + 1
         if wanted != conn.wanted:
             conn.wanted = wanted
@@ -168,43 +169,49 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return whole
 
     def handle(self, conn: Connection) -> Any:
-        """Answer a connection's request, and keep it where a next one is soon seen."""
-        kept = self._answer(conn)
-        if kept:
+        """Answer a request, then pass a kept connection to the event loop."""
+        keep = self._answer(conn)
+        if keep:
             self.event_loop.join(conn)
             return STAYS
-        return kept is None
+        return keep is None
 
     def _answer_next(self, conn: Connection) -> bool | None:
         return self._answer(conn) if self._has_head(conn) else None
 
     def _answer(self, conn: Connection) -> bool | None:
-        """Answer a request; tell whether to keep it, None if that is for the loop."""
+        """Answer a request; return whether to keep the connection.
+
+        None means to keep it in the main loop.
+        """
         if super().handle(conn) is not True:
             return False
         more = conn.parser.unreader.buf.tell() or self.cfg.is_ssl or not self.alive
         return None if more else True
 
     def finish_request(self, conn: Connection, done: Future[Any]) -> None:
-        """Wait for what comes next, or end the connection."""
+        """Wait for the next request or close, unless the event loop does."""
         if done.cancelled() or done.result() is not STAYS:
             super().finish_request(conn, done)
 
-    def _give_back(self, conn: Connection, kept: bool) -> None:
+    def _give_back(self, conn: Connection, keep: bool) -> None:
         done: Future[bool] = Future()
-        done.set_result(kept)
+        done.set_result(keep)
         self.method_queue.defer(self.finish_request, conn, done)
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        """Tell whether a connection can be kept: not if its body is long in coming."""
+        """Tell whether to keep a connection: not if its body is slow to arrive."""
         if keepalive and getattr(conn.parser.mesg.body.reader, "length", None) == 0:
-            return True  # all of it has been read
+            return True  # the body has been read
         deadline = time.monotonic() + DRAIN_SECONDS
-        # However much there is of it: the time is limit enough.
+        # Any number of bytes: the deadline is limit enough.
         return keepalive and bool(conn.parser.finish_body(deadline, sys.maxsize))
 
     def linger(self, conn: Connection) -> None:
-        """Say that no more comes, and read on a while, lest the answer be cut off."""
+        """Shut down sending, then read until the client closes.
+
+        Closing at once could reset the connection before the client has read the reply.
+        """
         self.nr_conns += 1
         conn.timeout = time.monotonic() + LINGER_SECONDS
         self.lingering.append(conn)
@@ -212,7 +219,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
             self.poller.register(conn.sock, EVENT_READ, partial(self._discard, conn))
-        except (OSError, ValueError):  # it is gone already
+        except (OSError, ValueError):  # it is closed already
             self._end(conn)
 
     def _discard(self, conn: Connection, client: Any) -> None:
@@ -233,27 +240,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def murder_pending(self) -> None:
-        """End connections of which no request came, and those that have lingered."""
+        """Close connections without a request in time, and lingering ones."""
         now = time.monotonic()
         if self.pending_conns and self.pending_conns[0].timeout <= now:
-            # The loop may be late itself: a request that has come meanwhile counts.
+            # If the loop itself is late, a request may have arrived in time.
             self.wait_for_and_dispatch_events(timeout=0)
         super().murder_pending()
         while self.lingering and self.lingering[0].timeout <= now:
             self._end(self.lingering[0])
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Wait, once told to stop, no longer for a first request than for a next."""
+        """On shutdown, wait for first requests no longer than for later ones."""
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 
 
 def write_error(client: socket.socket, status: int, reason: str, _: str) -> None:
-    """Answer what is no request in the shape of all errors, repeating none of it."""
-    if status == 501:  # a transfer coding nobody knows is the client's fault
+    """Reply to malformed requests as to all errors, without quoting them."""
+    if status == 501:  # an unknown transfer coding is the client's error
         status = 400
-    body = msgspec.json.encode({"error": f"no request: {reason.lower()}"})
+    body = msgspec.json.encode({"error": f"malformed request: {reason.lower()}"})
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -267,9 +274,9 @@ def _date(second: int) -> str:
 
 
 def http_date(timestamp: float | None = None) -> str:
-    """Return the date of an answer, which is the same for a second."""
+    """Return the date header, cached for a second."""
     return _date(int(time.time() if timestamp is None else timestamp))
 
 
 util.http_date = http_date
-util.write_error = write_error  # gunicorn's is HTML, and there is no other way
+util.write_error = write_error  # gunicorn replies in HTML and has no setting for it

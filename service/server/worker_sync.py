@@ -1,8 +1,8 @@
-"""The workers of one server: what is asked of one is done by all.
+"""Make all workers of a server refresh from the store together.
 
-Each worker listens on a socket of its own, in a directory that they share. Who calls
-them is answered when they have looked at the store since, so that no worker says what
-another has just changed. A worker that is gone refuses the call, or ends it.
+Each worker listens on a socket of its own in a directory that they share. The caller
+gets its reply once every worker has refreshed, so that afterwards all of them agree.
+Connections to a worker that has exited are refused or reset.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pathlib import Path
 
 @functools.cache
 def directory(parent: str | None) -> Path:
-    """Make, once before its workers are forked, the directory that a server's share."""
+    """Make the directory that a server's workers share; call it before the fork."""
     return Path(tempfile.mkdtemp(prefix="glassnet-workers-", dir=parent))
 
 
 class SharedSet(MutableSet[str]):
-    """A set that processes share: each name is an empty file, for who starts later."""
+    """A set of names that processes share, as empty files in a directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(exist_ok=True)
 
     def __contains__(self, name: object) -> bool:
-        # A look at the path would follow a name such as `..`.
+        # Testing the path would follow a name such as `..`.
         return name in set(self)
 
     def __iter__(self) -> Iterator[str]:
@@ -42,7 +42,7 @@ class SharedSet(MutableSet[str]):
         return len(os.listdir(self._directory))
 
     def add(self, name: str) -> None:
-        """Add a name that can be a file's."""
+        """Add a name, which must be a valid file name."""
         (self._directory / name).touch()
 
     def discard(self, name: str) -> None:
@@ -51,7 +51,7 @@ class SharedSet(MutableSet[str]):
 
 
 class RefreshListener:
-    """Where one worker hears that it is to look."""
+    """Receives calls to refresh, in one worker."""
 
     def __init__(self, directory: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -60,43 +60,43 @@ class RefreshListener:
         self._socket.bind(str(hidden))
         self._socket.listen(128)
         self._socket.setblocking(False)
-        # Seen only once it listens: what refuses a call is taken for dead.
+        # Visible only once it listens: one that refuses is taken for a dead worker.
         hidden.rename(directory / str(os.getpid()))
 
     def wait(self, seconds: float) -> None:
-        """Tell earlier callers that it is done; return at the next call or in time."""
+        """Reply to earlier callers; return at the next call or after `seconds`."""
         for caller in self._callers:
             with contextlib.suppress(OSError), caller:
                 caller.send(b"\n")
         self._callers.clear()
         select.select([self._socket], [], [], seconds)
-        with contextlib.suppress(OSError):  # no more of them
+        with contextlib.suppress(OSError):  # no more callers
             while True:
                 self._callers.append(self._socket.accept()[0])
 
 
 def refresh_all_workers(directory: Path, seconds: float) -> int:
-    """Have every worker look, and return how many have not when the time is over."""
+    """Make every worker refresh; return how many did not within `seconds`."""
     deadline = time.monotonic() + seconds
     called, silent = [], 0
-    with contextlib.ExitStack() as all_of_them:
+    with contextlib.ExitStack() as sockets:
         for path in directory.iterdir():
             if not path.name.isdigit():
                 continue
-            worker = all_of_them.enter_context(socket.socket(socket.AF_UNIX))
+            worker = sockets.enter_context(socket.socket(socket.AF_UNIX))
             worker.settimeout(seconds)
             try:
                 worker.connect(str(path))
                 called.append(worker)
             except (ConnectionRefusedError, FileNotFoundError):
-                path.unlink(missing_ok=True)  # left by one that was killed
+                path.unlink(missing_ok=True)  # its worker was killed
             except BlockingIOError:
-                silent += 1  # so many have called it before
+                silent += 1  # its queue of callers is full
         return silent + sum(not _has_refreshed(worker, deadline) for worker in called)
 
 
 def _has_refreshed(worker: socket.socket, deadline: float) -> bool:
-    """Wait for a worker; one that ends instead needs to look no more."""
+    """Wait until a worker has refreshed or exited."""
     worker.settimeout(max(0.001, deadline - time.monotonic()))
     try:
         worker.recv(1)

@@ -17,12 +17,12 @@ from service.web.request_context import current_request
 log = logging.getLogger("glassnet.service")
 
 JSON = "application/json"
-#: Body, status and headers: what Flask takes from a view, and WSGI from the express.
+#: Body, status and headers, for Flask and for `FastPath`.
 Reply: TypeAlias = tuple[bytes, int, dict[str, str]]
 
 
 class Unsupported(GlassnetError):
-    """A content encoding or type the service does not read."""
+    """The content encoding or type is not supported."""
 
 
 _CODES: dict[type[GlassnetError], int] = {
@@ -35,18 +35,18 @@ _CODES: dict[type[GlassnetError], int] = {
 
 
 def reply(code: int, sentence: str, **headers: str) -> Reply:
-    """Return the one error shape."""
+    """Return an error reply."""
     body = msgspec.json.encode({"error": sentence})
     return body, code, {"Content-Type": JSON, **headers}
 
 
 def install(app: Flask) -> None:
-    """Answer every exception of an app in that shape."""
+    """Make an app reply to every exception with `explained`."""
     app.register_error_handler(Exception, explained)
 
 
 def explained(error: Exception) -> Reply:
-    """Return what to answer for an exception of any kind; ours are logged."""
+    """Return the reply to an exception; unexpected ones are logged."""
     if isinstance(error, Rejected):
         return reply(error.code, str(error), **error.headers)
     if isinstance(error, HTTPException):
@@ -54,20 +54,22 @@ def explained(error: Exception) -> Reply:
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return reply(code, str(error))
-    about = current_request().trace_ids
-    log.error("request failed", exc_info=error, extra=about)
-    request_id = about["request_id"]
-    return reply(500, f"internal error; the log has it as request {request_id}")
+    trace_ids = current_request().trace_ids
+    log.error("request failed", exc_info=error, extra=trace_ids)
+    request_id = trace_ids["request_id"]
+    return reply(500, f"internal error; see request {request_id} in the log")
 
 
 def _http(error: HTTPException) -> Reply:
     code = error.code or 500
     if code == 404:
-        return reply(404, "there is no such route")
+        return reply(404, "unknown path")
     if code == 405:
         allowed = ", ".join(sorted(error.valid_methods or ()))  # type: ignore[attr-defined]
         method = current_request().environ["REQUEST_METHOD"][:20]
-        return reply(405, f"this route takes {allowed}, not {method}", Allow=allowed)
+        return reply(
+            405, f"expected {allowed} for this path, found {method}", Allow=allowed
+        )
     if code == 413:
         limit = current_request().model_server.max_body_bytes
         return reply(

@@ -1,7 +1,6 @@
-"""One request as the dialects see it, whoever brought it: Flask, or the express.
+"""One request as the dialects see it, whether Flask or the fast path called them.
 
-It begins with an id and a look at the clock, and ends with counts and a line in the
-log.
+It starts with an id and the time, and ends with counts and a line in the log.
 """
 
 from __future__ import annotations
@@ -33,19 +32,21 @@ _TRACEPARENT = re.compile(
 
 
 class RequestContext:
-    """A request that is being answered by this thread."""
+    """The request that this thread answers."""
 
-    #: The body, once it is read.
+    #: The body, after it has been read.
     body: bytes | None = None
-    #: What answers where no version is named, and what does after that has failed.
+    #: The version that the traffic split chose, and the one after that failed.
     chosen: Loaded | None = None
     fallback: Loaded | None = None
 
     def __init__(self, model_server: ModelServer, environ: dict[str, Any]) -> None:
         self.model_server = model_server
         self.environ = environ
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+        sent_id = environ.get("HTTP_X_REQUEST_ID", "")
+        self.request_id = (
+            sent_id if _REQUEST_ID.fullmatch(sent_id) else os.urandom(8).hex()
+        )
         #: Identify it in the logs.
         self.trace_ids = {
             "request_id": self.request_id,
@@ -59,11 +60,11 @@ class RequestContext:
 
     def header(self, name: str) -> str | None:
         """Return a header of the request."""
-        found: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
-        return found
+        value: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return value
 
     def call_with_fallback(self, view: Callable[[], T]) -> T:
-        """Call a view; again, for production, where a candidate in its place failed."""
+        """Call a view; if a canary fails, call it again with production."""
         try:
             return view()
         except Exception:
@@ -73,15 +74,15 @@ class RequestContext:
             self.fallback = chosen.split.fallback(chosen)
             if self.fallback is None:
                 raise
-            found = view()
-            # Else the request is at fault, and not the candidate.
+            reply = view()
+            # Production answered, so the candidate was at fault and not the request.
             self.model_server.metrics.comparison.count_failure(chosen, "fallback")
-            return found
+            return reply
 
     def end(self, route: str | None, status: int) -> dict[str, str]:
-        """Count, time and log it, unless it is no traffic and has no route.
+        """Count, time and log the request; return headers for the reply.
 
-        Returns headers that go with the answer.
+        A `route` of None is not counted or logged, as for probes.
         """
         seconds = time.perf_counter() - self.started
         metrics = self.model_server.metrics
@@ -92,13 +93,13 @@ class RequestContext:
             self.model_server.log_payload(done, self.trace_ids)
         if route is not None:
             self._count(route, status, seconds)
-        # The thread keeps this until its next request: nothing large, no old version.
+        # The thread keeps this object until its next request: free what is large.
         self.body = self.chosen = self.fallback = None
         return headers
 
     def _count(self, route: str, status: int, seconds: float) -> None:
-        given = self.environ["REQUEST_METHOD"]
-        method = given if given in METHODS else "other"
+        method = self.environ["REQUEST_METHOD"]
+        method = method if method in METHODS else "other"
         self.model_server.metrics.count_request(route, method, status, seconds)
         if status >= self.model_server.logged_from:
             access.info(
@@ -118,11 +119,11 @@ class RequestContext:
             )
 
 
-_current: ContextVar[RequestContext] = ContextVar("call")
+_current: ContextVar[RequestContext] = ContextVar("request")
 
 
 def server_timing(done: InferenceRecord) -> str:
-    """Return where the time of an answer went, in milliseconds (Server-Timing)."""
+    """Return the phases of an answer in milliseconds, as header Server-Timing."""
     decode, infer = done.decoded - done.started, done.predicted - done.decoded
     encode = time.perf_counter() - done.predicted
     return (
@@ -132,12 +133,12 @@ def server_timing(done: InferenceRecord) -> str:
 
 
 def current_request() -> RequestContext:
-    """Return the request that this thread answers."""
+    """Return the request that this thread is answering."""
     return _current.get()
 
 
 def model_server() -> ModelServer:
-    """Return what this application's routes share."""
+    """Return the model server of the request's application."""
     return current_request().model_server
 
 

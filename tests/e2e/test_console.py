@@ -278,7 +278,7 @@ def test_traffic_and_drift_are_those_of_all_workers(
         expect(row.nth(3)).to_have_text(re.compile(r"^2\.[234] %$"))
         expect(row.nth(4)).to_contain_text("ms")
         drift = page.locator(".drift li", has_text="member")
-        expect(drift).to_contain_text("moved far")
+        expect(drift).to_contain_text("shifted strongly")
 
 
 def test_names_are_text_whatever_they_are(browser: Browser, server: Server) -> None:
@@ -332,7 +332,7 @@ def test_where_a_token_is_asked_for_the_page_takes_it(
     server = start(store, token_file=tokens)
     page = browser.new_page()
     page.goto(f"http://127.0.0.1:{server.port}/#/xor")
-    field = page.get_by_label("This service asks for a token")
+    field = page.get_by_label("This service needs a token")
     expect(field).to_be_visible()
     expect(page.locator("#page")).to_be_hidden()
     field.fill("another-token-of-as-many")

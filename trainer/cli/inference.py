@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,9 +16,8 @@ from trainer.cli.options import (
     store_option,
 )
 from trainer.cli.progress import say
-
-if TYPE_CHECKING:
-    from trainer.data import Source
+from trainer.data import Source
+from trainer.inspection import batch_inference, listing
 
 
 @click.command()
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 @json_option
 def evaluate(data: Source, reference: str, store: Store, as_json: bool) -> None:
     """Measure a model on DATA, which must contain the target column."""
-    from trainer.inspection import batch_inference, listing
-
     name, version = listing.resolve(store, reference)
     metrics = batch_inference.evaluate(store.load(name, version), data)
     if as_json:
@@ -56,8 +52,6 @@ def predict(data: Source, reference: str, out: Path, store: Store) -> None:
     The output has the column `prediction` and, for classification, a column
     `p_<class>` with the probability of each class.
     """
-    from trainer.inspection import batch_inference, listing
-
     name, version = listing.resolve(store, reference)
     rows = batch_inference.predict(store.load(name, version), data, out)
     say(f"wrote {rows} predictions of {name} version {version} to {out}")
@@ -93,8 +87,6 @@ def explain(
     contributions row by row: `target`, `output`, `baseline_output` and a column
     `a_<column>` for each column of DATA.
     """
-    from trainer.inspection import batch_inference, listing
-
     name, version = listing.resolve(store, reference)
     artefact = store.load(name, version)
     if out is not None:

@@ -14,6 +14,8 @@ from models.errors import ConfigError, GlassnetError
 from models.storage.store import Store
 from trainer.config import environment
 from trainer.config.environment import SIGNING_KEY_FILE, STORE
+from trainer.data import source
+from trainer.inspection.listing import value_text
 
 REFERENCE = "NAME[@VERSION|:LABEL]"
 
@@ -45,10 +47,7 @@ model_option = click.option(
 )
 reference_argument = click.argument("reference", metavar=REFERENCE)
 query_option = click.option(
-    "--query",
-    metavar="SQL",
-    help="Query that selects the rows if DATA is a database; add ORDER BY to get the "
-    "same rows in the same order every time.",
+    "--query", metavar="SQL", help="Rows of a database; ORDER BY makes it repeatable."
 )
 query_file_option = click.option(
     "--query-file",
@@ -65,8 +64,6 @@ def data_argument(command: Callable[..., None]) -> Callable[..., None]:
     def run(
         data: str, query: str | None, query_file: Path | None, **others: Any
     ) -> None:
-        from trainer.data import source
-
         command(data=source(data, query, query_file), **others)
 
     for add in (query_file_option, query_option, click.argument("data")):
@@ -124,5 +121,4 @@ def print_table(title: str, rows: dict[str, Any]) -> None:
     """Print names and values under a title."""
     click.echo(title)
     for name, value in rows.items():
-        text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        click.echo(f"  {name.replace('_', ' '):12s} {text}")
+        click.echo(f"  {name.replace('_', ' '):12s} {value_text(value)}")

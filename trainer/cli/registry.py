@@ -15,6 +15,7 @@ from trainer.cli.options import (
     store_option,
 )
 from trainer.cli.progress import say
+from trainer.inspection import listing, version_diff
 
 
 def _print_rich(table: object) -> None:
@@ -30,8 +31,6 @@ def _print_rich(table: object) -> None:
 @json_option
 def list_(name: str | None, store: Store, as_json: bool) -> None:
     """List all models, or the versions of the model NAME."""
-    from trainer.inspection import listing
-
     rows = listing.list_versions(store, name)
     if as_json:
         print_json(rows)
@@ -47,8 +46,6 @@ def list_(name: str | None, store: Store, as_json: bool) -> None:
 @json_option
 def show(reference: str, store: Store, as_json: bool) -> None:
     """Show a version: inputs, network, metrics, settings and the reasons for them."""
-    from trainer.inspection import listing
-
     name, version = listing.resolve(store, reference)
     description = listing.describe(store, name, version)
     if as_json:
@@ -67,8 +64,6 @@ def show(reference: str, store: Store, as_json: bool) -> None:
 @json_option
 def compare(first: str, second: str, store: Store, as_json: bool) -> None:
     """Compare two versions: their metrics, and what differs in data and settings."""
-    from trainer.inspection import listing, version_diff
-
     one, other = (listing.resolve(store, reference) for reference in (first, second))
     pair = store.load(*one), store.load(*other)
     diff = version_diff.compare(*pair)
@@ -85,7 +80,6 @@ def compare(first: str, second: str, store: Store, as_json: bool) -> None:
 @store_option
 def report(reference: str, store: Store) -> None:
     """Write the report of a version again, and print the path of its report.html."""
-    from trainer.inspection import listing
     from trainer.report import write
 
     click.echo(write(store, *listing.resolve(store, reference)))
@@ -100,8 +94,6 @@ def verify(reference: str, store: Store) -> None:
     If GLASSNET_SIGNING_KEY_FILE is set, the version must be signed with one of its
     keys.
     """
-    from trainer.inspection import listing
-
     name, version = listing.resolve(store, reference)
     artefact = store.load(name, version)
     signed = " and signed" if store.key_file else ""
@@ -118,12 +110,10 @@ def verify(reference: str, store: Store) -> None:
     "--share",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Fraction of the production requests that the candidate answers.",
+    help="Fraction of production's requests that the candidate answers.",
 )
 @click.option(
-    "--shadow",
-    is_flag=True,
-    help="Run the candidate beside production and compare, without using its answers.",
+    "--shadow", is_flag=True, help="Let the candidate predict only for comparison."
 )
 @store_option
 def promote(
@@ -155,15 +145,10 @@ def rollback(name: str, label: str, store: Store) -> None:
 @click.command()
 @click.argument("name")
 @click.option(
-    "--keep",
-    type=click.IntRange(1),
-    required=True,
-    help="Number of newest versions to keep.",
+    "--keep", type=click.IntRange(1), required=True, help="Number of versions to keep."
 )
 @click.option(
-    "--forget-rollbacks",
-    is_flag=True,
-    help="Also delete versions that a label could be rolled back to.",
+    "--forget-rollbacks", is_flag=True, help="Also delete versions kept for rollback."
 )
 @click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 @store_option

@@ -6,7 +6,7 @@ import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import cast, get_args
 
 import click
 
@@ -25,12 +25,11 @@ from trainer.cli.options import (
 from trainer.cli.progress import progress, say
 from trainer.config import schema as settings
 from trainer.config.loading import load
+from trainer.data import Source, source
 from trainer.evaluation.gate import Policy
 from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import SCHEDULE, OnStop, Scheduler, health
-
-if TYPE_CHECKING:
-    from trainer.data import Source
+from trainer.training.gradcheck import TOLERANCE, check_everything
 
 EXIT_REFUSED = 3
 
@@ -52,29 +51,19 @@ EXIT_REFUSED = 3
     type=click.Choice(get_args(settings.Preset)),
     help="How much time to spend (setting preset).  [default: default]",
 )
+@click.option("--valid", metavar="DATA", help="Rows that choose the best epoch.")
+@click.option("--valid-query", metavar="SQL", help="Query for the rows of --valid.")
 @click.option(
-    "--valid",
-    metavar="DATA",
-    help="Validation rows, which choose the best epoch.  [default: part of DATA]",
-)
-@click.option(
-    "--valid-query",
-    metavar="SQL",
-    help="Query for the validation rows, on the database of --valid or else of DATA.",
-)
-@click.option(
-    "--config",
-    "file",
+    *("--config", "file"),
     type=click.Path(path_type=Path),
     metavar="FILE.toml",
     help="Read settings from a TOML file.",
 )
 @click.option(
-    "--set",
-    "assignments",
+    *("--set", "assignments"),
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change one setting, as in --set train.batch_size=128; may be repeated.",
+    help="Change a setting, as in --set train.batch_size=128; may be repeated.",
 )
 @click.option("--seed", type=int, help="Seed of all random numbers (setting seed).")
 @click.option("--epochs", type=int, help="Maximum number of epochs (train.epochs).")
@@ -84,14 +73,8 @@ EXIT_REFUSED = 3
     metavar="SECONDS",
     help="Stop training after this time and keep the best weights so far.",
 )
-@click.option(
-    "--resume", is_flag=True, help="Continue a run that was killed, if there is one."
-)
-@click.option(
-    "--watch",
-    is_flag=True,
-    help="Draw loss, predictions and weights while training, one network at a time.",
-)
+@click.option("--resume", is_flag=True, help="Continue a run that was killed.")
+@click.option("--watch", is_flag=True, help="Draw loss, predictions and weights live.")
 @click.option(
     "--promote",
     type=click.Choice(get_args(Policy)),
@@ -127,7 +110,6 @@ def fit(
     postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
     PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
     """
-    from trainer.data import source
     from trainer.operations import notifications
     from trainer.pipeline import FitRequest, run
 
@@ -174,23 +156,13 @@ def fit(
 
 @click.command()
 @click.option(
-    "--cron",
-    required=True,
-    metavar="'M H D M W'",
-    help="When to run, as a cron expression: '0 3 * * *' is every night at three.",
+    "--cron", required=True, metavar="'M H D M W'", help="Times to run at, as in cron."
 )
 @click.option(
-    "--timezone",
-    default="UTC",
-    show_default=True,
-    help="Time zone of the cron expression, such as Europe/Berlin.",
+    "--timezone", default="UTC", show_default=True, help="Time zone of --cron."
 )
 @click.option(
-    "--jitter",
-    type=click.FloatRange(0),
-    default=0,
-    metavar="SECONDS",
-    help="Delay each run by a random time up to this.",
+    "--jitter", type=click.FloatRange(0), default=0, help="Maximum random delay in s."
 )
 @click.option(
     "--on-stop",
@@ -208,8 +180,6 @@ def schedule(
     Runs that were missed are made up by a single run. Several schedulers of one model
     share the schedule: only one of them starts each run.
     """
-    from trainer.data import source
-
     clock = CronSchedule.parse(cron, timezone)
     verb, *arguments = command
     if verb != "fit":
@@ -234,10 +204,7 @@ def schedule(
 @click.command()
 @click.argument("name")
 @click.option(
-    "--hours",
-    type=float,
-    help="Maximum age of the last successful run.  [default: two periods of the "
-    "schedule]",
+    "--hours", type=float, help="Maximum age.  [default: two periods of the schedule]"
 )
 @store_option
 def healthcheck(name: str, hours: float | None, store: Store) -> None:
@@ -252,8 +219,6 @@ def healthcheck(name: str, hours: float | None, store: Store) -> None:
 @click.command("check-gradients")
 def check_gradients() -> None:
     """Compare every gradient of every layer and loss with finite differences."""
-    from trainer.training.gradcheck import TOLERANCE, check_everything
-
     worst = 0.0
     for name, error in check_everything():
         click.echo(f"{name:52s} {error:.1e}")

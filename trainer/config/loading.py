@@ -43,10 +43,12 @@ def load(
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at ")
         key = path.strip("`").removeprefix("$.").partition("[")[0]
-        word = re.fullmatch(r"Invalid enum value '(.*)'", problem, re.DOTALL)
-        hint = nearest(word[1], choices.get(key, ())) if word else ""
         problem = problem[:1].lower() + problem[1:]
-        raise ConfigError(f"setting '{key}': {problem}{hint}") from None
+        if word := re.fullmatch(r"invalid enum value '(.*)'", problem, re.DOTALL):
+            words = choices[key]
+            problem = f"expected {' or '.join(words)}, found '{word[1]}'"
+            problem += nearest(word[1], words)
+        raise ConfigError(f"setting '{key}': {problem}") from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -164,13 +164,7 @@ def describe_as_text(description: dict[str, Any]) -> Iterator[tuple[str, list[st
     yield "why these settings", list(description["recipe"]["reasons"])
     yield (
         "settings",
-        [
-            _pair(f"{section}.{key}", value)
-            for section, group in description["config"].items()
-            if isinstance(group, dict)
-            for key, value in group.items()
-        ]
-        + [_pair("seed", description["config"]["seed"])],
+        [_pair(*setting) for setting in flat_settings(description["config"]).items()],
     )
 
 
@@ -190,4 +184,22 @@ def _inputs(inputs: dict[str, Any]) -> Iterator[str]:
 
 
 def _pair(name: str, value: Any) -> str:
-    return f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
+    return f"{name} {value_text(value)}"
+
+
+def value_text(value: object) -> str:
+    """Return a metric or setting as text, numbers with six digits, None as a dash."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "–" if value is None else str(value)
+
+
+def flat_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return settings by their dotted names, such as `train.epochs`."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": value[key] for key in value}
+        else:
+            flat[name] = value
+    return flat

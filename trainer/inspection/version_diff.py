@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from models.storage.artefact import Artefact
+from trainer.inspection.listing import flat_settings, value_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +26,7 @@ def compare(first: Artefact, second: Artefact) -> VersionDiff:
         "data": _differing(*map(_data, both)),
         "columns": _differing(*map(_columns, both)),
         "network": _differing(*map(_network, both)),
-        "settings": _differing(*map(_settings, both)),
+        "settings": _differing(*(flat_settings(a.manifest.config) for a in both)),
     }
     metrics = [dict(artefact.manifest.metrics) for artefact in both]
     figures = {
@@ -93,17 +94,6 @@ def _network(artefact: Artefact) -> dict[str, Any]:
     }
 
 
-def _settings(artefact: Artefact) -> dict[str, Any]:
-    config = artefact.manifest.config
-    settings = {
-        f"{group}.{key}": value
-        for group, values in config.items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-    }
-    return settings | {k: v for k, v in config.items() if not isinstance(v, dict)}
-
-
 def table(names: tuple[str, str], diff: VersionDiff) -> Table:
     """Return the differences as a table for the terminal, the better metric in bold."""
     from rich.table import Table
@@ -115,14 +105,8 @@ def table(names: tuple[str, str], diff: VersionDiff) -> Table:
         for name, values in rows.items():
             best = better(name, values) if part == "figures" else None
             cells = [
-                Text(_shown(value), style="bold" if index == best else "")
+                Text(value_text(value), style="bold" if index == best else "")
                 for index, value in enumerate(values)
             ]
             table.add_row(Text(f"  {name}"), *cells)
     return table
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
-"""The rules that turn a gradient into a step, in order of increasing complexity.
+"""The optimizers, in order of increasing complexity.
 
-Each works in place on the flat parameter vector, so a step allocates nothing. It goes
-block by block: the passes over a block find it in the processor's cache.
+Each works in place on the flat parameter vector, so a step allocates nothing. It takes
+one block after the other, so that the passes over a block find it in the cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OptimizerName: TypeAlias = Literal[
 
 
 def clip_by_norm(gradients: Array, limit: float) -> float:
-    """Scale the gradient down to length `limit` if it is longer; return its length.
+    """Scale the gradients (P,) in place to a norm of at most `limit`; return the norm.
 
     Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
     """
@@ -35,20 +35,20 @@ def clip_by_norm(gradients: Array, limit: float) -> float:
     return norm
 
 
-#: Numbers of a block: five vectors of it (parameters, gradient, two memories, scratch)
-#: fit in a cache of 4 MB. Smaller ones were no faster.
+#: Numbers in a block: five vectors of this size (parameters, gradient, two of state,
+#: scratch) fit in a cache of 4 MB. Smaller blocks were not faster.
 BLOCK = 1 << 17
-#: As many parameters of one rate and decay are worth a block of their own, which takes
-#: both as numbers and saves a pass over memory for each.
+#: This many neighbouring parameters with the same rate and decay get their own block:
+#: it takes both as scalars, which saves a pass over memory for each.
 ALIKE = 1 << 14
-#: Every so many steps, numbers of a memory that are smaller than this become 0: between
-#: two such steps a memory of 0.75 or longer does not fall from here to where float32
-#: becomes subnormal (1e-38), and to a step they add nothing (epsilon is 1e-8).
+#: Every FLUSH steps, state numbers smaller than FORGOTTEN become 0. With a decay rate
+#: of 0.75 or more they cannot become subnormal in float32 (1e-38) in between, and they
+#: are too small to change a step (epsilon is 1e-8).
 FLUSH, FORGOTTEN = 64, 1e-30
 
 
 class _Block(NamedTuple):
-    """A part of the flat vectors; its rates and decay, one for all or one each."""
+    """A part of the flat vectors; its rates and decay, a scalar or one per number."""
 
     here: slice
     rate: float | Array
@@ -56,16 +56,16 @@ class _Block(NamedTuple):
 
 
 class Optimizer(ABC):
-    """Remembers what its rule needs between steps.
+    """An update rule with its state, for P parameters.
 
-    `decay` is one number a parameter, 1 where weight decay applies and 0 elsewhere
-    (biases and gains are left alone). All rules but AdamW add weight_decay * parameter
-    to the gradient, which is the gradient of an L2 penalty. `rates` are factors of the
-    learning rate, one a parameter, where they differ.
+    `decay` (P,) is a factor of `weight_decay`: 1 for weights, 0 for biases and gains.
+    All rules except AdamW add weight_decay * parameter to the gradient, which is the
+    gradient of an L2 penalty. `rates` (P,) are factors of the learning rate, or None if
+    all are 1.
 
-    A subclass names in `state_names` the vectors that one step leaves for the next, in
-    `settings` the settings of `train.*` that its constructor takes, and gives the
-    default learning rate of a plain network, and that for tiny data if it differs.
+    A subclass names in `state_names` the vectors (P,) that one step leaves for the
+    next, in `settings` the settings of `train.*` that its constructor takes, and gives
+    the default learning rate of a plain network, and that for tiny data if it differs.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
@@ -88,7 +88,7 @@ class Optimizer(ABC):
         self._scratch = np.empty(min(n, BLOCK), decay.dtype)
 
     def step(self, parameters: Array, gradients: Array, learning_rate: float) -> None:
-        """Move the parameters one step against the gradients, which may change."""
+        """Update the parameters (P,) in place; the gradients (P,) may change too."""
         self.steps += 1
         flush = self.steps % FLUSH == 0
         for here, rate, decay in self._blocks:
@@ -103,11 +103,10 @@ class Optimizer(ABC):
             P -= scratch
 
     def _flush(self, here: slice, scratch: Array) -> None:
-        """Forget what is remembered of gradients that have long been zero.
+        """Set state numbers to 0 that decayed since their gradients became zero.
 
-        Halved again and again it would become subnormal, and a processor computes with
-        such numbers many times slower: pixels that are nearly always black would double
-        the time of a run.
+        Otherwise they would become subnormal, and a processor is many times slower with
+        such numbers: pixels that are nearly always black would double a run's time.
         """
         for name in self.state_names:
             memory = getattr(self, name)[here]
@@ -116,17 +115,17 @@ class Optimizer(ABC):
     def _shrink(
         self, P: Array, G: Array, decay: float | Array, rate: float, scratch: Array
     ) -> None:
-        """Pull the parameters towards zero."""
+        """Apply the weight decay to the parameters P or their gradients G, in place."""
         np.multiply(P, decay, out=scratch)
         G += scratch
 
     @abstractmethod
     def _step_direction(self, G: Array, here: slice, out: Array) -> float:
-        """Write the direction against which to step; return a factor for its length."""
+        """Write the direction to step against to `out`; return a factor for it."""
 
 
 def _blocks(rates: Array, decay: Array) -> Iterator[_Block]:
-    """Divide the parameters, apart where many are alike."""
+    """Divide the vectors (P,) into blocks; ALIKE or more equal ones stand apart."""
     n = len(decay)
     changes = np.flatnonzero(np.diff(rates) != 0) + 1
     changes = np.union1d(changes, np.flatnonzero(np.diff(decay) != 0) + 1)
@@ -142,7 +141,7 @@ def _blocks(rates: Array, decay: Array) -> Iterator[_Block]:
 
 
 def _one(values: Array) -> float | Array:
-    """Return the value that all are, or the values."""
+    """Return a scalar if all values are equal, otherwise the values."""
     return float(values[0]) if (values == values[0]).all() else values
 
 
@@ -157,7 +156,7 @@ class GradientDescent(Optimizer):
 
 
 class Momentum(Optimizer):
-    """v ← μ v + g, p ← p − η v (Polyak 1964): speed gathers along a ravine"""
+    """v ← μ v + g, p ← p − η v, with p, v and g (P,) (Polyak 1964)"""
 
     state_names = ("velocity",)
     settings = ("momentum",)
@@ -184,7 +183,7 @@ class Momentum(Optimizer):
 
 
 class Nesterov(Momentum):
-    """v ← μ v + g, p ← p − η (g + μ v): the gradient as seen one step ahead
+    """v ← μ v + g, p ← p − η (g + μ v): momentum with the gradient of one step ahead
 
     In the form of Sutskever et al. 2013, "On the importance of initialization and
     momentum in deep learning".
@@ -200,7 +199,7 @@ class Nesterov(Momentum):
 
 
 class RMSProp(Optimizer):
-    """s ← ρ s + (1 − ρ) g², p ← p − η g / (√s + ε) (Tieleman and Hinton 2012)"""
+    """s ← ρ s + (1 − ρ) g², p ← p − η g / (√s + ε), (P,) (Tieleman and Hinton 2012)"""
 
     state_names = ("square",)
     settings = ("rho",)
@@ -232,14 +231,14 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """Momentum over RMSProp, both corrected for their start at zero
+    """The mean gradient over its root mean square, both corrected for their zero start
 
     m ← β₁ m + (1 − β₁) g, s ← β₂ s + (1 − β₂) g²,
-    p ← p − η (m / (1 − β₁ᵗ)) / (√(s / (1 − β₂ᵗ)) + ε)
+    p ← p − η (m / (1 − β₁ᵗ)) / (√(s / (1 − β₂ᵗ)) + ε), with p, m, s and g (P,)
 
-    Kingma and Ba 2015, "Adam", algorithm 1. The memories are kept as sums,
-    m / (1 − β₁) and s / (1 − β₂), and every constant is moved into η and ε (its section
-    2 ends with half of that): two passes less over memory.
+    Kingma and Ba 2015, "Adam", algorithm 1. The state holds the sums
+    m / (1 − β₁) and s / (1 − β₂), and the constants move into η and ε (half of that is
+    at the end of its section 2), which saves two passes over memory.
     """
 
     state_names = ("gradients", "squares")
@@ -278,7 +277,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weights shrink by themselves: p ← p − η λ p, apart from the gradient
+    """Adam with decoupled weight decay: p ← p − η λ p before each step
 
     Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
     """

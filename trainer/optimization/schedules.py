@@ -1,6 +1,6 @@
-"""How the learning rate moves over a run.
+"""Schedules of the learning rate.
 
-A schedule is a function of progress t in [0, 1] that gives a factor for the rate.
+A schedule takes the progress t of a run in [0, 1] and returns a factor for the rate.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ Schedule: TypeAlias = Callable[[float], float]
 
 
 def constant(t: float) -> float:
-    """1, all the way."""
+    """Return 1."""
     return 1.0
 
 
 def step(t: float) -> float:
-    """A tenth after half the run, a hundredth after three quarters."""
+    """Return 1, a tenth from half the run on, a hundredth from three quarters on."""
     return 1.0 if t < 0.5 else 0.1 if t < 0.75 else 0.01
 
 
 def cosine(t: float) -> float:
-    """Half a cosine from 1 to 0 (Loshchilov and Hutter 2017, "SGDR", equation 5)."""
+    """Fall from 1 to 0 as half a cosine (Loshchilov and Hutter 2017, "SGDR", eq. 5)."""
     return (1.0 + math.cos(math.pi * t)) / 2.0
 
 
 def flat_cosine(t: float) -> float:
-    """1 for half the run, then half a cosine to 0."""
+    """Return 1 for half the run, then fall to 0 as half a cosine."""
     return 1.0 if t < 0.5 else (1.0 + math.cos(math.pi * (2.0 * t - 1.0))) / 2.0
 
 
 def coslog4(t: float) -> float:
-    """Four waves, each twice as long as the one before, from 0 to 1 and back.
+    """Rise from 0 to 1 and fall back four times, each twice as long as the one before.
 
     (1 − cos(2π log2(1 + 15 t))) / 2: RealMLP, arXiv 2407.04491, section 3.
     """
@@ -44,7 +44,7 @@ def coslog4(t: float) -> float:
 
 
 def warm_up(schedule: Schedule, share: float) -> Schedule:
-    """Rise in a straight line over the first `share` of the run, then follow."""
+    """Return the schedule with a linear rise from 0 over a first `share` of the run."""
     if not share:
         return schedule
 

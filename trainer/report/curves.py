@@ -61,8 +61,8 @@ def roc(output: Classification, P: Floats, target: Codes) -> list[Curve]:
     lines = []
     for c in curve_classes(output, target):
         hits, rows, positives = _by_score(P[:, c], target == c)
-        x = np.concatenate([[0.0], (rows - hits) / (len(target) - positives)])
-        y = np.concatenate([[0.0], hits / positives])
+        x = np.append(0.0, (rows - hits) / (len(target) - positives))
+        y = np.append(0.0, hits / positives)
         area = float(np.trapezoid(y, x))
         lines.append(_curve(label_text(output.classes[c]), x, y, area))
     return lines
@@ -75,8 +75,7 @@ def precision_recall(output: Classification, P: Floats, target: Codes) -> list[C
         hits, rows, positives = _by_score(P[:, c], target == c)
         recall, precision = hits / positives, hits / rows
         area = float((np.diff(recall, prepend=0.0) * precision).sum())
-        x = np.concatenate([[0.0], recall])
-        y = np.concatenate([precision[:1], precision])
+        x, y = np.append(0.0, recall), np.append(precision[:1], precision)
         lines.append(_curve(label_text(output.classes[c]), x, y, area))
     return lines
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from models.features.table import TableInput
 from models.storage.artefact import Artefact, Manifest
+from trainer.inspection.listing import flat_settings
 from trainer.report import plots, tables
 from trainer.report.diagnosis import find_problems
 from trainer.report.markup import listed, number, pairs, section, text
@@ -17,6 +18,29 @@ from trainer.training.history import LayerStats
 
 #: Columns whose learned embedding is shown.
 MAX_EMBEDDINGS = 6
+#: How to read each plot, by its title.
+CAPTIONS = {
+    "Activations, mean": "Mean output of each activation layer.",
+    "Activations, spread": "Standard deviation of the outputs. Near 0, a layer gives "
+    "the same output for every row; if it keeps growing, training is unstable.",
+    "Dead units": "Share of ReLU units that are 0 for every row: they no longer learn.",
+    "Saturation": "Share of outputs at the flat ends of sigmoid or tanh, where the "
+    "gradient is almost 0.",
+    "Gradient": "Norm of the gradient of each linear layer. A layer far below the "
+    "others learns much more slowly.",
+    "Relative update": "Change of a layer's weights in an epoch relative to their "
+    "norm: about 0.1 is normal, above 1 the learning rate is too high, below 0.0001 "
+    "the layer hardly learns.",
+    "Predicted against true values": "Points on the dotted line are exact predictions.",
+    "Residuals": "Predicted minus true value. Centred on 0 means no systematic error.",
+    "Reliability": "Accuracy by confidence. On the dotted line the model is "
+    "calibrated, below it overconfident. Larger dots hold more rows.",
+    "ROC": "The dotted line is a random guess.",
+    "Precision and recall": "How precision falls as the threshold is lowered to raise "
+    "recall.",
+    "Pixels": "Mean contribution of each pixel to the predictions (integrated "
+    "gradients).",
+}
 TASKS = {
     "binary": "one of two classes",
     "multiclass": "one of several classes",
@@ -124,16 +148,8 @@ def _learning(manifest: Manifest) -> str:
             "Strong lines are the first network, faint lines the others."
         )
     return figures(
-        (
-            plots.losses(history),
-            "Loss",
-            caption,
-        ),
-        (
-            plots.rates(history),
-            "Learning rate",
-            "The learning rate at the end of each epoch.",
-        ),
+        (plots.losses(history), "Loss", caption),
+        (plots.rates(history), "Learning rate", "Its value at the end of each epoch."),
     )
 
 
@@ -142,91 +158,52 @@ def _health(record: Record) -> str:
     if not snapshots:
         return ""
 
-    def layers(
-        kind: str, value: Callable[[LayerStats], float | None], y: str, **options: bool
+    def activations(
+        value: Callable[[LayerStats], float | None], y: str, share: bool = False
     ) -> str:
-        return plots.layers(snapshots, f"({kind})", value, y, **options)
+        return plots.layers(snapshots, "(activation)", value, y, share=share)
+
+    def weights(value: Callable[[LayerStats], float | None], y: str) -> str:
+        return plots.layers(snapshots, "(linear)", value, y, log=True)
 
     which = "the first network" if len(record.health) > 1 else "the network"
     return (
         f'<p class="note">Layers of {which}, numbered from the input, measured on the '
         "same rows after each epoch. Healthy lines stay level and close to one "
         "another.</p>"
-    ) + figures(
-        (
-            layers("activation", lambda x: x.mean, "mean"),
-            "Activations, mean",
-            "Mean output of each activation layer.",
-        ),
-        (
-            layers("activation", lambda x: x.spread, "standard deviation"),
-            "Activations, spread",
-            "Standard deviation of the outputs. Near 0, a layer gives the same output "
-            "for every row; if it keeps growing, training is unstable.",
-        ),
-        (
-            layers("activation", lambda x: x.dead, "dead", share=True),
-            "Dead units",
-            "Share of ReLU units that are 0 for every row: they no longer learn.",
-        ),
-        (
-            layers("activation", lambda x: x.saturated, "saturated", share=True),
-            "Saturated outputs",
-            "Share of outputs at the flat ends of sigmoid or tanh, where the gradient "
-            "is almost 0.",
-        ),
-        (
-            layers("linear", lambda x: x.gradient, "gradient", log=True),
-            "Gradient",
-            "Norm of the gradient of each linear layer. A layer far below the others "
-            "learns much more slowly.",
-        ),
-        (
-            layers("linear", lambda x: x.moved, "update", log=True),
-            "Relative update",
-            "Change of a layer's weights in an epoch relative to their norm: about 0.1 "
-            "is normal, above 1 the learning rate is too high, below 0.0001 the layer "
-            "hardly learns.",
-        ),
+    ) + _captioned(
+        (activations(lambda x: x.mean, "mean"), "Activations, mean"),
+        (activations(lambda x: x.spread, "spread"), "Activations, spread"),
+        (activations(lambda x: x.dead, "dead", share=True), "Dead units"),
+        (activations(lambda x: x.saturated, "saturated", share=True), "Saturation"),
+        (weights(lambda x: x.gradient, "gradient"), "Gradient"),
+        (weights(lambda x: x.moved, "update"), "Relative update"),
     )
+
+
+def _captioned(*pairs: tuple[str, str]) -> str:
+    return figures(*((svg, title, CAPTIONS[title]) for svg, title in pairs))
 
 
 def _predictions(record: Record) -> str:
     note = f'<p class="note">On {record.rows:,} {record.where}.</p>'
     if record.points is not None:
-        return note + figures(
-            (
-                plots.predicted_against_true(record.points),
-                "Predicted against true values",
-                "Points on the dotted line are exact predictions.",
-            ),
-            (
-                plots.residuals(record.points),
-                "Residuals",
-                "Predicted minus true value. Centred on 0 means no systematic error.",
-            ),
+        points = record.points
+        return note + _captioned(
+            (plots.predicted_against_true(points), "Predicted against true values"),
+            (plots.residuals(points), "Residuals"),
         )
+    confusion = tables.confusion(record.confusion) if record.confusion else ""
+    bins, roc, precision = record.reliability, record.roc, record.precision_recall
     return (
         note
-        + (tables.confusion(record.confusion) if record.confusion else "")
-        + figures(
+        + confusion
+        + _captioned(
+            (plots.reliability(bins) if bins else "", "Reliability"),
+            (plots.roc(roc) if roc else "", "ROC"),
             (
-                plots.reliability(record.reliability) if record.reliability else "",
-                "Reliability",
-                "Accuracy by confidence. On the dotted line the model is calibrated, "
-                "below it overconfident. Larger dots hold more rows.",
-            ),
-            (
-                plots.roc(record.roc) if record.roc else "",
-                "ROC",
-                "The dotted line is a random guess.",
-            ),
-            (
-                plots.precision_recall(record.precision_recall)
-                if record.precision_recall
-                else "",
+                plots.precision_recall(precision) if precision else "",
                 "Precision and recall",
-                "How precision falls as the threshold is lowered to raise recall.",
             ),
         )
     )
@@ -234,14 +211,7 @@ def _predictions(record: Record) -> str:
 
 def _columns(artefact: Artefact, record: Record) -> str:
     if record.saliency is not None:
-        return figures(
-            (
-                plots.saliency(record.saliency),
-                "Pixels",
-                "Mean contribution of each pixel to the predictions (integrated "
-                "gradients).",
-            )
-        )
+        return _captioned((plots.saliency(record.saliency), "Pixels"))
     embeddings = "".join(
         f"<figure>{svg}</figure>" for svg in _embeddings(artefact, record)
     )
@@ -286,13 +256,7 @@ def _data(manifest: Manifest) -> str:
 
 
 def _recipe(manifest: Manifest) -> str:
-    settings = {
-        f"{group}.{key}": value
-        for group, values in manifest.config.items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-    }
-    settings["seed"] = manifest.config.get("seed")
+    settings = flat_settings(manifest.config)
     return (
         listed(manifest.recipe.reasons)
         + f"<details><summary>All {len(settings)} settings</summary>"

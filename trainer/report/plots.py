@@ -256,21 +256,12 @@ def saliency(values: Sequence[Sequence[float]]) -> str:
     """Draw the importance of pixels (H, W) as the opacity of squares."""
     grid = np.array(values)
     rows, columns = grid.shape
-    squares = "".join(
-        f'<rect x="{x}" y="{y}" width="1" height="1" opacity="{grid[y, x]:.2f}"/>'
-        for y in range(rows)
-        for x in range(columns)
-        if grid[y, x] >= 0.02
-    )
     y, x = np.unravel_index(grid.argmax(), grid.shape)
     alt = (
         f"Importance of {rows} by {columns} pixels; the most important is in row {y}, "
         f"column {x}."
     )
-    return (
-        f'<svg class="pixels" viewBox="0 0 {columns} {rows}" role="img" '
-        f'aria-label="{alt}"><g style="fill: var(--line1)">{squares}</g></svg>'
-    )
+    return _pixels(grid, alt, "var(--line1)", 0.02)
 
 
 def image(values: object, alt: str) -> str:
@@ -279,17 +270,19 @@ def image(values: object, alt: str) -> str:
     if grid.ndim == 3:
         grid = grid.mean(axis=int(np.argmin(grid.shape)))
     spread = float(np.ptp(grid)) or 1.0
-    grid = (grid - grid.min()) / spread
+    return _pixels((grid - grid.min()) / spread, alt, "currentColor", 0.1)
+
+
+def _pixels(grid: Floats, alt: str, colour: str, threshold: float) -> str:
+    """Draw values of 0 to 1 (H, W) as the opacity of squares; skip those below."""
     rows, columns = grid.shape
     squares = "".join(
-        f'<path d="M{x} {y}h1v1h-1z" opacity="{grid[y, x]:.1f}"/>'
-        for y in range(rows)
-        for x in range(columns)
-        if grid[y, x] >= 0.1
+        f'<path d="M{x} {y}h1v1h-1z" opacity="{grid[y, x]:.2f}"/>'
+        for y, x in zip(*np.nonzero(grid >= threshold), strict=True)
     )
     return (
         f'<svg class="pixels" viewBox="0 0 {columns} {rows}" role="img" '
-        f'aria-label="{html.escape(alt)}"><g fill="currentColor">{squares}</g></svg>'
+        f'aria-label="{html.escape(alt)}"><g style="fill: {colour}">{squares}</g></svg>'
     )
 
 

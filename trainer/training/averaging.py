@@ -1,4 +1,4 @@
-"""The mean of the latest weights: it lies lower in the valley than any one of them."""
+"""Average the weights of the latest steps: the loss at their mean is often lower."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from trainer.optimization.optimizers import BLOCK
 
 
 class Average:
-    """w̄ ← w̄ + (w − w̄) / min(t, horizon) after step t, of parameters and state alike.
+    """The running mean w̄ ← w̄ + (w − w̄) / min(t, horizon) of parameters and state.
 
-    The plain mean of all steps so far until there are `horizon` of them, from then on
-    an exponential average (Polyak and Juditsky 1992; as in Kingma and Ba 2015, "Adam",
-    section 7.2, with its start corrected for).
+    For the first `horizon` steps it is their plain mean, then an exponential average
+    (Polyak and Juditsky 1992; Kingma and Ba 2015, "Adam", section 7.2, with the start
+    corrected).
     """
 
     def __init__(self, network: Network, horizon: float) -> None:
@@ -27,24 +27,24 @@ class Average:
         self._scratch = np.empty_like(self.parameters[:BLOCK])
 
     def update(self) -> None:
-        """Take the weights of another step into the mean."""
+        """Add the current weights to the mean."""
         self.steps += 1
         share = 1.0 / min(self.steps, self.horizon)
-        now, mean = self.network.parameters, self.parameters
-        for here in self._blocks:
-            moved = self._scratch[: len(mean[here])]
-            np.subtract(now[here], mean[here], out=moved)
-            moved *= share
-            mean[here] += moved
+        for block in self._blocks:
+            mean = self.parameters[block]
+            change = self._scratch[: len(mean)]
+            np.subtract(self.network.parameters[block], mean, out=change)
+            change *= share
+            mean += change
         if len(self.state):
             self.state += share * (self.network.state - self.state)
 
     def swap(self) -> None:
-        """Put the mean into the network and keep what was there; again: back."""
-        for here, mean in (
+        """Exchange the network's numbers and the mean; a second call undoes it."""
+        for current, mean in (
             (self.network.parameters, self.parameters),
             (self.network.state, self.state),
         ):
-            kept = here.copy()
-            here[...] = mean
-            mean[...] = kept
+            copy = current.copy()
+            current[...] = mean
+            mean[...] = copy

@@ -1,11 +1,11 @@
-"""What an interrupted run needs to end in the same bytes.
+"""Checkpoints: an interrupted run continues from them and ends in the same bytes.
 
-    STORE/NAME/.checkpoint-KEY/1.npz      one file a network, replaced after an epoch
+    STORE/NAME/.checkpoint-KEY/1.npz      a file for each network, replaced after epochs
 
-KEY is a digest of the data, the settings and the network: a checkpoint is only ever
-found by a run that would have made it. A file holds every number that the next step
-reads: weights, moments, averages, the best so far, the generator and the curves. One
-that is damaged is as good as none.
+KEY is a digest of the data, the settings and the network, so a run finds only the
+checkpoints of an identical run. A file holds every number that the next step reads:
+weights, moments, averages, the best epoch's weights, the generator and the curves. A
+damaged file is ignored.
 """
 
 from __future__ import annotations
@@ -29,55 +29,55 @@ from trainer.training.history import History
 from trainer.training.loop import TrainingRun
 from trainer.types import Say
 
-#: The last checkpoint's cost is at most this part of the time until the next.
+#: Writing checkpoints takes at most this share of the time.
 SHARE_OF_TIME = 0.03
-#: What took less is sooner done again.
+#: The shortest time between two checkpoints.
 LEAST_SECONDS = 0.5
-#: Checkpoints that nobody goes on from are removed when they are so old.
+#: Checkpoints of other runs are removed after this time.
 ABANDONED_SECONDS = 7 * 86_400.0
 
 
 class Checkpoints:
-    """The checkpoints of one run of the trainer, one a network."""
+    """The checkpoints of one run of the trainer, one for each network."""
 
     def __init__(self, home: Path, say: Say, *decides: object) -> None:
-        """Keep them in `home`; `decides` is all that the run's numbers depend on."""
+        """Place them in `home`; `decides` is all that the run's numbers depend on."""
         key = hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
         self.home = home
         self.directory = home / f".checkpoint-{key}"
-        self._new = [place for place in (home, *home.parents) if not place.exists()]
+        self._created = [path for path in (home, *home.parents) if not path.exists()]
         self._say = say
         self._said: set[str] = set()
 
     def of(self, number: int, say: Say) -> Checkpoint:
-        """Return that of a network, counted from 0; it says what is wrong with it."""
+        """Return the checkpoint of a network, counted from 0; it reports to `say`."""
         return Checkpoint(self.directory / f"{number + 1}.npz", say)
 
     @property
     def exist(self) -> bool:
-        """Whether there is one to go on from."""
+        """Whether there is a checkpoint to continue from."""
         return any(self.directory.glob("*.npz"))
 
     def clear(self) -> None:
-        """Remove them, abandoned ones, and directories made for nothing else."""
+        """Remove them, old ones of other runs, and the directories made for them."""
         shutil.rmtree(self.directory, ignore_errors=True)
         for other in self.home.glob(".checkpoint-*"):
             with contextlib.suppress(OSError):  # another trainer removed it
                 if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(other, ignore_errors=True)
-        with contextlib.suppress(OSError):  # something lies there
-            for place in self._new:
-                place.rmdir()
+        with contextlib.suppress(OSError):  # a directory is not empty
+            for path in self._created:
+                path.rmdir()
 
     def say_once(self, sentence: str) -> None:
-        """Say what is true of every network, as of a full disk, the first time."""
+        """Say a sentence that every network would repeat, as of a full disk, once."""
         if sentence not in self._said:
             self._said.add(sentence)
             self._say(sentence)
 
 
 class Checkpoint:
-    """Where one network's run is kept."""
+    """The file that holds one network's run."""
 
     def __init__(self, path: Path, say: Say) -> None:
         self.path = path
@@ -86,9 +86,9 @@ class Checkpoint:
         self.saved = time.perf_counter()
 
     def save(self, run: TrainingRun) -> None:
-        """Write down the run as it stands, unless that was done a moment ago.
+        """Write the run, unless the last checkpoint is too recent.
 
-        Where it cannot be written the run goes on without.
+        If the file cannot be written, say so once and continue the run.
         """
         began = time.perf_counter()
         wait = 0.0 if run.over else self.cost / SHARE_OF_TIME
@@ -99,13 +99,13 @@ class Checkpoint:
         except OSError as error:
             self.say(
                 f"no checkpoint can be written to {self.path.parent} "
-                f"({error.strerror}): an interruption would lose what is done now"
+                f"({error.strerror}): an interrupted run would start anew"
             )
         self.saved = time.perf_counter()
         self.cost = self.saved - began
 
     def _write(self, run: TrainingRun) -> None:
-        """Replace the file, whole or not at all."""
+        """Replace the file by a rename."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         hidden = self.path.with_suffix(f".{uuid.uuid4().hex}")
         text = json.dumps(dataclasses.asdict(self._notes(run)))
@@ -120,14 +120,17 @@ class Checkpoint:
             hidden.unlink(missing_ok=True)
 
     def restore(self, run: TrainingRun) -> bool:
-        """Put the run where it was left, or leave it as it is; return which."""
+        """Restore the run, or leave it unchanged and return False.
+
+        No ValueError leaves it: a damaged file is reported to `say`.
+        """
         arrays = _arrays(run)
         try:
             with self.path.open("rb") as file, np.load(file) as members:
-                found = {name: members[name] for name in members.files}
-            notes = msgspec.convert(json.loads(found.pop("notes").tobytes()), _Notes)
-            if notes.place != self._place or _shapes(found) != _shapes(arrays):
-                raise ValueError("it is another run's")
+                stored = {name: members[name] for name in members.files}
+            notes = msgspec.convert(json.loads(stored.pop("notes").tobytes()), _Notes)
+            if notes.place != self._place or _shapes(stored) != _shapes(arrays):
+                raise ValueError("the checkpoint belongs to another run")
             generator = type(run.rng.bit_generator)()
             generator.state = notes.generator
         except FileNotFoundError:
@@ -139,7 +142,7 @@ class Checkpoint:
             )
             return False
         for name, array in arrays.items():
-            array[...] = found[name]
+            array[...] = stored[name]
         run.history = notes.history
         run.optimizer.steps = notes.steps
         if run.average is not None:
@@ -151,7 +154,7 @@ class Checkpoint:
 
     @property
     def _place(self) -> str:
-        """The key and the number: wherever the store is moved, it moves along."""
+        """The key and the number, which stay the same when the store is moved."""
         return f"{self.path.parent.name}/{self.path.name}"
 
     def _notes(self, run: TrainingRun) -> _Notes:
@@ -167,9 +170,9 @@ class Checkpoint:
 
 
 def _arrays(run: TrainingRun) -> dict[str, Array]:
-    """Return every array that a step reads and writes, as it stands."""
+    """Return every array that a step reads and writes, without a copy."""
     optimizer = run.optimizer
-    found = {
+    arrays = {
         "parameters": run.network.parameters,
         "state": run.network.state,
         "best_parameters": run.best.parameters,
@@ -177,9 +180,9 @@ def _arrays(run: TrainingRun) -> dict[str, Array]:
         **{name: getattr(optimizer, name) for name in optimizer.state_names},
     }
     if run.average is not None:
-        found["average_parameters"] = run.average.parameters
-        found["average_state"] = run.average.state
-    return found
+        arrays["average_parameters"] = run.average.parameters
+        arrays["average_state"] = run.average.state
+    return arrays
 
 
 def _shapes(arrays: dict[str, Array]) -> dict[str, object]:
@@ -188,7 +191,7 @@ def _shapes(arrays: dict[str, Array]) -> dict[str, object]:
 
 @dataclasses.dataclass
 class _Notes:
-    """Whose it is, and every other number: JSON keeps a float to its last bit."""
+    """The run and its plain numbers: JSON preserves every bit of a float."""
 
     place: str
     history: History

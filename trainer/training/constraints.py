@@ -1,4 +1,4 @@
-"""What the weights may not do, however the gradient pulls."""
+"""Limits for the weights, applied after a step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from models.nn.network import Network
 
 
 def limit_norms(network: Network, limit: float) -> None:
-    """Shorten what enters a hidden unit, in place, to a length of at most `limit`.
+    """Scale the weights into each hidden unit, in place, to a norm of at most `limit`.
 
-    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
-    overfitting", section 5.1: max-norm. A large rate can then search far and wide
-    without the weights blowing up. The output layer is free.
+    Max-norm (Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks
+    from overfitting", section 5.1): the learning rate can then be large without weights
+    that grow without bound. The output layer is not limited.
     """
     *hidden, _ = [layer for layer in network.layers if isinstance(layer, Linear)]
     for layer in hidden:

@@ -1,4 +1,4 @@
-"""What to tell when the numbers run away: the step, the layer, the likely cause."""
+"""Explain a run that diverged: the step, the layer and the likely cause."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from models.types import Array
 
 
 def diverged(network: Network, X: Array, step: int, rate: float) -> TrainingDiverged:
-    """Name the first layer whose numbers are gone on the rows X of this step."""
+    """Return the error that names the first broken layer on the rows X (B, I)."""
     return TrainingDiverged(
-        f"training diverged at step {step}: {_where(network, X)}; the learning rate "
-        f"({rate:.3g}) is likely too high: lower train.learning_rate or set "
+        f"training diverged at step {step}: {_broken_layer(network, X)}; the learning "
+        f"rate ({rate:.3g}) is likely too high: lower train.learning_rate or set "
         "train.clip_norm=1"
     )
 
 
-def _where(network: Network, X: Array) -> str:
+def _broken_layer(network: Network, X: Array) -> str:
     for block in network.blocks:
         if not np.isfinite(network.parameters[block.slice]).all():
-            return f"the weights of {block.name} are no longer numbers"
+            return f"the weights of {block.name} are no longer finite"
     with np.errstate(over="ignore", invalid="ignore"):
         for number, layer in enumerate(network.layers, 1):
             X = layer.predict(X)
             if not np.isfinite(X).all():
-                return f"layer {number} ({layer.title}) gives more than a number holds"
-    return f"layer {number} ({layer.title}) gives outputs too large for the loss"
+                return f"the outputs of layer {number} ({layer.title}) overflow"
+    return f"the outputs of layer {number} ({layer.title}) are too large for the loss"

@@ -1,4 +1,4 @@
-"""Every network of a run, fitted: some at once, each from its own stream of chance."""
+"""Fit the networks of a run, several at once, each from its own random stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from trainer.training.losses import training_loss
 from trainer.training.parameter_groups import is_realmlp
 from trainer.training.progress import ProgressCallback, ProgressTracker
 
-#: What fits into an artefact beside its manifest.
+#: Parameters that fit into an artefact beside its manifest.
 MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
 
 
@@ -59,8 +59,8 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
     n_parameters = count_parameters(spec)[0] * prepared.config.ensemble.members
     if n_parameters > MAX_PARAMETERS:
         raise ConfigError(
-            f"network.hidden={config.hidden} makes {n_parameters:,} parameters, "
-            f"an artefact holds {MAX_PARAMETERS:,}"
+            f"network.hidden={config.hidden} makes {n_parameters:,} parameters, but an "
+            f"artefact holds at most {MAX_PARAMETERS:,}"
         )
     return spec
 
@@ -74,12 +74,12 @@ def fit_members(
     limit: float = math.inf,
     live: bool = False,
 ) -> tuple[list[Member], float]:
-    """Fit every member, some at once; return them with the seconds it took.
+    """Fit every member; return them with the seconds it took.
 
-    A member's numbers depend on its own stream alone: how many are fitted at once
-    changes nothing but the time. Each gets an equal share of `limit` seconds. The
-    seconds before an interruption are counted. With `live` the members are fitted one
-    after the other, and `watch` gets each run itself.
+    A member's numbers depend on its own stream only, not on how many are fitted at
+    once. Each gets an equal share of `limit` seconds. The seconds before an
+    interruption are counted. With `live` the members are fitted one after the other,
+    and `watch` gets each run itself.
 
     Raises TrainingDiverged, and GlassnetError if a process ends without a result.
     """
@@ -87,7 +87,7 @@ def fit_members(
     engine = make_engine(1 if live else threads)
     at_once = min(count, engine.size)
     rounds = -(-count // at_once)
-    course = ProgressTracker(count, watch, limit)
+    tracker = ProgressTracker(count, watch, limit)
     shared = SharedWork(prepared, spec, time.perf_counter(), limit)
     tasks = [
         MemberTask(
@@ -101,24 +101,24 @@ def fit_members(
 
     def on_message(number: int, message: Epoch | str | None) -> None:
         if message is None:
-            course.ended(number)
+            tracker.finish(number)
         elif isinstance(message, str):
             checkpoints.say_once(message)
         else:
-            course.tell(number, message.history, message.run)
+            tracker.update(number, message.history, message.run)
 
-    # Its threads change the last bits of a product: the cores must not decide.
+    # BLAS threads change the last bits of a product: never take all cores unasked.
     blas = threads or 1 if count == 1 else 1
     with threadpool_limits(blas, user_api="blas"):
         fitted = engine.map(fit_member, shared, tasks, on_message)
-    spent = sum(each.spent for each in fitted) / at_once
-    members = [each.member(spec) for each in fitted]
+    spent = sum(arrays.spent for arrays in fitted) / at_once
+    members = [arrays.member(spec) for arrays in fitted]
     return members, time.perf_counter() - shared.started + spent
 
 
 @dataclass(frozen=True)
 class SharedWork:
-    """What all tasks need: the rows, the network, and the clock's start and limit."""
+    """The input of all tasks: rows, network, and start and limit of the time."""
 
     prepared: Prepared
     spec: NetworkSpec
@@ -128,7 +128,7 @@ class SharedWork:
 
 @dataclass(frozen=True)
 class MemberTask:
-    """One network to fit, counted from 0, with `rounds` of tasks still to run."""
+    """A network to fit, counted from 0; `rounds` of tasks share the time left."""
 
     number: int
     stream: np.random.SeedSequence
@@ -165,7 +165,7 @@ class FittedArrays:
 
 
 def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedArrays:
-    """Fit one network, from its checkpoint if there is one.
+    """Fit one network, continuing from its checkpoint if there is one.
 
     Reports an Epoch after each epoch, sentences about the checkpoint, and None at the
     end. Raises TrainingDiverged.
@@ -176,10 +176,10 @@ def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedAr
     )
     checkpoint = Checkpoint(task.checkpoint, report)
     spent = run.history.seconds if checkpoint.restore(run) else 0.0
-    health = LayerStatsRecorder(run)
+    recorder = LayerStatsRecorder(run)
 
     def keep(run: TrainingRun) -> None:
-        health.record(run)
+        recorder.record(run)
         checkpoint.save(run)
 
     history = train(run, lambda history: report(Epoch(history, run)), keep)

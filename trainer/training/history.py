@@ -1,4 +1,4 @@
-"""What is written down of a run, epoch by epoch."""
+"""The curves of a run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class LayerStats:
-    """One layer: what it gives, and what becomes of its parameters.
+    """One layer's outputs, and how its parameters change.
 
     `mean` and `spread` are of its outputs; `dead` is the share of ReLU units that are 0
     on every row, `saturated` that of sigmoid or tanh outputs whose slope is nearly 0.
-    `gradient` is the length of its parameters' gradient, `moved` how far they went in
-    the epoch, as a share of their own length.
+    `gradient` is the norm of its parameters' gradient, `moved` that of their change in
+    the epoch, as a share of their own norm.
     """
 
     name: str
@@ -34,9 +34,9 @@ class LayerSnapshot:
 
 @dataclass
 class History:
-    """What each epoch brought, and which one is kept (counted from 1)."""
+    """The losses of each epoch, and the epoch whose weights are kept (from 1)."""
 
-    #: Epochs of the whole run, if nothing ends it before, and rows of each.
+    #: Epochs of the whole run, unless it stops early, and training rows.
     planned: int = 0
     rows: int = 0
     loss: list[float] = field(default_factory=list)
@@ -45,7 +45,7 @@ class History:
     best_epoch: int = 0
     seconds: float = 0.0
     out_of_time: bool = False
-    #: For the report alone; no part of the model.
+    #: For the report only; not stored in the model.
     health: list[LayerSnapshot] = field(default_factory=list)
 
     @property
@@ -53,7 +53,7 @@ class History:
         return len(self.loss)
 
     def curves(self) -> dict[str, list[float]]:
-        """Return the curves as they stand in the manifest."""
+        """Return the curves that the manifest stores."""
         curves = {"loss": self.loss, "learning_rate": self.learning_rate}
         if self.validation_loss:
             curves["validation_loss"] = self.validation_loss

@@ -1,8 +1,8 @@
-"""Starting weights from the data: every unit begins where the rows are.
+"""Starting weights that are fitted to a sample of the training rows.
 
 RealMLP's initialization (arXiv 2407.04491, appendix A): layer by layer, each unit's
-weights are scaled so that what it sees has variance 1 over a sample of the training
-rows, and its bias puts its bend inside the data.
+weights are scaled so that its input to the activation has variance 1 over the sample,
+and its bias is minus a random convex combination of that input.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from models.nn.layers import Linear
 from models.nn.network import Network
 from models.types import Array
 
-#: Rows that the statistics are taken from, and rows mixed into each bias.
+#: Rows of the sample, and rows combined in each bias.
 SAMPLE = 10_000
 MIXED = 5
 
 
 def initialize_from_data(network: Network, X: Array, rng: np.random.Generator) -> None:
-    """Draw starting weights for rows X (n, I) in place."""
+    """Draw the network's starting weights, in place, for training rows X (n, I)."""
     network.initialize(rng)
     if len(X) > SAMPLE:
         X = X[rng.choice(len(X), SAMPLE, replace=False)]

@@ -1,7 +1,7 @@
-"""How the layers fare while they learn: looked at after an epoch, on the same rows.
+"""Statistics of the layers, taken after some epochs on the same rows.
 
-The looking network is made over the numbers of the one that learns and keeps what a
-pass leaves behind to itself, so nothing that is looked at changes what is learnt.
+They come from a second network with a copy of the numbers, so that recording changes
+no byte of the result.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ from models.types import Array
 from trainer.training.history import LayerSnapshot, LayerStats
 from trainer.training.loop import TrainingRun
 
-#: Rows looked at, and looks in a run at most: about a hundredth of its time.
-ROWS, LOOKS = 64, 50
-#: Of its steepest slope a unit has this much left where it is called saturated.
-FLAT = 0.05
+#: Rows of the sample, and the largest number of snapshots: about 1% of a run's time.
+SAMPLE_ROWS, MAX_SNAPSHOTS = 64, 50
+#: A unit is saturated where its slope is below this share of the steepest.
+FLAT_SLOPE = 0.05
 
 
 class LayerStatsRecorder:
-    """Looks at a run after its epochs, seldom enough to cost little."""
+    """Records the statistics of a run's layers."""
 
     def __init__(self, run: TrainingRun) -> None:
         n = len(run.rows.X)
-        rows = np.linspace(0, n - 1, min(n, ROWS)).astype(np.intp)
+        rows = np.linspace(0, n - 1, min(n, SAMPLE_ROWS)).astype(np.intp)
         self.X, self.T = run.rows.X[rows], run.rows.T[rows]
         self.weights = None if run.rows.weights is None else run.rows.weights[rows]
-        # Of its own: what the run keeps between two passes stays as it is.
         self.network = Network(run.network.spec)
-        self.every = -(-run.history.planned // LOOKS)
+        self.every = -(-run.history.planned // MAX_SNAPSHOTS)
         self.before = run.network.parameters.copy()
 
     def record(self, run: TrainingRun) -> None:
-        """Write a look into the run's history, if it is time for one."""
+        """Add a snapshot to the run's history, if one is due after this epoch."""
         epoch = run.history.epochs
         if epoch == 1 or epoch % self.every == 0:
             run.history.health.append(LayerSnapshot(epoch, self._layers(run)))
@@ -57,45 +56,47 @@ class LayerStatsRecorder:
         names = [f"layer {n} ({x.title})" for n, x in enumerate(self.network.layers, 1)]
         return [
             LayerStats(
-                name, **_of_outputs(Y), **_of_units(layer, Y), **self._moved(name)
+                name,
+                **_output_stats(Y),
+                **_unit_stats(layer, Y),
+                **self._parameter_stats(name),
             )
             for name, layer, Y in zip(names, self.network.layers, outputs, strict=True)
         ]
 
-    def _moved(self, name: str) -> dict[str, float]:
-        """Return what has become of a layer's parameters, if it has any."""
+    def _parameter_stats(self, name: str) -> dict[str, float]:
+        """Return how a layer's parameters change, if it has any."""
         slices = [block.slice for block in self.network.blocks if block.name == name]
         if not slices:
             return {}
-        here = slice(slices[0].start, slices[-1].stop)
-        now, before = self.network.parameters[here], self.before[here]
+        layer = slice(slices[0].start, slices[-1].stop)
+        now, before = self.network.parameters[layer], self.before[layer]
         return {
-            "gradient": _number(np.linalg.norm(self.network.gradients[here])),
+            "gradient": _number(np.linalg.norm(self.network.gradients[layer])),
             "moved": _number(
                 np.linalg.norm(now - before) / max(float(np.linalg.norm(before)), 1e-12)
             ),
         }
 
 
-def _of_outputs(Y: Array) -> dict[str, float]:
+def _output_stats(Y: Array) -> dict[str, float]:
     return {"mean": _number(Y.mean()), "spread": _number(Y.std())}
 
 
-def _of_units(layer: object, Y: Array) -> dict[str, float]:
+def _unit_stats(layer: object, Y: Array) -> dict[str, float]:
     if not isinstance(layer, Activation):
         return {}
     if layer.function is ReLU:
         return {"dead": _number((layer.A <= 0.0).all(axis=0).mean())}
     if layer.function is Sigmoid:
-        flat = 4.0 * layer.A * (1.0 - layer.A) < FLAT
+        flat = 4.0 * layer.A * (1.0 - layer.A) < FLAT_SLOPE
     elif layer.function is Tanh:
-        flat = 1.0 - layer.A**2 < FLAT
+        flat = 1.0 - layer.A**2 < FLAT_SLOPE
     else:
         return {}
     return {"saturated": _number(flat.mean())}
 
 
 def _number(value: float | np.floating) -> float:
-    """Return four digits, which are enough to draw; what is no number is very large."""
-    found = float(value)
-    return float(f"{found:.4g}") if math.isfinite(found) else 1e38
+    """Round to four digits for a picture; NaN and infinity become 1e38."""
+    return float(f"{value:.4g}") if math.isfinite(value) else 1e38

@@ -1,8 +1,8 @@
-"""The training loop: forward, loss, backward, update, and again.
+"""The training loop: forward, loss, backward, update.
 
-One epoch is every training row once, in a new order. After it the validation rows are
-answered, and the weights of the best epoch are kept; without validation rows the last
-weights stand.
+An epoch takes every training row once, in a new order, and then computes the loss of
+the validation rows. The weights of the best epoch are kept, or the last ones if there
+are no validation rows.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from trainer.training.history import History
 from trainer.training.losses import error_rate
 from trainer.types import Loss, Rows
 
-#: Weights change little from step to step: in an epoch of so many, a mean of every
-#: fourth says the same, and saves three passes over the weights in the others.
-LONG, SPARSE = 16, 4
+#: In an epoch of at least this many steps, the averaged weights take every fourth step:
+#: weights change little in between, and each update is three passes over them.
+LONG_EPOCH, AVERAGED_STEP = 16, 4
 
 #: Called after each epoch with the history so far.
 EpochCallback = Callable[[History], None]
@@ -46,9 +46,10 @@ def make_optimizer(network: Network, config: ResolvedTrainConfig) -> Optimizer:
 
 
 class TrainingRun:
-    """One network's descent: everything that one step leaves for the next.
+    """One network's training: everything that one step leaves for the next.
 
-    Every choice of `config` is made. The schedule is run through in `limit` seconds.
+    `rows` and `validation` hold X (n, I) and targets (n,). `config` is complete. The
+    schedule ends after `limit` seconds at the latest.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class TrainingRun:
         ]
         self.steps_an_epoch = -(-len(rows.X) // self.size)
         self.total = config.epochs * self.steps_an_epoch
-        self.averaged_each = SPARSE if self.steps_an_epoch >= LONG else 1
+        self.averaged_each = AVERAGED_STEP if self.steps_an_epoch >= LONG_EPOCH else 1
         self.average = None
         if config.averaging:
             horizon = config.averaging * self.steps_an_epoch / self.averaged_each
@@ -90,13 +91,13 @@ class TrainingRun:
             rows.T.dtype, np.floating
         )
         self.history = History(planned=config.epochs, rows=len(rows.X))
-        self.limit = max(limit, 1e-9)  # it may be up before the first step
+        self.limit = max(limit, 1e-9)  # it may have passed before the first step
         self.started = time.perf_counter()
         self._batch = np.empty((self.size, *rows.X.shape[1:]), rows.X.dtype)
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether training is finished: all epochs, out of time or out of patience."""
         history = self.history
         waited = history.epochs - history.best_epoch
         return (
@@ -106,7 +107,10 @@ class TrainingRun:
         )
 
     def epoch(self) -> None:
-        """Take every training row once, then ask the validation rows."""
+        """Take every training row once, then compute the validation loss.
+
+        Raises TrainingDiverged.
+        """
         order = self.rng.permutation(len(self.rows.X))
         summed, taken, rate = 0.0, 0, 0.0
         for start in range(0, len(order), self.size):
@@ -119,7 +123,7 @@ class TrainingRun:
             taken += len(chosen)
         steps = self.optimizer.steps
         if self.average is not None and steps % self.averaged_each:
-            self.average.update()  # what is judged holds the latest weights
+            self.average.update()  # so that the mean includes the latest weights
         if not np.isfinite(self.network.parameters).all():
             last = self._batch[: taken % self.size or self.size]
             raise diverged(self.network, last, steps, rate)
@@ -127,7 +131,7 @@ class TrainingRun:
         self.history.out_of_time = steps < self.total and self.progress == 1.0
 
     def _step(self, chosen: NDArray[np.intp], rate: float, progress: float) -> float:
-        """Move the weights once; return the summed loss of the chosen rows."""
+        """Update the weights once; return the summed loss of the chosen rows (B,)."""
         network, optimizer = self.network, self.optimizer
         strength = self.regularization(progress)
         optimizer.weight_decay = self.weight_decay * strength
@@ -147,9 +151,9 @@ class TrainingRun:
         return summed
 
     def _forward_backward(self, chosen: NDArray[np.intp], X: Array) -> float:
-        """Fill the gradients from the chosen rows, copied into X; return their loss."""
+        """Copy rows `chosen` (B,) to X (B, I), fill the gradients, return the loss."""
         rows = self.rows
-        # mode='clip' lets take write straight into `out`, without a copy.
+        # mode='clip' lets `take` write into `out` without a copy.
         rows.X.take(chosen, 0, X, "clip")
         if self.augment is not None:
             self.augment(X, self.rng)
@@ -160,7 +164,7 @@ class TrainingRun:
         return value
 
     def _validate(self, loss: float, rate: float) -> None:
-        """Write down the epoch, and keep its weights if they are the best so far."""
+        """Record the epoch, and keep its weights if they are the best so far."""
         history, network = self.history, self.network
         history.loss.append(loss)
         history.learning_rate.append(rate)
@@ -183,7 +187,7 @@ class TrainingRun:
 
     @property
     def progress(self) -> float:
-        """How much is behind: of the steps or of the time, whichever is further."""
+        """The share done of the steps or of the time, whichever is larger."""
         steps = self.optimizer.steps / self.total
         if self.limit == math.inf:
             return min(steps, 1.0)
@@ -191,11 +195,14 @@ class TrainingRun:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the first step; those before an interruption count."""
+        """Seconds since the first step, including those before an interruption."""
         return time.perf_counter() - self.started
 
     def finish(self) -> None:
-        """Leave the chosen weights in the network."""
+        """Put the best or averaged weights into the network.
+
+        Raises TrainingDiverged if no validation loss was finite.
+        """
         if self.validation is not None:
             if not self.best.epoch:
                 rate = self.history.learning_rate[-1]
@@ -207,17 +214,17 @@ class TrainingRun:
         self.history.seconds = self.seconds
 
 
-# What overflows is told as TrainingDiverged, not in NumPy's warnings.
+# An overflow ends in TrainingDiverged, so NumPy need not warn.
 @np.errstate(over="ignore", invalid="ignore")
 def train(
     run: TrainingRun,
     watch: EpochCallback = lambda history: None,
     keep: Callable[[TrainingRun], None] = lambda run: None,
 ) -> History:
-    """Fit the run's network in place; `keep` is given the run after each epoch.
+    """Fit the run's network in place; call `watch` and `keep` after each epoch.
 
-    Raises TrainingDiverged when a loss or a parameter is no longer a number, or the
-    validation loss never was one.
+    Raises TrainingDiverged if a loss or a parameter is not finite, or the validation
+    loss never was.
     """
     while not run.over:
         run.epoch()
@@ -245,6 +252,6 @@ class Best:
             self.state[...] = self.network.state
 
     def restore(self) -> None:
-        """Put the kept numbers back."""
+        """Copy them into the network."""
         self.network.parameters[...] = self.parameters
         self.network.state[...] = self.state

@@ -1,9 +1,9 @@
-"""What is minimised, straight from the network's outputs.
+"""The losses that training minimises, each with its gradient.
 
-Each loss takes logits (or standardised values) Z (B, O), targets T and row weights
-(B,) or None, and gives the weighted mean of the rows' losses with its gradient dZ
-(B, O). From logits both are exact everywhere: there is no log(0) to guard against, so
-no small number biases the loss. The gradient is prediction − target in all three.
+A loss takes logits (or standardised values) Z (B, O), targets T (B,) and row weights
+(B,) or None, and returns the weighted mean of the rows' losses and its gradient dZ
+(B, O). From logits both are exact: no log(0) has to be avoided by a small constant that
+would bias the loss. The gradient of a row is prediction − target in all three.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ def softmax_cross_entropy(
 
     −log softmax(z)_t = log Σ_j e^z_j − z_t
     """
-    # A class a row: NumPy reduces few rows of many faster than many of few.
+    # One row per class: NumPy reduces few long rows faster than many short ones.
     exp = Z.T.copy()
     exp -= np.maximum.reduce(exp, 0)
-    places = T * len(Z) + np.arange(len(Z))  # of each target
-    chosen = exp.take(places)
+    index = T * len(Z) + np.arange(len(Z))  # of the targets' classes
+    chosen = exp.take(index)
     np.exp(exp, out=exp)
     total = np.add.reduce(exp, 0)
     losses = np.log(total)
     losses -= chosen
     exp /= total
-    exp.ravel()[places] -= 1.0
+    exp.ravel()[index] -= 1.0
     return _weighted(losses, exp.T, weights)
 
 
@@ -56,34 +56,34 @@ def mean_squared_error(Z: Array, T: Targets, weights: Weights) -> tuple[float, A
 
 
 def label_smoothing(loss: Loss, epsilon: float) -> Loss:
-    """Ask for 1 − ε of the target and ε / C of each class (Szegedy et al. 2016).
+    """Return the loss for targets q = (1 − ε) one-hot + ε / C (Szegedy et al. 2016).
 
-    Σ_c q_c (−log p_c) is −log p_t + ε (z_t − mean_c z_c), and its gradient follows; of
-    two classes the logits are 0 and z.
+    Σ_c q_c (−log p_c) = −log p_t + ε (z_t − mean_c z_c). With one output, the logits of
+    the two classes are 0 and z.
     """
 
     def smoothed(Z: Array, T: Targets, weights: Weights) -> tuple[float, Array]:
         value, dZ = loss(Z, T, weights)
         if Z.shape[1] == 1:
-            pull = T.astype(Z.dtype)[:, None] - 0.5
+            gradient = T.astype(Z.dtype)[:, None] - 0.5
         else:
-            pull = np.full(Z.shape, -1.0 / Z.shape[1], Z.dtype)
-            pull[np.arange(len(T)), T] += 1.0
-        more, dmore = _weighted((pull * Z).sum(axis=1), pull, weights)
-        dZ += epsilon * dmore
-        return value + epsilon * more, dZ
+            gradient = np.full(Z.shape, -1.0 / Z.shape[1], Z.dtype)
+            gradient[np.arange(len(T)), T] += 1.0
+        smoothing, dsmoothing = _weighted((gradient * Z).sum(axis=1), gradient, weights)
+        dZ += epsilon * dsmoothing
+        return value + epsilon * smoothing, dZ
 
     return smoothed
 
 
 def error_rate(Z: Array, T: Targets, weights: Weights) -> float:
-    """Return the weighted share of rows whose largest logit is not the target's."""
+    """Return the weighted share of rows whose class by Z (B, O) is not T (B,)."""
     chosen = Z[:, 0] > 0.0 if Z.shape[1] == 1 else Z.argmax(axis=1)
     return float(np.average(chosen != T, weights=weights))
 
 
 def _weighted(losses: Array, dZ: Array, weights: Weights) -> tuple[float, Array]:
-    """Average the rows, Σ w l / Σ w, and scale the gradient alike."""
+    """Return the mean loss Σ w l / Σ w and the gradient dZ, scaled in place."""
     if weights is None:
         dZ /= len(losses)
         return float(np.add.reduce(losses, dtype=np.float64)) / len(losses), dZ
@@ -93,12 +93,12 @@ def _weighted(losses: Array, dZ: Array, weights: Weights) -> tuple[float, Array]
 
 
 def over_batches(loss: Loss) -> Loss:
-    """Return a loss that batches of a part may be given, its weights 1 on average.
+    """Return the loss Σ w l / B of a batch, for weights whose mean over all rows is 1.
 
-    Σ w l / B: over all batches it adds up to the weighted mean. Were each batch divided
-    by its own weights, Σ w l / Σ w, a heavy row would count the less the more it
-    outweighs the others of its batch: with classes of 99 to 1 balanced, batches of 64
-    would give the rare one not half of the gradient but about a third.
+    Over all batches it adds up to the weighted mean. If each batch were divided by the
+    sum of its own weights, a heavy row would lose influence: with balanced classes of
+    99 to 1 and batches of 64, the rare class would get a third of the gradient instead
+    of half.
     """
 
     def weighted(Z: Array, T: Targets, weights: Weights) -> tuple[float, Array]:
@@ -120,9 +120,9 @@ LOSSES: dict[Task, Loss] = {
 
 
 def training_loss(task: Task, epsilon: float = 0.0) -> Loss:
-    """Return the loss of a task for the batches of `Prepared.rows`.
+    """Return the loss of a task for batches of `Prepared.rows`.
 
-    `epsilon` is the label smoothing of a classification.
+    `epsilon` is the label smoothing, for classification only.
     """
     loss = LOSSES[task]
     if epsilon and task != "regression":

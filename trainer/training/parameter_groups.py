@@ -1,4 +1,4 @@
-"""Rates and decay by kind of parameter: what each recipe lets move how fast."""
+"""Learning rates and weight decay for each kind of parameter."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from models.nn.layers.base import Kind
 from models.nn.network import Network, ParameterBlock
 from models.types import Array
 
-#: RealMLP's factors of the learning rate (arXiv 2407.04491, table A.1). A weight has
-#: that of its NTK form, W / sqrt(fan_in) with W of size one: `1 / sqrt(fan_in)`.
+#: RealMLP's factors of the learning rate (arXiv 2407.04491, table A.1). Weights are
+#: in NTK form there, W / sqrt(fan_in), so theirs is divided by sqrt(fan_in) here.
 _FACTORS: dict[Kind, float] = {
     "weight": 1.0,
     "bias": 0.1,
@@ -26,22 +26,22 @@ _FACTORS: dict[Kind, float] = {
 
 
 def is_realmlp(network: Network) -> bool:
-    """Whether it is RealMLP, which has a scaling layer in front."""
+    """Return whether the network is RealMLP, the one with a scaling layer."""
     return any(isinstance(layer, Scaling) for layer in network.layers)
 
 
 def rates(network: Network) -> Array | None:
-    """Return a factor of the learning rate for each parameter; None where all are 1."""
+    """Return a factor of the learning rate per parameter (P,); None if all are 1."""
     if not is_realmlp(network):
         return None
     return _vector(network, _rate)
 
 
 def decay(network: Network) -> Array:
-    """Return a factor of the weight decay for each parameter."""
+    """Return a factor of the weight decay for each parameter (P,)."""
     if not is_realmlp(network):
         return _vector(network, lambda block: float(block.kind == "weight"))
-    # The factor of the rate counts twice, as in the reference code of RealMLP.
+    # The rate's factor applies twice, as in RealMLP's reference code.
     return _vector(
         network,
         lambda block: 0.0 if block.kind == "bias" else _FACTORS[block.kind] ** 2,

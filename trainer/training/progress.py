@@ -1,4 +1,4 @@
-"""How far a run is: the latest epoch of one network, and the time that is left."""
+"""The progress of a run: the latest epoch of a network, and the time left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Progress:
     """The latest epoch of network `number` (from 1) of `count`.
 
     `rows_per_s` counts the training rows of all networks; `left` is in seconds, by the
-    epochs that are still planned or by the time limit. `run` is for looking at alone.
+    planned epochs or the time limit, whichever ends first. `run` must not be changed.
     """
 
     history: History
@@ -34,7 +34,7 @@ ProgressCallback: TypeAlias = Callable[[Progress], None]
 
 
 class ProgressTracker:
-    """The epochs of all networks of a run, told to a watcher as they come."""
+    """Estimates the time left from the epochs of all networks, and calls `watch`."""
 
     def __init__(
         self, count: int, watch: ProgressCallback, limit: float = math.inf
@@ -43,24 +43,23 @@ class ProgressTracker:
         self.watch = watch
         self.limit = limit
         self.started = time.perf_counter()
-        self._done = [0.0] * count  # of each network, the share of its epochs
-        self._taken = 0.0  # of that, what was not done before an interruption
+        self._done = [0.0] * count  # the share of each network's epochs
+        self._computed = 0.0  # the sum of shares computed since the last start
         self._rows = 0
 
-    def tell(
+    def update(
         self, number: int, history: History, run: TrainingRun | None = None
     ) -> None:
-        """Take the latest epoch of a network, counted from 0."""
+        """Add the latest epoch of a network, counted from 0."""
         self._done[number] = history.epochs / history.planned
-        self._taken += 1.0 / history.planned
+        self._computed += 1.0 / history.planned
         self._rows += history.rows
         seconds = max(time.perf_counter() - self.started, 1e-9)
-        ahead = self.count - sum(self._done)
-        left = min(seconds * ahead / self._taken, max(self.limit - seconds, 0.0))
+        remaining = self.count - sum(self._done)
+        left = min(seconds * remaining / self._computed, max(self.limit - seconds, 0.0))
         rate = self._rows / seconds
-        place = number + 1, self.count
-        self.watch(Progress(history, *place, seconds, rate, left, run))
+        self.watch(Progress(history, number + 1, self.count, seconds, rate, left, run))
 
-    def ended(self, number: int) -> None:
-        """Count a network as done, however early it stopped."""
+    def finish(self, number: int) -> None:
+        """Count a network as done, even if it stopped early."""
         self._done[number] = 1.0

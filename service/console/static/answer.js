@@ -1,9 +1,9 @@
-// The answer: a bar for each class, or a number; and the class that is explained.
+// The prediction: a bar for each class, or a number; and the class that is explained.
 
 import { h, say } from "./dom.js";
 import { number, percent, signed, spelled } from "./words.js";
 
-// More classes than this are shown by likelihood, the first of them.
+// Of more classes only the likeliest are shown.
 const ALL = 12;
 
 export class Answer {
@@ -14,7 +14,7 @@ export class Answer {
     this.note = h("p", { class: "note" });
     this.bars = (this.classes ?? []).slice(0, ALL).map((_, n) => new Bar(() => asked(this.shown[n])));
     this.element = h("div", { class: "answer" }, this.output,
-      this.classes && h("div", { class: "bars", role: "group", "aria-label": "Probability of each class; press one to have it explained" },
+      this.classes && h("div", { class: "bars", role: "group", "aria-label": "Probability of each class; press one to explain it" },
         ...this.bars.map((bar) => bar.element)),
       this.note);
   }
@@ -30,10 +30,10 @@ export class Answer {
     this.shown = order.map((n) => this.classes[n]);
     const best = P.indexOf(Math.max(...P));
     this.bars.forEach((bar, n) => bar.show(this.shown[n], P[order[n]], order[n] === best));
-    this.output.replaceChildren(h("strong", {}, spelled(prediction.label)), h("span", {}, `${percent(P[best])} sure`));
+    this.output.replaceChildren(h("strong", {}, spelled(prediction.label)), h("span", {}, `${percent(P[best])} probability`));
   }
 
-  // Say of what the parts beside the fields, or over the drawing, are parts.
+  // Say what the contributions beside the fields, or over the drawing, add up to.
   explain({ output, baseline_output: start, target }) {
     const format = this.classes ? percent : number;
     this.bars.forEach((bar, n) => bar.press(this.shown?.[n] === target));
@@ -41,7 +41,7 @@ export class Answer {
     const what = this.classes ? `“${spelled(target)}”` : this.about.target;
     const isImage = this.about.signature.shape?.length > 1;
     const whose = isImage ? "An empty image" : "A typical row";
-    say(this.note, `${whose} gives ${what} ${format(start)}. This one gives ${format(output)}: ${change}, which ${isImage ? "the tints of the drawing" : "the bars beside the fields"} add up to.`);
+    say(this.note, `${whose} gives ${what} ${format(start)}; this one gives ${format(output)}. The difference, ${change}, is the sum of the contributions: ${isImage ? "the tints of the drawing" : "the bars beside the fields"}.`);
   }
 
   fault(sentence) {
@@ -50,7 +50,7 @@ export class Answer {
   }
 }
 
-// A change of probability in hundredths, of a value in its own units.
+// A change of probability in percentage points, or of a value in its own units.
 export const points = (value, classes) => (classes ? `${(100 * value).toFixed(1)} points` : number(Number(value.toPrecision(3))));
 
 class Bar {

@@ -1,10 +1,10 @@
-// One way to ask the service. A token that somebody typed stays in this tab.
+// Requests to the service. The user's token is kept in this tab.
 
 const KEY = "glassnet-token";
-// Of a server that has as much to do as it takes at once.
+// Attempts while the server is at its limit (503).
 const TRIES = 4;
 
-export class Refused extends Error {
+export class Rejected extends Error {
   constructor(status, sentence) {
     super(sentence);
     this.status = status;
@@ -31,7 +31,7 @@ export async function send(path, body) {
   }
   if (reply.ok) return reply;
   const content = await reply.json().catch(() => ({}));
-  throw new Refused(reply.status, content.error ?? `the service answered ${reply.status}`);
+  throw new Rejected(reply.status, content.error ?? `the service replied with ${reply.status}`);
 }
 
 export const versionPath = (name, version) => `models/${encodeURIComponent(name)}/versions/${version}`;

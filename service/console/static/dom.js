@@ -1,5 +1,5 @@
-// Elements from text. Names, categories and labels are whatever somebody had in a file:
-// here they only ever become text nodes and attribute values, never markup.
+// Build elements from text. Names, categories and labels come from users' files: here
+// they only become text nodes and attribute values, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -21,7 +21,7 @@ function fill(element, properties, children) {
   return element;
 }
 
-// Writing what stands there already would make a screen reader say it again.
+// Writing unchanged text would make a screen reader repeat it.
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -29,7 +29,7 @@ export function say(element, text) {
 let last = 0;
 export const id = () => `n${++last}`;
 
-// A line through what has been; the text beside it says the same.
+// A line of past values; the text beside it says the same.
 export function sparkline(values, width = 72, height = 18) {
   if (values.length < 2 || !values.some(Boolean)) return "";
   const most = Math.max(...values, 1e-9);

@@ -1,5 +1,5 @@
-// A sheet to draw on. The strokes are kept, not the pixels: they are drawn anew at the
-// size and place, and with the pen, that images of training have.
+// A sheet to draw on. Strokes are kept, not pixels: they are redrawn with the size,
+// position and pen width of the training images.
 
 import { h } from "./dom.js";
 import { css, mix, palette, sharpen } from "./ink.js";
@@ -7,7 +7,7 @@ import { css, mix, palette, sharpen } from "./ink.js";
 const SIDE = 280;
 // Squares of the fine raster to a pixel of the model, along one side.
 const FINE = 8;
-// Of a 3, for a model of digits: something to look at before anybody draws.
+// The strokes of a 3, as a first drawing for models of digits.
 const THREE = [[[0.3, 0.22], [0.42, 0.14], [0.58, 0.15], [0.66, 0.25], [0.62, 0.38], [0.46, 0.46], [0.62, 0.52], [0.7, 0.65], [0.65, 0.79], [0.5, 0.86], [0.33, 0.81]]];
 
 export class Drawing {
@@ -24,7 +24,7 @@ export class Drawing {
     this.down = false;
     this.sheet = h("canvas", {
       class: "sheet", tabindex: 0, role: "application",
-      "aria-label": "Drawing sheet. Arrow keys move the pen, space puts it down or lifts it, backspace takes the last stroke away.",
+      "aria-label": "Drawing sheet. Arrow keys move the pen, space puts it down or lifts it, backspace removes the last stroke.",
     });
     this.seen = h("canvas", { class: "seen", role: "img", "aria-label": `What the model sees: ${this.height} by ${this.width} pixels` });
     this.over = h("input", { type: "checkbox", checked: true, onchange: () => this.redraw() });
@@ -44,7 +44,7 @@ export class Drawing {
     this.update();
   }
 
-  // What was drawn for another version of the model.
+  // Take over the drawing from another version of the model.
   take(other) {
     this.strokes = other.strokes;
     this.update();

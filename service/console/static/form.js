@@ -1,5 +1,5 @@
-// A form made from the signature: a slider or a list for each column, within what
-// training saw, and beside each what it did to the answer. An empty field is missing.
+// A form made from the signature: a slider or a list for each column, in the range of
+// training, and its contribution to the prediction. An empty field is a missing value.
 
 import { h, id, say, svg } from "./dom.js";
 import { signed } from "./words.js";
@@ -9,7 +9,7 @@ export class Form {
     this.isTable = about.signature.kind === "table";
     const columns = this.isTable ? about.signature.columns : features(about);
     this.typicalRow = about.typical;
-    // Of two numbers the surface between whole ones is worth a look too.
+    // With two columns the surface is shown, so integers may take values in between.
     const isFine = columns.length === 2;
     this.fields = columns.map((column) => new Field({ ...column, integer: column.integer && !isFine }, about.reference[column.name], changed));
     this.key = h("p", { class: "key", "aria-hidden": "true" });
@@ -28,7 +28,7 @@ export class Form {
     this.invent();
   }
 
-  // What another form of the model holds, by the names of its columns.
+  // Take over the values of another version's form, by column name.
   take(other) {
     const values = new Map(other.fields.map((field) => [field.column.name, field.value()]));
     for (const field of this.fields) if (values.has(field.column.name)) field.set(values.get(field.column.name));
@@ -41,13 +41,13 @@ export class Form {
     this.changed();
   }
 
-  // A row nobody ever had: each column by itself as often as training saw it.
+  // A made-up row: each column drawn by itself from its distribution in training.
   invent() {
     for (const field of this.fields) field.set(field.invent());
     this.changed();
   }
 
-  // Once, as the parts are now: a field must not move while somebody holds it.
+  // Sort once: a field must not move while it is being dragged.
   sort() {
     const sorted = [...this.fields].sort((a, b) => Math.abs(b.share) - Math.abs(a.share));
     this.list.replaceChildren(...sorted.map((field) => field.element));
@@ -112,7 +112,7 @@ function drawn(shares) {
   return Math.max(place, 0);
 }
 
-// Of a column as its histogram counts it; dates in seconds since 1970, in UTC.
+// The range of a column as its histogram counts it; dates in seconds since 1970, UTC.
 function bounds(column) {
   if (column.kind === "boolean") return [0, 1];
   if (column.kind === "datetime") return [column.minimum, column.maximum].map((text) => Date.parse(utc(text)) / 1000);
@@ -154,7 +154,7 @@ function numeric(field) {
   return { elements: [h("div", { class: "track" }, density(field.reference, from, to), slider), exact], value, set };
 }
 
-// Where the rows of training lay, behind the slider.
+// The distribution in training, drawn behind the slider.
 function density(reference, from, to) {
   if (!reference?.edges?.length) return null;
   const bins = reference.shares
@@ -171,7 +171,7 @@ function density(reference, from, to) {
     }));
 }
 
-// An option is known by its place: a category may be spelled as anything is.
+// Options are identified by index: a category may be any text.
 function list(field) {
   const values = [...(field.column.categories ?? [true, false]), null];
   const options = values.map((value, n) => h("option", { value: n }, value === null ? "(missing)" : String(value)));

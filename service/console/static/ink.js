@@ -1,4 +1,4 @@
-// The page's colours on a canvas, in the theme of now.
+// The page's colours for canvases, in the current theme.
 
 let colours = null;
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -8,10 +8,10 @@ dark.addEventListener("change", () => {
   redraw();
 });
 
-// There is one trial at a time, and it knows what of it is drawn.
+// One trial exists at a time; it redraws itself when the theme changes.
 export const onTheme = (now) => (redraw = now);
 
-// Name -> [red, green, blue]; the style sheet alone knows them.
+// Name -> [red, green, blue]; the style sheet defines them.
 export function palette() {
   if (colours) return colours;
   const style = getComputedStyle(document.documentElement);

@@ -1,10 +1,10 @@
-// Every layer, lit up: a cell for each unit, by how far from zero it is in its layer.
+// The activations: a cell for each unit, coloured by its value relative to its layer.
 
 import { h } from "./dom.js";
 import { css, mix, palette, sharpen } from "./ink.js";
 
 const ROWS = 16;
-// Pixels of a cell, and of all layers side by side where they are small.
+// Pixels of a cell (least, most), and of all layers side by side.
 const [LEAST, MOST, WIDE] = [6, 11, 420];
 
 export class Layers {
@@ -12,11 +12,11 @@ export class Layers {
     this.about = about;
     this.tiles = [];
     this.flow = h("div", { class: "flow" });
-    const several = about.networks > 1 ? ` This is the first of ${about.networks} networks that answer together.` : "";
+    const several = about.networks > 1 ? ` This is the first of the ensemble's ${about.networks} networks.` : "";
     this.element = h("section", { class: "card inside", "aria-label": "Inside the network" },
       h("h3", {}, "Inside"),
-      h("p", { class: "note" }, "Every unit of every layer, from the input on the left to the answer on the right: ",
-        h("b", { class: "for" }, "above zero"), ", ", h("b", { class: "against" }, "below"), `; the stronger, the further.${several}`),
+      h("p", { class: "note" }, "Every unit of every layer, from the input (left) to the output (right): ",
+        h("b", { class: "for" }, "above zero"), ", ", h("b", { class: "against" }, "below"), `; the stronger the colour, the further from zero.${several}`),
       this.flow);
   }
 
@@ -47,7 +47,7 @@ class Tile {
     this.name = name;
     this.rows = Math.min(n, ROWS);
     this.columns = Math.ceil(n / ROWS);
-    // A few units fill the height that many have.
+    // Layers of few units get larger cells.
     this.cell = n <= ROWS ? cell * Math.min(2, ROWS / n) : cell;
     this.canvas = h("canvas", { role: "img" });
     this.canvas.style.inlineSize = `${this.columns * this.cell}px`;

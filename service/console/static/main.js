@@ -1,4 +1,4 @@
-// The page: it looks at the service every two seconds, and shows the model of its address.
+// The page: polls the service every two seconds and shows the model of the address.
 
 import { h, say } from "./dom.js";
 import { ask, remember, token } from "./api.js";
@@ -28,7 +28,7 @@ function show() {
   if (!state.models.length) {
     main.replaceChildren(h("div", { class: "card empty" },
       h("h2", {}, "No model yet"),
-      h("p", {}, "Train one, and it shows up here by itself:"),
+      h("p", {}, "Train one, and it appears here:"),
       h("pre", {}, "trainer fit builtin:digits --model digits")));
     place("models").replaceChildren();
     shownName = null;
@@ -84,17 +84,17 @@ function fault(error) {
     place("page").hidden = true;
     say(place("refused"), token() ? error.message : "");
     status("Locked", false);
-  } else status(error.status ? error.message : "No answer from the service; asking again", false);
+  } else status(error.status ? error.message : "The service does not answer; retrying", false);
 }
 
-async function look() {
+async function refresh() {
   if (document.hidden) return;
   try {
     state = await ask("console/state");
     traffic.add(state);
     place("door").hidden = true;
     place("page").hidden = false;
-    status(state.unready || `Answering · glassnet ${state.service}`, !state.unready);
+    status(state.unready || `Ready · glassnet ${state.service}`, !state.unready);
     show();
   } catch (error) {
     fault(error);
@@ -103,7 +103,7 @@ async function look() {
 
 async function watch() {
   for (;;) {
-    await look();
+    await refresh();
     await new Promise((resolve) => setTimeout(resolve, EVERY));
   }
 }
@@ -112,8 +112,8 @@ place("door").addEventListener("submit", (event) => {
   event.preventDefault();
   remember(place("token").value.trim());
   place("token").value = "";
-  look();
+  refresh();
 });
 addEventListener("hashchange", () => { if (state) { show(); scrollTo(0, 0); } });
-document.addEventListener("visibilitychange", look);
+document.addEventListener("visibilitychange", refresh);
 watch();

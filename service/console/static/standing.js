@@ -1,15 +1,15 @@
-// How a model stands: what is live since when, its figures, its versions, its drift.
+// The state of a model: its live version, metrics, versions and drift.
 
 import { h, say, sparkline } from "./dom.js";
 import { send, token } from "./api.js";
 import { ago, figures, headline, moment, number, percent, rate, seconds, spelled } from "./words.js";
 
-// Population stability index: from here on a column has moved, and has moved far.
+// Population stability index from which a column has shifted, or shifted strongly.
 const MOVED = 0.1;
 const FAR = 0.25;
 const SHOWN = 12;
 
-// The list of models; its links are made anew only when there are other models.
+// The list of models; its links are rebuilt only when the models change.
 export class Models {
   constructor(nav) {
     this.nav = nav;
@@ -47,7 +47,7 @@ class Link {
 
 export const live = (model) => model.versions.find(({ version }) => version === model.live);
 
-// The name, a sentence, and the five numbers an operator looks at.
+// The name, a description, and the five main figures.
 export class Facts {
   constructor() {
     this.title = h("h2");
@@ -64,7 +64,7 @@ export class Facts {
     const rows = [
       ["Live", `version ${model.live}`, since ? ago(since, now) : "not labelled production"],
       [head.name, head.value, metrics.rows ? `on ${number(metrics.rows)} ${metrics.measured_on ?? "rows"}` : ""],
-      ["Requests", measured.total ? rate(measured.rate) : "none yet", measured.total ? `${number(measured.total)} since the start` : ""],
+      ["Requests", measured.total ? rate(measured.rate) : "none yet", measured.total ? `${number(measured.total)} since the server started` : ""],
       ["Errors", measured.errors == null ? "–" : percent(measured.errors), span(measured)],
       ["Latency", seconds(measured.median), measured.slow == null ? "" : `99 % within ${seconds(measured.slow)}`],
     ];
@@ -74,34 +74,34 @@ export class Facts {
     rows.forEach((texts, n) => texts.forEach((text, m) => say(this.tiles.children[n].children[m], text)));
   }
 
-  // What it takes and what it answers, in words.
+  // Describe input and output.
   describe({ signature, classes, target, rows }) {
     const isImage = signature.kind !== "table" && signature.shape.length > 1;
     const takes = signature.kind === "table" ? plural(signature.columns.length, "column")
       : isImage ? `an image of ${signature.shape.join(" × ")}` : plural(signature.shape[0], "number");
     const what = isImage ? "it" : target;
-    const says = !classes ? `estimates ${target}`
-      : classes.length === 2 ? `says whether ${what} is ${classes.map(spelled).join(" or ")}`
-        : `says which of ${classes.length} ${isImage ? "" : `${what} `}it is${few(classes)}`;
-    say(this.sentence, `Takes ${takes} and ${says}. Learnt from ${plural(rows, "row")}.`);
+    const says = !classes ? `predicts ${target}`
+      : classes.length === 2 ? `predicts whether ${what} is ${classes.map(spelled).join(" or ")}`
+        : `predicts which of ${classes.length} ${isImage ? "classes it is" : `values ${what} has`}${few(classes)}`;
+    say(this.sentence, `Takes ${takes} and ${says}. Trained on ${plural(rows, "row")}.`);
   }
 }
 
 const few = (classes) => (classes.length > 10 ? "" : `: ${classes.map(spelled).join(", ")}`);
 const plural = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
-const span = (measured) => (measured.errors == null ? "" : measured.recent ? "in the last minute" : "since the start");
+const span = (measured) => (measured.errors == null ? "" : measured.recent ? "in the last minute" : "since the server started");
 
-// Its versions, a row each; made anew when versions, labels or reports change.
+// The versions, one row each; rebuilt when versions, labels or reports change.
 export class Versions {
   constructor(chosen) {
     this.chosen = chosen;
     this.body = h("tbody");
     this.refused = h("p", { class: "note" });
-    const heads = ["Version", "Trained", "Figures", "Requests", "Errors", "Median", "99 %", ""];
+    const heads = ["Version", "Trained", "Metrics", "Requests", "Errors", "Median", "99 %", ""];
     this.element = h("section", { class: "card versions", "aria-label": "Versions" },
       h("h3", {}, "Versions"),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of versions" },
-        h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "Look closer"))))), this.body)),
+        h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "Actions"))))), this.body)),
       this.refused);
   }
 
@@ -113,7 +113,7 @@ export class Versions {
       this.body.replaceChildren(...this.rows.map((row) => row.element));
     }
     model.versions.forEach((version, n) => this.rows[n].show(version, traffic.of(model.name, version.version), now));
-    say(this.refused, model.refused.length ? `Refused: version ${model.refused.join(", ")}. The log says why.` : "");
+    say(this.refused, model.refused.length ? `Refused: version ${model.refused.join(", ")}. See the log.` : "");
   }
 }
 
@@ -143,7 +143,7 @@ class Row {
   }
 }
 
-// A link carries no token: where one is needed the report is fetched and kept as a file.
+// A link carries no token. If one is needed, the report is fetched and downloaded.
 function reportLink(name, version) {
   const href = `console/reports/${encodeURIComponent(name)}/${version}`;
   return h("a", {
@@ -157,13 +157,13 @@ function reportLink(name, version) {
   }, "Report", h("span", { class: "hidden" }, ` of version ${version}`));
 }
 
-// How far what is asked now is from what was learnt, by column.
+// Drift of the requests against training, by column.
 export class Drift {
   constructor() {
     this.list = h("ul", { class: "drift" });
     this.element = h("section", { class: "card", "aria-label": "Drift", hidden: true },
       h("h3", {}, "Drift"),
-      h("p", { class: "note" }, `How far what is asked now is from training, by column (population stability index): from ${MOVED} it has moved, from ${FAR} far.`),
+      h("p", { class: "note" }, `Difference between current requests and training data, by column (population stability index). From ${MOVED} a column has shifted, from ${FAR} strongly.`),
       this.list);
   }
 
@@ -174,8 +174,8 @@ export class Drift {
     this.list.replaceChildren(...all.map(([column, psi]) => {
       const fill = h("i", { class: psi >= FAR ? "far" : psi >= MOVED ? "moved" : "" });
       fill.style.inlineSize = `${Math.min(psi / (2 * FAR), 1) * 100}%`;
-      const word = psi >= FAR ? "moved far" : psi >= MOVED ? "moved" : "as in training";
-      return h("li", {}, h("span", { class: "name" }, column, column === target ? h("small", {}, " answers") : null), h("span", { class: "rail", "aria-hidden": "true" }, fill),
+      const word = psi >= FAR ? "shifted strongly" : psi >= MOVED ? "shifted" : "as in training";
+      return h("li", {}, h("span", { class: "name" }, column, column === target ? h("small", {}, " predictions") : null), h("span", { class: "rail", "aria-hidden": "true" }, fill),
         h("span", { class: "value" }, psi.toFixed(2)), h("span", { class: "sub" }, word));
     }));
   }

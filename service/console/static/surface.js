@@ -1,4 +1,4 @@
-// What a model of two numbers says everywhere: one request over a grid.
+// The predictions of a model of two numbers over a grid, from one request.
 
 import { h, say } from "./dom.js";
 import { ask, versionPath } from "./api.js";
@@ -7,7 +7,7 @@ import { number, spelled } from "./words.js";
 
 const CELLS = 41;
 const SIDE = 300;
-// Of the range, shown beyond it on every side.
+// Share of the range that is shown beyond it on every side.
 const MARGIN = 0.15;
 
 export function hasSurface(about) {
@@ -28,7 +28,7 @@ export class Surface {
     this.legend = h("p", { class: "note legend" });
     const ends = (axis) => [h("span", {}, number(axis.from)), h("span", { class: "axis" }, axis.name), h("span", {}, number(axis.to))];
     this.element = h("section", { class: "card surface", "aria-label": "Decision surface" },
-      h("h3", {}, "Everywhere"),
+      h("h3", {}, "Decision surface"),
       h("div", { class: "plot" },
         h("div", { class: "y" }, ...ends(y).reverse()), this.canvas, h("div", { class: "x" }, ...ends(x))),
       this.legend);
@@ -59,7 +59,7 @@ export class Surface {
       this.most = Math.max(...answers);
       this.legend.replaceChildren(swatch("cell"), number(this.least), swatch("for"), number(this.most), ` ${target}`);
     } else if (classes.length === 2) {
-      this.legend.replaceChildren(swatch("against"), spelled(classes[0]), swatch("for"), spelled(classes[1]), " · the paler, the less sure");
+      this.legend.replaceChildren(swatch("against"), spelled(classes[0]), swatch("for"), spelled(classes[1]), " · paler is less certain");
     } else {
       this.legend.replaceChildren(...classes.slice(0, 10).flatMap((label, n) => [swatch(`class-${n}`), spelled(label)]));
     }
@@ -94,7 +94,7 @@ export class Surface {
     context.strokeStyle = css(ink);
     context.stroke();
     const [a, b] = this.axes.map(({ name }, n) => `${name} ${number(values[n])}`);
-    this.canvas.setAttribute("aria-label", `The answer everywhere, by ${this.axes[0].name} and ${this.axes[1].name}; the mark is at ${a}, ${b}`);
+    this.canvas.setAttribute("aria-label", `The prediction by ${this.axes[0].name} and ${this.axes[1].name}; the mark is at ${a}, ${b}`);
   }
 
   go(event) {

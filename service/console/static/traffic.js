@@ -1,4 +1,4 @@
-// Rates out of counters: what changed between looks, over the last minute.
+// Rates from counters: their change between polls, over the last minute.
 
 const WINDOW = 60;
 const EMPTY = { answered: 0, rows: 0, failed: 0, within: [] };
@@ -14,13 +14,13 @@ export class Traffic {
       for (const version of model.versions) counts.set(key(model.name, version.version), version);
     }
     const last = this.looks.at(-1);
-    // A server that was started anew counts from nothing.
+    // A restarted server counts from zero.
     if (last && [...counts].some(([k, v]) => v.answered < (last.counts.get(k) ?? EMPTY).answered)) this.looks = [];
     this.looks.push({ at: state.now, counts });
     while (this.looks.length > 2 && this.looks[1].at <= state.now - WINDOW) this.looks.shift();
   }
 
-  // What one version did in the last minute; where that is nothing, since the start.
+  // The traffic of a version in the last minute or, without any, since the start.
   of(name, version) {
     const k = key(name, version);
     const now = this.looks.at(-1).counts.get(k) ?? EMPTY;

@@ -1,4 +1,4 @@
-// A place to try one version: what goes in, what comes out, why, and what lights up.
+// A panel to try one version: input, prediction, explanation and activations.
 
 import { h, say } from "./dom.js";
 import { ask, versionPath } from "./api.js";
@@ -46,13 +46,13 @@ export class Trial {
       h("section", { class: "card try", "aria-label": "Try it" },
         h("div", { class: "head" }, h("h3", {}, "Try it"), this.took, tools || null),
         this.input ? h("div", { class: `both${asTable ? "" : " drawn"}` }, this.input.element, this.answer.element)
-          : h("p", {}, `This model takes arrays of ${about.signature.shape.join(" × ")}: ask it by POST v1/models/${this.name}:predict.`)),
+          : h("p", {}, `This model takes arrays of ${about.signature.shape.join(" × ")}. Use POST v1/models/${this.name}:predict.`)),
       ...(inside ? [inside] : []));
     if (kept?.constructor === this.input?.constructor) this.input?.take(kept);
     else this.input?.begin();
   }
 
-  // One question at a time, and of those that come meanwhile the last.
+  // One request at a time; of changes made meanwhile only the last is sent.
   async ask() {
     if (!this.input) return;
     this.again = true;

@@ -1,4 +1,4 @@
-// Numbers, times and figures as people read them.
+// Format numbers, times and metrics.
 
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -44,16 +44,16 @@ export function ago(iso, now) {
 export const moment = (iso) => date.format(new Date(iso));
 export const spelled = (label) => String(label);
 
-// The figure a person asks for first, and what it is called.
+// The main metric, and its name.
 export function headline(metrics) {
   const { accuracy, r2, rmse } = metrics;
-  if (accuracy != null) return { name: "Accuracy", value: percent(accuracy), short: `${percent(accuracy)} right` };
+  if (accuracy != null) return { name: "Accuracy", value: percent(accuracy), short: `${percent(accuracy)} accurate` };
   if (r2 != null) return { name: "R²", value: r2.toFixed(3), short: `R² ${r2.toFixed(3)}` };
   if (rmse != null) return { name: "RMSE", value: number(rmse), short: `RMSE ${number(rmse)}` };
-  return { name: "Figures", value: "–", short: "" };
+  return { name: "Metrics", value: "–", short: "" };
 }
 
-// Those a row of a table has room for.
+// Metrics shown in a row of the table.
 const NAMES = { accuracy: "accuracy", auc: "AUC", log_loss: "log loss", r2: "R²", rmse: "RMSE", mae: "MAE" };
 
 export const figures = (metrics) =>

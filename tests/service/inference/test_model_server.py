@@ -78,7 +78,7 @@ def test_a_refused_version_is_told_and_the_old_one_goes_on(
         model_server.load("xor")
     said = str(caught.value)
     assert said.startswith(f"failed to load 'xor': version {version} is refused: ")
-    assert said.endswith("; version 1 goes on")
+    assert said.endswith("; version 1 still serves")
     assert str(model_server.registry.store.root) not in said
     assert model_server.registry.find("xor").version == 1
 
@@ -127,7 +127,7 @@ def test_a_model_that_is_unloaded_while_it_is_loaded_is_told(
         refresh()
 
     monkeypatch.setattr(model_server.registry, "refresh", another_unloads)
-    with pytest.raises(Unavailable, match="it is gone again"):
+    with pytest.raises(Unavailable, match="removed from the store"):
         model_server.load("xor")
 
 

@@ -132,7 +132,8 @@ def test_a_file_of_no_use_is_refused_and_not_repeated(
     (tmp_path / "tokens").write_text(content)
     with pytest.raises(ConfigError) as error:
         Access(str(tmp_path / "tokens"))
-    assert "openssl rand" in str(error.value) or "no token" in str(error.value)
+    sentence = str(error.value)
+    assert "openssl rand" in sentence or "one token per line" in sentence
     assert "short" not in str(error.value) and "blank" not in str(error.value)
 
 

@@ -301,7 +301,7 @@ SPLIT = {"columns": NAMES, "data": [ROW]}
         ),
         (
             {"dataframe_split": {"columns": NAMES[:1] * 5, "data": [ROW]}},
-            "a column is named twice",
+            "a column name occurs twice",
         ),
         (
             {"dataframe_split": {**SPLIT, "data": [ROW, ["lots", *ROW[1:]]]}},

@@ -100,8 +100,8 @@ def test_absent_inputs_are_told_with_what_is_there(npz: Callable[..., Path]) -> 
         ({"X": X[:0], "y": Y[:0]}, "expected numbers in X"),
         ({"X": X[:, :0], "y": Y}, "expected numbers in X"),
         ({"X": np.float64(3), "y": Y[:1]}, "expected numbers in X"),
-        ({"X": X, "y": Y[:5]}, "expected shape (6,), found int64 (5,)"),
-        ({"X": X, "y": Y[:, None]}, "expected shape (6,), found int64 (6, 1)"),
+        ({"X": X, "y": Y[:5]}, "of shape (6,), found int64 (5,)"),
+        ({"X": X, "y": Y[:, None]}, "of shape (6,), found int64 (6, 1)"),
         ({"X": X, "y": Y * 1j}, "expected one label or number a row in y"),
         ({"X": X, "y": Y.astype("S")}, "expected one label or number a row in y"),
         (
@@ -122,7 +122,7 @@ def test_a_number_that_float32_does_not_hold_is_told_with_its_row(
 ) -> None:
     held = X.copy()
     held[3, 1] = held[5, 0] = bad
-    assert "first in row 4" in refused(read_npz, npz(X=held, y=Y), True)
+    assert "but row 4 is not" in refused(read_npz, npz(X=held, y=Y), True)
 
 
 def test_an_array_that_is_no_archive_is_told(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_labels_may_be_absent_where_they_are_not_needed(
 
 def test_another_number_of_labels_is_told(mnist: Callable[..., Path]) -> None:
     path = mnist(idx(IMAGES), idx(LABELS[:3]))
-    assert "expected shape (4,), found uint8 (3,)" in refused(read_idx, path, True)
+    assert "of shape (4,), found uint8 (3,)" in refused(read_idx, path, True)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("column", UNUSABLE, ids=lambda column: str(column.dtype))
 def test_a_type_that_is_no_value_is_refused(column: pl.Series) -> None:
-    assert "column 'c' holds" in refused(infer_kind, column)
+    assert refused(infer_kind, column).startswith("column 'c': expected numbers, ")
     for kind in ("numeric", "boolean", "datetime", "categorical"):
         assert refused(read_values, column, kind).startswith("column 'c'")
     assert refused(read_labels, column).startswith("target 'c'")
@@ -328,7 +328,7 @@ def test_an_absent_target_is_told_with_the_nearest_column() -> None:
 
 
 def test_a_frame_without_rows_or_inputs_is_told() -> None:
-    assert "no rows" in refused(dataset, FRAME.clear(), "y", None)
+    assert "expected rows" in refused(dataset, FRAME.clear(), "y", None)
     message = refused(dataset, FRAME.select("y"), "y", None)
     assert message == "there is no input column besides the target 'y'"
 

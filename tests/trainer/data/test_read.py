@@ -108,12 +108,13 @@ def test_files_that_are_not_one_table_are_told(
     write_csv({"x": [1], "y": [0]}, "parts/1.csv")
     second = write_csv({"x": [1], "z": [0], "y": [0]}, "parts/2.csv")
     assert refused(read, str(parts), "y") == (
-        f"{second}: its columns are not those of 1.csv; they differ in z"
+        f"{second}: expected the columns of 1.csv; the two files differ in z"
     )
     second.unlink()
     second = write_parquet({"x": [1], "y": [0]}, "parts/2.parquet")
     assert refused(read, str(parts), "y") == (
-        f"{parts}: there are .csv and .parquet files: choose by a glob"
+        f"{parts}: expected files of one format, found .csv and .parquet; choose "
+        "some of them by a glob"
     )
     assert len(read(str(parts / "*.csv"), "y")) == 1
     assert len(read(str(parts / "*.parquet"), "y")) == 1
@@ -153,7 +154,10 @@ def test_parquet_keeps_its_types(write_parquet: Callable[..., Path]) -> None:
 
 def test_lists_and_nan_in_parquet_are_told(write_parquet: Callable[..., Path]) -> None:
     lists = write_parquet({"x": [[1], [2]], "y": [0, 1]})
-    assert "column 'x' holds List(Int64)" in refused(read, str(lists), "y")
+    assert (
+        "column 'x': expected numbers, text, booleans or dates, found List(Int64)"
+        in refused(read, str(lists), "y")
+    )
     nan = write_parquet({"x": [1.0, math.nan], "y": [0, 1]})
     assert "column 'x', row 2: expected a number" in refused(read, str(nan), "y")
 

@@ -177,7 +177,7 @@ def test_whole_numbers_are_spelled_as_people_write_them(numbers: list[int]) -> N
 
 
 def test_an_unknown_column_names_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"no column 'ww' .*; did you mean 'www'"):
+    with pytest.raises(DataError, match=r"no column 'ww'; did you mean 'www'"):
         set_aside(data([1], "numeric", name="www"), {"weight": "ww"})
 
 
@@ -198,5 +198,5 @@ def test_one_column_may_be_two_things() -> None:
 
 def test_arrays_have_no_columns() -> None:
     found = arrays(np.zeros((3, 2)), np.arange(3), "here")
-    with pytest.raises(DataError, match=r"data\.time names a column, and these data"):
+    with pytest.raises(DataError, match=r"data\.time names a column, but these data"):
         set_aside(found, {"time": "t"})

@@ -65,7 +65,7 @@ def test_a_database_needs_a_query(query: str | None) -> None:
 
 
 def test_a_file_takes_no_query() -> None:
-    assert refused("data.csv", "SELECT 1").endswith("not for data.csv")
+    assert refused("data.csv", "SELECT 1").endswith("data.csv is not one")
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(place: str) -> No
     ("place", "hint"),
     [
         ("postgres://db/x", "did you mean 'postgresql'?"),
-        ("mysql://db/x", "not mysql://…"),
-        ("s3://bucket/x.parquet", "not s3://…"),
+        ("mysql://db/x", "found mysql://…"),
+        ("s3://bucket/x.parquet", "found s3://…"),
     ],
 )
 def test_another_scheme_is_told(place: str, hint: str) -> None:
@@ -104,4 +104,6 @@ def test_another_scheme_is_told(place: str, hint: str) -> None:
 
 @pytest.mark.parametrize("place", ["sqlite://", "sqlite:///"])
 def test_sqlite_needs_a_file(place: str) -> None:
-    assert refused(place, "SELECT 1").startswith("which file? write sqlite:///FILE")
+    assert refused(place, "SELECT 1").startswith(
+        "sqlite:/// needs a file: sqlite:///FILE"
+    )

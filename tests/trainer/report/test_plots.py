@@ -90,7 +90,7 @@ def test_only_numbers_with_curves_have_some(runs: dict[str, Any]) -> None:
 
 def test_pixels_are_squares_with_a_name() -> None:
     svg = plots.saliency([[0.0, 1.0], [0.01, 0.5]])
-    assert svg.count("<rect") == 2 and "in row 0, column 1" in svg
+    assert svg.count("<path") == 2 and "in row 0, column 1" in svg
     drawn = plots.image([[0, 255], [128, 0]], 'a "7"')
     assert drawn.count("<path") == 2 and "a &quot;7&quot;" in drawn
     assert plots.image(np.zeros((3, 4, 4)), "flat").count("<path") == 0

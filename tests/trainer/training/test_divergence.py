@@ -41,7 +41,7 @@ def test_the_layer_whose_weights_are_gone_is_named(number: int, value: float) ->
         if block.name == f"layer {number} (linear)":
             broken.parameters[block.slice.start] = value
     told = str(diverged(broken, X, 1, 0.1))
-    assert f": the weights of layer {number} (linear) are no longer numbers; " in told
+    assert f": the weights of layer {number} (linear) are no longer finite; " in told
 
 
 def test_of_several_the_first_is_named() -> None:
@@ -57,7 +57,7 @@ def test_the_first_layer_that_overflows_is_named(number: int) -> None:
         if block.name == f"layer {number} (linear)":
             large.parameters[block.slice] = 3e38
     told = str(diverged(large, 1 + np.abs(X), 1, 0.1))
-    assert f": layer {number} (linear) gives more than a number holds; " in told
+    assert f": the outputs of layer {number} (linear) overflow; " in told
 
 
 def test_outputs_that_are_numbers_are_too_large_for_the_loss() -> None:
@@ -65,7 +65,7 @@ def test_outputs_that_are_numbers_are_too_large_for_the_loss() -> None:
     large.parameters[...] = 0.0
     large.parameters[-1] = 1e30  # its square is none
     told = str(diverged(large, X, 1, 0.1))
-    assert ": layer 5 (linear) gives outputs too large for the loss; " in told
+    assert ": the outputs of layer 5 (linear) are too large for the loss; " in told
 
 
 def test_every_layer_of_realmlp_can_be_named() -> None:

@@ -12,7 +12,7 @@ from trainer.training.progress import Progress, ProgressTracker
 
 
 class Seen:
-    """A course whose clock a test sets, and what its watcher was told."""
+    """A tracker whose clock a test sets, and what its watcher was told."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, count: int, limit: float = math.inf
@@ -20,12 +20,12 @@ class Seen:
         self.now = 50.0
         monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
         self.told: list[Progress] = []
-        self.course = ProgressTracker(count, self.told.append, limit)
+        self.tracker = ProgressTracker(count, self.told.append, limit)
 
     def tell(self, number: int, epochs: int, at: float, planned: int = 10) -> Progress:
         self.now = 50.0 + at
         history = History(planned=planned, rows=120, loss=[0.5] * epochs)
-        self.course.tell(number, history)
+        self.tracker.update(number, history)
         assert self.told[-1].history is history
         return self.told[-1]
 
@@ -61,7 +61,7 @@ def test_one_that_stops_early_leaves_the_others_their_time(
     seen = Seen(monkeypatch, 2)
     seen.tell(0, 1, at=1.0)
     seen.tell(0, 2, at=2.0)
-    seen.course.ended(0)
+    seen.tracker.finish(0)
     # The other may take all its ten epochs, nine of them after this.
     assert seen.tell(1, 1, at=3.0).left == pytest.approx(9.0)
 
@@ -70,7 +70,7 @@ def test_what_an_earlier_start_did_took_no_time_of_this_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = Seen(monkeypatch, 2)
-    seen.course.ended(0)  # it was over when it was found
+    seen.tracker.finish(0)  # it was over when it was found
     told = seen.tell(1, 8, at=5.0)
     assert told.rows_per_s == pytest.approx(24.0)
     assert told.left == pytest.approx(10.0)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from models.storage.store import Store
+from models.storage.factory import open_store
 from service.monitoring.drift import Bins, Drift
 from service.registry.loaded import Loaded
 from service.registry.registry import Registry
@@ -41,7 +41,7 @@ def measure(loaded: Loaded, n: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    registry = Registry(Store(sys.argv[1]))
+    registry = Registry(open_store(sys.argv[1]))
     registry.refresh()
     print(f"{'model':20s} {'rows':>5s} {'counted':>8s} {'resting':>8s}")
     for name in sorted(registry.catalogue):

@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.routing import BaseConverter, Rule
 
-from models.storage.store import Store
+from models.storage.factory import open_store
 from service import protocols
 from service.console import pages
 from service.inference.inference import Inference
@@ -85,7 +85,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.converters |= {"default": Name, "verb": Verb}
     metrics = Metrics()
-    store = Store(settings.directory, settings.signing_key_file)
+    store = open_store(settings.directory, settings.signing_key_file)
     registry = Registry(store, settings.keep_versions, observe=log_event)
     # The console first: it answers `/` before the dialects do.
     routes = [*(pages.routes if settings.console else ()), *protocols.discovered()]

@@ -104,11 +104,13 @@ def _check(now: Settings) -> None:
     tls = now.tls_certificate_file, now.tls_key_file
     if not any((now.signing_key_file, now.token_file, now.admin_token_file, *tls)):
         return
-    from models.storage.store import Store  # slow: it imports NumPy
+    from models.storage.factory import open_store  # slow: it imports NumPy
     from service.middleware.auth import Access
 
     uses: dict[str, Callable[[], object]] = {
-        "SIGNING_KEY_FILE": lambda: Store(now.directory, now.signing_key_file).keys(),
+        "SIGNING_KEY_FILE": lambda: open_store(
+            now.directory, now.signing_key_file
+        ).keys(),
         "TOKEN_FILE": lambda: Access(now.token_file),
         "ADMIN_TOKEN_FILE": lambda: Access(None, now.admin_token_file),
         "TLS_CERTIFICATE_FILE": lambda: _certificate(now),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from tests.lacking import absent, lacking
 from tests.postgres import PASSWORD, Postgres
 from tests.serving import Server, serving, wait_for

@@ -193,6 +193,18 @@ def test_public_names_are_documented_and_functions_short(path: Path) -> None:
             assert ast.get_docstring(node), f"{name(path)}: {node.name} is undocumented"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_only_storage_knows_how_a_store_keeps_its_files(path: Path) -> None:
+    """Others open a store by its address, and know the interface in `base` alone."""
+    if path.is_relative_to(ROOT / "models" / "storage"):
+        return
+    hidden = ("models.storage.directory", "models.storage.files")
+    assert not [module for module in imported(path) if module.startswith(hidden)]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr in ("root", "path"):
+            assert "store" not in ast.unparse(node.value), ast.unparse(node)
+
+
 def test_what_the_suite_leaves_out_is_run_by_ci() -> None:
     """`pytest` passes by the tests of clients that have an environment of their own."""
     makefile = (ROOT / "Makefile").read_text()
@@ -207,6 +219,7 @@ def test_every_module_has_its_test() -> None:
         "models/types.py": "aliases alone",
         "models/features/inputs.py": "aliases alone",
         "trainer/engines/base.py": "a protocol alone",
+        "models/storage/interfaces.py": "protocols alone",
         "trainer/cli/__main__.py": "tests/trainer/cli/test_main.py",
         "trainer/types.py": "a tuple alone",
         "service/server/gunicorn_conf.py": "tests/e2e",

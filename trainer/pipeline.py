@@ -27,7 +27,7 @@ from models.storage.artefact import (
     dump,
     load,
 )
-from models.storage.store import ARTEFACT, CANDIDATE, PRODUCTION, RUN, Store
+from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, RUN, ArtefactStore
 from trainer import report
 from trainer.checks.data_checks import diagnose
 from trainer.checks.production_guards import guard
@@ -80,7 +80,7 @@ class FitResult:
 
 
 def run(
-    request: FitRequest, store: Store, say: Say, on_epoch: ProgressCallback
+    request: FitRequest, store: ArtefactStore, say: Say, on_epoch: ProgressCallback
 ) -> FitResult:
     """Run all steps and return the result; an error leaves the store as it was.
 
@@ -164,12 +164,17 @@ def run(
 
 
 def _checkpoints(
-    request: FitRequest, prepared: Prepared, spec: NetworkSpec, store: Store, say: Say
+    request: FitRequest,
+    prepared: Prepared,
+    spec: NetworkSpec,
+    store: ArtefactStore,
+    say: Say,
 ) -> Checkpoints:
     """Return the checkpoints of this run: with --resume those an earlier start left."""
     validation = prepared.user_validation
     checkpoints = Checkpoints(
-        store.root / request.model,
+        store.scratch,
+        request.model,
         say,
         prepared.data.fingerprint,
         validation and validation.digest,

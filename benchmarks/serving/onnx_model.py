@@ -45,7 +45,7 @@ def main() -> None:
             nodes.append(helper.make_node("Relu", [last], [str(n)]))
             last = str(n)
         elif not isinstance(layer, Dropout):
-            sys.exit(f"{layer.title}: not a layer of this benchmark")
+            sys.exit(f"{layer.display_name}: not a layer of this benchmark")
     nodes.append(helper.make_node("Div", [last, "temperature"], ["logits"]))
     nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
     graph = helper.make_graph(

@@ -180,7 +180,7 @@ class Explainer:
         for number, layer in enumerate(self.model.networks[0].layers, 1):
             X = layer.predict(X)
             if not isinstance(layer, Dropout):  # it acts in training only
-                layers.append((f"layer {number} ({layer.title})", X.tolist()))
+                layers.append((f"layer {number} ({layer.display_name})", X.tolist()))
         return [
             [{"layer": name, "values": values[row]} for name, values in layers]
             for row in range(len(X))

@@ -1,4 +1,4 @@
-"""The two shapes of network that the trainer builds."""
+"""The network architectures that the trainer builds."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def mlp(
 ) -> NetworkSpec:
     """Describe a multi-layer perceptron such as `mlp([784, 128, 64, 10])`.
 
-    Every hidden layer is linear → batch norm → activation → dropout, the middle and
-    the last as asked; the output layer is linear alone. Weights start by He's rule
-    for the ReLU family and by Glorot's for the symmetric functions, unless told. Where
-    the last inputs are codes of wide `categories`, embeddings stand in front.
+    Every hidden layer is linear → batch norm → activation → dropout (batch norm and
+    dropout are optional); the output layer is linear. Without `initializer`, weights
+    start by Glorot's rule for symmetric functions and by He's for the others. If the
+    last inputs are codes of `categories`, the first layer is embeddings.
     """
     symmetric = activation in ("sigmoid", "tanh", "softmax", "identity")
     start = initializer or ("glorot" if symmetric else "he")
@@ -67,8 +67,8 @@ def realmlp(
 ) -> NetworkSpec:
     """Describe RealMLP (Holzmüller et al. 2024, arXiv 2407.04491, figure 1).
 
-    Embeddings and a scaling layer in front; each hidden layer is linear → parametric
-    activation → dropout; the output layer is linear alone.
+    Embeddings and a scaling layer come first; each hidden layer is linear → parametric
+    activation → dropout; the output layer is linear.
     """
     front = EmbeddingsSpec(*layout)
     n_in = layout.numeric + layout.other + len(layout.categories)

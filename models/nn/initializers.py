@@ -1,7 +1,6 @@
-"""Starting weights: large enough that signals live, small enough that none explode.
+"""Rules for starting weights W (I, O).
 
-Both rules keep the variance of a signal about constant from layer to layer; each
-takes the `Generator` to draw from and fills W of shape (I, O) in place.
+He's and Glorot's rule keep the variance of a signal about constant from layer to layer.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Initializer: TypeAlias = Literal["he", "glorot", "zeros"]
 
 
 def he(W: Array, rng: np.random.Generator) -> None:
-    """Fill with N(0, 2 / I), for units that pass half their inputs (ReLU).
+    """Fill W (I, O) with N(0, 2 / I), for units that pass half their inputs (ReLU).
 
     He et al. 2015, "Delving deep into rectifiers", equation 10.
     """
@@ -27,7 +26,7 @@ def he(W: Array, rng: np.random.Generator) -> None:
 
 
 def glorot(W: Array, rng: np.random.Generator) -> None:
-    """Fill with U(-a, a), a = sqrt(6 / (I + O)), for symmetric units (tanh, sigmoid).
+    """Fill W (I, O) with U(-a, a), a = sqrt(6 / (I + O)), for symmetric units.
 
     Glorot and Bengio 2010, "Understanding the difficulty of training deep
     feedforward neural networks", equation 16.
@@ -37,7 +36,7 @@ def glorot(W: Array, rng: np.random.Generator) -> None:
 
 
 def zeros(W: Array, rng: np.random.Generator) -> None:
-    """Fill with 0, for a last layer that is to start without an opinion."""
+    """Fill W (I, O) with 0, for a last layer that starts with equal outputs."""
     W[...] = 0.0
 
 

@@ -1,11 +1,11 @@
-"""Layers in a row over one flat parameter vector.
+"""A sequence of layers over one flat parameter vector.
 
-    X ── layer ── layer ── … ── Z        forward: each keeps what backward needs
+    X ── layer ── layer ── … ── Z        forward: each layer saves what backward needs
     dX ─ layer ── layer ── … ── dZ       backward: the chain rule, right to left
 
-`forward` and `backward` are for training and for looking inside; `predict` is the
-lean pass for answering. The last layer gives logits (or a standardised target): the
-loss and the output's decoding take it from there, where both are exact.
+Training and explanations use `forward` and `backward`; serving uses `predict`, which
+saves nothing. The last layer gives logits, or a standardised target, and the loss and
+the output's decoding start from those, since both are exact there.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from models.nn.layers import AnyLayerSpec, Layer, build
+from models.nn.layers import AnyLayerSpec, Layer
 from models.nn.layers.base import Kind
 from models.nn.layers.linear import Width
 from models.types import Array, Shape
 
-#: Rows that `predict` takes at once, so that its memory does not grow with the table.
+#: `predict` takes this many rows at once, so its memory does not grow with the table.
 CHUNK = 8192
-#: Layers a manifest may name: far more than anyone trains, few enough to make.
+#: The most layers in a manifest: far more than useful, few enough to build.
 MAX_LAYERS = 1024
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A network without its numbers: inputs and layers, as in the manifest."""
+    """The description of a network, as in the manifest, without its parameters."""
 
     n_in: Width
     layers: Annotated[tuple[AnyLayerSpec, ...], msgspec.Meta(max_length=MAX_LAYERS)]
 
     @property
     def n_out(self) -> int:
-        """The number of outputs; ValueError where two layers do not fit together."""
+        """The number of outputs; raises ValueError if layers do not fit together."""
         width = self.n_in
         for layer in self.layers:
             width = layer.width(width)
@@ -44,7 +44,7 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ParameterBlock(NamedTuple):
-    """Where one layer's numbers lie in the flat vectors, and what people call it."""
+    """One parameter of a layer: its name, place in the flat vector, kind and shape."""
 
     name: str
     slice: slice
@@ -53,17 +53,16 @@ class ParameterBlock(NamedTuple):
 
 
 class Network:
-    """The layers of a spec with their numbers.
+    """The layers of a spec with their parameters.
 
-    `parameters`, `gradients` and `state` are flat vectors; the layers hold reshaped
-    views of them, so writing to a vector is writing to the layers. Raises ValueError
-    when the layers of the spec do not fit together.
+    `parameters` (N,), `gradients` (N,) and `state` (S,) are flat vectors; the layers
+    hold reshaped views of them. Raises ValueError if the layers do not fit together.
     """
 
     def __init__(self, spec: NetworkSpec, dtype: Any = np.float32) -> None:
         self.spec = spec
         self.n_out = spec.n_out
-        self.layers: list[Layer] = [build(layer) for layer in spec.layers]
+        self.layers: list[Layer] = [layer.build() for layer in spec.layers]
         n_parameters, n_state = count_parameters(spec)
         self.bind(
             np.zeros(n_parameters, dtype),  # parameters
@@ -73,14 +72,14 @@ class Network:
 
     @classmethod
     def from_arrays(cls, spec: NetworkSpec, parameters: Array, state: Array) -> Network:
-        """Make a network for answering over these vectors, without a copy.
+        """Return a read-only network over `parameters` (N,) and `state` (S,), uncopied.
 
-        It cannot be trained: writing to its numbers is an error, and `backward` gives
-        the input's gradient alone.
+        It cannot be trained: its vectors cannot be written to, and `backward` returns
+        only the gradient of the input. Raises ValueError if the layers do not fit.
         """
         parameters, state = parameters.view(), state.view()
         parameters.flags.writeable = state.flags.writeable = False
-        # Its gradients need no memory of their own: nobody can write to them.
+        # No layer writes gradients, so they need no memory.
         network = cls._over(spec, parameters, parameters, state)
         for layer in network.layers:
             layer.trained = False
@@ -92,28 +91,28 @@ class Network:
     ) -> Network:
         network = cls.__new__(cls)
         network.spec, network.n_out = spec, spec.n_out
-        network.layers = [build(layer) for layer in spec.layers]
+        network.layers = [layer.build() for layer in spec.layers]
         network.bind(parameters, gradients, state)
         return network
 
     def bind(self, parameters: Array, gradients: Array, state: Array) -> None:
-        """Take these flat vectors for its own, with the numbers they hold."""
+        """Use these flat vectors (N,), (N,) and (S,) from now on, with their values."""
         self.parameters, self.gradients, self.state = parameters, gradients, state
         self.blocks: list[ParameterBlock] = []
         at = at_state = 0
         for number, layer in enumerate(self.layers, 1):
             start = at
             for shape, kind in zip(layer.parameter_shapes, layer.kinds, strict=True):
-                here = slice(at, at + math.prod(shape))
-                name = f"layer {number} ({layer.title})"
-                self.blocks.append(ParameterBlock(name, here, kind, shape))
-                at = here.stop
+                part = slice(at, at + math.prod(shape))
+                name = f"layer {number} ({layer.display_name})"
+                self.blocks.append(ParameterBlock(name, part, kind, shape))
+                at = part.stop
             trained = split_views(parameters, start, layer.parameter_shapes)
-            slopes = split_views(gradients, start, layer.parameter_shapes)
+            gradient_views = split_views(gradients, start, layer.parameter_shapes)
             measured = split_views(state, at_state, layer.state_shapes)
             at_state += sum(view.size for view in measured)
             if trained:
-                layer.bind(trained, slopes, measured)
+                layer.bind(trained, gradient_views, measured)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw starting weights, layer by layer, from `rng`."""
@@ -126,9 +125,9 @@ class Network:
         training: bool = False,
         rng: np.random.Generator | None = None,
     ) -> Array:
-        """Return the outputs (B, O) for X (B, I), keeping what `backward` needs.
+        """Return the outputs (B, O) for X (B, I), and save what `backward` needs.
 
-        The result is overwritten by the next pass.
+        The next pass overwrites the result.
         """
         for layer in self.layers:
             X = layer.forward(X, training, rng)
@@ -137,7 +136,7 @@ class Network:
     def backward(self, dZ: Array, input_gradient: bool = False) -> Array:
         """Fill `gradients` from dLoss/dOutput (B, O) of the last `forward`.
 
-        Returns dLoss/dX (B, I) when `input_gradient` is set, else nothing of use.
+        Returns dLoss/dX (B, I) with `input_gradient`, else an undefined array.
         """
         first = self.layers[0]
         for layer in reversed(self.layers):
@@ -145,7 +144,7 @@ class Network:
         return dZ
 
     def predict(self, X: Array) -> Array:
-        """Return the outputs (B, O) for X (B, I) as in service; keeps nothing."""
+        """Return the outputs (B, O) for X (B, I), as in serving; saves nothing."""
         if len(X) <= CHUNK:
             return self._predict(X)
         Z = np.empty((len(X), self.n_out), X.dtype)
@@ -160,10 +159,10 @@ class Network:
 
 
 def split_views(numbers: Array, at: int, shapes: Sequence[Shape]) -> list[Array]:
-    """Return views of a flat vector (N,) from `at`, one behind the other.
+    """Return consecutive views of a flat vector (N,), starting at index `at`.
 
-    Of vectors (E, N) they have that axis in front; a number a unit, (n,), is (E, 1, n):
-    the same for every row.
+    For E vectors (E, N), a view of `shape` is (E, *shape); that of a vector (n,) is
+    (E, 1, n), so that it broadcasts over rows.
     """
     front = numbers.shape[:-1]
     views = []
@@ -176,12 +175,12 @@ def split_views(numbers: Array, at: int, shapes: Sequence[Shape]) -> list[Array]
 
 
 def count_parameters(spec: NetworkSpec) -> tuple[int, int]:
-    """Return the lengths of the parameter and the state vector, allocating nothing."""
+    """Return the lengths of the parameter and the state vector, without allocation."""
 
     def count(shapes: Sequence[Shape]) -> int:
         return sum(math.prod(shape) for shape in shapes)
 
-    layers = [build(layer) for layer in spec.layers]
+    layers = [layer.build() for layer in spec.layers]
     return (
         sum(count(layer.parameter_shapes) for layer in layers),
         sum(count(layer.state_shapes) for layer in layers),

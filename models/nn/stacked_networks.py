@@ -1,8 +1,8 @@
-"""Networks of one kind that answer together: one pass over all of them.
+"""The networks of an ensemble, evaluated in one pass.
 
-Each layer's numbers lie one network behind the other, W (E, I, O) in place of W (I, O),
-and `Layer.predict` says the same of E networks as of one. A row takes as many calls of
-NumPy as it takes of a single network, which is most of its time.
+Parameters are stacked, W (E, I, O) in place of W (I, O), and `Layer.predict` works on
+both. A request of one row then makes as many NumPy calls as for a single network, and
+these calls are most of its time.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.nn.layers import build
 from models.nn.network import CHUNK, Network, split_views
 from models.types import Array
 
 
 class StackedNetworks:
-    """E networks over copies of their numbers; for answering, and threads may share it.
+    """E networks of one spec, over copies of their parameters (E, N).
 
-    `networks` are the single ones, over the same memory.
+    For prediction only; threads may share it. `networks` are the single networks, over
+    the same memory. Raises ValueError if the specs differ.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
         spec = networks[0].spec
         if any(network.spec != spec for network in networks):
-            raise ValueError("networks that answer together are of one kind")
+            raise ValueError("stacked networks must have the same spec")
         parameters = np.stack([network.parameters for network in networks])
         state = np.stack([network.state for network in networks])
         self.networks = tuple(
@@ -33,7 +33,7 @@ class StackedNetworks:
             for numbers in zip(parameters, state, strict=True)
         )
         self.n_out = spec.n_out
-        self.layers = [build(layer) for layer in spec.layers]
+        self.layers = [layer.build() for layer in spec.layers]
         at = at_state = 0
         for layer in self.layers:
             trained = split_views(parameters, at, layer.parameter_shapes)
@@ -44,7 +44,7 @@ class StackedNetworks:
                 layer.bind(trained, trained, measured)
 
     def predict(self, X: Array) -> Array:
-        """Return the outputs (E, n, O) of every network for X (n, I); keeps nothing."""
+        """Return the outputs (E, n, O) of every network for X (n, I); saves nothing."""
         count = len(self.networks)
         Z = np.empty((count, len(X), self.n_out), X.dtype)
         rows = max(1, CHUNK // count)

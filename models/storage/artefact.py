@@ -1,15 +1,15 @@
-"""One model, one file: a `.npz` that proves itself.
+"""The artefact: one `.npz` file that holds a model and everything to verify it.
 
-    manifest.json      what the model is, and how it came to be
-    parameters.npy     the trained numbers, a row for each network
-    state.npy          running statistics, likewise
-    (zip comment)      sha256 of every byte before it
+    manifest.json      what the model is and how it was made
+    parameters.npy     the parameters, one row for each network
+    state.npy          the running statistics, one row for each network
+    (zip comment)      the seal: sha256 of all bytes before it
 
 Writing is deterministic: the same model gives the same bytes, so the sha256 of the
-file is its identity. Reading trusts nothing: the seal first, then names, counts,
-sizes, dtypes and shapes against the manifest before any array is made, then each
-array's digest, and last the golden pair, which is answered again. There is no pickle,
-and whatever is wrong is one error, `ArtefactCorrupt`.
+file is its identity. Reading checks, in this order: the seal; names, counts, sizes,
+dtypes and shapes against the manifest, before any array is made; the digest of each
+array; and the golden request, whose reply is computed again. Nothing is unpickled, and
+every fault raises `ArtefactCorrupt`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -34,20 +33,22 @@ from models.model import Model
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.types import Array
 
-FORMAT = 2
+FORMAT = 3
+#: The format before, which is still read; see `_upgrade`.
+PREVIOUS_FORMAT = 2
 MANIFEST = "manifest.json"
 MEMBERS = [MANIFEST, "parameters.npy", "state.npy"]
 MAX_FILE_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 32 << 20
 SEAL_BYTES = 64  # a sha256 in hexadecimal
-#: A zip's end without its comment, and far more than a directory of three needs.
+#: The end record of a zip without its comment, and the largest directory accepted.
 END_BYTES, MAX_DIRECTORY_BYTES = 22, 1024
-#: How far a golden answer may be off: another processor sums in another order.
+#: The largest error of a golden reply: processors sum in different orders.
 GOLDEN_TOLERANCE = 1e-4
 
 
 class ArrayEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the manifest says of one array."""
+    """Dtype, shape and digest of one array, as in the manifest."""
 
     dtype: Literal["<f4"]
     shape: tuple[Annotated[int, msgspec.Meta(ge=0, le=1 << 28)], ...]
@@ -55,7 +56,7 @@ class ArrayEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The data a model was fitted to: digest, size, and how it was divided."""
+    """The data a model was fitted to: digest, size, and rows of each part."""
 
     sha256: str
     rows: int
@@ -66,18 +67,19 @@ class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request's rows and the reply they must get, for ever."""
+    """The rows of a request and the predictions that the model must give for them."""
 
     instances: list[Any]
     predictions: list[Any]
 
 
-#: What decided in which part a row came: its content, chance, its group, or its time.
-DividedBy: TypeAlias = Literal["content", "chance", "grouped", "time"]
+#: How rows are assigned to training, validation and test: by a hash of their values,
+#: at random, by a hash of their group, or by their time.
+SplitStrategy: TypeAlias = Literal["hash", "random", "group", "time"]
 
 
 class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something about the data that a person should know before the model is used."""
+    """A fact about the data that a person should know before using the model."""
 
     kind: str
     columns: tuple[str, ...]
@@ -85,22 +87,22 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the model was made: the reason of each default that was chosen from the facts
-    of the data, how the rows were divided, and what was found in them.
+    """How the model was made.
 
-    `groups` are the places of few groups, from which they were spread evenly; `salt` is
-    what rows divided by chance were drawn with.
+    `reasons` explain the defaults that depend on the data. `groups` are the hashes of
+    the groups, if they were so few that they were spread evenly. `split_seed` is the
+    seed of a random split.
     """
 
     reasons: tuple[str, ...]
-    divided_by: DividedBy = "content"
+    split_strategy: SplitStrategy = "hash"
     groups: tuple[float, ...] = ()
-    salt: int = 0
+    split_seed: int = 0
     findings: tuple[Finding, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything about a model but its numbers."""
+    """Everything about a model but its arrays."""
 
     task: Task
     inputs: Inputs
@@ -120,7 +122,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Artefact(msgspec.Struct, frozen=True):
-    """A manifest with its model, read and proven."""
+    """A manifest and its model, verified."""
 
     manifest: Manifest
     model: Model
@@ -128,7 +130,10 @@ class Artefact(msgspec.Struct, frozen=True):
 
 
 def dump(manifest: Manifest, networks: Sequence[Network]) -> bytes:
-    """Return the bytes of the artefact; `arrays` and `members` are the networks'."""
+    """Return the bytes of an artefact of these networks.
+
+    `manifest.arrays` and `manifest.members` are set from the networks.
+    """
     arrays = {
         name: np.ascontiguousarray(values, "<f4")
         for name, values in _vectors(networks).items()
@@ -163,25 +168,10 @@ def _seal(members: dict[str, bytes]) -> bytes:
     return body + hashlib.sha256(body).hexdigest().encode()
 
 
-def read(path: Path, accept: Callable[[str], None] = lambda sha256: None) -> Artefact:
-    """Read and prove the artefact at `path`; raises ArtefactCorrupt or OSError.
-
-    `accept` is told the sha256 before anything in the file is looked at, and may raise.
-    """
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ArtefactCorrupt(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    data = path.read_bytes()
-    try:
-        accept(hashlib.sha256(data).hexdigest())
-        return load(data)
-    except ArtefactCorrupt as error:
-        raise type(error)(f"{path}: {error}") from None
-
-
 def load(data: bytes) -> Artefact:
-    """Prove the bytes of an artefact and return it; raises ArtefactCorrupt.
+    """Verify the bytes of an artefact and return it; raises ArtefactCorrupt.
 
-    The arrays of the model are views of `data`, which nobody can write to.
+    The arrays of the model are read-only views of `data`.
     """
     body, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
     if hashlib.sha256(body).hexdigest().encode() != seal:
@@ -204,7 +194,7 @@ def load(data: bytes) -> Artefact:
 
 
 def _members(data: bytes) -> dict[str, memoryview]:
-    """Return each member's bytes as a view, after every check on the container."""
+    """Return the bytes of each member as a view, after checks of the container."""
     _check_directory(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -215,7 +205,7 @@ def _members(data: bytes) -> dict[str, memoryview]:
             for entry in entries:
                 _check_entry(entry, len(data))
             if sum(entry.file_size for entry in entries) > len(data):
-                raise ArtefactCorrupt("its members lie about their size")
+                raise ArtefactCorrupt("its members have a wrong size")
             return {e.filename: memoryview(archive.read(e)) for e in entries}
     except ArtefactCorrupt:
         raise
@@ -225,7 +215,7 @@ def _members(data: bytes) -> dict[str, memoryview]:
 
 
 def _check_directory(data: bytes) -> None:
-    """Refuse a list of more than three members, which `zipfile` would read whole."""
+    """Refuse a directory of more than three members, which `zipfile` reads at once."""
     at = len(data) - SEAL_BYTES - END_BYTES
     end = data[max(at, 0) : -SEAL_BYTES]
     size = int.from_bytes(end[12:16], "little")
@@ -236,24 +226,52 @@ def _check_directory(data: bytes) -> None:
 
 def _check_entry(entry: zipfile.ZipInfo, file_bytes: int) -> None:
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-        raise ArtefactCorrupt(f"{entry.filename} is not stored plainly")
+        raise ArtefactCorrupt(f"{entry.filename} is compressed or encrypted")
     limit = MAX_MANIFEST_BYTES if entry.filename == MANIFEST else file_bytes
     if not entry.compress_size == entry.file_size <= limit:
-        raise ArtefactCorrupt(f"{entry.filename} lies about its size, or is too long")
+        raise ArtefactCorrupt(f"{entry.filename} has a wrong size or is too large")
 
 
 def _manifest(raw: memoryview) -> Manifest:
     try:
-        version = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("format")
-        if version is None or bytes(version) != str(FORMAT).encode():
-            spelled = b"none" if version is None else bytes(version)
-            found = spelled[:20].decode(errors="replace")
+        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        version = bytes(fields.get("format", b"none"))
+        if version == str(PREVIOUS_FORMAT).encode():
+            return msgspec.json.decode(_upgrade(fields), type=Manifest)
+        if version != str(FORMAT).encode():
             raise ArtefactCorrupt(
-                f"its format is {found}; this version of glassnet reads {FORMAT}"
+                f"its format is {version[:20].decode(errors='replace')}; this version "
+                f"of glassnet reads {PREVIOUS_FORMAT} and {FORMAT}"
             )
         return msgspec.json.decode(raw, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactCorrupt(f"{MANIFEST}: {error}") from None
+
+
+class _RecipeOfFormat2(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reasons: tuple[str, ...]
+    divided_by: Literal["content", "chance", "grouped", "time"] = "content"
+    groups: tuple[float, ...] = ()
+    salt: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+def _upgrade(fields: dict[str, msgspec.Raw]) -> bytes:
+    """Return a manifest of format 2, given by its fields, in format 3.
+
+    Format 3 renames two fields of the recipe, and the split strategies.
+    """
+    names: dict[str, SplitStrategy] = {
+        "content": "hash",
+        "chance": "random",
+        "grouped": "group",
+        "time": "time",
+    }
+    raw = fields.get("recipe", msgspec.Raw(b"null"))
+    old = msgspec.json.decode(raw, type=_RecipeOfFormat2)
+    strategy = names[old.divided_by]
+    recipe = Recipe(old.reasons, strategy, old.groups, old.salt, old.findings)
+    return msgspec.json.encode({**fields, "recipe": recipe, "format": FORMAT})
 
 
 def _arrays(manifest: Manifest, members: dict[str, memoryview]) -> dict[str, Array]:
@@ -280,7 +298,7 @@ def _array(name: str, entry: ArrayEntry, raw: memoryview) -> Array:
     stream = io.BytesIO(raw[: 1 << 16])
     try:
         if npy.read_magic(stream) != (1, 0):
-            raise ValueError("it is of another version")
+            raise ValueError("expected .npy version 1.0")
         shape, fortran, dtype = npy.read_array_header_1_0(stream)
     except Exception as error:
         raise ArtefactCorrupt(f"{name}: its header is damaged ({error})") from None
@@ -293,12 +311,12 @@ def _array(name: str, entry: ArrayEntry, raw: memoryview) -> Array:
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise ArtefactCorrupt(f"{name}: {len(content)} bytes for shape {shape}")
     if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise ArtefactCorrupt(f"{name}: its digest is not the manifest's")
+        raise ArtefactCorrupt(f"{name}: its digest differs from the manifest")
     return np.frombuffer(content, dtype).reshape(shape)
 
 
 def _replay(model: Model, golden: Golden) -> None:
-    """Answer the golden request again and compare."""
+    """Raise ArtefactCorrupt unless the golden request gets its golden reply."""
     try:
         answered = model.answer_json(msgspec.json.encode(golden.instances))
     except InvalidInput as error:
@@ -311,15 +329,15 @@ def _replay(model: Model, golden: Golden) -> None:
 
 
 def _agree(output: Output, expected: Any, found: Any) -> bool:
-    """Tell whether a reply is the expected one, but for how processors differ."""
+    """Tell whether a prediction is the expected one, within GOLDEN_TOLERANCE."""
     try:
         if isinstance(output, Regression):
-            # In units of the target: what is small depends on it.
-            near = GOLDEN_TOLERANCE * (output.std + abs(found - output.mean))
-            return bool(abs(expected - found) <= near)
+            # The tolerance is relative to the scale of the target.
+            tolerance = GOLDEN_TOLERANCE * (output.std + abs(found - output.mean))
+            return bool(abs(expected - found) <= tolerance)
         P, Q = expected["probabilities"], found["probabilities"]
         second, first = sorted(Q)[-2:]
-        tie = first - second <= 2 * GOLDEN_TOLERANCE  # then the label may be either
+        tie = first - second <= 2 * GOLDEN_TOLERANCE  # either label is right
         return (
             len(P) == len(Q)
             and all(abs(p - q) <= GOLDEN_TOLERANCE for p, q in zip(P, Q, strict=True))

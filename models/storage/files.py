@@ -1,4 +1,4 @@
-"""Writing that lasts, and locks that end with the process that holds them."""
+"""Durable and atomic writes, and locks that end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_durable(path: Path, content: bytes) -> None:
-    """Write a new file, and return once it is on the disk."""
+def write_durable(path: Path, content: bytes | memoryview) -> None:
+    """Write a new file and flush it to the disk; raises FileExistsError or OSError."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def replace_atomically(path: Path, content: bytes) -> None:
-    """Put a file in the place of another: a reader sees the one or the other, whole."""
+def replace_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Replace a file: a reader sees all of the old content or all of the new."""
     hidden = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         write_durable(hidden, content)
@@ -31,13 +31,13 @@ def replace_atomically(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what was to replace a file when its writer was killed; under a lock."""
-    for left in path.parent.glob(f".{path.name}-*"):
-        left.unlink(missing_ok=True)
+    """Remove temporary files of killed writers of `path`; the caller holds a lock."""
+    for leftover in path.parent.glob(f".{path.name}-*"):
+        leftover.unlink(missing_ok=True)
 
 
 def fsync_directory(directory: Path) -> None:
-    """Make renames inside a directory last through a power cut."""
+    """Flush a directory, so that renames in it survive a power cut."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -49,8 +49,8 @@ def fsync_directory(directory: Path) -> None:
 def locked(directory: Path, wait: bool = True) -> Iterator[int]:
     """Hold the lock of a directory, which the kernel drops with the process.
 
-    Gives the handle that holds it; a child that is given it holds the lock on.
-    Without `wait` BlockingIOError says that another holds it.
+    Gives the file descriptor that holds it; a child process that inherits it keeps the
+    lock. Without `wait`, raises BlockingIOError if another process holds the lock.
     """
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

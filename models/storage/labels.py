@@ -1,7 +1,6 @@
-"""Names that point at versions, and where they pointed before.
+"""Labels: names that point at versions, with the history of their moves.
 
-What is in labels.json: the labels of one model, and every move of them. The store
-reads and replaces the file; here is what a move does to its content.
+`Labels` is the content of labels.json; the store reads and replaces the file.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Label(msgspec.Struct, forbid_unknown_fields=True):
-    """The version a label stands on, and those it stood on, the latest last.
+    """The version a label points at, and its previous versions, the latest last.
 
-    A candidate may have a share of the requests that name no version, or answer them
-    in the shadow of production.
+    A candidate may answer a `share` of the requests that name no version, or all of
+    them in the `shadow` of production.
     """
 
     version: Version
@@ -31,7 +30,7 @@ class Label(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One move of a label: what happened when, in the order it happened."""
+    """One move of a label."""
 
     at: str
     label: str
@@ -48,7 +47,7 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
     def promote(
         self, name: str, version: int, share: float = 0.0, shadow: bool = False
     ) -> None:
-        """Point a label at a version, and remember the one before."""
+        """Point a label at a version, and remember its previous version."""
         label = self.labels.get(name)
         if label is None:
             label = Label(version, _now())
@@ -58,10 +57,13 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
         action = f"share {share:g}" if share else "shadow" if shadow else "promote"
         self.history.append(Change(_now(), name, version, action))
 
-    def rollback(self, name: str, standing: Collection[int]) -> int | None:
-        """Point a label at the last version it stood on that still stands, if any."""
+    def rollback(self, name: str, versions: Collection[int]) -> int | None:
+        """Point a label at its latest previous version among `versions`.
+
+        Return that version, or None if there is none.
+        """
         label = self.labels[name]
-        previous = [version for version in label.previous if version in standing]
+        previous = [version for version in label.previous if version in versions]
         if not previous:
             return None
         *rest, version = previous
@@ -70,7 +72,7 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
         return version
 
     def forget(self, versions: Collection[int]) -> None:
-        """Leave versions out of what labels can be rolled back to."""
+        """Remove versions from those that labels can be rolled back to."""
         for label in self.labels.values():
             label.previous = [v for v in label.previous if v not in versions]
 

@@ -1,13 +1,12 @@
-"""Who made a model: HMAC-SHA256 (RFC 2104) under keys that trainer and service share.
+"""Signatures of artefacts: HMAC-SHA256 (RFC 2104) with keys of trainer and service.
 
     STORE/NAME/VERSION/model.sig      hmac-sha256 <hexadecimal>
 
-The signature lies beside the artefact and not in it, so that the artefact's bytes, and
-with them its sha256, are the same whoever signs. Signed are that digest and the name:
-a model cannot be passed off as another. A file holds the keys, one a line: the first
-signs, all are accepted. So a key is changed without a gap: the service learns the new
-one below the old, the trainer above it, and the old one goes when nothing it signed is
-left.
+The signature is a file beside the artefact, so the artefact's bytes and sha256 do not
+depend on the key. It covers the sha256 and the model's name, so a model cannot take
+another's name. A key file holds one key a line: the first signs, all are accepted. To
+change a key without a gap, add the new key below the old one for the service, then
+above it for the trainer, and remove the old key once it has signed no version in use.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from pathlib import Path
 from models.errors import ConfigError
 
 SIGNATURE = "model.sig"
-#: A key shorter than its digest is weaker than it (RFC 2104, section 3).
+#: A key shorter than the digest weakens it (RFC 2104, section 3).
 KEY_BYTES = 32
 _PREFIX = b"hmac-sha256 "
-#: Of a signature file more than this is not read.
-MAX_BYTES = 256
+#: A larger signature file is not read.
+MAX_SIGNATURE_BYTES = 256
 
 
 @dataclass(frozen=True, repr=False)
 class Keys:
-    """The keys of a file; the first signs."""
+    """The keys of a key file; the first signs."""
 
     keys: tuple[bytes, ...]
 
     @classmethod
     def read(cls, file: Path) -> Keys:
-        """Read a key file; ConfigError where it holds no key, or a weak one."""
+        """Read a key file; raises ConfigError for no or a short key, and OSError."""
         keys = []
         for number, line in enumerate(file.read_bytes().splitlines(), 1):
             key = line.strip()
@@ -45,21 +44,21 @@ class Keys:
                 )
             keys += [key] if key else []
         if not keys:
-            raise ConfigError(f"{file}: there is no key, one a line, in it")
+            raise ConfigError(f"{file}: expected keys, one a line, found none")
         return cls(tuple(keys))
 
     def sign(self, name: str, sha256: str) -> bytes:
-        """Return the signature of a model, as its file holds it."""
+        """Return the content of a model's signature file."""
         return _PREFIX + _digest(self.keys[0], name, sha256) + b"\n"
 
     def accept(self, name: str, sha256: str, signature: bytes) -> bool:
-        """Tell whether one of the keys made the signature, in the same time for all."""
-        given = signature.strip()
-        agree = [  # with every key, whether or not an earlier one did
-            hmac.compare_digest(_PREFIX + _digest(key, name, sha256), given)
+        """Tell whether one of the keys made the signature, in constant time."""
+        stripped = signature.strip()
+        matches = [  # all keys are compared, also after a match
+            hmac.compare_digest(_PREFIX + _digest(key, name, sha256), stripped)
             for key in self.keys
         ]
-        return any(agree)
+        return any(matches)
 
 
 def _digest(key: bytes, name: str, sha256: str) -> bytes:

@@ -12,14 +12,16 @@ ask for predictions; the page asks the user for it and sends it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from importlib import resources
 from typing import NamedTuple
 
 from flask import Response, make_response, request
 
-from models.errors import NotFound
-from service.console.state import overview, report_path, version_details
+from models.errors import ArtefactCorrupt, NotFound
+from models.storage.base import REPORT
+from service.console.state import overview, version_details
 from service.protocols import operators
 from service.protocols.http import answer, find
 from service.web.errors import Reply
@@ -113,12 +115,12 @@ def about(name: str, version: str) -> Reply:
 def report(name: str, version: str) -> Response:
     """Return the training report of a version; raises NotFound without one."""
     loaded = find(name, version)
-    try:
-        content = report_path(model_server(), loaded).read_bytes()
-    except OSError:
-        raise NotFound(
-            f"model '{name}' version {loaded.version} has no report"
-        ) from None
+    content = None
+    with contextlib.suppress(OSError, ArtefactCorrupt):
+        store = model_server().registry.store
+        content = store.read_attachment(loaded.name, loaded.version, REPORT)
+    if content is None:
+        raise NotFound(f"model '{name}' version {loaded.version} has no report")
     reply = Response(content, content_type=TYPES["html"])
     reply.headers["Cache-Control"] = "no-store"
     return _guarded(reply, REPORT_POLICY)

@@ -11,15 +11,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from models.errors import GlassnetError
 from models.features.tensor import TensorInput
-from models.nn.layers import ActivationSpec, build
-from models.storage.store import PRODUCTION, REPORT
+from models.nn.layers import ActivationSpec
+from models.storage.base import PRODUCTION, REPORT
 from service.inference.model_server import ModelServer
 from service.monitoring.metrics import PREFIX, VERSION, Metrics
 from service.protocols.http import description
@@ -108,19 +107,15 @@ def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]
         "typical": typical,
         "reference": msgspec.to_builtins(manifest.reference.inputs),
         "layers": [
-            layer.function if isinstance(layer, ActivationSpec) else build(layer).title
+            layer.function
+            if isinstance(layer, ActivationSpec)
+            else layer.build().display_name
             for layer in manifest.network.layers
         ],
         "networks": manifest.members,
         "parameters": sum(n.parameters.size for n in loaded.artefact.model.networks),
         "rows": manifest.data.rows,
     }
-
-
-def report_path(model_server: ModelServer, loaded: Loaded) -> Path:
-    """Return the path of a version's report, which may not exist."""
-    place = model_server.registry.store.path(loaded.name, loaded.version)
-    return place.with_name(REPORT)
 
 
 def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], VersionTraffic]:
@@ -146,16 +141,16 @@ def _version(
     model_server: ModelServer, loaded: Loaded, measured: VersionTraffic
 ) -> dict[str, Any]:
     manifest = loaded.artefact.manifest
-    trained = None
+    trained, store = None, model_server.registry.store
     with contextlib.suppress(OSError, GlassnetError):
-        trained = model_server.registry.store.run(loaded.name, loaded.version)
+        trained = store.run(loaded.name, loaded.version)
     return {
         "version": loaded.version,
         "target": manifest.target,
         "trained": (trained or {}).get("trained_at"),
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,
-        "report": report_path(model_server, loaded).is_file(),
+        "report": store.has_attachment(loaded.name, loaded.version, REPORT),
         **measured.reply(),
     }
 

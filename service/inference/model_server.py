@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import GlassnetError, ModelNotFound
-from models.storage.store import PRODUCTION
+from models.storage.base import PRODUCTION
 from service.inference.inference import Inference
 from service.middleware.auth import Access
 from service.monitoring.metrics import Metrics
@@ -96,7 +96,7 @@ class ModelServer:
             wanted = entry.labels.get(PRODUCTION, max(wanted, *entry.versions))
         if wanted in refused:
             serving = f"; version {entry.default} still serves" if entry else ""
-            reason = refused[wanted].replace(f"{registry.store.root}/", "")
+            reason = refused[wanted].replace(f"{registry.store}/", "")
             raise LoadFailed(
                 f"failed to load '{name}': version {wanted} is refused: "
                 f"{reason}{serving}"

@@ -9,7 +9,7 @@ changes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, MutableSet
+from collections.abc import Callable, Hashable, Mapping, MutableSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -22,8 +22,8 @@ from models.errors import (
     VersionNotFound,
     nearest,
 )
+from models.storage.base import CANDIDATE, PRODUCTION, ArtefactStore
 from models.storage.labels import Label
-from models.storage.store import CANDIDATE, PRODUCTION, Store
 from service.registry.loaded import Entry, Loaded, TrafficSplit
 
 Result: TypeAlias = Literal["loaded", "refused", "unloaded", "unreadable"]
@@ -44,7 +44,7 @@ class Event:
 class _Refusal:
     """A refused version; it is not retried until the stamp of its files changes."""
 
-    seen: tuple[object, ...]
+    seen: Hashable
     reason: str
 
 
@@ -52,7 +52,7 @@ class _Refusal:
 class Registry:
     """The loaded models of a store."""
 
-    store: Store
+    store: ArtefactStore
     keep_versions: int = 10
     observe: Callable[[Event], None] = lambda event: None
     catalogue: Mapping[str, Entry] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class Registry:
             names = self.store.names()
             if self.catalogue and not names:
                 # More likely a missing volume than a wish to serve nothing.
-                raise FileNotFoundError(f"no model in {self.store.root} any more")
+                raise FileNotFoundError(f"no model in {self.store} any more")
             catalogue = dict(held)
             for name in names:
                 if name in unloaded:

@@ -24,7 +24,8 @@ from tritonclient._plugin import InferenceServerClientPlugin
 from tritonclient.http import aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from models.storage.store import ARTEFACT, Store
+from models.storage.base import ARTEFACT
+from models.storage.directory import DirectoryStore as Store
 
 pytestmark = pytest.mark.e2e
 

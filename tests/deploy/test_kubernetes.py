@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from models.storage.store import NAME
+from models.storage.base import NAME
 from service.app import build
 from service.settings import Settings
 

@@ -15,7 +15,7 @@ import pytest
 
 from models.errors import ArtefactCorrupt
 from models.storage.artefact import SEAL_BYTES, load
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from models.storage.store import ARTEFACT, Store
+from models.storage.base import ARTEFACT
+from models.storage.directory import DirectoryStore as Store
 from tests.serving import Server, serving
 
 pytestmark = pytest.mark.e2e

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from models.storage import files
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(3600)]
 

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from models.storage import files
-from models.storage.store import ABANDONED_SECONDS, PRODUCTION, Store
+from models.storage.base import PRODUCTION
+from models.storage.directory import ABANDONED_SECONDS
+from models.storage.directory import DirectoryStore as Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(3600)]
 

@@ -26,7 +26,8 @@ import pytest
 from models.features.predictions import Regression
 from models.features.tensor import TensorInput
 from models.nn.architectures import mlp
-from models.storage.store import ARTEFACT, PRODUCTION, Store
+from models.storage.base import ARTEFACT, PRODUCTION
+from models.storage.directory import DirectoryStore as Store
 from tests.models.conftest import make
 from tests.serving import Server
 

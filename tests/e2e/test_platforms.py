@@ -26,7 +26,8 @@ from models.model import Model
 from models.nn.architectures import mlp
 from models.nn.network import Network
 from models.storage.artefact import Fingerprint, Golden, Manifest, Recipe, dump
-from models.storage.store import ARTEFACT, Store
+from models.storage.base import ARTEFACT
+from models.storage.directory import DirectoryStore as Store
 
 pytestmark = pytest.mark.e2e
 

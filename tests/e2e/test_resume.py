@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from models.storage.store import ARTEFACT, Store
+from models.storage.base import ARTEFACT
+from models.storage.directory import DirectoryStore as Store
 from service.middleware.concurrency_limit import PROBE_THREADS
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from models.storage.store import ARTEFACT, CANDIDATE, Store
+from models.storage.base import ARTEFACT, CANDIDATE
+from models.storage.directory import DirectoryStore as Store
 from service.registry.loaded import unit_hash
 from tests.conftest import people
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from threadpoolctl import threadpool_limits
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.cli.main import main
 from trainer.config import loading
 from trainer.config.schema import Config

@@ -23,7 +23,8 @@ from models.features.histograms import Histogram, Shares
 from models.features.predictions import Classification
 from models.model import Model
 from models.nn.layers import EmbeddingsSpec
-from models.storage.store import CANDIDATE, PRODUCTION, Store
+from models.storage.base import CANDIDATE, PRODUCTION
+from models.storage.directory import DirectoryStore as Store
 from trainer import pipeline
 from trainer.config.defaults import TOO_FEW_FOR_REALMLP
 from trainer.data import Dataset, read, take

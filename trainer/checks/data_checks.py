@@ -106,7 +106,7 @@ def _findings(prepared: Prepared) -> Iterator[Finding]:
 def _between_rows(prepared: Prepared, natural: float) -> Iterator[Finding]:
     """Compare rows with one another, unless copies are natural in these columns."""
     suspicious = natural < COPIED / 10
-    chance = prepared.split_plan.by == "chance"
+    chance = prepared.split_plan.by == "random"
     hashes = prepared.data.row_hashes if suspicious or chance else None
     if hashes is not None and suspicious:
         yield from _copies(hashes, prepared.all_rows.target)

@@ -39,7 +39,7 @@ def evaluation_sets(prepared: Prepared) -> Iterator[EvaluationSet]:
         yield EvaluationSet("the validation rows given", prepared.user_validation, True)
     by, split = prepared.split_plan.by, prepared.splits[0]
     rows = split.test if len(split.test) else split.validation
-    if len(rows) and by != "content":
+    if len(rows) and by != "hash":
         later = by == "time"
         name = "the latest rows" if later else "the held-out rows"
         yield EvaluationSet(name, prepared.part(rows), later)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from models.storage.store import Store
+from models.storage.base import ArtefactStore
 from trainer.cli.options import (
     data_argument,
     json_option,
@@ -25,7 +25,7 @@ from trainer.inspection import batch_inference, listing
 @model_option
 @store_option
 @json_option
-def evaluate(data: Source, reference: str, store: Store, as_json: bool) -> None:
+def evaluate(data: Source, reference: str, store: ArtefactStore, as_json: bool) -> None:
     """Measure a model on DATA, which must contain the target column."""
     name, version = listing.resolve(store, reference)
     metrics = batch_inference.evaluate(store.load(name, version), data)
@@ -46,7 +46,7 @@ def evaluate(data: Source, reference: str, store: Store, as_json: bool) -> None:
     help="File to write, with one row for each row of DATA.",
 )
 @store_option
-def predict(data: Source, reference: str, out: Path, store: Store) -> None:
+def predict(data: Source, reference: str, out: Path, store: ArtefactStore) -> None:
     """Predict every row of DATA.
 
     The output has the column `prediction` and, for classification, a column
@@ -78,7 +78,7 @@ def explain(
     reference: str,
     out: Path | None,
     target: str | None,
-    store: Store,
+    store: ArtefactStore,
     as_json: bool,
 ) -> None:
     """Show how much each column contributes to the predictions (integrated gradients).

@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from models.errors import ConfigError, GlassnetError
-from models.storage.store import Store
+from models.storage.base import ArtefactStore
+from models.storage.factory import open_store
 from trainer.config import environment
 from trainer.config.environment import SIGNING_KEY_FILE, STORE
 from trainer.data import source
@@ -20,8 +21,8 @@ from trainer.inspection.listing import value_text
 REFERENCE = "NAME[@VERSION|:LABEL]"
 
 
-def _store(root: str) -> Store:
-    store = Store(root, environment.read(SIGNING_KEY_FILE))
+def _store(address: str) -> ArtefactStore:
+    store = open_store(address, environment.read(SIGNING_KEY_FILE))
     store.keys()  # report an unusable key before hours of work
     return store
 

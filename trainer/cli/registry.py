@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from models.storage.store import PRODUCTION, Store
+from models.storage.base import PRODUCTION, ArtefactStore
 from trainer.cli.options import (
     REFERENCE,
     json_option,
@@ -29,7 +29,7 @@ def _print_rich(table: object) -> None:
 @click.argument("name", required=False)
 @store_option
 @json_option
-def list_(name: str | None, store: Store, as_json: bool) -> None:
+def list_(name: str | None, store: ArtefactStore, as_json: bool) -> None:
     """List all models, or the versions of the model NAME."""
     rows = listing.list_versions(store, name)
     if as_json:
@@ -37,14 +37,14 @@ def list_(name: str | None, store: Store, as_json: bool) -> None:
         return
     _print_rich(listing.table(rows))
     if not rows:
-        say(f"no model in {store.root}")
+        say(f"no model in {store}")
 
 
 @click.command()
 @reference_argument
 @store_option
 @json_option
-def show(reference: str, store: Store, as_json: bool) -> None:
+def show(reference: str, store: ArtefactStore, as_json: bool) -> None:
     """Show a version: inputs, network, metrics, settings and the reasons for them."""
     name, version = listing.resolve(store, reference)
     description = listing.describe(store, name, version)
@@ -62,7 +62,7 @@ def show(reference: str, store: Store, as_json: bool) -> None:
 @click.argument("second", metavar=REFERENCE)
 @store_option
 @json_option
-def compare(first: str, second: str, store: Store, as_json: bool) -> None:
+def compare(first: str, second: str, store: ArtefactStore, as_json: bool) -> None:
     """Compare two versions: their metrics, and what differs in data and settings."""
     one, other = (listing.resolve(store, reference) for reference in (first, second))
     pair = store.load(*one), store.load(*other)
@@ -78,7 +78,7 @@ def compare(first: str, second: str, store: Store, as_json: bool) -> None:
 @click.command()
 @reference_argument
 @store_option
-def report(reference: str, store: Store) -> None:
+def report(reference: str, store: ArtefactStore) -> None:
     """Write the report of a version again, and print the path of its report.html."""
     from trainer.report import write
 
@@ -88,7 +88,7 @@ def report(reference: str, store: Store) -> None:
 @click.command()
 @reference_argument
 @store_option
-def verify(reference: str, store: Store) -> None:
+def verify(reference: str, store: ArtefactStore) -> None:
     """Verify a version: checksums, shapes, and the stored example prediction.
 
     If GLASSNET_SIGNING_KEY_FILE is set, the version must be signed with one of its
@@ -117,7 +117,12 @@ def verify(reference: str, store: Store) -> None:
 )
 @store_option
 def promote(
-    name: str, version: int, label: str, share: float, shadow: bool, store: Store
+    name: str,
+    version: int,
+    label: str,
+    share: float,
+    shadow: bool,
+    store: ArtefactStore,
 ) -> None:
     """Move a label to VERSION, unless VERSION is damaged.
 
@@ -136,7 +141,7 @@ def promote(
     "--label", default=PRODUCTION, show_default=True, help="Label to move back."
 )
 @store_option
-def rollback(name: str, label: str, store: Store) -> None:
+def rollback(name: str, label: str, store: ArtefactStore) -> None:
     """Move a label back to the version it pointed at before."""
     version = store.rollback(name, label)
     click.echo(f"{name}: {label} is version {version}")
@@ -153,7 +158,7 @@ def rollback(name: str, label: str, store: Store) -> None:
 @click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 @store_option
 def prune(
-    name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: Store
+    name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: ArtefactStore
 ) -> None:
     """Delete old versions, except those with a label or needed for a rollback."""
     for version in store.prune(name, keep, forget_rollbacks, dry_run):

@@ -12,7 +12,7 @@ import click
 
 from models.errors import ConfigError
 from models.features.predictions import Task
-from models.storage.store import Store
+from models.storage.base import ArtefactStore
 from trainer.cli.live import live_view
 from trainer.cli.options import (
     data_argument,
@@ -28,7 +28,7 @@ from trainer.config.loading import load
 from trainer.data import Source, source
 from trainer.evaluation.gate import Policy
 from trainer.operations.cron import CronSchedule
-from trainer.operations.scheduler import SCHEDULE, OnStop, Scheduler, health
+from trainer.operations.scheduler import OnStop, Scheduler, health
 from trainer.training.gradcheck import TOLERANCE, check_everything
 
 EXIT_REFUSED = 3
@@ -100,7 +100,7 @@ def fit(
     resume: bool,
     watch: bool,
     promote: Policy,
-    store: Store,
+    store: ArtefactStore,
     as_json: bool,
 ) -> None:
     """Train on DATA, publish the model, and promote it if the gate allows it.
@@ -191,7 +191,7 @@ def schedule(
     name, store = parameters["model"], parameters["store"]
     store.check_name(name)
     run = [sys.executable, "-P", "-m", "trainer.cli", *command, "--json"]
-    home = store.root / name / SCHEDULE
+    home = store.schedule(name)
 
     def on_death(reason: str) -> None:
         from trainer.operations import notifications
@@ -207,10 +207,9 @@ def schedule(
     "--hours", type=float, help="Maximum age.  [default: two periods of the schedule]"
 )
 @store_option
-def healthcheck(name: str, hours: float | None, store: Store) -> None:
+def healthcheck(name: str, hours: float | None, store: ArtefactStore) -> None:
     """Exit with 1 if the last successful run of NAME's schedule is too old."""
-    home = store.root / name / SCHEDULE
-    healthy, sentence = health(home, hours, datetime.now(UTC))
+    healthy, sentence = health(store.schedule(name), hours, datetime.now(UTC))
     if not healthy:
         raise click.ClickException(sentence)
     click.echo(sentence)

@@ -11,9 +11,9 @@ from models.errors import (
     VersionNotFound,
 )
 from models.storage.artefact import Artefact
-from models.storage.store import PRODUCTION, Store
+from models.storage.base import PRODUCTION, ArtefactStore
 from trainer.evaluation import row_fingerprints
-from trainer.evaluation.row_fingerprints import RowFingerprints
+from trainer.evaluation.row_fingerprints import ROWS, RowFingerprints
 from trainer.types import Say
 
 
@@ -26,14 +26,16 @@ class ProductionModel:
     measured: RowFingerprints | None = None
 
 
-def load_production(store: Store, name: str, say: Say) -> ProductionModel | None:
+def load_production(
+    store: ArtefactStore, name: str, say: Say
+) -> ProductionModel | None:
     """Return the production version, or None if there is none or it is damaged."""
     try:
         version = store.resolve(name, label=PRODUCTION)
         artefact = store.load(name, version)
-        measured = row_fingerprints.read(
-            store.path(name, version).with_name(row_fingerprints.ROWS)
-        )
+        rows = store.read_attachment(name, version, ROWS)
+        address = store.address(name, version, ROWS)
+        measured = None if rows is None else row_fingerprints.load(rows, address)
     except (ModelNotFound, LabelNotFound):
         return None
     except (VersionNotFound, ArtefactCorrupt, OSError) as error:

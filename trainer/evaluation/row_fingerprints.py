@@ -8,7 +8,6 @@ their targets have changed since. A fingerprint is a hash: no value of a row is 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -45,21 +44,19 @@ def dump(fingerprints: RowFingerprints) -> bytes:
     return stream.getvalue()
 
 
-def read(path: Path) -> RowFingerprints | None:
-    """Return the fingerprints (n, 2) in a file, or None if there is no file.
+def load(content: bytes, address: str) -> RowFingerprints:
+    """Return the fingerprints (n, 2) in the content of rows.npy.
 
-    Raises ArtefactCorrupt if the file is damaged.
+    Raises ArtefactCorrupt, with the address of the file, if it is damaged.
     """
     try:
-        fingerprints = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        return None
+        fingerprints = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ArtefactCorrupt(f"{path}: {error}") from None
+        raise ArtefactCorrupt(f"{address}: {error}") from None
     shape, dtype = fingerprints.shape, fingerprints.dtype
     if dtype != np.dtype("<f8") or len(shape) != 2 or shape[1] != 2:
         raise ArtefactCorrupt(
-            f"{path}: expected two numbers a row, found {dtype} {shape}"
+            f"{address}: expected two numbers a row, found {dtype} {shape}"
         )
     return np.asarray(fingerprints, np.float64)
 

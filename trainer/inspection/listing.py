@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from models.errors import ArtefactCorrupt, ConfigError
-from models.storage.artefact import DividedBy
-from models.storage.store import Store
+from models.storage.artefact import SplitStrategy
+from models.storage.base import ArtefactStore
 from trainer.evaluation.metrics import PRIMARY
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 _REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 
-DIVIDED: dict[DividedBy, str] = {
-    "content": "split at random, by a hash of each row",
-    "chance": "split at random: many rows are equal",
-    "grouped": "split by group",
+DIVIDED: dict[SplitStrategy, str] = {
+    "hash": "split at random, by a hash of each row",
+    "random": "split at random: many rows are equal",
+    "group": "split by group",
     "time": "split by time",
 }
 
@@ -55,7 +55,7 @@ def table(rows: Sequence[VersionRow]) -> Table:
     return table
 
 
-def resolve(store: Store, reference: str) -> tuple[str, int]:
+def resolve(store: ArtefactStore, reference: str) -> tuple[str, int]:
     """Return the model and version of NAME, NAME@VERSION or NAME:LABEL.
 
     Raises ConfigError if the reference has another form, NotFound if there is none.
@@ -69,7 +69,7 @@ def resolve(store: Store, reference: str) -> tuple[str, int]:
     return name, store.resolve(name, int(version) if version else None, label)
 
 
-def list_versions(store: Store, name: str | None) -> list[VersionRow]:
+def list_versions(store: ArtefactStore, name: str | None) -> list[VersionRow]:
     """Return all versions of a model, or of every model the newest and the labelled.
 
     Raises ModelNotFound.
@@ -84,7 +84,7 @@ def list_versions(store: Store, name: str | None) -> list[VersionRow]:
     return rows
 
 
-def _row(store: Store, name: str, version: int) -> VersionRow:
+def _row(store: ArtefactStore, name: str, version: int) -> VersionRow:
     labels = sorted(k for k, v in store.labels(name).items() if v.version == version)
     trained_at = str(_run(store, name, version).get("trained_at", "")) or None
     try:
@@ -102,7 +102,7 @@ def _row(store: Store, name: str, version: int) -> VersionRow:
     )
 
 
-def _run(store: Store, name: str, version: int) -> dict[str, object]:
+def _run(store: ArtefactStore, name: str, version: int) -> dict[str, object]:
     """Return run.json, or nothing if it is damaged: the artefact does not need it."""
     try:
         return store.run(name, version)
@@ -110,7 +110,7 @@ def _run(store: Store, name: str, version: int) -> dict[str, object]:
         return {}
 
 
-def describe(store: Store, name: str, version: int) -> dict[str, Any]:
+def describe(store: ArtefactStore, name: str, version: int) -> dict[str, Any]:
     """Return the manifest, labels and run of a version, without the long lists."""
     artefact = store.load(name, version)
     manifest: dict[str, Any] = msgspec.to_builtins(artefact.manifest)
@@ -155,7 +155,7 @@ def describe_as_text(description: dict[str, Any]) -> Iterator[tuple[str, list[st
             f"{data['rows']:,} rows: {data['train_rows']:,} for training, "
             f"{data['validation_rows']:,} for validation, {data['test_rows']:,} for "
             "testing",
-            DIVIDED[description["recipe"]["divided_by"]],
+            DIVIDED[description["recipe"]["split_strategy"]],
             f"sha256 {data['sha256']}",
         ],
     )

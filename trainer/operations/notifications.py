@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import pushadd_to_gateway, write_to_textfile
 
 from models.errors import GlassnetError
-from models.storage.store import NAME, Store
+from models.storage.base import NAME, ArtefactStore
 from trainer.config import environment
 from trainer.config.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
 from trainer.types import Say
@@ -58,7 +58,7 @@ GAUGES = {
 }
 
 
-def finished(store: Store, result: FitResult, refused: bool, say: Say) -> None:
+def finished(store: ArtefactStore, result: FitResult, refused: bool, say: Say) -> None:
     """Notify of a run that published a version; `say` reports what cannot be sent."""
     sinks = (METRICS_DIRECTORY, PUSHGATEWAY_URL)
     values: dict[str, dict[str, Any]] = {}

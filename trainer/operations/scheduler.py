@@ -23,18 +23,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import IO, Any, Literal
 
 import msgspec
 
 from models.errors import ArtefactCorrupt
-from models.storage import files
+from models.storage.interfaces import Schedule
 from trainer.operations.cron import CronSchedule
 
 OnStop = Literal["wait", "kill"]
-#: Directory beside the versions of a model.
-SCHEDULE = "schedule"
 #: Seconds between two readings of the clock, which jumps when a machine was suspended.
 CLOCK_SECONDS = 1.0
 #: Seconds between two attempts to take a lock that another scheduler holds.
@@ -76,25 +73,23 @@ class State(msgspec.Struct):
     last_done: ScheduledRun | None = None
 
 
-def read_state(home: Path) -> State | None:
+def read_state(home: Schedule) -> State | None:
     """Return the state, or None; raise ArtefactCorrupt if it is damaged."""
-    path = home / "state.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=State)
-    except FileNotFoundError:
+    content = home.state.read()
+    if content is None:
         return None
+    try:
+        return msgspec.json.decode(content, type=State)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArtefactCorrupt(f"{path}: {error}") from None
+        raise ArtefactCorrupt(f"{home.state}: {error}") from None
 
 
-def write_state(home: Path, state: State) -> None:
+def write_state(home: Schedule, state: State) -> None:
     """Replace the state atomically."""
-    path = home / "state.json"
-    files.remove_leftovers(path)
-    files.replace_atomically(path, msgspec.json.format(msgspec.json.encode(state)))
+    home.state.write(msgspec.json.format(msgspec.json.encode(state)))
 
 
-def health(home: Path, hours: float | None, now: datetime) -> tuple[bool, str]:
+def health(home: Schedule, hours: float | None, now: datetime) -> tuple[bool, str]:
     """Return whether the last successful run is recent enough, and a sentence.
 
     It may be `hours` old, or else two periods of the schedule: a run that is due has
@@ -121,8 +116,8 @@ class Scheduler:
     """A process that runs a command whenever it is due."""
 
     name: str
-    #: Directory of the state, locked during a run.
-    home: Path
+    #: The stored state, and the lease that a run holds.
+    home: Schedule
     clock: CronSchedule
     command: Sequence[str]
     say: Callable[[str], None]
@@ -150,10 +145,9 @@ class Scheduler:
 
     def begin(self) -> None:
         """Continue the stored schedule, or start a new or changed one from now."""
-        self.home.mkdir(parents=True, exist_ok=True)
         self._covered = self.now()
-        # A scheduler that holds the lock has already written a state.
-        with suppress(BlockingIOError), files.locked(self.home, wait=False):
+        # A scheduler that holds the lease has already written a state.
+        with suppress(BlockingIOError), self.home.lease():
             state = self._state()
             if CronSchedule(state.cron, state.zone) != self.clock:
                 state.cron, state.zone = self.clock.cron, self.clock.zone
@@ -185,13 +179,13 @@ class Scheduler:
         """Start a run if one is due; return the seconds until the next check."""
         if self.now() >= self.due():
             try:
-                with files.locked(self.home, wait=False) as lock:
-                    self._run_if_due(lock)
+                with self.home.lease() as handles:
+                    self._run_if_due(handles)
             except BlockingIOError:
                 return RETRY_SECONDS  # if that run dies, this scheduler takes over
         return max((self.due() - self.now()).total_seconds(), 0.0)
 
-    def _run_if_due(self, lock: int) -> None:
+    def _run_if_due(self, handles: tuple[int, ...]) -> None:
         """Run, unless another scheduler has just done so."""
         began = self.now()
         state = self._state()
@@ -199,7 +193,7 @@ class Scheduler:
         if began < self.clock.next_after(self._covered):
             return
         self.say(f"{self.name}: run started")
-        run = self.run(lock, began)
+        run = self.run(handles, began)
         if run is None:
             self.say(f"{self.name}: run stopped; the next start makes it up")
             return
@@ -208,10 +202,10 @@ class Scheduler:
         try:
             write_state(self.home, state)
         except OSError as error:  # a full disk must not end the schedule
-            self.say(f"{self.home}: cannot write the state: {error.strerror}")
+            self.say(f"{self.home.state}: cannot write the state: {error.strerror}")
         self.say(f"{self.name}: {_outcome(run)}; next run {self._next()}")
 
-    def run(self, lock: int, began: datetime) -> ScheduledRun | None:
+    def run(self, handles: tuple[int, ...], began: datetime) -> ScheduledRun | None:
         """Run the command to its end; return None if this scheduler stopped it."""
         process = subprocess.Popen(
             self.command,
@@ -220,7 +214,7 @@ class Scheduler:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            pass_fds=(lock,),
+            pass_fds=handles,
             start_new_session=True,  # Ctrl-C must reach the scheduler alone
         )
         last_line: list[str] = []

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.errors import DataError
 from models.features.inputs import RawColumns
 from models.features.table import Columns
-from models.storage.artefact import DividedBy, Manifest
+from models.storage.artefact import Manifest, SplitStrategy
 from trainer.config.schema import SplitConfig
 from trainer.data import Dataset
 from trainer.data.roles import group_text
@@ -46,7 +46,7 @@ class SplitPlan:
     `occurrence` (n,) of each row among its equals, and the `seed` of the rehashing.
     """
 
-    by: DividedBy
+    by: SplitStrategy
     splits: tuple[Split, ...]
     groups: tuple[float, ...] = ()
     occurrence: NDArray[np.float64] | None = None
@@ -89,8 +89,8 @@ def _at_random(
         occurrence, seed = count_occurrences(hashes), int(rng.integers(1 << 53))
         hashes = rehash_duplicates(hashes, occurrence, seed)
         splits = windows(hashes, members, validation, test)
-        return SplitPlan("chance", tuple(splits), occurrence=occurrence, seed=seed)
-    return SplitPlan("content", tuple(splits))
+        return SplitPlan("random", tuple(splits), occurrence=occurrence, seed=seed)
+    return SplitPlan("hash", tuple(splits))
 
 
 def _by_group(config: SplitConfig, data: Dataset) -> SplitPlan:
@@ -109,7 +109,7 @@ def _by_group(config: SplitConfig, data: Dataset) -> SplitPlan:
             f"{validation:.0%} validation rows and {test:.0%} test rows{networks}: "
             "take larger shares (data.validation_fraction, data.test_fraction)"
         )
-    return SplitPlan("grouped", tuple(splits), tuple(known.tolist()) if spaced else ())
+    return SplitPlan("group", tuple(splits), tuple(known.tolist()) if spaced else ())
 
 
 def _any_empty(splits: list[Split], validation: float, test: float) -> bool:
@@ -148,9 +148,9 @@ def split_again(
     and these rows come without their occurrence (n,) or group.
     """
     recipe, settings = manifest.recipe, manifest.config["data"]
-    if recipe.divided_by == "time":
+    if recipe.split_strategy == "time":
         return None
-    if recipe.divided_by == "grouped":
+    if recipe.split_strategy == "group":
         columns = aside if isinstance(raw, np.ndarray) else {**raw, **aside}
         if settings["group"] not in columns:
             return None
@@ -159,9 +159,9 @@ def split_again(
             hashes = spread(hashes, np.array(recipe.groups))
     else:
         hashes = hash_rows(manifest.inputs.select(raw))
-        if recipe.divided_by == "chance":
+        if recipe.split_strategy == "random":
             if occurrence is None:
                 return None
-            hashes = rehash_duplicates(hashes, occurrence, recipe.salt)
+            hashes = rehash_duplicates(hashes, occurrence, recipe.split_seed)
     shares = settings["validation_fraction"], settings["test_fraction"]
     return windows(hashes, manifest.members, *shares)

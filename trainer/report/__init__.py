@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 
 from models.storage.artefact import Artefact
-from models.storage.store import RECORD, REPORT, Store
+from models.storage.base import RECORD, REPORT, ArtefactStore
 from trainer.preparation.prepare import Prepared
 from trainer.training.ensemble import Member
 from trainer.types import Say
@@ -39,7 +39,7 @@ def record_run(
         return {}
 
 
-def write(store: Store, name: str, version: int) -> str:
+def write(store: ArtefactStore, name: str, version: int) -> str:
     """Write the report beside the model, and return its path.
 
     Raises ArtefactCorrupt or OSError if the model or record.json cannot be read.
@@ -53,10 +53,10 @@ def write(store: Store, name: str, version: int) -> str:
     kept = store.read_attachment(name, version, RECORD)
     run_record = None if kept is None else record.decode(kept)
     content = page(name, version, artefact, run_record, store.run(name, version))
-    return str(store.write_attachment(name, version, REPORT, content.encode()))
+    return store.write_attachment(name, version, REPORT, content.encode())
 
 
-def try_to_write(store: Store, name: str, version: int, say: Say) -> None:
+def try_to_write(store: ArtefactStore, name: str, version: int, say: Say) -> None:
     """Write the report at the end of a run; if that fails, say so and continue."""
     try:
         say(f"report: {write(store, name, version)}")

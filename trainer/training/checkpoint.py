@@ -10,20 +10,18 @@ damaged file is ignored.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
+import io
 import json
-import os
-import shutil
 import time
-import uuid
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from models.storage.interfaces import Scratch, StoredFile
 from models.types import Array
 from trainer.training.history import History
 from trainer.training.loop import TrainingRun
@@ -40,34 +38,31 @@ ABANDONED_SECONDS = 7 * 86_400.0
 class Checkpoints:
     """The checkpoints of one run of the trainer, one for each network."""
 
-    def __init__(self, home: Path, say: Say, *decides: object) -> None:
-        """Place them in `home`; `decides` is all that the run's numbers depend on."""
+    def __init__(
+        self,
+        scratch: Callable[[str, str], Scratch],
+        model: str,
+        say: Say,
+        *decides: object,
+    ) -> None:
+        """Take a store's `scratch`; `decides` is all that the numbers depend on."""
         key = hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
-        self.home = home
-        self.directory = home / f".checkpoint-{key}"
-        self._created = [path for path in (home, *home.parents) if not path.exists()]
+        self.scratch = scratch(model, key)
         self._say = say
         self._said: set[str] = set()
 
-    def of(self, number: int, say: Say) -> Checkpoint:
-        """Return the checkpoint of a network, counted from 0; it reports to `say`."""
-        return Checkpoint(self.directory / f"{number + 1}.npz", say)
+    def file(self, number: int) -> StoredFile:
+        """Return the file of a network's checkpoint, counted from 0."""
+        return self.scratch.file(f"{number + 1}.npz")
 
     @property
     def exist(self) -> bool:
         """Whether there is a checkpoint to continue from."""
-        return any(self.directory.glob("*.npz"))
+        return self.scratch.exists
 
     def clear(self) -> None:
-        """Remove them, old ones of other runs, and the directories made for them."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        for other in self.home.glob(".checkpoint-*"):
-            with contextlib.suppress(OSError):  # another trainer removed it
-                if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
-                    shutil.rmtree(other, ignore_errors=True)
-        with contextlib.suppress(OSError):  # a directory is not empty
-            for path in self._created:
-                path.rmdir()
+        """Remove the checkpoints, and abandoned ones of other runs."""
+        self.scratch.remove(ABANDONED_SECONDS)
 
     def say_once(self, sentence: str) -> None:
         """Say a sentence that every network would repeat, as of a full disk, once."""
@@ -79,8 +74,8 @@ class Checkpoints:
 class Checkpoint:
     """The file that holds one network's run."""
 
-    def __init__(self, path: Path, say: Say) -> None:
-        self.path = path
+    def __init__(self, file: StoredFile, say: Say) -> None:
+        self.file = file
         self.say = say
         self.cost = 0.0
         self.saved = time.perf_counter()
@@ -97,27 +92,21 @@ class Checkpoint:
         try:
             self._write(run)
         except OSError as error:
+            directory = str(self.file).rpartition("/")[0]
             self.say(
-                f"no checkpoint can be written to {self.path.parent} "
+                f"no checkpoint can be written to {directory} "
                 f"({error.strerror}): an interrupted run would start anew"
             )
         self.saved = time.perf_counter()
         self.cost = self.saved - began
 
     def _write(self, run: TrainingRun) -> None:
-        """Replace the file by a rename."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        hidden = self.path.with_suffix(f".{uuid.uuid4().hex}")
+        """Replace the file, whole or not at all."""
         text = json.dumps(dataclasses.asdict(self._notes(run)))
         notes = np.frombuffer(text.encode(), np.uint8)
-        try:
-            with hidden.open("xb") as file:
-                np.savez(file, notes=notes, **_arrays(run))  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            hidden.replace(self.path)
-        finally:
-            hidden.unlink(missing_ok=True)
+        stream = io.BytesIO()
+        np.savez(stream, notes=notes, **_arrays(run))  # type: ignore[arg-type]
+        self.file.write(stream.getbuffer())
 
     def restore(self, run: TrainingRun) -> bool:
         """Restore the run, or leave it unchanged and return False.
@@ -126,20 +115,20 @@ class Checkpoint:
         """
         arrays = _arrays(run)
         try:
-            with self.path.open("rb") as file, np.load(file) as members:
+            content = self.file.read()
+            if content is None:
+                return False
+            with np.load(io.BytesIO(content)) as members:
                 stored = {name: members[name] for name in members.files}
             notes = msgspec.convert(json.loads(stored.pop("notes").tobytes()), _Notes)
-            if notes.place != self._place or _shapes(stored) != _shapes(arrays):
+            if notes.place != self.file.key or _shapes(stored) != _shapes(arrays):
                 raise ValueError("the checkpoint belongs to another run")
             generator = type(run.rng.bit_generator)()
             generator.state = notes.generator
-        except FileNotFoundError:
-            return False
         # zipfile and NumPy report damage in many ways: BadZipFile, ValueError, …
         except Exception:
-            self.say(
-                f"{self.path} cannot be read: network {self.path.stem} starts anew"
-            )
+            number = self.file.key.rpartition("/")[2].removesuffix(".npz")
+            self.say(f"{self.file} cannot be read: network {number} starts anew")
             return False
         for name, array in arrays.items():
             array[...] = stored[name]
@@ -152,14 +141,9 @@ class Checkpoint:
         run.started = time.perf_counter() - run.history.seconds
         return True
 
-    @property
-    def _place(self) -> str:
-        """The key and the number, which stay the same when the store is moved."""
-        return f"{self.path.parent.name}/{self.path.name}"
-
     def _notes(self, run: TrainingRun) -> _Notes:
         return _Notes(
-            place=self._place,
+            place=self.file.key,
             history=run.history,
             steps=run.optimizer.steps,
             averaged=run.average.steps if run.average is not None else 0,

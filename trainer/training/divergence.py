@@ -26,5 +26,6 @@ def _broken_layer(network: Network, X: Array) -> str:
         for number, layer in enumerate(network.layers, 1):
             X = layer.predict(X)
             if not np.isfinite(X).all():
-                return f"the outputs of layer {number} ({layer.title}) overflow"
-    return f"the outputs of layer {number} ({layer.title}) are too large for the loss"
+                return f"the outputs of layer {number} ({layer.display_name}) overflow"
+    last = f"layer {number} ({layer.display_name})"
+    return f"the outputs of {last} are too large for the loss"

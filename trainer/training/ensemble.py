@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from models.errors import ConfigError
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from models.storage.interfaces import StoredFile
 from models.types import Array
 from trainer.engines import make_engine
 from trainer.engines.base import Report
@@ -94,7 +94,7 @@ def fit_members(
             number,
             streams[number],
             rounds - number // at_once,
-            checkpoints.of(number, checkpoints.say_once).path,
+            checkpoints.file(number),
         )
         for number in range(count)
     ]
@@ -133,7 +133,7 @@ class MemberTask:
     number: int
     stream: np.random.SeedSequence
     rounds: int
-    checkpoint: Path
+    checkpoint: StoredFile
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from models.features.predictions import Task
 from models.features.table import Layout
 from models.nn.architectures import mlp, realmlp
-from models.nn.layers import LAYERS, AnyLayerSpec, LinearSpec
+from models.nn.layers import LAYER_SPECS, AnyLayerSpec, LinearSpec
 from models.nn.layers.base import LayerSpec
 from models.nn.network import Network, NetworkSpec
 from models.types import Array
@@ -121,7 +121,7 @@ def check_layers() -> Iterator[GradientCheck]:
     while training and while answering, and `predict` against `forward`. Raises
     NotImplementedError if a layer has no examples.
     """
-    for layer in LAYERS:
+    for layer in LAYER_SPECS:
         for example in layer.examples(INPUTS):
             linear = LinearSpec(example.width(INPUTS), CLASSES)
             layers = cast("tuple[AnyLayerSpec, ...]", (example, linear))

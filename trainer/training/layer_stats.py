@@ -53,7 +53,10 @@ class LayerStatsRecorder:
             outputs.append(X)
         _, dZ = run.loss(X, self.T, self.weights)
         self.network.backward(dZ)
-        names = [f"layer {n} ({x.title})" for n, x in enumerate(self.network.layers, 1)]
+        names = [
+            f"layer {n} ({x.display_name})"
+            for n, x in enumerate(self.network.layers, 1)
+        ]
         return [
             LayerStats(
                 name,

@@ -1,8 +1,14 @@
-"""The layers, one idea a file, forward and backward side by side."""
+"""The layers: one module for each, with forward and backward side by side.
+
+To add a layer, add a module with a `LayerSpec` and its `Layer`: every module of this
+package is imported, and every spec can stand in a manifest.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from models.nn.layers.activations import Activation, ActivationSpec
 from models.nn.layers.base import Layer, LayerSpec
@@ -11,39 +17,22 @@ from models.nn.layers.embeddings import Embeddings, EmbeddingsSpec
 from models.nn.layers.linear import Linear, LinearSpec
 from models.nn.layers.normalization import BatchNorm, BatchNormSpec
 from models.nn.layers.scaling import Scaling, ScalingSpec
-from models.types import Array
 
-#: Every layer a manifest may name; msgspec tells them apart by their tag.
-AnyLayerSpec: TypeAlias = (
-    LinearSpec
-    | ActivationSpec
-    | BatchNormSpec
-    | DropoutSpec
-    | ScalingSpec
-    | EmbeddingsSpec
-)
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
-LAYERS: dict[type[LayerSpec], Any] = {
-    LinearSpec: Linear,
-    ActivationSpec: Activation,
-    BatchNormSpec: BatchNorm,
-    DropoutSpec: Dropout,
-    ScalingSpec: Scaling,
-    EmbeddingsSpec: Embeddings,
-}
-
-
-def build(spec: LayerSpec) -> Layer:
-    """Make the layer a spec describes; its numbers come with `Layer.bind`."""
-    layer: Layer = LAYERS[type(spec)](spec)
-    return layer
-
+#: Every kind of layer that a manifest may name; msgspec tells them apart by their tag.
+LAYER_SPECS: tuple[type[LayerSpec], ...] = tuple(LayerSpec.__subclasses__())
+if TYPE_CHECKING:
+    AnyLayerSpec: TypeAlias = LayerSpec
+else:
+    AnyLayerSpec = Union[LAYER_SPECS]  # noqa: UP007
 
 __all__ = [
+    "LAYER_SPECS",
     "Activation",
     "ActivationSpec",
     "AnyLayerSpec",
-    "Array",
     "BatchNorm",
     "BatchNormSpec",
     "Dropout",
@@ -56,5 +45,4 @@ __all__ = [
     "LinearSpec",
     "Scaling",
     "ScalingSpec",
-    "build",
 ]

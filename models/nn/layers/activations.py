@@ -1,15 +1,12 @@
-"""The non-linearities: without one, a hundred layers are still a single matrix.
+"""Activation functions, and the layer that applies one to every unit.
 
-Each is a pair of functions side by side: `forward(Z, A, kept)` fills A with a(Z), and
-`backward(dA, Z, A, kept, dZ)` fills dZ with dA times the derivative, from Z, from A or
-from what forward left in `kept`, whichever is cheapest. All are stable for any finite
-Z.
+To add a function, add a class below, its name to `Function`, and both to `FUNCTIONS`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, Protocol, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -34,31 +31,52 @@ Function: TypeAlias = Literal[
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 LEAK = 0.01
-#: From here on mish is z, and e^2z is still a float32.
-FAR_RIGHT = 20.0
+#: Above it mish(z) equals z in float32, and e^2z does not overflow yet.
+MISH_LIMIT = 20.0
 # Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2: the tanh form,
 # since NumPy has no error function.
 GELU_SLOPE = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
 
 
-class Identity:
+class ActivationFunction:
+    """A function of each unit, and its derivative.
+
+    All arrays are (B, O), or (E, B, O) for E networks. Every function is stable for any
+    finite Z.
+    """
+
+    @staticmethod
+    def forward(Z: Array, A: Array, cache: Array) -> None:
+        """Fill A (B, O) with a(Z), and `cache` (B, O) with what `backward` needs."""
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
+        """Fill dZ (B, O) with dA (B, O) times the derivative.
+
+        It reads the derivative from Z, A or `cache`, whichever is cheapest.
+        """
+        raise NotImplementedError
+
+
+class Identity(ActivationFunction):
     """a = z"""
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
+    def forward(Z: Array, A: Array, cache: Array) -> None:
         A[...] = Z
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
         dZ[...] = dA
 
 
-class Sigmoid:
-    """a = 1 / (1 + e^-z), without an overflow on either side"""
+class Sigmoid(ActivationFunction):
+    """a = 1 / (1 + e^-z), without overflow"""
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
+    def forward(Z: Array, A: Array, cache: Array) -> None:
         # sigmoid(z) = (1 + tanh(z / 2)) / 2, and tanh saturates instead of overflowing.
         np.multiply(Z, 0.5, out=A)
         np.tanh(A, out=A)
@@ -66,67 +84,67 @@ class Sigmoid:
         A *= 0.5
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
         np.subtract(1.0, A, out=dZ)
         dZ *= A
         dZ *= dA
 
 
-class Tanh:
+class Tanh(ActivationFunction):
     """a = tanh z"""
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
+    def forward(Z: Array, A: Array, cache: Array) -> None:
         np.tanh(Z, out=A)
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
         np.multiply(A, A, out=dZ)
         np.subtract(1.0, dZ, out=dZ)
         dZ *= dA
 
 
-class ReLU:
+class ReLU(ActivationFunction):
     """a = max(0, z)"""
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
+    def forward(Z: Array, A: Array, cache: Array) -> None:
         np.maximum(Z, 0.0, out=A)
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
         np.multiply(dA, Z > 0.0, out=dZ)
 
 
-class LeakyReLU:
+class LeakyReLU(ActivationFunction):
     """a = z where z > 0, else 0.01 z"""
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
+    def forward(Z: Array, A: Array, cache: Array) -> None:
         np.multiply(Z, LEAK, out=A)
         np.maximum(Z, A, out=A)
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
         np.multiply(dA, np.where(Z > 0.0, Z.dtype.type(1), Z.dtype.type(LEAK)), out=dZ)
 
 
-class SELU:
+class SELU(ActivationFunction):
     """a = scale * (z where z > 0, else alpha (e^z - 1))"""
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
-        # e^z - 1 loses what float32 has no digits for beside 1; expm1 keeps it, and
-        # takes as long as half of all the rest of a step.
+    def forward(Z: Array, A: Array, cache: Array) -> None:
+        # expm1 would be more exact near 0, but takes half as long as the rest of a
+        # training step.
         np.minimum(Z, 0.0, out=A)
         np.exp(A, out=A)
         A -= 1.0
         A *= SELU_ALPHA
-        A += np.maximum(Z, 0.0, out=kept)
+        A += np.maximum(Z, 0.0, out=cache)
         A *= SELU_SCALE
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
         # Below zero the slope is scale * alpha * e^z = a + scale * alpha, else scale.
         np.minimum(A, 0.0, out=dZ)
         dZ += SELU_SCALE * SELU_ALPHA
@@ -134,47 +152,47 @@ class SELU:
         dZ *= dA
 
 
-class GELU:
-    """a = z/2 * (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))); the tanh is kept"""
+class GELU(ActivationFunction):
+    """a = z/2 * (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))); the cache is the tanh"""
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
+    def forward(Z: Array, A: Array, cache: Array) -> None:
         Zc = np.clip(Z, -1e3, 1e3)
-        np.tanh(GELU_SLOPE * (Zc + GELU_CUBIC * Zc * Zc * Zc), out=kept)
-        A[...] = 0.5 * Z * (1.0 + kept)
+        np.tanh(GELU_SLOPE * (Zc + GELU_CUBIC * Zc * Zc * Zc), out=cache)
+        A[...] = 0.5 * Z * (1.0 + cache)
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
-        T = kept
-        # Far out T is exactly 1 and the slope's second term is 0 * z^2: clip z so
-        # that its square cannot overflow into 0 * inf.
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
+        T = cache
+        # For large |z|, T is exactly 1 or -1 and the second term is 0 * z^2: clip z, so
+        # that its square does not overflow to 0 * inf.
         Zc = np.clip(Z, -1e3, 1e3)
         slope = GELU_SLOPE * (1.0 + 3.0 * GELU_CUBIC * Zc * Zc)
         dZ[...] = dA * (0.5 * (1.0 + T) + 0.5 * Zc * (1.0 - T * T) * slope)
 
 
-class Mish:
+class Mish(ActivationFunction):
     """a = z t with t = tanh(log(1 + e^z)) (Misra 2019, "Mish", equation 1)
 
-    With n = e^z (e^z + 2) it is t = n / (n + 2): one exponential, which is kept, and no
+    With n = e^z (e^z + 2), t = n / (n + 2): one exponential, which is the cache, and no
     logarithm. The derivative is t + z (1 - t^2) s = t + (z - a t) s with s = e^z / (e^z
     + 1), the derivative of log(1 + e^z).
     """
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
-        E = np.exp(np.minimum(Z, FAR_RIGHT, out=kept), out=kept)
+    def forward(Z: Array, A: Array, cache: Array) -> None:
+        E = np.exp(np.minimum(Z, MISH_LIMIT, out=cache), out=cache)
         Mish._t(E, A)
         A *= Z
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
         t = np.empty_like(Z)
-        Mish._t(kept, t)
+        Mish._t(cache, t)
         np.multiply(A, t, out=dZ)
         np.subtract(Z, dZ, out=dZ)
-        dZ *= kept
-        dZ /= kept + 1.0
+        dZ *= cache
+        dZ /= cache + 1.0
         dZ += t
         dZ *= dA
 
@@ -185,32 +203,22 @@ class Mish:
         out /= out + 2.0
 
 
-class Softmax:
+class Softmax(ActivationFunction):
     """a_i = e^z_i / sum_j e^z_j over the row; its derivative is a full matrix"""
 
     @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None:
+    def forward(Z: Array, A: Array, cache: Array) -> None:
         np.subtract(Z, Z.max(axis=-1, keepdims=True), out=A)
         np.exp(A, out=A)
         A /= A.sum(axis=-1, keepdims=True)
 
     @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None:
+    def backward(dA: Array, Z: Array, A: Array, cache: Array, dZ: Array) -> None:
         np.multiply(dA, A, out=dZ)
         dZ -= A * dZ.sum(axis=-1, keepdims=True)
 
 
-class Pair(Protocol):
-    """A function of the units and its derivative."""
-
-    @staticmethod
-    def forward(Z: Array, A: Array, kept: Array) -> None: ...
-
-    @staticmethod
-    def backward(dA: Array, Z: Array, A: Array, kept: Array, dZ: Array) -> None: ...
-
-
-FUNCTIONS: dict[Function, type[Pair]] = {
+FUNCTIONS: dict[Function, type[ActivationFunction]] = {
     "identity": Identity,
     "sigmoid": Sigmoid,
     "tanh": Tanh,
@@ -224,9 +232,9 @@ FUNCTIONS: dict[Function, type[Pair]] = {
 
 
 class ActivationSpec(LayerSpec, tag="activation", frozen=True):
-    """The same function on every unit.
+    """One function for every unit.
 
-    With `slopes` n each of the n units learns how much of it to take (see below).
+    With `slopes` = n, each of the n units learns how much of it to apply.
     """
 
     function: Function
@@ -234,21 +242,25 @@ class ActivationSpec(LayerSpec, tag="activation", frozen=True):
 
     def width(self, n_in: int) -> int:
         if self.slopes not in (0, n_in):
-            raise ValueError(f"an activation of {self.slopes} units is given {n_in}")
+            raise ValueError(f"an activation of {self.slopes} units got {n_in} inputs")
         return n_in
 
     @classmethod
     def examples(cls, n_in: int) -> list[ActivationSpec]:
         return [cls(name, slopes) for name in FUNCTIONS for slopes in (0, n_in)]
 
+    def build(self) -> Activation:
+        return Activation(self)
+
 
 class Activation(Layer):
     """A = a(Z), or Z + r (a(Z) − Z) with a learned r (O,) that starts at 1.
 
-    The second form is RealMLP's parametric activation (arXiv 2407.04491, appendix A).
+    The second form is RealMLP's parametric activation (arXiv 2407.04491, appendix A);
+    X, Z, A and the output are (B, O).
     """
 
-    title: ClassVar[str] = "activation"
+    display_name: ClassVar[str] = "activation"
 
     def __init__(self, spec: ActivationSpec) -> None:
         super().__init__()
@@ -272,8 +284,8 @@ class Activation(Layer):
     ) -> Array:
         self.Z = X
         self.A = self._reuse("A", X.shape, X.dtype)
-        self.kept = self._reuse("kept", X.shape, X.dtype)
-        self.function.forward(X, self.A, self.kept)
+        self.cache = self._reuse("cache", X.shape, X.dtype)
+        self.function.forward(X, self.A, self.cache)
         if not self.parametric:
             return self.A
         self.bend = self._reuse("bend", X.shape, X.dtype)
@@ -286,13 +298,13 @@ class Activation(Layer):
     def backward(self, dY: Array, input_gradient: bool) -> Array:
         dZ = self._reuse("dZ", dY.shape, dY.dtype)
         if not self.parametric:
-            self.function.backward(dY, self.Z, self.A, self.kept, dZ)
+            self.function.backward(dY, self.Z, self.A, self.cache, dZ)
             return dZ
         if self.trained:
             self.bend *= dY
             np.dot(self._ones(dY), self.bend, out=self.dr)
         taken = np.multiply(dY, self.r, out=self.bend)
-        self.function.backward(taken, self.Z, self.A, self.kept, dZ)
+        self.function.backward(taken, self.Z, self.A, self.cache, dZ)
         taken -= dY
         dZ -= taken
         return dZ

@@ -1,10 +1,10 @@
-"""What every layer is: a forward step and its derivative, side by side.
+"""The base classes of layers: a forward step and its derivative, side by side.
 
-Shapes in comments: B rows in the batch, I inputs, O outputs.
+Shapes: B rows of the batch, I inputs, O outputs, E networks.
 
-A layer owns no numbers of its own. The network cuts one flat parameter vector
-(and a gradient vector of the same shape) into views and hands them to `bind`, so
-that an optimizer is one pass over one vector, and a snapshot is one copy.
+A layer allocates no parameters. The network splits one flat parameter vector, and a
+gradient vector of the same shape, into views and passes them to `bind`. So an optimizer
+makes one pass over one vector, and a snapshot is one copy.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from models.types import Array, Shape
 
 
 class LayerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a layer is, without its numbers: how it stands in the manifest."""
+    """The description of a layer, as in the manifest, without its parameters."""
 
     def width(self, n_in: int) -> int:
-        """Return the number of outputs for `n_in` inputs; ValueError if they clash."""
+        """Return the number of outputs for `n_in` inputs.
+
+        Raises ValueError if the layer takes another number of inputs.
+        """
         return n_in
 
     @classmethod
@@ -34,6 +37,10 @@ class LayerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         raise NotImplementedError(f"{cls.__name__} has no examples to check")
 
+    def build(self) -> Layer:
+        """Return the layer; its parameters come with `Layer.bind`."""
+        raise NotImplementedError
+
 
 Kind: TypeAlias = Literal[
     "weight", "bias", "gain", "scale", "slope", "wave", "embedding"
@@ -43,22 +50,22 @@ Kind: TypeAlias = Literal[
 class Layer(ABC):
     """One differentiable step of a network.
 
-    `forward` keeps what `backward` needs and reuses its arrays from step to step:
-    what it returns is overwritten by the next `forward`. `predict` keeps nothing
-    and writes only to arrays of its own, so that threads may share a layer.
+    `forward` saves what `backward` needs and reuses its arrays, so the next `forward`
+    overwrites what it returned. `predict` saves nothing and writes only to new arrays,
+    so threads may share a layer.
     """
 
-    #: Shapes of the trained numbers, in the order they lie in the flat vector.
+    #: Shapes of the parameters, in the order of the flat vector.
     parameter_shapes: tuple[Shape, ...] = ()
-    #: What each of those is, for those who treat kinds apart (rates, decay, reports).
+    #: The kind of each parameter; rates, decay and reports depend on it.
     kinds: tuple[Kind, ...] = ()
-    #: Shapes of numbers that are measured, not trained (running statistics).
+    #: Shapes of what is measured and not trained, such as running statistics.
     state_shapes: tuple[Shape, ...] = ()
-    #: Whether `backward` writes parameter gradients: in a finished model nobody reads
-    #: them, and only the input's is asked for.
+    #: Whether `backward` writes parameter gradients. A loaded model needs only the
+    #: gradient of its input.
     trained: bool = True
-    #: Kept for reading by people: what this layer is called in reports.
-    title: ClassVar[str] = "layer"
+    #: What reports and messages call the layer.
+    display_name: ClassVar[str] = "layer"
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
@@ -66,51 +73,55 @@ class Layer(ABC):
     def bind(
         self, parameters: list[Array], gradients: list[Array], state: list[Array]
     ) -> None:
-        """Take the views that hold this layer's numbers; many layers have none."""
+        """Use these views as parameters, gradients and state.
+
+        They have the shapes that the layer declares, such as (I, O); for stacked
+        networks (E, I, O), and (E, 1, O) for a vector (O,).
+        """
         return
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Fill parameters and state with their starting values, if there are any."""
+        """Fill parameters and state with their starting values, drawn from `rng`."""
         return
 
     @abstractmethod
     def forward(
         self, X: Array, training: bool, rng: np.random.Generator | None
     ) -> Array:
-        """Return the output (B, O) and keep what `backward` needs.
+        """Return the output (B, O) for X (B, I), and save what `backward` needs.
 
-        `training` switches what differs between fitting and answering (dropout,
-        batch statistics); `rng` draws what is random while training.
+        `training` turns on dropout and batch statistics. Raises ValueError if a layer
+        draws random numbers while training and `rng` is None.
         """
 
     @abstractmethod
     def backward(self, dY: Array, input_gradient: bool) -> Array:
-        """Take dLoss/dY (B, O), write parameter gradients, return dLoss/dX (B, I).
+        """Write the parameter gradients for dLoss/dY (B, O); return dLoss/dX (B, I).
 
-        With `input_gradient` False nobody reads dX and it need not be computed.
+        Without `input_gradient` the return value is undefined.
         """
 
     @abstractmethod
     def predict(self, X: Array) -> Array:
-        """Return the output (B, O) as `forward` does when it is not training.
+        """Return the output (B, O) for X (B, I), as `forward` without `training`.
 
-        Bound to the numbers of E networks (see `models.nn.stacked_networks`) it takes
-        (B, I), or (E, B, I) from a layer before, and returns (E, B, O).
+        With the parameters of E networks (see `models.nn.stacked_networks`), it takes
+        (B, I), or (E, B, I) from another layer, and returns (E, B, O).
         """
 
     def _reuse(self, name: str, shape: Shape, dtype: Any) -> Array:
-        """Return an uninitialised array of this shape, the same memory each step."""
-        held = self._arrays.get(name)
-        if held is not None:
-            if held.shape == shape:
-                return held
-            if held.shape[1:] == shape[1:] and len(held) >= shape[0]:
-                return held[: shape[0]]
-        held = self._arrays[name] = np.empty(shape, dtype)
-        return held
+        """Return an uninitialised array (*shape), in the same memory at each step."""
+        buffer = self._arrays.get(name)
+        if buffer is not None:
+            if buffer.shape == shape:
+                return buffer
+            if buffer.shape[1:] == shape[1:] and len(buffer) >= shape[0]:
+                return buffer[: shape[0]]
+        buffer = self._arrays[name] = np.empty(shape, dtype)
+        return buffer
 
     def _ones(self, dY: Array) -> Array:
-        """Return a one for each row: times a matrix they are its sums, by BLAS."""
+        """Return ones (B,): times a matrix (B, O) they are its sums, by BLAS."""
         ones = self._arrays.get("ones")
         if ones is None or len(ones) != len(dY) or ones.dtype != dY.dtype:
             ones = self._arrays["ones"] = np.ones(len(dY), dY.dtype)

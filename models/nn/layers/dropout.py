@@ -1,7 +1,7 @@
-"""Silence random units while training, so that none can be relied on alone.
+"""Set random units to zero while training, so that no unit is relied on alone.
 
 Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
-overfitting"; scaled by 1 / (1 - rate) while training, so that answering needs none.
+overfitting"; scaled by 1 / (1 - rate) while training, so `predict` changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from models.types import Array
 
 
 class DropoutSpec(LayerSpec, tag="dropout", frozen=True):
-    """Each unit is silent with probability `rate`."""
+    """Each unit is zero with probability `rate`."""
 
     rate: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 
@@ -24,11 +24,14 @@ class DropoutSpec(LayerSpec, tag="dropout", frozen=True):
     def examples(cls, n_in: int) -> list[DropoutSpec]:
         return [cls(0.4)]
 
+    def build(self) -> Dropout:
+        return Dropout(self)
+
 
 class Dropout(Layer):
-    """Y = X * mask / (1 - rate), with a new mask for each forward pass."""
+    """Y = X * mask / (1 - rate) with a new mask (B, I) for each forward pass."""
 
-    title: ClassVar[str] = "dropout"
+    display_name: ClassVar[str] = "dropout"
 
     def __init__(self, spec: DropoutSpec) -> None:
         super().__init__()
@@ -41,13 +44,13 @@ class Dropout(Layer):
         if not self.active:
             return X
         if rng is None:
-            raise ValueError("dropout draws its mask: a training pass needs an rng")
-        # A byte is enough to draw by: the rate is kept to 1/256.
-        silent = min(round(256 * self.rate), 255)
+            raise ValueError("dropout needs an rng in a training pass, for its mask")
+        # One random byte a unit: the rate is exact to 1/256.
+        dropped = min(round(256 * self.rate), 255)
         drawn = rng.bit_generator.random_raw(-(-X.size // 8)).view(np.uint8)
         self.mask = self._reuse("mask", X.shape, X.dtype)
-        np.copyto(self.mask, drawn[: X.size].reshape(X.shape) >= silent)
-        self.mask *= 256.0 / (256 - silent)
+        np.copyto(self.mask, drawn[: X.size].reshape(X.shape) >= dropped)
+        self.mask *= 256.0 / (256 - dropped)
         return np.multiply(X, self.mask, out=self._reuse("Y", X.shape, X.dtype))
 
     def backward(self, dY: Array, input_gradient: bool) -> Array:

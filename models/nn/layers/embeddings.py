@@ -1,10 +1,9 @@
-"""The front of a table: each number becomes a small curve, each wide category a place.
+"""Embeddings of the columns of a table.
 
-A number x becomes (x, V cos(2π w x + b) + c): the number itself and a few waves of
-learned frequencies, mixed (periodic embeddings: Gorishniy et al. 2022, arXiv
-2203.05556; the form here is PBLD of RealMLP, arXiv 2407.04491, appendix A). A category
-of many values becomes a learned point of `category_width` numbers; one never seen is
-the origin.
+A number x becomes (x, V cos(2π w x + b) + c): the number, and a mixture of waves with
+learned frequencies (periodic embeddings: Gorishniy et al. 2022, arXiv 2203.05556; this
+form is PBLD of RealMLP, arXiv 2407.04491, appendix A). A category of many values
+becomes a learned vector of `category_width` numbers, an unknown one the zero vector.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from models.types import Array
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
 
 TURN = 2.0 * math.pi
-#: Spread of the starting frequencies, from the first wave of a number to its last: slow
-#: ones are close to a straight line, fast ones tell neighbouring values apart, as a
-#: tree does. RealMLP's are all slow (0.1).
+#: Standard deviations of the starting frequencies, from the first wave of a number to
+#: its last: slow waves are nearly straight lines, fast ones separate neighbouring
+#: values, as a tree does. RealMLP uses 0.1 for all.
 SLOWEST, FASTEST = 0.05, 10.0
 
 
 class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
     """Inputs in this order: numbers, plain features, codes of wide categories.
 
-    `categories` are the counts of known values; any other code, such as -1, means
-    none of them.
+    `categories` are the numbers of known values; any other code, such as -1, is an
+    unknown value.
     """
 
     numbers: Count
@@ -46,7 +45,7 @@ class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
     def width(self, n_in: int) -> int:
         expected = self.numbers + self.plain + len(self.categories)
         if n_in != expected:
-            raise ValueError(f"embeddings of {expected} inputs are given {n_in}")
+            raise ValueError(f"embeddings of {expected} inputs got {n_in}")
         return (
             self.numbers * self.number_width
             + self.plain
@@ -58,16 +57,21 @@ class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
         return [cls(n_in - 3, 1, (2, 3)), cls(n_in, 0), cls(0, n_in - 1, (2,))]
 
     def sources(self) -> list[int]:
-        """Return which input each output comes from, in order."""
+        """Return, for each output, the index of its input."""
         widths = [self.number_width] * self.numbers + [1] * self.plain
         widths += [self.category_width] * len(self.categories)
-        return [place for place, width in enumerate(widths) for _ in range(width)]
+        return [index for index, width in enumerate(widths) for _ in range(width)]
+
+    def build(self) -> Embeddings:
+        return Embeddings(self)
 
 
 class Embeddings(Layer):
-    """Parameters: w, b (k, F), V (k, F, W - 1), c (k, W - 1), and an E (n, D) each."""
+    """X (B, I) → Y (B, O) with parameters w, b (k, F), V (k, F, W - 1), c (k, W - 1),
+    for k numbers, and one E (n, D) for each category.
+    """
 
-    title: ClassVar[str] = "embeddings"
+    display_name: ClassVar[str] = "embeddings"
 
     def __init__(self, spec: EmbeddingsSpec) -> None:
         super().__init__()
@@ -81,7 +85,7 @@ class Embeddings(Layer):
         kinds += ["embedding" for _ in points]
         self.kinds = tuple(kinds)
         self.n_out = spec.width(k + spec.plain + len(spec.categories))
-        # Of plain features alone there is nothing to bind.
+        # `bind` is not called if there are only plain features.
         self.E: list[Array] = []
         self.dE: list[Array] = []
 
@@ -124,7 +128,7 @@ class Embeddings(Layer):
         self.codes = self._write_rest(X, Y)
         return Y
 
-    # Of E networks the numbers, and Y, have an axis more in front; X has not.
+    # For E networks, the parameters and Y have one more axis in front; X has not.
 
     def _turns(self, x: Array, out: Array) -> None:
         np.multiply(x[:, :, None], (self.w * TURN)[..., None, :], out=out)
@@ -172,10 +176,10 @@ class Embeddings(Layer):
             dX[:, k : k + spec.plain] = dY[:, at : at + spec.plain]
         at += spec.plain
         for code, dE in zip(self.codes, self.dE, strict=True):
-            # As a matrix product: the order of its sums does not depend on chance.
-            chosen = np.zeros((len(dY), len(dE) + 1), dY.dtype)
-            chosen[np.arange(len(dY)), code] = 1.0  # unknown: the last, left out
-            np.matmul(chosen[:, :-1].T, dY[:, at : at + D], out=dE)
+            # A matrix product, so that the order of the sums is always the same.
+            one_hot = np.zeros((len(dY), len(dE) + 1), dY.dtype)
+            one_hot[np.arange(len(dY)), code] = 1.0  # unknown: the last, not used
+            np.matmul(one_hot[:, :-1].T, dY[:, at : at + D], out=dE)
             at += D
         return dX
 
@@ -185,7 +189,7 @@ class Embeddings(Layer):
         np.matmul(self.cos.transpose(0, 2, 1), dmixed, out=self.dV)
         np.sum(dmixed, axis=1, out=self.dc)
         dturns = np.sin(self.turns, out=self.turns)
-        # cos' = −sin: the sign goes where the numbers are few.
+        # cos' = −sin: the sign is applied to the smaller array.
         dturns *= np.matmul(-dmixed, self.V.transpose(0, 2, 1), out=self.cos)
         both = np.ones((len(self.x), 2, len(dnumbers)), dnumbers.dtype)
         both[:, 0] = self.x

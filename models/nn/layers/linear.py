@@ -1,4 +1,4 @@
-"""Multiply by weights, add biases: Y = X W + b."""
+"""The linear layer: Y = X W + b."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Width = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 
 
 class LinearSpec(LayerSpec, tag="linear", frozen=True):
-    """`n_in` inputs to `n_out` outputs, weights drawn by `initializer`."""
+    """`n_in` inputs, `n_out` outputs, and the rule for the starting weights."""
 
     n_in: Width
     n_out: Width
@@ -23,18 +23,21 @@ class LinearSpec(LayerSpec, tag="linear", frozen=True):
 
     def width(self, n_in: int) -> int:
         if n_in != self.n_in:
-            raise ValueError(f"a linear layer of {self.n_in} inputs is given {n_in}")
+            raise ValueError(f"a linear layer of {self.n_in} inputs got {n_in}")
         return self.n_out
 
     @classmethod
     def examples(cls, n_in: int) -> list[LinearSpec]:
         return [cls(n_in, 4)]
 
+    def build(self) -> Linear:
+        return Linear(self)
+
 
 class Linear(Layer):
     """Y = X W + b with W (I, O) and b (O,); biases start at 0."""
 
-    title: ClassVar[str] = "linear"
+    display_name: ClassVar[str] = "linear"
 
     def __init__(self, spec: LinearSpec) -> None:
         super().__init__()

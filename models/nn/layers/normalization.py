@@ -1,8 +1,8 @@
-"""Give every unit mean 0 and variance 1 over the batch, then let it learn its own.
+"""Batch normalization (Ioffe and Szegedy 2015, algorithms 1 and 2).
 
-Ioffe and Szegedy 2015, "Batch normalization", algorithms 1 and 2. While training
-the statistics are the batch's; for answering they are running averages, kept as
-state in the artefact.
+Every unit gets mean 0 and variance 1, then a learned gain and bias. The statistics are
+those of the batch while training, and running averages, stored in the artefact, when
+answering.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.types import Array
 
 
 class BatchNormSpec(LayerSpec, tag="batch_norm", frozen=True):
-    """`n` units; running statistics move by `momentum` a batch."""
+    """`n` units; each batch moves the running statistics by `momentum`."""
 
     n: Width
     momentum: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.1
@@ -26,18 +26,21 @@ class BatchNormSpec(LayerSpec, tag="batch_norm", frozen=True):
 
     def width(self, n_in: int) -> int:
         if n_in != self.n:
-            raise ValueError(f"batch normalisation of {self.n} units is given {n_in}")
+            raise ValueError(f"batch normalization of {self.n} units got {n_in} inputs")
         return n_in
 
     @classmethod
     def examples(cls, n_in: int) -> list[BatchNormSpec]:
         return [cls(n_in)]
 
+    def build(self) -> BatchNorm:
+        return BatchNorm(self)
+
 
 class BatchNorm(Layer):
-    """Y = gamma * (X - mean) / sqrt(variance + epsilon) + beta, unit by unit."""
+    """Y = gamma * (X - mean) / sqrt(variance + epsilon) + beta with X, Y (B, O)."""
 
-    title: ClassVar[str] = "batch norm"
+    display_name: ClassVar[str] = "batch norm"
 
     def __init__(self, spec: BatchNormSpec) -> None:
         super().__init__()
@@ -62,14 +65,14 @@ class BatchNorm(Layer):
     def forward(
         self, X: Array, training: bool, rng: np.random.Generator | None
     ) -> Array:
-        # A single row has no variance to speak of: it is normalised as in service.
+        # A single row has no variance: use the running statistics.
         self.batch_statistics = training and len(X) > 1
         mean = X.mean(axis=0) if self.batch_statistics else self.running_mean
         self.Xhat = np.subtract(X, mean, out=self._reuse("Xhat", X.shape, X.dtype))
         variance = self.running_variance
         if self.batch_statistics:
             variance = np.einsum("bi,bi->i", self.Xhat, self.Xhat) / len(X)
-            self._remember(mean, variance * (len(X) / (len(X) - 1)))
+            self._update_running(mean, variance * (len(X) / (len(X) - 1)))
         self.scale = 1.0 / np.sqrt(variance + X.dtype.type(self.spec.epsilon))
         self.Xhat *= self.scale
         Y = self._reuse("Y", X.shape, X.dtype)
@@ -77,7 +80,7 @@ class BatchNorm(Layer):
         Y += self.beta
         return Y
 
-    def _remember(self, mean: Array, unbiased_variance: Array) -> None:
+    def _update_running(self, mean: Array, unbiased_variance: Array) -> None:
         momentum = self.gamma.dtype.type(self.spec.momentum)
         self.running_mean += momentum * (mean - self.running_mean)
         self.running_variance += momentum * (unbiased_variance - self.running_variance)
@@ -88,7 +91,7 @@ class BatchNorm(Layer):
             np.sum(dY, axis=0, out=self.dbeta)
         dX = self._reuse("dX", dY.shape, dY.dtype)
         if self.batch_statistics:
-            # The batch's own mean and variance move with X: their share is taken out.
+            # Mean and variance depend on X too: subtract their part.
             np.multiply(self.Xhat, self.dgamma / -len(dY), out=dX)
             dX -= self.dbeta / len(dY)
             dX += dY

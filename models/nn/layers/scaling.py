@@ -1,7 +1,7 @@
-"""Let the network say how much each input matters: Y = X * s.
+"""The scaling layer: Y = X * s, with a learned factor for each input.
 
-The front layer of RealMLP (Holzmüller et al. 2024, arXiv 2407.04491, section 3):
-trained with a rate of its own it is a soft choice of features.
+The first layer of RealMLP (Holzmüller et al. 2024, arXiv 2407.04491, section 3): with
+its own learning rate it is a soft selection of features.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ class ScalingSpec(LayerSpec, tag="scaling", frozen=True):
 
     def width(self, n_in: int) -> int:
         if n_in != self.n:
-            raise ValueError(f"a scaling layer of {self.n} inputs is given {n_in}")
+            raise ValueError(f"a scaling layer of {self.n} inputs got {n_in}")
         return n_in
 
     @classmethod
     def examples(cls, n_in: int) -> list[ScalingSpec]:
         return [cls(n_in)]
 
+    def build(self) -> Scaling:
+        return Scaling(self)
+
 
 class Scaling(Layer):
-    """Y = X * s, s (I,)."""
+    """Y = X * s for X (B, I) and s (I,)."""
 
-    title: ClassVar[str] = "scaling"
+    display_name: ClassVar[str] = "scaling"
 
     def __init__(self, spec: ScalingSpec) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from models.model import Model
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 
 ROOT = Path(__file__).parents[3]
 CLIENTS = Path(__file__).parent / "clients"

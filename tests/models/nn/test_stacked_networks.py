@@ -108,5 +108,5 @@ def test_the_rows_are_left_alone_and_nothing_is_kept() -> None:
 
 def test_networks_of_two_kinds_are_no_stack() -> None:
     two = networks(SPECS["plain"], 1) + networks(SPECS["normed"], 1)
-    with pytest.raises(ValueError, match="of one kind"):
+    with pytest.raises(ValueError, match="the same spec"):
         StackedNetworks(two)

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ConfigError, SignatureInvalid
-from models.storage.signing import MAX_BYTES, SIGNATURE, Keys
-from models.storage.store import ARTEFACT, Store
+from models.storage.base import ARTEFACT
+from models.storage.directory import DirectoryStore as Store
+from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE, Keys
 
 OLD, NEW = b"o" * 32, b"n" * 64
 SHA256 = hashlib.sha256(b"model").hexdigest()
@@ -85,8 +86,8 @@ def test_a_file_holds_a_key_a_line(file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "there is no key, one a line, in it"),
-        (b"\n \n", "there is no key, one a line, in it"),
+        (b"", "expected keys, one a line, found none"),
+        (b"\n \n", "expected keys, one a line, found none"),
         (OLD + b"\nshort", "line 2: a key has 32 characters or more, this one 5"),
         (b"s" * 31, "line 1: a key has 32 characters or more, this one 31"),
     ],
@@ -135,7 +136,13 @@ def test_what_is_not_signed_is_refused(store: Store, made: Any) -> None:
 def test_another_model_or_key_is_refused(store: Store, made: Any, file: Path) -> None:
     store.publish("m", {ARTEFACT: made.dump()})
     signature = store.path("m", 1).with_name(SIGNATURE)
-    for content in (b"", b"hmac-sha256 ", b"x" * 2 * MAX_BYTES, NEW, b"\xff\n"):
+    for content in (
+        b"",
+        b"hmac-sha256 ",
+        b"x" * 2 * MAX_SIGNATURE_BYTES,
+        NEW,
+        b"\xff\n",
+    ):
         genuine = signature.read_bytes()
         signature.write_bytes(content)
         assert refused(store) == (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from service import create_app
 from service.settings import Settings
 from tests.service.protocols.test_tfserving import PERSON

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import ModelNotFound
-from models.storage.store import ARTEFACT
+from models.storage.base import ARTEFACT
 from service import create_app
 from service.inference.model_server import LoadFailed, ModelServer, Unavailable
 from service.server.worker_sync import RefreshListener

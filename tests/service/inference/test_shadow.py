@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from models.features.predictions import Classification, Regression
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from service.inference.shadow import (
     DISAGREEMENT_STDS,
     MAX_WAITING_ROWS,

@@ -22,7 +22,7 @@ from models.features.inputs import RawColumns
 from models.features.reference import Reference
 from models.model import Model
 from models.storage.artefact import Artefact
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from service.monitoring.drift import MAX_COUNTED_ROWS, SLOTS, Bins, Drift
 from service.registry.loaded import Entry, Loaded
 from service.registry.registry import Registry

@@ -15,7 +15,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from models.storage.store import ARTEFACT, Store
+from models.storage.base import ARTEFACT
+from models.storage.directory import DirectoryStore as Store
 from service import create_app
 from service.settings import Settings
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from models.storage.store import ARTEFACT, Store
+from models.storage.base import ARTEFACT
+from models.storage.directory import DirectoryStore as Store
 from service import create_app
 from service.settings import Settings
 

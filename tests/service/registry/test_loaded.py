@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.model import Model
-from models.storage.store import ARTEFACT, CANDIDATE, Store
+from models.storage.base import ARTEFACT, CANDIDATE
+from models.storage.directory import DirectoryStore as Store
 from service import create_app
 from service.inference.model_server import ModelServer
 from service.registry.loaded import unit_hash

@@ -8,7 +8,8 @@ import pytest
 
 from models.errors import LabelNotFound, ModelNotFound, VersionNotFound
 from models.storage.artefact import Artefact
-from models.storage.store import ARTEFACT, Store
+from models.storage.base import ARTEFACT
+from models.storage.directory import DirectoryStore as Store
 from service.registry.registry import Event, Registry
 
 

@@ -15,7 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from models.errors import DataError
 from models.storage.artefact import Finding
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.checks.data_checks import MAX_OF_A_KIND, diagnose
 from trainer.config import loading
 from trainer.data import read

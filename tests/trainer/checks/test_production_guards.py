@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import ConfigError, DataError
 from models.storage.artefact import Finding
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.checks.dataset_shift import psi
 from trainer.checks.production_guards import guard
 from trainer.config import loading

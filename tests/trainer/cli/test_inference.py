@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from click.testing import Result
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 
 Command = Callable[..., Result]
 WriteCsv = Callable[..., Path]

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.cli.main import main
 
 Command = Callable[..., Result]

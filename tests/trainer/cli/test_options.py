@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from models.errors import ConfigError, DataError
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.cli.options import SentenceErrorsGroup, data_argument, store_option
 from trainer.data import Source
 

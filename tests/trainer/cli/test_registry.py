@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 
 Command = Callable[..., Result]
 

@@ -19,7 +19,7 @@ import pytest
 from click.testing import Result
 
 from models.nn.layers.activations import Tanh
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.operations.scheduler import SCHEDULE, State, read_state, write_state
 
 Command = Callable[..., Result]

@@ -12,7 +12,7 @@ import pytest
 
 from models.errors import ConfigError
 from models.features.predictions import Task
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.config.defaults import (
     FEW_IMAGES,
     TOO_FEW_FOR_REALMLP,

@@ -11,7 +11,7 @@ import pytest
 
 from models.model import Model
 from models.storage.artefact import Artefact
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.data import Dataset, join, read, take
 from trainer.data.row_hashing import count_occurrences, hash_rows, rehash_duplicates
 from trainer.evaluation.metrics import classification
@@ -233,7 +233,7 @@ def test_rows_too_alike_are_answered_by_the_network_that_held_them_out(
     grouped: Callable[..., tuple[Artefact, Dataset, Path]],
 ) -> None:
     artefact, data, _ = grouped(words=True)
-    salt = artefact.manifest.recipe.salt
+    salt = artefact.manifest.recipe.split_seed
     turn = count_occurrences(hash_rows(data.inputs))
     holder = np.floor(5 * rehash_duplicates(hash_rows(data.inputs), turn, salt)).astype(
         int

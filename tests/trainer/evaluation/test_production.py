@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.evaluation import row_fingerprints
 from trainer.evaluation.production import load_production
 

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
 from models.errors import ConfigError, DataError
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.data import read, read_for
 from trainer.inspection import batch_inference
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.errors import ModelNotFound
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.inspection import listing
 
 Fit = Callable[..., Any]

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.inspection.version_diff import better, compare, same_rows_note, table
 
 Command = Callable[..., Result]

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.config.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
 from trainer.operations import notifications
 from trainer.operations.notifications import GAUGES, LABELS, failed, finished

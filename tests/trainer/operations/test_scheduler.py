@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from models.errors import ArtefactCorrupt
 from models.storage import files
-from models.storage.store import Store
+from models.storage.directory import SCHEDULE, DirectorySchedule
+from models.storage.directory import DirectoryStore as Store
 from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import (
     RETRY_SECONDS,
-    SCHEDULE,
     ScheduledRun,
     Scheduler,
     State,
@@ -53,12 +53,12 @@ class Night:
 
     def scheduler(self, **options: Any) -> Scheduler:
         made = Scheduler(
-            *("m", self.home, self.clock, [], self.said.append),
+            *("m", DirectorySchedule(self.home), self.clock, [], self.said.append),
             now=lambda: self.time,
             **options,
         )
 
-        def run(lock: int, began: datetime) -> ScheduledRun:
+        def run(handles: tuple[int, ...], began: datetime) -> ScheduledRun:
             with pytest.raises(BlockingIOError), files.locked(self.home, wait=False):
                 pytest.fail("it runs without the lock")
             assert began == self.time
@@ -173,7 +173,7 @@ def test_another_expression_begins_anew(home: Path) -> None:
     night.clock = CronSchedule.parse("0 * * * *", "UTC")
     night.until(AUTUMN + DAY + 90 * MINUTE, night.scheduler())
     assert night.began[1:] == [AUTUMN + DAY + HOUR]
-    assert health(home, None, night.time)[0]
+    assert health(DirectorySchedule(home), None, night.time)[0]
 
 
 def test_a_run_longer_than_the_interval_is_followed_by_one(home: Path) -> None:
@@ -190,11 +190,11 @@ def test_a_run_longer_than_the_interval_is_followed_by_one(home: Path) -> None:
 def test_a_state_from_a_wrong_clock_is_not_waited_for(home: Path) -> None:
     home.mkdir(parents=True)
     far = AUTUMN + 4000 * DAY
-    write_state(home, State("0 3 * * *", "UTC", far, far))
+    write_state(DirectorySchedule(home), State("0 3 * * *", "UTC", far, far))
     night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
     night.until(AUTUMN + 2 * DAY, night.scheduler())
     assert len(night.began) == 2
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.covered == night.began[-1]
 
 
@@ -245,7 +245,7 @@ def test_damage_is_told(home: Path) -> None:
     for damage in (b"", b"{", b"[]", b"\xff", b'{"cron":"x"}'):
         (home / "state.json").write_bytes(damage)
         with pytest.raises(ArtefactCorrupt, match=r"schedule/state\.json: "):
-            read_state(home)
+            read_state(DirectorySchedule(home))
 
 
 # Health
@@ -267,7 +267,7 @@ def test_a_schedule_is_well_while_good_runs_come(
     night = Night(home, CronSchedule.parse("0 12 * * *", "UTC"), AUTUMN - HOUR)
     night.until(AUTUMN + HOUR, night.scheduler())
     assert night.began == [AUTUMN]
-    found, sentence = health(home, hours, AUTUMN + ago)
+    found, sentence = health(DirectorySchedule(home), hours, AUTUMN + ago)
     assert found is healthy
     assert sentence == "the last successful run began 2026-10-24 12:00:00+00:00"
 
@@ -277,12 +277,12 @@ def test_runs_that_fail_make_no_schedule_well(home: Path) -> None:
     scheduler = night.scheduler()
     scheduler.run = lambda lock, began: ScheduledRun(began, began, 1, error="no rows")  # type: ignore[method-assign]
     night.until(AUTUMN + DAY + HOUR, scheduler)
-    assert health(home, None, night.time) == (
+    assert health(DirectorySchedule(home), None, night.time) == (
         True,
         "no run has succeeded since 2026-10-24 12:00:00+00:00; "
         "the latest run failed: no rows",
     )
-    assert not health(home, None, AUTUMN + 2 * DAY)[0]
+    assert not health(DirectorySchedule(home), None, AUTUMN + 2 * DAY)[0]
     assert night.said[-1].startswith("m: run failed after 0 s: no rows; next run ")
 
 
@@ -292,14 +292,18 @@ def test_a_refused_candidate_is_a_good_run(home: Path) -> None:
     result = {"version": 7, "reason": "worse: a against b"}
     scheduler.run = lambda lock, began: ScheduledRun(began, began + MINUTE, 3, result)  # type: ignore[method-assign]
     night.until(AUTUMN + DAY + HOUR, scheduler)
-    assert "the last successful run" in health(home, None, night.time)[1]
+    said = health(DirectorySchedule(home), None, night.time)[1]
+    assert "the last successful run" in said
     assert night.said[-1].startswith(
         "m: the gate refused version 7 after 60 s: worse: a against b; next run "
     )
 
 
 def test_without_a_schedule_nothing_is_well(home: Path) -> None:
-    assert health(home, None, AUTUMN) == (False, f"no schedule has begun in {home}")
+    assert health(DirectorySchedule(home), None, AUTUMN) == (
+        False,
+        f"no schedule has begun in {home}",
+    )
 
 
 # Real processes
@@ -308,13 +312,15 @@ def test_without_a_schedule_nothing_is_well(home: Path) -> None:
 DRIVER = """
 import json, sys
 from pathlib import Path
-from trainer import scheduler
-from trainer.clock import Clock
-home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-scheduler.LOOK, scheduler.RETRY_SECONDS, scheduler.GRACE = 0.1, 0.1, 0.5
+from models.storage.directory import DirectorySchedule
+from trainer.operations import scheduler
+from trainer.operations.cron import CronSchedule
+home, options = DirectorySchedule(Path(sys.argv[1])), json.loads(sys.argv[2])
+scheduler.CLOCK_SECONDS = scheduler.RETRY_SECONDS = 0.1
+scheduler.GRACE_SECONDS = 0.5
 def say(line): print(line, flush=True)
 scheduler.Scheduler(
-    "m", home, Clock("* * * * * *", "UTC"), sys.argv[3:], say,
+    "m", home, CronSchedule("* * * * * *", "UTC"), sys.argv[3:], say,
     on_death=lambda reason: say(f"told of {reason}"), **options
 ).forever()
 """
@@ -367,7 +373,7 @@ def until(what: str, condition: Callable[[], object], seconds: float = 60) -> An
 
 
 def is_done(home: Path) -> bool:
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     return state is not None and state.last_done is not None
 
 
@@ -393,7 +399,7 @@ def test_the_result_of_a_run_is_kept(start: Any, home: Path, tmp_path: Path) -> 
     until("a run", lambda: is_done(home))
     process.terminate()
     assert process.wait(30) == 0
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last is not None
     assert state.last.code == 0 and state.last.error is None
     assert state.last.result == {"version": 3, "promoted": True, "reason": "better"}
@@ -419,7 +425,7 @@ def test_a_failed_run_is_told_and_the_next_comes(
     until("two runs", lambda: len(lines(mark)) > 1)
     process.terminate()
     assert process.wait(30) == 0
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last is not None and state.last_done is None
     assert state.last.error == error
     told = f"told of {error}" in (tmp_path / "log-0").read_text()
@@ -440,7 +446,7 @@ def test_a_stop_waits_for_the_run(
     process.send_signal(number)
     assert process.wait(30) == 0
     assert [word for word, _ in lines(mark)] == ["began", "ended"]
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last_done is not None
 
 
@@ -459,7 +465,7 @@ def test_a_stop_kills_the_run_if_it_is_to(
         process.terminate()
     assert process.wait(30) == 0
     assert not alive(int(lines(mark)[0][1]))
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last is None  # it is still to be run
     log = (tmp_path / "log-0").read_text()
     assert "m: run stopped; the next start makes it up" in log and "told of" not in log
@@ -533,7 +539,7 @@ def test_two_schedulers_on_one_store_never_run_at_once_and_lose_no_version(
     for version in versions:
         store.load("m", version)
     assert store.resolve("m") in versions
-    state = read_state(home)
+    state = read_state(DirectorySchedule(home))
     assert state is not None and state.last is not None and state.last.result
     assert state.last.result["version"] in versions
     assert not list(home.parent.glob(".new-*"))

@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from models.errors import ConfigError
 from models.features.predictions import Classification, Regression
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.config import loading
 from trainer.data import read, take
 from trainer.data.row_hashing import hash_rows, windows

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.errors import DataError
 from models.storage.artefact import Artefact
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.config.defaults import DataFacts, choose_split
 from trainer.config.loading import load
 from trainer.config.schema import SplitConfig
@@ -67,7 +67,7 @@ def divided(data: Dataset, *assignments: str, seed: int = 0) -> SplitPlan:
 def test_rows_are_divided_by_what_stands_in_them() -> None:
     data = timed(np.arange(400))
     found = divided(data, "ensemble.members=5")
-    assert found.by == "content" and found.groups == ()
+    assert found.by == "hash" and found.groups == ()
     expected = windows(hash_rows(data.inputs), 5, 0.1, 0.1)
     assert [[p.tolist() for p in s] for s in found.splits] == [
         [p.tolist() for p in s] for s in expected
@@ -76,7 +76,7 @@ def test_rows_are_divided_by_what_stands_in_them() -> None:
 
 def test_rows_too_alike_are_divided_by_chance() -> None:
     data = Dataset({"x": np.arange(400.0) % 3}, {"x": "numeric"}, "y", [0, 1] * 200)
-    assert divided(data).by == "chance"
+    assert divided(data).by == "random"
 
 
 def test_no_row_left_to_train_is_told() -> None:
@@ -109,7 +109,7 @@ def test_a_group_is_never_on_two_sides(
     if len(set(data.aside["g"])) < 1 / min(share for share in shares if share):
         return  # it may be refused, as below
     found = divided(data, *given)
-    assert found.by == "grouped" and len(found.splits) == members
+    assert found.by == "group" and len(found.splits) == members
     for split in found.splits:
         assert sum(map(len, split)) == len(groups) // 2 * 2
         train, validation, test = ({groups[i] for i in part} for part in split)
@@ -239,7 +239,7 @@ def test_groups_are_divided_again(
 ) -> None:
     artefact, data = fitted("data.group=g", groups=groups)
     recipe = artefact.manifest.recipe
-    assert recipe.divided_by == "grouped"
+    assert recipe.split_strategy == "group"
     assert isinstance(data.inputs, dict)
     names = data.inputs["g"]
     few = len(set(names)) < TOO_FEW_DISTINCT
@@ -266,7 +266,7 @@ def test_content_is_divided_again(
     fitted: Callable[..., tuple[Artefact, Dataset]],
 ) -> None:
     artefact, data = fitted()
-    assert artefact.manifest.recipe.divided_by == "content"
+    assert artefact.manifest.recipe.split_strategy == "hash"
     expected = windows(hash_rows(data.inputs), 5, 0.1, 0.1)
     found = split_again(artefact.manifest, data.inputs, {})
     assert found is not None
@@ -279,9 +279,9 @@ def test_rows_too_alike_are_divided_again_by_their_turns(
 ) -> None:
     artefact, data = fitted(alike=True)
     recipe = artefact.manifest.recipe
-    assert recipe.divided_by == "chance" and recipe.salt
+    assert recipe.split_strategy == "random" and recipe.split_seed
     turn = count_occurrences(hash_rows(data.inputs))
-    where = rehash_duplicates(hash_rows(data.inputs), turn, recipe.salt)
+    where = rehash_duplicates(hash_rows(data.inputs), turn, recipe.split_seed)
     expected = windows(where, 5, 0.1, 0.1)
     counted = artefact.manifest.data
     assert counted.train_rows == len(expected[0].train)
@@ -299,7 +299,7 @@ def test_the_members_of_a_division_in_time_held_out_the_same(
     fitted: Callable[..., tuple[Artefact, Dataset]],
 ) -> None:
     artefact, data = fitted("data.time=t")
-    assert artefact.manifest.recipe.divided_by == "time"
+    assert artefact.manifest.recipe.split_strategy == "time"
     assert split_again(artefact.manifest, data.inputs, {}) is None
     split = by_time(np.arange(400) // 2 * 1.0, 0.15, 0.15)
     counted = artefact.manifest.data

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from models.storage.artefact import Artefact
-from models.storage.store import RECORD, REPORT, Store
+from models.storage.base import RECORD, REPORT
+from models.storage.directory import DirectoryStore as Store
 from trainer.report.diagnosis import find_problems
 from trainer.report.record import Record, decode
 

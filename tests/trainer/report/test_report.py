@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from models.storage.store import RECORD, REPORT, Store
+from models.storage.base import RECORD, REPORT
+from models.storage.directory import DirectoryStore as Store
 from trainer import report
 from trainer.evaluation import row_fingerprints
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from models.features.table import Layout
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec
+from models.storage.directory import DirectoryStore, LocalFile
 from trainer.config.schema import ResolvedTrainConfig
 from trainer.optimization.optimizers import OPTIMIZERS
 from trainer.training import checkpoint as module
@@ -34,7 +35,7 @@ from trainer.training.checkpoint import (
 )
 from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import mean_squared_error
-from trainer.types import Rows
+from trainer.types import Rows, Say
 
 CONFIG = ResolvedTrainConfig(
     optimizer="adamw",
@@ -94,9 +95,13 @@ def place(tmp_path: Path, said: list[str]) -> Checkpoint:
     return at(tmp_path / "1.npz", said)
 
 
+def path_of(place: Checkpoint) -> Path:
+    return Path(str(place.file))
+
+
 def at(path: Path, said: list[str]) -> Checkpoint:
     """Return a checkpoint that is always due."""
-    made = Checkpoint(path, said.append)
+    made = Checkpoint(LocalFile(path), said.append)
     made.saved = -np.inf
     return made
 
@@ -248,7 +253,7 @@ def test_losses_that_are_no_numbers_are_kept(place: Checkpoint) -> None:
 def whole(place: Checkpoint) -> bytes:
     """A checkpoint after three epochs of five."""
     interrupt(fresh(averaging=2.0), place, 3)
-    return place.path.read_bytes()
+    return path_of(place).read_bytes()
 
 
 EXPECTED = finished(averaging=2.0)
@@ -256,7 +261,7 @@ EXPECTED = finished(averaging=2.0)
 
 def goes_on_from(content: bytes, place: Checkpoint) -> bool:
     """Whether it is restored; either way the run ends in the same bytes."""
-    place.path.write_bytes(content)
+    path_of(place).write_bytes(content)
     descent = fresh(averaging=2.0)
     before = outcome(descent)
     restored = place.restore(descent)
@@ -328,7 +333,9 @@ def test_the_right_notes_with_arrays_of_other_shapes_start_anew(
         rest = {k: v for k, v in good.items() if k != name}
         assert not goes_on_from(packed(rest), place)
     assert not goes_on_from(packed({**good, "more": good["state"]}), place)
-    assert said and set(said) == {f"{place.path} cannot be read: network 1 starts anew"}
+    assert said and set(said) == {
+        f"{path_of(place)} cannot be read: network 1 starts anew"
+    }
 
 
 @pytest.mark.parametrize(
@@ -387,7 +394,7 @@ def test_another_networks_starts_anew(place: Checkpoint) -> None:
         {"averaging": 0.0},
     ):
         interrupt(fresh(**{"averaging": 2.0, **other}), place, 2)
-        assert not goes_on_from(place.path.read_bytes(), place)
+        assert not goes_on_from(path_of(place).read_bytes(), place)
 
 
 @pytest.mark.parametrize(
@@ -415,7 +422,7 @@ def test_none_is_no_damage(place: Checkpoint, said: list[str]) -> None:
 def test_a_directory_in_its_place_starts_anew(
     place: Checkpoint, said: list[str]
 ) -> None:
-    place.path.mkdir()
+    path_of(place).mkdir()
     assert not place.restore(fresh())
     assert len(said) == 1
 
@@ -478,7 +485,7 @@ def test_a_file_is_replaced_whole(
 ) -> None:
     """Whoever looks while it is written finds the file before, and no half one."""
     interrupt(fresh(), place, 1)
-    before = place.path.read_bytes()
+    before = path_of(place).read_bytes()
     descent, seen = fresh(), []
     assert place.restore(descent)
     savez = np.savez
@@ -492,9 +499,9 @@ def test_a_file_is_replaced_whole(
                 return True
 
             def write(self, content: Any) -> int:
-                seen.append(place.path.read_bytes() == before)
+                seen.append(path_of(place).read_bytes() == before)
                 seen.append(
-                    [p.name for p in place.path.parent.glob("*.npz")] == ["1.npz"]
+                    [p.name for p in path_of(place).parent.glob("*.npz")] == ["1.npz"]
                 )
                 return int(file.write(content))
 
@@ -504,8 +511,8 @@ def test_a_file_is_replaced_whole(
     interrupt(descent, place, 2)
     assert len(seen) > 20 and all(seen)
     monkeypatch.undo()
-    assert place.path.read_bytes() != before
-    assert os.listdir(place.path.parent) == ["1.npz"]
+    assert path_of(place).read_bytes() != before
+    assert os.listdir(path_of(place).parent) == ["1.npz"]
     again = fresh()
     assert place.restore(again) and again.history.epochs == 2
 
@@ -523,7 +530,7 @@ def test_one_that_is_killed_while_writing_leaves_the_one_before(
 
     monkeypatch.setattr(module.np, "savez", dies)
     with pytest.raises(Interrupted):
-        train(descent, keep=at(place.path, []).save)
+        train(descent, keep=at(path_of(place), []).save)
     again = fresh()
     assert place.restore(again) and again.history.epochs == 2
 
@@ -557,7 +564,7 @@ def test_a_full_disk_does_not_end_the_run(
     assert outcome(descent) == finished(spec=mlp([3, 50, 50, 1]))
     assert len(said) == 5 and len(set(said)) == 1
     assert os.strerror(errno.EFBIG) in said[0] and "\n" not in said[0]
-    assert os.listdir(place.path.parent) == []
+    assert os.listdir(path_of(place).parent) == []
 
 
 def test_what_was_written_before_the_disk_was_full_stays(
@@ -576,9 +583,9 @@ def test_what_was_written_before_the_disk_was_full_stays(
 
 def test_it_is_said_once_for_all_networks(tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "m").write_text("a file where a directory should be")
-    all_of_them = Checkpoints(tmp_path / "m", said.append, "key")
+    all_of_them = at_home(tmp_path / "m", said.append, "key")
     for number in range(3):
-        place = all_of_them.of(number, all_of_them.say_once)
+        place = Checkpoint(all_of_them.file(number), all_of_them.say_once)
         for _ in range(2):
             place.saved = -np.inf
             place.save(fresh())
@@ -590,8 +597,17 @@ def test_it_is_said_once_for_all_networks(tmp_path: Path, said: list[str]) -> No
 # Which run finds which.
 
 
+def at_home(home: Path, say: Say, *decides: object) -> Checkpoints:
+    """Return the checkpoints of the model whose directory is `home`."""
+    return Checkpoints(DirectoryStore(home.parent).scratch, home.name, say, *decides)
+
+
+def directory_of(checkpoints: Checkpoints) -> Path:
+    return Path(str(checkpoints.file(0))).parent
+
+
 def directory(tmp_path: Path, *decides: object) -> Path:
-    return Checkpoints(tmp_path, print, *decides).directory
+    return directory_of(at_home(tmp_path, print, *decides))
 
 
 def test_another_run_has_another_key(tmp_path: Path) -> None:
@@ -612,17 +628,17 @@ def test_another_run_has_another_key(tmp_path: Path) -> None:
 
 
 def test_each_network_has_a_file_of_its_own(tmp_path: Path) -> None:
-    found = Checkpoints(tmp_path, print, "key")
+    found = at_home(tmp_path, print, "key")
     assert not found.exist
     for number in (0, 1, 10):
-        place = found.of(number, print)
+        place = Checkpoint(found.file(number), print)
         place.saved = -np.inf
         place.save(fresh(seed=number))
     assert found.exist
-    assert sorted(os.listdir(found.directory)) == ["1.npz", "11.npz", "2.npz"]
+    assert sorted(os.listdir(directory_of(found))) == ["1.npz", "11.npz", "2.npz"]
     for number in (0, 1, 10):
         again = fresh(seed=5)
-        assert found.of(number, print).restore(again)
+        assert Checkpoint(found.file(number), print).restore(again)
         assert outcome(again) == outcome(fresh(seed=number))
 
 
@@ -631,8 +647,8 @@ def test_each_network_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 def made(home: Path, *decides: object) -> Checkpoints:
     """Return checkpoints of which one is written."""
-    found = Checkpoints(home, print, *decides)
-    place = found.of(0, print)
+    found = at_home(home, print, *decides)
+    place = Checkpoint(found.file(0), print)
     place.saved = -np.inf
     place.save(fresh())
     assert found.exist
@@ -652,7 +668,7 @@ def test_clear_leaves_what_is_not_its_own(tmp_path: Path) -> None:
     home.parent.mkdir()
     found, other = made(home, "key"), made(home, "other")
     found.clear()
-    assert not found.directory.exists()
+    assert not directory_of(found).exists()
     assert other.exist
     other.clear()
     # The store was there, and the first of the two has made the model's directory.
@@ -667,7 +683,7 @@ def test_clear_leaves_an_empty_store_that_was_there(tmp_path: Path) -> None:
 
 def test_clear_takes_the_half_written_along(tmp_path: Path) -> None:
     found = made(tmp_path / "m", "key")
-    (found.directory / "1.0123abcd").write_bytes(b"half")
+    (directory_of(found) / "1.0123abcd").write_bytes(b"half")
     found.clear()
     assert list(tmp_path.iterdir()) == []
 
@@ -677,6 +693,6 @@ def test_clear_removes_what_nobody_goes_on_from(tmp_path: Path) -> None:
     now = time.time()
     for which, age in ((old, 1.01), (recent, 0.99)):
         then = now - age * ABANDONED_SECONDS
-        os.utime(which.directory, (then, then))
+        os.utime(directory_of(which), (then, then))
     found.clear()
-    assert [p.name for p in tmp_path.iterdir()] == [recent.directory.name]
+    assert [p.name for p in tmp_path.iterdir()] == [directory_of(recent).name]

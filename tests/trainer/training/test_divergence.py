@@ -13,7 +13,7 @@ from click.testing import Result
 from models.features.table import Layout
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network
-from models.storage.store import Store
+from models.storage.directory import DirectoryStore as Store
 from trainer.training.divergence import diverged
 
 

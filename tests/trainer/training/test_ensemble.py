@@ -18,6 +18,7 @@ import pytest
 from models.errors import ConfigError, TrainingDiverged
 from models.nn.layers import EmbeddingsSpec
 from models.nn.network import Network, count_parameters
+from models.storage.directory import DirectoryStore
 from trainer.data import read
 from trainer.preparation.prepare import Prepared, prepare
 from trainer.training import ensemble
@@ -59,7 +60,7 @@ def prepared(
 
 @pytest.fixture
 def nowhere(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path / "m", pytest.fail, "key")
+    return Checkpoints(DirectoryStore(tmp_path).scratch, "m", pytest.fail, "key")
 
 
 LONG = ("train.epochs=1000000", "train.patience=1000000")
@@ -279,12 +280,12 @@ def test_ctrl_c_ends_them_and_what_they_did_is_kept(
         if min(seen.get(1, 0), seen.get(2, 0)) >= 3:
             raise KeyboardInterrupt
 
-    checkpoints = Checkpoints(tmp_path / "m", pytest.fail, "key")
+    checkpoints = Checkpoints(DirectoryStore(tmp_path).scratch, "m", pytest.fail, "key")
     with pytest.raises(KeyboardInterrupt):
         learned(given, checkpoints, watch=watch)
     for number in (0, 1):
         run = make_run(given, network_spec(given), number, streams()[number])
-        assert checkpoints.of(number, pytest.fail).restore(run)
+        assert Checkpoint(checkpoints.file(number), pytest.fail).restore(run)
         assert run.history.epochs > 0
 
 
@@ -297,7 +298,7 @@ def test_of_a_full_disk_all_say_one_sentence(
     monkeypatch.setattr("trainer.training.checkpoint.LEAST_SECONDS", 0.0)
     monkeypatch.setattr(Checkpoint, "_write", full)
     said: list[str] = []
-    checkpoints = Checkpoints(tmp_path / "m", said.append, "key")
+    checkpoints = Checkpoints(DirectoryStore(tmp_path).scratch, "m", said.append, "key")
     learned(prepared("train.epochs=3", "runtime.threads=2"), checkpoints)
     (sentence,) = said
     assert "(No space left on device)" in sentence
@@ -310,7 +311,7 @@ def test_what_was_done_before_is_gone_on_from(
     given = prepared("train.epochs=6", "runtime.threads=1")
     spec = network_spec(given)
     said: list[str] = []
-    checkpoints = Checkpoints(tmp_path / "m", said.append, "key")
+    checkpoints = Checkpoints(DirectoryStore(tmp_path).scratch, "m", said.append, "key")
 
     def ends(number: int, epochs: int) -> Callable[[Progress], None]:
         def watch(standing: Progress) -> None:
@@ -329,7 +330,7 @@ def test_what_was_done_before_is_gone_on_from(
     members, _ = fit_members(given, spec, streams(), watch, checkpoints)
     whole, _ = fit_members(
         *(given, spec, streams(), lambda standing: None),
-        Checkpoints(tmp_path / "other", said.append, "key"),
+        Checkpoints(DirectoryStore(tmp_path).scratch, "other", said.append, "key"),
     )
     for found, expected in zip(members, whole, strict=True):
         np.testing.assert_array_equal(
@@ -407,7 +408,7 @@ def test_tasks_and_results_are_plain_data(prepared: Make, nowhere: Checkpoints) 
     given = prepared("train.epochs=1")
     spec = network_spec(given)
     shared = ensemble.SharedWork(given, spec, 0.0, math.inf)
-    path = nowhere.of(0, pytest.fail).path
+    path = nowhere.file(0)
     task = ensemble.MemberTask(0, streams()[0], 1, path)
     shared, task = pickle.loads(pickle.dumps((shared, task)))
     messages: list[Any] = []

@@ -235,7 +235,7 @@ def test_slopes_are_a_block_of_their_own_kind() -> None:
 
 
 def test_a_wrong_number_of_slopes_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="activation of 3 units is given 4"):
+    with pytest.raises(ValueError, match="activation of 3 units got 4"):
         ActivationSpec("relu", 3).width(4)
     assert ActivationSpec("relu", 3).width(3) == 3
     assert ActivationSpec("relu").width(7) == 7

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.nn.layers import (
-    LAYERS,
+    LAYER_SPECS,
     ActivationSpec,
     BatchNormSpec,
     DropoutSpec,
@@ -59,7 +59,7 @@ def trained(network: Network, X: Array) -> tuple[Array, Array, Array]:
 
 
 def test_every_kind_of_layer_is_tested_here() -> None:
-    assert {type(spec) for spec in SPECS} == set(LAYERS)
+    assert {type(spec) for spec in SPECS} == set(LAYER_SPECS)
 
 
 @every_layer

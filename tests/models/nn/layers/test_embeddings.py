@@ -328,7 +328,7 @@ def test_a_spec_survives_json(spec: EmbeddingsSpec) -> None:
 
 def test_a_wrong_number_of_inputs_does_not_fit() -> None:
     layer: LayerSpec = SMALL
-    with pytest.raises(ValueError, match="embeddings of 7 inputs are given 8"):
+    with pytest.raises(ValueError, match="embeddings of 7 inputs got 8"):
         layer.width(8)
     assert layer.width(7) == 2 * 3 + 3 + 2 * 2
 

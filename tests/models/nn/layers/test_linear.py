@@ -48,6 +48,6 @@ def test_weights_start_by_their_rule_and_biases_at_zero(initializer: str) -> Non
 
 
 def test_a_wrong_number_of_inputs_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="linear layer of 3 inputs is given 4"):
+    with pytest.raises(ValueError, match="linear layer of 3 inputs got 4"):
         LinearSpec(3, 2).width(4)
     assert LinearSpec(3, 2).width(3) == 2

@@ -131,5 +131,5 @@ def test_backward_without_batch_statistics_is_the_derivative_too() -> None:
 
 
 def test_a_wrong_number_of_units_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="batch normalisation of 4 units is given 3"):
+    with pytest.raises(ValueError, match="batch normalization of 4 units got 3"):
         BatchNormSpec(4).width(3)

@@ -49,6 +49,6 @@ def test_backward_is_the_derivative_of_forward(rows: int) -> None:
 
 
 def test_a_wrong_number_of_inputs_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="scaling layer of 3 inputs is given 4"):
+    with pytest.raises(ValueError, match="scaling layer of 3 inputs got 4"):
         ScalingSpec(3).width(4)
     assert ScalingSpec(3).width(3) == 3

@@ -1,0 +1,280 @@
+"""A store in a directory of this machine, in which a reader never sees half a file.
+
+    STORE/NAME/VERSION/…              the files of a version
+    STORE/NAME/labels.json            production, candidate, …, with their history
+    STORE/NAME/.checkpoint-KEY/…      checkpoints of a run that has not ended
+    STORE/NAME/schedule/state.json    the state of the schedule
+
+A version is written to a hidden directory beside its final one, flushed to the disk,
+and renamed; then labels.json is replaced. Two trainers that publish at once get two
+versions: a rename onto an existing version fails, and the next number is tried. Labels
+change, and versions are removed, under a lock that the kernel drops with the process
+that holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from models.errors import ArtefactCorrupt
+from models.storage import base, files
+from models.storage.artefact import MAX_FILE_BYTES
+from models.storage.base import ARTEFACT, LABELS, NAME, ArtefactStore
+from models.storage.interfaces import Snapshot
+
+#: An unlocked hidden directory older than this was left by a trainer that died.
+ABANDONED_SECONDS = 60.0
+SCHEDULE = "schedule"
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+
+class DirectoryStore(ArtefactStore):
+    """A directory of models, versions and labels."""
+
+    def __init__(self, root: str | Path, key_file: str | None = None) -> None:
+        super().__init__(str(Path(root)), key_file)
+        self.root = Path(root)
+
+    def path(self, name: str, version: int, file: str = ARTEFACT) -> Path:
+        """Return the path of a file of a version."""
+        return self.root / name / str(version) / file
+
+    def names(self) -> list[str]:
+        """Return the names of the models that have a version, sorted."""
+        if not self.root.exists():
+            return []
+        return sorted(
+            entry.name
+            for entry in self.root.iterdir()
+            if NAME.fullmatch(entry.name) and self.versions(entry.name)
+        )
+
+    def versions(self, name: str) -> list[int]:
+        """Return the published versions, oldest first."""
+        try:
+            with os.scandir(self.root / name) as entries:
+                directories = [entry.name for entry in entries if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(int(entry) for entry in directories if _VERSION.fullmatch(entry))
+
+    def read_labels(self, name: str) -> bytes | None:
+        """Return the content of labels.json, or None if there is none."""
+        return _read(self.root / name / LABELS)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Return the versions and labels of a model, as they are now."""
+        return Snapshot(tuple(self.versions(name)), self.read_labels(name))
+
+    def commit(
+        self,
+        name: str,
+        before: Snapshot,
+        labels: bytes | None,
+        remove: Collection[int] = (),
+    ) -> bool:
+        """Replace the labels and remove versions, if nothing changed since `before`."""
+        home, hidden = self.root / name, []
+        with files.locked(home):
+            if self.snapshot(name) != before:
+                return False
+            for version in remove:
+                hidden.append(home / f".old-{version}-{uuid.uuid4().hex}")
+                (home / str(version)).rename(hidden[-1])
+            if labels is not None:
+                self._replace_labels(home, labels)
+        for directory in hidden:
+            shutil.rmtree(directory, ignore_errors=True)
+        return True
+
+    def _replace_labels(self, home: Path, content: bytes) -> None:
+        """Replace labels.json; the caller holds the lock of `home`."""
+        files.remove_leftovers(home / LABELS)
+        files.replace_atomically(home / LABELS, content)
+
+    def add_version(
+        self, name: str, contents: Mapping[str, bytes], label: str | None
+    ) -> int:
+        """Write files as the next version, all or nothing, and return its number."""
+        home = self.root / name
+        home.mkdir(parents=True, exist_ok=True)
+        files.fsync_directory(self.root)  # the model's directory may be new
+        self._remove_abandoned(home)
+        hidden = home / f".new-{uuid.uuid4().hex}"
+        hidden.mkdir()
+        try:
+            # The lock tells `_remove_abandoned` in another trainer that we are alive.
+            with files.locked(hidden):
+                for file, content in contents.items():
+                    files.write_durable(hidden / file, content)
+                files.fsync_directory(hidden)
+                with files.locked(home):
+                    version = self._rename(hidden, home)
+                    if label is not None:
+                        labels = self._decode(name, self.read_labels(name))
+                        labels.promote(label, version)
+                        encoded = msgspec.json.format(msgspec.json.encode(labels))
+                        self._replace_labels(home, encoded)
+            return version
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+
+    def _rename(self, hidden: Path, home: Path) -> int:
+        """Rename a hidden directory to the next free version, and return it."""
+        version = max(self.versions(home.name), default=0) + 1
+        while True:
+            try:
+                hidden.rename(home / str(version))
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                version += 1
+                continue
+            files.fsync_directory(home)
+            return version
+
+    def _remove_abandoned(self, home: Path) -> None:
+        """Remove the hidden directories of killed processes."""
+        for directory in home.glob(".old-*"):
+            shutil.rmtree(directory, ignore_errors=True)
+        for directory in home.glob(".new-*"):
+            # BlockingIOError: its trainer is alive. Others: it is harmless, skip it.
+            with contextlib.suppress(OSError), files.locked(directory, wait=False):
+                # A living trainer holds the lock, except right after it made it.
+                if time.time() - directory.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(directory, ignore_errors=True)
+
+    def read_attachment(
+        self, name: str, version: int, file: str, limit: int = MAX_FILE_BYTES
+    ) -> bytes | None:
+        """Return a file of a version, or None if there is none.
+
+        Raises ArtefactCorrupt if the file has more than `limit` bytes.
+        """
+        path = self.path(name, version, file)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > limit:
+                raise ArtefactCorrupt(f"{path}: larger than {limit} bytes")
+        return _read(path)
+
+    def has_attachment(self, name: str, version: int, file: str) -> bool:
+        """Tell whether a version has a file."""
+        return self.path(name, version, file).is_file()
+
+    def write_attachment(
+        self, name: str, version: int, file: str, content: bytes
+    ) -> str:
+        """Add a file to a version, or replace it, and return its address."""
+        path = self.path(name, version, file)
+        files.remove_leftovers(path)
+        files.replace_atomically(path, content)
+        return str(path)
+
+    def file_stamp(self, name: str, version: int, file: str) -> Hashable:
+        """Return a value that changes when a file of a version changes."""
+        return base.stamp(self.path(name, version, file))
+
+    def scratch(self, name: str, key: str) -> DirectoryScratch:
+        """Return the scratch space of a model's run that is identified by `key`."""
+        return DirectoryScratch(self.root / name, key)
+
+    def schedule(self, name: str) -> DirectorySchedule:
+        """Return the schedule of a model."""
+        return DirectorySchedule(self.root / name / SCHEDULE)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """One file that may be replaced."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def key(self) -> str:
+        """The names of its directory and of itself."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def read(self) -> bytes | None:
+        """Return the content, or None if there is no file; raises OSError."""
+        return _read(self.path)
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Replace the content; a reader sees the old or the new; raises OSError."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace_atomically(self.path, content)
+
+
+class DirectoryScratch:
+    """A hidden directory of an unfinished run's files."""
+
+    def __init__(self, home: Path, key: str) -> None:
+        self.home = home
+        self.directory = home / f".checkpoint-{key}"
+        self._made = [path for path in (home, *home.parents) if not path.exists()]
+
+    @property
+    def exists(self) -> bool:
+        """Whether it holds a file."""
+        return any(self.directory.glob("[!.]*"))
+
+    def file(self, name: str) -> LocalFile:
+        """Return one of its files, whether or not it exists."""
+        return LocalFile(self.directory / name)
+
+    def remove(self, max_age: float) -> None:
+        """Remove its files, the model's other scratch older than `max_age` s, and
+        directories that were made for nothing else.
+        """
+        shutil.rmtree(self.directory, ignore_errors=True)
+        for other in self.home.glob(".checkpoint-*"):
+            with contextlib.suppress(OSError):  # another trainer removed it
+                if time.time() - other.stat().st_mtime > max_age:
+                    shutil.rmtree(other, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty, or not there
+            for path in self._made:
+                path.rmdir()
+
+
+@dataclass(frozen=True)
+class DirectorySchedule:
+    """The directory of a schedule, whose lock is the lease."""
+
+    home: Path
+
+    def __str__(self) -> str:
+        return str(self.home)
+
+    @property
+    def state(self) -> LocalFile:
+        """The file of the state."""
+        return LocalFile(self.home / "state.json")
+
+    @contextlib.contextmanager
+    def lease(self, wait: bool = False) -> Iterator[tuple[int, ...]]:
+        """Hold the lock; give its file descriptor, which a child process inherits."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with files.locked(self.home, wait) as handle:
+            files.remove_leftovers(self.state.path)
+            yield (handle,)

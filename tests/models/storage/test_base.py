@@ -1,0 +1,211 @@
+"""The rules that all stores share, in a store without files, renames and locks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from models.errors import ArtefactCorrupt, SignatureInvalid, VersionNotFound
+from models.storage import artefact
+from models.storage.artefact import MAX_FILE_BYTES
+from models.storage.base import (
+    ARTEFACT,
+    PRODUCTION,
+    ArtefactStore,
+)
+from models.storage.directory import DirectoryStore
+from models.storage.interfaces import Schedule, Scratch, Snapshot
+from models.storage.labels import Labels
+from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE
+
+
+class MemoryStore(ArtefactStore):
+    """Versions in a dictionary; a commit compares one revision, as with an ETag."""
+
+    def __init__(self, key_file: str | None = None) -> None:
+        super().__init__("memory://", key_file)
+        self.files: dict[tuple[str, int, str], bytes] = {}
+        self.catalogues: dict[str, Snapshot] = {}
+        self.before_commit: Callable[[], object] = lambda: None
+
+    def names(self) -> list[str]:
+        return sorted(name for name in self.catalogues if self.versions(name))
+
+    def versions(self, name: str) -> list[int]:
+        return [*self.snapshot(name).versions]
+
+    def snapshot(self, name: str) -> Snapshot:
+        return self.catalogues.get(name, Snapshot((), None, "0"))
+
+    def commit(
+        self,
+        name: str,
+        before: Snapshot,
+        labels: bytes | None,
+        remove: Collection[int] = (),
+    ) -> bool:
+        call, self.before_commit = self.before_commit, lambda: None
+        call()
+        left = tuple(v for v in before.versions if v not in remove)
+        return self._replace(name, before, left, labels or before.labels)
+
+    def _replace(
+        self,
+        name: str,
+        before: Snapshot,
+        versions: tuple[int, ...],
+        labels: bytes | None,
+    ) -> bool:
+        after = Snapshot(versions, labels, str(int(before.revision) + 1))
+        now = self.catalogues.setdefault(name, Snapshot((), None, "0"))
+        if now.revision != before.revision:
+            return False
+        self.catalogues[name] = after
+        return True
+
+    def add_version(
+        self, name: str, contents: Mapping[str, bytes], label: str | None
+    ) -> int:
+        for attempt in itertools.count(1):
+            before = self.snapshot(name)
+            version = max(before.versions, default=0) + attempt
+            labels = self._decode(name, before.labels)
+            if label is not None:
+                labels.promote(label, version)
+            encoded = msgspec.json.encode(labels)
+            if self._replace(name, before, (*before.versions, version), encoded):
+                break
+        self.files |= {(name, version, file): b for file, b in contents.items()}
+        return version
+
+    def read_attachment(
+        self, name: str, version: int, file: str, limit: int = MAX_FILE_BYTES
+    ) -> bytes | None:
+        content = self.files.get((name, version, file))
+        if content is not None and len(content) > limit:
+            raise ArtefactCorrupt("larger")
+        return content
+
+    def has_attachment(self, name: str, version: int, file: str) -> bool:
+        return (name, version, file) in self.files
+
+    def write_attachment(
+        self, name: str, version: int, file: str, content: bytes
+    ) -> str:
+        self.files[name, version, file] = content
+        return self.address(name, version, file)
+
+    def file_stamp(self, name: str, version: int, file: str) -> Hashable:
+        return hash(self.files.get((name, version, file)))
+
+    def scratch(self, name: str, key: str) -> Scratch:
+        raise NotImplementedError
+
+    def schedule(self, name: str) -> Schedule:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def memory() -> MemoryStore:
+    store = MemoryStore()
+    for number in 1, 2, 3:
+        store.publish("m", {ARTEFACT: b"%d" % number})
+    return store
+
+
+def test_labels_move_and_versions_go_without_renames_or_locks(
+    memory: MemoryStore,
+) -> None:
+    memory.promote("m", 1)
+    memory.promote("m", 2)
+    assert memory.rollback("m") == 1
+    assert memory.publish("m", {ARTEFACT: b"4"}, "candidate") == 4
+    assert memory.prune("m", 1, dry_run=True) == [2, 3]
+    assert memory.prune("m", 1) == [2, 3] and memory.versions("m") == [1, 4]
+    assert memory.resolve("m") == 1 and memory.resolve("m", label="candidate") == 4
+    with pytest.raises(VersionNotFound, match="has no version 3; it has 1, 4"):
+        memory.promote("m", 3)
+
+
+def test_a_promotion_that_loses_the_race_to_a_pruning_is_refused(
+    memory: MemoryStore,
+) -> None:
+    memory.before_commit = lambda: memory.prune("m", 1)
+    with pytest.raises(VersionNotFound):
+        memory.promote("m", 1)
+    assert memory.labels("m") == {}
+
+
+def test_a_pruning_that_loses_the_race_to_a_promotion_keeps_the_version(
+    memory: MemoryStore,
+) -> None:
+    memory.before_commit = lambda: memory.promote("m", 1)
+    assert memory.prune("m", 1) == [2]
+    assert memory.versions("m") == [1, 3] and memory.resolve("m") == 1
+
+
+def test_a_commit_on_an_old_snapshot_changes_nothing(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    store.publish("m", {ARTEFACT: b"1"})
+    before = store.snapshot("m")
+    store.publish("m", {ARTEFACT: b"2"})
+    assert not store.commit("m", before, msgspec.json.encode(Labels()), [1])
+    assert store.versions("m") == [1, 2] and store.labels("m") == {}
+    assert store.commit("m", store.snapshot("m"), None, [1])
+    assert store.versions("m") == [2] and store.read_labels("m") is None
+
+
+def test_moves_of_many_threads_are_all_kept(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    store.publish("m", {ARTEFACT: b"1"})
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: store.promote("m", 1, f"label_{n}"), range(20)))
+    assert len(store.labels("m")) == len(store.history("m")) == 20
+
+
+# Loading
+
+
+def test_a_version_loads_and_an_error_names_its_address(
+    made: Any, memory: MemoryStore
+) -> None:
+    content = made.dump()
+    version = memory.publish("m", {ARTEFACT: content}, PRODUCTION)
+    assert memory.load("m", version).sha256 == artefact.load(content).sha256
+    memory.publish("m", {ARTEFACT: content[:-1]})
+    with pytest.raises(ArtefactCorrupt) as caught:
+        memory.load("m", version + 1)
+    assert str(caught.value).startswith("memory:///m/5/model.npz: its bytes are not")
+    with pytest.raises(FileNotFoundError):
+        memory.load("m", 99)
+
+
+def test_a_file_too_large_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = DirectoryStore(tmp_path)
+    store.publish("m", {ARTEFACT: b""})
+    with store.path("m", 1).open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)  # takes no room on the disk
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("was read"))
+    with pytest.raises(ArtefactCorrupt, match="larger than"):
+        store.load("m", 1)
+
+
+def test_a_signature_too_long_is_no_signature(made: Any, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("k" * 32)
+    store = MemoryStore(str(keys))
+    store.publish("m", {ARTEFACT: made.dump()})
+    seen = store.stamp("m", 1)
+    store.load("m", 1)
+    store.files["m", 1, SIGNATURE] += b" " * MAX_SIGNATURE_BYTES
+    with pytest.raises(SignatureInvalid, match="by no key in"):
+        store.load("m", 1)
+    assert store.stamp("m", 1) != seen

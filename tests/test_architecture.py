@@ -54,6 +54,8 @@ ONLY_IN = {
         "trainer/cli/main.py",
         "trainer/cli/options.py",
         "trainer/cli/progress.py",
+        "trainer/cli/registry.py",
+        "trainer/cli/train.py",
         "service/cli.py",
     },
     "gunicorn": {

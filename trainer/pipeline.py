@@ -82,23 +82,14 @@ class FitResult:
 def run(
     request: FitRequest, store: ArtefactStore, say: Say, on_epoch: ProgressCallback
 ) -> FitResult:
-    """Run all steps and return the result; an error leaves the store as it was.
-
-    Raises ConfigError, DataError, TrainingDiverged, ArtefactCorrupt or OSError.
-    """
+    """Run all steps; an error, such as TrainingDiverged, leaves the store as it was."""
     started = time.perf_counter()
     store.check_name(request.model)
     data = read(request.data, request.target)
     load_s = time.perf_counter() - started
     splitting, *streams = np.random.SeedSequence(request.config.seed).spawn(65)
-    prepared = prepare(
-        data,
-        request.task,
-        request.validation,
-        request.config,
-        np.random.default_rng(splitting),
-        say,
-    )
+    rng = np.random.default_rng(splitting)
+    prepared = prepare(data, request.task, request.validation, request.config, rng, say)
     gate.check(prepared.config.gate, prepared)
     findings = diagnose(prepared, say)
     previous = load_production(store, request.model, lambda sentence: None)
@@ -126,12 +117,9 @@ def run(
     verdict = gate.decide(
         request.promote, prepared.config.gate, candidate, production, rows, measured_on
     )
-    timing = _timing(prepared, members, train_s)
-    total = time.perf_counter() - started
-    timing |= {"load_s": round(load_s, 6), "total_s": round(total, 6)}
-    label = CANDIDATE if request.promote == "auto" else None
-    if verdict.promoted:
-        label = PRODUCTION
+    timing = _timing(prepared, members, train_s, load_s, started)
+    refused = CANDIDATE if request.promote == "auto" else None
+    label = PRODUCTION if verdict.promoted else refused
     fingerprints = row_fingerprints.fingerprint_rows(
         rows, prepared.inputs, prepared.output
     )
@@ -281,7 +269,11 @@ def _model_settings(config: ResolvedConfig) -> dict[str, Any]:
 
 
 def _timing(
-    prepared: Prepared, members: Sequence[Member], train_s: float
+    prepared: Prepared,
+    members: Sequence[Member],
+    train_s: float,
+    load_s: float,
+    started: float,
 ) -> dict[str, float]:
     epochs = [member.history.epochs for member in members]
     rows = sum(
@@ -292,6 +284,8 @@ def _timing(
         "train_s": round(seconds, 6),
         "epochs": sum(epochs),
         "rows_per_s": round(rows / max(seconds, 1e-9), 1),
+        "load_s": round(load_s, 6),
+        "total_s": round(time.perf_counter() - started, 6),
     }
 
 

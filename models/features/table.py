@@ -157,7 +157,7 @@ class TableInput(
         return [dict(zip(names, row, strict=True)) for row in attributions.tolist()]
 
     def select(self, raw: Any) -> Any:
-        """Return the columns of the signature, in its order; arrays as they are."""
+        """Return the columns of the signature, in its order; an array as it is."""
         if isinstance(raw, np.ndarray):
             return raw
         return {name: raw[name] for name in self.by_name}

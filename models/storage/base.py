@@ -13,8 +13,8 @@ report is written later:
 
 `ArtefactStore` implements what the rules say about names, labels, signatures and
 pruning. A subclass implements the abstract methods, which read and write bytes. They
-need no rename and no lock: creating what does not exist yet and replacing what has not
-changed are enough.
+need no rename and no lock, only to create what does not exist and to replace what has
+not changed.
 """
 
 from __future__ import annotations
@@ -38,17 +38,15 @@ from models.errors import (
     VersionNotFound,
     nearest,
 )
+from models.storage import files
 from models.storage.artefact import MAX_FILE_BYTES, Artefact, load
 from models.storage.interfaces import Schedule, Scratch, Snapshot
 from models.storage.labels import Change, Label, Labels
 from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE, Keys
 
-PRODUCTION = "production"
-CANDIDATE = "candidate"
-ARTEFACT = "model.npz"
-RUN = "run.json"
-RECORD, REPORT = "record.json", "report.html"
-LABELS = "labels.json"
+PRODUCTION, CANDIDATE = "production", "candidate"
+ARTEFACT, LABELS = "model.npz", "labels.json"
+RUN, RECORD, REPORT = "run.json", "record.json", "report.html"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LABEL = re.compile(r"[a-zA-Z0-9_]{1,64}")
 #: An error message lists at most this many versions or models.
@@ -190,9 +188,9 @@ class ArtefactStore(ABC):
 
     def stamp(self, name: str, version: int) -> Hashable:
         """Return a value that changes when `load` may end differently."""
-        key = None if self.key_file is None else stamp(self.key_file)
-        files = ARTEFACT, SIGNATURE
-        return (*(self.file_stamp(name, version, file) for file in files), key)
+        key = None if self.key_file is None else files.stamp(self.key_file)
+        artefact = self.file_stamp(name, version, ARTEFACT)
+        return artefact, self.file_stamp(name, version, SIGNATURE), key
 
     def run(self, name: str, version: int) -> dict[str, object]:
         """Return run.json, or {} without one; raises ArtefactCorrupt or OSError."""
@@ -212,13 +210,7 @@ class ArtefactStore(ABC):
         return self._decode(name, self.read_labels(name)).history
 
     def _decode(self, name: str, content: bytes | None) -> Labels:
-        if content is None:
-            return Labels()
-        try:
-            return msgspec.json.decode(content, type=Labels)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            address = f"{self.location}/{name}/{LABELS}"
-            raise ArtefactCorrupt(f"{address}: {error}") from None
+        return Labels.decode(content, f"{self.location}/{name}/{LABELS}")
 
     def require(self, name: str) -> list[int]:
         """Return the versions of a model; raises ModelNotFound if it has none."""
@@ -360,17 +352,16 @@ class ArtefactStore(ABC):
 
         It is called again if another process changed something in between.
         """
-        committed = False
-        while not committed:
+        while True:
             before = self.snapshot(name)
             labels = self._decode(name, before.labels)
             old = msgspec.json.encode(labels)
             remove = change(labels, [*before.versions])
             new = msgspec.json.encode(labels)
-            if new == old and not remove:
-                return
             content = None if new == old else msgspec.json.format(new)
-            committed = self.commit(name, before, content, remove)
+            unchanged = content is None and not remove
+            if unchanged or self.commit(name, before, content, remove):
+                return
 
     @staticmethod
     def check_name(name: str) -> None:
@@ -385,15 +376,6 @@ class ArtefactStore(ABC):
         """Raise ConfigError if a label cannot have this name."""
         if not LABEL.fullmatch(label):
             raise ConfigError(f"a label is letters, digits and '_', not '{label}'")
-
-
-def stamp(file: Path) -> Hashable:
-    """Return a value that changes when a local file changes."""
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _require_version(name: str, version: int, versions: list[int]) -> int:

@@ -28,7 +28,7 @@ from pathlib import Path
 import msgspec
 
 from models.errors import ArtefactCorrupt
-from models.storage import base, files
+from models.storage import files
 from models.storage.artefact import MAX_FILE_BYTES
 from models.storage.base import ARTEFACT, LABELS, NAME, ArtefactStore
 from models.storage.interfaces import Snapshot
@@ -184,7 +184,7 @@ class DirectoryStore(ArtefactStore):
 
     def file_stamp(self, name: str, version: int, file: str) -> Hashable:
         """Return a value that changes when a file of a version changes."""
-        return base.stamp(self.path(name, version, file))
+        return files.stamp(self.path(name, version, file))
 
     def scratch(self, name: str, key: str) -> DirectoryScratch:
         """Return the scratch space of a model's run that is identified by `key`."""

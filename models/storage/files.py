@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 
@@ -34,6 +34,15 @@ def remove_leftovers(path: Path) -> None:
     """Remove temporary files of killed writers of `path`; the caller holds a lock."""
     for leftover in path.parent.glob(f".{path.name}-*"):
         leftover.unlink(missing_ok=True)
+
+
+def stamp(path: Path) -> Hashable:
+    """Return a value that changes when a file changes."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def fsync_directory(directory: Path) -> None:

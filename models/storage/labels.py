@@ -11,6 +11,8 @@ from typing import Annotated
 
 import msgspec
 
+from models.errors import ArtefactCorrupt
+
 Version = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -43,6 +45,17 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
 
     labels: dict[str, Label] = {}
     history: list[Change] = []
+
+    @classmethod
+    def decode(cls, content: bytes | None, address: str) -> Labels:
+        """Return the labels in a file's content; without one there are no labels.
+
+        Raises ArtefactCorrupt, which names the `address` of the file.
+        """
+        try:
+            return msgspec.json.decode(b"{}" if content is None else content, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ArtefactCorrupt(f"{address}: {error}") from None
 
     def promote(
         self, name: str, version: int, share: float = 0.0, shadow: bool = False

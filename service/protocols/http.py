@@ -39,13 +39,13 @@ def find(name: str, version: str | None = None, label: str | None = None) -> Loa
             )
         # No version is longer, and int() rejects thousands of digits.
         number = int(version[:18])
-    call, registry = current_request(), model_server().registry
-    if call.environ["REQUEST_METHOD"] == "POST" and number is None and label is None:
-        loaded = call.fallback or registry.choose(name, call.request_id)
-        call.chosen = loaded
+    request, registry = current_request(), model_server().registry
+    if request.environ["REQUEST_METHOD"] == "POST" and number is None and label is None:
+        loaded = request.fallback or registry.choose(name, request.request_id)
+        request.chosen = loaded
     else:
         loaded = registry.find(name, number, label)
-    call.log_fields = {"model": loaded.name, "version": loaded.version}
+    request.log_fields = {"model": loaded.name, "version": loaded.version}
     return loaded
 
 

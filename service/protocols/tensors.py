@@ -198,11 +198,13 @@ def wanted(output: Output, request: InferRequest) -> list[Wanted]:
             raise InvalidInput(f"output '{name}': shared memory is not supported")
         if parameters.classification and name != "probabilities":
             ranked = (
-                "'probabilities' is" if "probabilities" in known else "there is not"
+                "'probabilities' is one"
+                if "probabilities" in known
+                else "this has none"
             )
             raise InvalidInput(
                 f"output '{name}': classification needs an output with a number per "
-                f"class; {ranked} one"
+                f"class; {ranked}"
             )
         in_bytes = parameters.binary_data
         in_bytes = binary if in_bytes is None else in_bytes

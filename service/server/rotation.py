@@ -52,89 +52,89 @@ class EventLoop(Generic[C]):
         self._answer, self._give_back, self._threads = answer, give_back, threads
         self._readable = select.epoll()
         #: By descriptor, with the time of the last reply; not those being answered.
-        self._members: dict[int, tuple[C, float]] = {}
+        self._connections: dict[int, tuple[C, float]] = {}
         #: Identifies the thread that runs the loop; a thread with another one stops.
-        self._leader: object | None = None
-        self._lock = threading.Lock()  # guards _members and _leader
-        self._answering, self._turns = False, 0
-        self._in_use = threading.Event()
+        self._current: object | None = None
+        self._lock = threading.Lock()  # guards _connections and _current
+        self._answering, self._answers = False, 0
+        self._running = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def join(self, member: C) -> None:
+    def add(self, connection: C) -> None:
         """Add a connection, and run the loop unless another thread does."""
         with self._lock:
-            self._place(member, self._readable.register)
-            if self._leader is not None:
+            self._register(connection, self._readable.register)
+            if self._current is not None:
                 return
-            self._leader = leader = object()
-        self._lead(leader)
+            self._current = token = object()
+        self._run(token)
 
-    def _place(self, member: C, wait_for: Callable[[int, int], None]) -> None:
+    def _register(self, connection: C, wait_for: Callable[[int, int], None]) -> None:
         # Before it is registered: the loop may see it at once.
-        self._members[member.fileno()] = member, time.monotonic()
+        self._connections[connection.fileno()] = connection, time.monotonic()
         # One-shot: a connection that is being answered is not polled.
-        wait_for(member.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+        wait_for(connection.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
 
-    def _lead(self, leader: object) -> None:
-        tidied = time.monotonic()
-        while self._leader is leader:
+    def _run(self, token: object) -> None:
+        released = time.monotonic()
+        while self._current is token:
             events = self._readable.poll(QUIET_SECONDS, 1)
             if events:
-                self._turn(leader, self._members.pop(events[0][0])[0])
+                self._answer_one(token, self._connections.pop(events[0][0])[0])
             now = time.monotonic()
-            if not events or now > tidied + QUIET_SECONDS:
-                self._tidy(leader, now - QUIET_SECONDS if events else now)
-                tidied = now
+            if not events or now > released + QUIET_SECONDS:
+                self._release_quiet(token, now - QUIET_SECONDS if events else now)
+                released = now
 
-    def _turn(self, leader: object, member: C) -> None:
-        self._turns += 1
+    def _answer_one(self, token: object, connection: C) -> None:
+        self._answers += 1
         self._answering = True
-        if not self._in_use.is_set():
-            self._in_use.set()
+        if not self._running.is_set():
+            self._running.set()
         try:
-            keep = self._answer(member)
+            keep = self._answer(connection)
         except Exception:
             log.exception("a request failed")
             keep = False
         with self._lock:
-            if self._leader is leader:
+            if self._current is token:
                 self._answering = False
                 if keep:
-                    self._place(member, self._readable.modify)
+                    self._register(connection, self._readable.modify)
                     return
-            self._leave(member)
-        self._give_back(member, keep is not False)
+            self._remove(connection)
+        self._give_back(connection, keep is not False)
 
-    def _leave(self, member: C) -> None:
+    def _remove(self, connection: C) -> None:
         with suppress(OSError, ValueError):  # it is closed already
-            self._readable.unregister(member.fileno())
+            self._readable.unregister(connection.fileno())
 
-    def _tidy(self, leader: object, since: float) -> None:
+    def _release_quiet(self, token: object, since: float) -> None:
         """Give back quiet connections; with none left, the loop ends."""
         with self._lock:
-            if self._leader is not leader:
+            if self._current is not token:
                 return
             idle = [
-                self._members.pop(descriptor)[0]
-                for descriptor, (_, last) in list(self._members.items())
+                self._connections.pop(descriptor)[0]
+                for descriptor, (_, last) in list(self._connections.items())
                 if last <= since
             ]
-            for member in idle:
-                self._leave(member)
-            if not self._members:
-                self._leader = None
-                self._in_use.clear()
-        for member in idle:
-            self._give_back(member, True)
+            for connection in idle:
+                self._remove(connection)
+            if not self._connections:
+                self._current = None
+                self._running.clear()
+        for connection in idle:
+            self._give_back(connection, True)
 
     def _watch(self) -> None:
         """Let another thread run the loop whenever a request takes long."""
-        while self._in_use.wait():
-            turns = self._turns
+        while self._running.wait():
+            answers = self._answers
             time.sleep(SLOW_SECONDS)
             with self._lock:
-                if self._answering and self._turns == turns:
+                if self._answering and self._answers == answers:
                     self._answering = False
-                    self._leader = leader = object()
+                    self._current = token = object()
                     with suppress(RuntimeError):  # the process is shutting down
-                        self._threads.submit(self._lead, leader)
+                        self._threads.submit(self._run, token)

@@ -172,7 +172,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Answer a request, then pass a kept connection to the event loop."""
         keep = self._answer(conn)
         if keep:
-            self.event_loop.join(conn)
+            self.event_loop.add(conn)
             return STAYS
         return keep is None
 

@@ -30,10 +30,10 @@ def body() -> bytes:
     Raises InvalidInput for a body that is not whole, RequestEntityTooLarge (413) and
     RequestTimeout (408). The content type is ignored: real clients send JSON under any.
     """
-    call = current_request()
-    if call.body is None:  # kept, since the fallback reads it again
-        call.body = _body()
-    return call.body
+    request = current_request()
+    if request.body is None:  # kept, since the fallback reads it again
+        request.body = _body()
+    return request.body
 
 
 def _body() -> bytes:

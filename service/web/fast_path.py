@@ -54,15 +54,15 @@ class FastPath:
         if match is None or environ["REQUEST_METHOD"] != match[1]:
             return self._flask(environ, start_response)
         route, _, view, names = match
-        call = RequestContext(self._model_server, environ)
+        request = RequestContext(self._model_server, environ)
         try:
             content, code, headers = compressed(
-                call.call_with_fallback(partial(view, **names))
+                request.call_with_fallback(partial(view, **names))
             )
         except Exception as error:
             content, code, headers = errors.explained(error)
         headers["Content-Length"] = str(len(content))
-        headers |= call.end(route, code)
+        headers |= request.end(route, code)
         start_response(_STATUS[code], list(headers.items()))
         return [content]
 

@@ -278,7 +278,7 @@ def _imbalance(prepared: Prepared, training: NDArray[np.intp]) -> Iterator[Findi
         "imbalance",
         (name,),
         f"target '{name}': only {share:.1%} of the training rows are "
-        f"'{output.class_names[rarest]}'; classes are not weighted, so that "
-        "probabilities stay true (train.class_weights=balanced gives the rare class "
-        "more weight)",
+        f"'{output.class_names[rarest]}'; classes are not weighted, since "
+        "true probabilities have the lowest log loss (train.class_weights=balanced "
+        "gives the rare class more weight)",
     )

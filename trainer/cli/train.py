@@ -156,13 +156,17 @@ def fit(
 
 @click.command()
 @click.option(
-    "--cron", required=True, metavar="'M H D M W'", help="Times to run at, as in cron."
+    "--cron", required=True, metavar="'M H D M W'", help="When to run, as in crontab."
 )
 @click.option(
     "--timezone", default="UTC", show_default=True, help="Time zone of --cron."
 )
 @click.option(
-    "--jitter", type=click.FloatRange(0), default=0, help="Maximum random delay in s."
+    "--jitter",
+    type=click.FloatRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="Delay each run by a random time up to this.",
 )
 @click.option(
     "--on-stop",
@@ -204,7 +208,9 @@ def schedule(
 @click.command()
 @click.argument("name")
 @click.option(
-    "--hours", type=float, help="Maximum age.  [default: two periods of the schedule]"
+    "--hours",
+    type=float,
+    help="Maximum age of that run.  [default: two periods of the schedule]",
 )
 @store_option
 def healthcheck(name: str, hours: float | None, store: ArtefactStore) -> None:

@@ -127,7 +127,7 @@ def test_a_report_is_shown_and_can_do_nothing(store: Path) -> None:
         ("xor/1", "model 'xor' version 1 has no report"),
         ("xor/2", "has no version 2 loaded"),
         ("nobody/1", "unknown model 'nobody'"),
-        ("xor/..", "a version is a whole number"),
+        ("xor/..", "expected a whole number as version"),
     ],
 )
 def test_where_there_is_no_report(client: FlaskClient, path: str, said: str) -> None:

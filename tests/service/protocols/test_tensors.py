@@ -202,7 +202,7 @@ def test_a_raw_body_is_the_only_input(client: FlaskClient) -> None:
         ("digits", b"", "expected whole rows of 256 bytes (FP32, shape [-1, 8, 8])"),
         ("digits", bytes(255), "found 255 bytes"),
         ("digits", bytes(257), "found 257 bytes"),
-        ("people", bytes(8), "for a model of one input, this one has 5"),
+        ("people", bytes(8), "needs a model of one input, this one has 5"),
     ],
 )
 def test_a_raw_body_that_is_no_tensor_is_refused(
@@ -329,7 +329,7 @@ def test_a_number_is_no_class(client: FlaskClient) -> None:
     )
     reply = post(client, "half_plus_two", body, head)
     assert reply.status_code == 400
-    assert "none is such" in reply.get_json()["error"]
+    assert "this has none" in reply.get_json()["error"]
 
 
 @pytest.mark.parametrize(

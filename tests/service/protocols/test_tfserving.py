@@ -138,8 +138,8 @@ def test_an_example_is_regressed_to_a_number(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "said"),
     [
-        ("people:regress", {"examples": [PERSON]}, 400, "ask :classify or :predict"),
-        ("half_plus_two:classify", {"examples": [{"x": 1}]}, 400, "ask :regress or"),
+        ("people:regress", {"examples": [PERSON]}, 400, "use :classify or :predict"),
+        ("half_plus_two:classify", {"examples": [{"x": 1}]}, 400, "use :regress or"),
         ("people:classify", {}, 400, "missing required field examples"),
         ("people:classify", {"examples": []}, 400, "at least one row"),
         (
@@ -226,7 +226,7 @@ def test_a_text_that_only_looks_like_base64_stays_text(client: FlaskClient) -> N
     [
         ({"b64": "!"}, "expected base64 in a 'b64' value"),
         ({"b64": "a"}, "expected base64 in a 'b64' value"),
-        ({"b64": "/w=="}, "a 'b64' value is not UTF-8 text"),
+        ({"b64": "/w=="}, "expected UTF-8 text in a 'b64' value"),
         ({"b64": 5}, "row 0, column 'home': expected a string or null, got an object"),
         ({"b64": "", "c": ""}, "column 'home': expected a string or null, got an obje"),
     ],
@@ -340,7 +340,12 @@ def test_version_and_label_are_named_in_the_header(client: FlaskClient) -> None:
             "unknown model 'digit'; did you mean 'digits'",
         ),
         ("xor/versions/9", {"instances": []}, 404, "no version 9 loaded; it has 1"),
-        ("xor/versions/new", {"instances": []}, 404, "a version is a whole number"),
+        (
+            "xor/versions/new",
+            {"instances": []},
+            404,
+            "expected a whole number as version",
+        ),
         ("xor/versions/" + "9" * 5_000, {}, 404, "has no version"),
         ("xor/labels/prodction", {}, 404, "did you mean 'production'?"),
         (

@@ -1,4 +1,4 @@
-"""Real sockets in rotation, with a loop that takes them back."""
+"""Real sockets in the event loop, and a main loop that takes them back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from service.server.rotation import QUIET_SECONDS, SLOW_SECONDS, EventLoop
 WAIT = 30.0
 
 
-class Place:
-    """A rotation, the loop around it, and who answered what."""
+class Loops:
+    """An event loop, the main loop around it, and what was answered by which thread."""
 
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(8)
@@ -31,33 +31,33 @@ class Place:
         #: What an answer to a byte waits for.
         self.held: dict[bytes, threading.Event] = {}
 
-    def answer(self, member: socket.socket) -> bool | None:
-        asked = member.recv(1)
+    def answer(self, connection: socket.socket) -> bool | None:
+        asked = connection.recv(1)
         self.by.append(threading.get_ident())
         if asked in self.held:
             self.held[asked].wait(WAIT)
         if asked:
-            member.send(asked)
+            connection.send(asked)
         return {b"": False, b"x": False, b"-": None}.get(asked, True)
 
-    def give_back(self, member: socket.socket, kept: bool) -> None:
-        self.returned.put((member, kept))
+    def give_back(self, connection: socket.socket, kept: bool) -> None:
+        self.returned.put((connection, kept))
 
     def join(self, count: int) -> tuple[list[socket.socket], list[socket.socket]]:
         pairs = [socket.socketpair() for _ in range(count)]
-        for client, member in pairs:
-            self.sockets += client, member
+        for client, connection in pairs:
+            self.sockets += client, connection
             client.settimeout(WAIT)
-            self.threads.submit(self.event_loop.join, member)
-        return [client for client, _ in pairs], [member for _, member in pairs]
+            self.threads.submit(self.event_loop.add, connection)
+        return [client for client, _ in pairs], [connection for _, connection in pairs]
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loops]:
     # Longer than a busy machine keeps a client from asking, or a thread from answering.
     monkeypatch.setattr(rotation, "QUIET_SECONDS", 1.0)
     monkeypatch.setattr(rotation, "SLOW_SECONDS", 0.5)
-    made = Place()
+    made = Loops()
     yield made
     made.threads.shutdown()
     for each in made.sockets:
@@ -69,7 +69,7 @@ def ask(client: socket.socket, what: bytes = b"a") -> None:
     assert client.recv(1) == what
 
 
-def test_one_thread_answers_all_who_ask_again_at_once(place: Place) -> None:
+def test_one_thread_answers_all_busy_connections(place: Loops) -> None:
     clients, _ = place.join(8)
     for _ in range(100):
         for client in clients:
@@ -78,31 +78,33 @@ def test_one_thread_answers_all_who_ask_again_at_once(place: Place) -> None:
     assert len(set(place.by)) == 1
 
 
-def test_who_does_not_ask_is_given_back_once_and_may_join_again(place: Place) -> None:
-    clients, members = place.join(3)
+def test_a_quiet_connection_is_given_back_once_and_may_return(place: Loops) -> None:
+    clients, connections = place.join(3)
     for client in clients:
         ask(client)
-    back = [place.returned.get(timeout=WAIT) for _ in members]
-    assert {member for member, _ in back} == set(members)
+    back = [place.returned.get(timeout=WAIT) for _ in connections]
+    assert {connection for connection, _ in back} == set(connections)
     assert all(kept for _, kept in back)
     time.sleep(0.1)
     assert place.returned.empty()
-    place.threads.submit(place.rotation.join, members[0])
+    place.threads.submit(place.event_loop.add, connections[0])
     ask(clients[0])
 
 
-def test_one_who_asks_is_kept_while_another_who_does_not_leaves(place: Place) -> None:
-    (busy, _), (member, idle) = place.join(2)
+def test_a_busy_connection_stays_while_a_quiet_one_leaves(place: Loops) -> None:
+    (busy, _), (connection, idle) = place.join(2)
     until = time.monotonic() + WAIT
     while place.returned.empty() and time.monotonic() < until:
         ask(busy)
     assert place.returned.get_nowait() == (idle, True)
-    assert member is not idle
+    assert connection is not idle
 
 
-def test_who_takes_long_holds_nobody_up_and_is_given_back(place: Place) -> None:
+def test_a_slow_request_delays_no_other_and_its_connection_is_given_back(
+    place: Loops,
+) -> None:
     slow = place.held[b"s"] = threading.Event()
-    (first, *others), (member, *_) = place.join(4)
+    (first, *others), (connection, *_) = place.join(4)
     first.send(b"s")
     for _ in range(20):
         for client in others:
@@ -110,12 +112,12 @@ def test_who_takes_long_holds_nobody_up_and_is_given_back(place: Place) -> None:
     slow.set()
     assert first.recv(1) == b"s"
     found = place.returned.get(timeout=WAIT)
-    while found[0] is not member:
+    while found[0] is not connection:
         found = place.returned.get(timeout=WAIT)
-    assert found == (member, True)
+    assert found == (connection, True)
 
 
-def test_several_may_take_long_at_once(place: Place) -> None:
+def test_several_requests_may_be_slow_at_once(place: Loops) -> None:
     names = [b"1", b"2", b"3", b"4"]
     place.held |= {name: threading.Event() for name in names}
     clients, _ = place.join(len(names) + 1)
@@ -128,15 +130,17 @@ def test_several_may_take_long_at_once(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("answer", "kept"), [(b"x", False), (b"-", True)])
-def test_who_is_not_to_stay_is_given_back(
-    place: Place, answer: bytes, kept: bool
+def test_a_connection_that_is_not_kept_is_given_back(
+    place: Loops, answer: bytes, kept: bool
 ) -> None:
-    (client,), (member,) = place.join(1)
+    (client,), (connection,) = place.join(1)
     ask(client, answer)
-    assert place.returned.get(timeout=WAIT) == (member, kept)
+    assert place.returned.get(timeout=WAIT) == (connection, kept)
 
 
-def test_whose_client_is_gone_already_leaves_and_no_leader_falls(place: Place) -> None:
+def test_a_connection_whose_client_is_gone_leaves_and_the_loop_runs_on(
+    place: Loops,
+) -> None:
     (busy,), _ = place.join(1)
     stop = threading.Event()
 
@@ -148,61 +152,61 @@ def test_whose_client_is_gone_already_leaves_and_no_leader_falls(place: Place) -
     asking.start()
     gone = set()
     for _ in range(300):
-        client, member = socket.socketpair()
-        place.sockets += client, member
+        client, connection = socket.socketpair()
+        place.sockets += client, connection
         client.close()
-        gone.add(member)
-        place.threads.submit(place.rotation.join, member)
+        gone.add(connection)
+        place.threads.submit(place.event_loop.add, connection)
     while gone:
         gone.discard(place.returned.get(timeout=WAIT)[0])
     stop.set()
     asking.join()
 
 
-def test_an_answer_that_fails_ends_its_connection_alone(
-    place: Place, caplog: pytest.LogCaptureFixture
+def test_a_failed_answer_ends_only_its_connection(
+    place: Loops, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (bad, good), (member, _) = place.join(2)
+    (bad, good), (connection, _) = place.join(2)
     place.held[b"f"] = None  # type: ignore[assignment]  # it has no wait
     bad.send(b"f")
     ask(good)
     found = place.returned.get(timeout=WAIT)
-    while found[0] is not member:
+    while found[0] is not connection:
         found = place.returned.get(timeout=WAIT)
-    assert found == (member, False)
+    assert found == (connection, False)
     assert "AttributeError" in caplog.text
 
 
-def test_a_member_that_is_closed_by_its_answer_leaves(place: Place) -> None:
-    def close(member: socket.socket) -> bool:
-        member.close()
+def test_a_connection_closed_by_its_answer_leaves(place: Loops) -> None:
+    def close(connection: socket.socket) -> bool:
+        connection.close()
         return False
 
-    place.rotation._answer = close
-    (client,), (member,) = place.join(1)
+    place.event_loop._answer = close
+    (client,), (connection,) = place.join(1)
     client.send(b"a")
-    assert place.returned.get(timeout=WAIT) == (member, False)
+    assert place.returned.get(timeout=WAIT) == (connection, False)
 
 
-def test_none_is_lost_whatever_pauses_there_are(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+def test_no_connection_is_lost_at_any_length_of_pause(
+    place: Loops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop waits for who is given back, answers once, and lets it join again."""
+    """The main loop takes what is given back, answers once, and adds it again."""
     monkeypatch.setattr(rotation, "QUIET_SECONDS", QUIET_SECONDS)
     monkeypatch.setattr(rotation, "SLOW_SECONDS", SLOW_SECONDS)
     stop = threading.Event()
     waiting = selectors.DefaultSelector()
 
-    def first(member: socket.socket) -> None:
-        if place.answer(member):
-            place.rotation.join(member)
+    def first(connection: socket.socket) -> None:
+        if place.answer(connection):
+            place.event_loop.add(connection)
 
     def loop() -> None:
         while not stop.is_set():
             while not place.returned.empty():
-                member, kept = place.returned.get()
+                connection, kept = place.returned.get()
                 assert kept
-                waiting.register(member, selectors.EVENT_READ)
+                waiting.register(connection, selectors.EVENT_READ)
             for key, _ in waiting.select(0.002) if waiting.get_map() else ():
                 waiting.unregister(key.fileobj)
                 place.threads.submit(first, key.fileobj)

@@ -225,10 +225,10 @@ def test_some_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     found = sample(rows, 3)
     assert sorted(found.tolist()) == rows.tolist() != found.tolist()
     np.testing.assert_array_equal(found, sample(rows, 3))
-    monkeypatch.setattr(column_profile, "MOST_ROWS", 200)
+    monkeypatch.setattr(column_profile, "MAX_SAMPLE_ROWS", 200)
     assert len(set(sample(rows, 3).tolist())) == 200
     assert len(sample(np.arange(5000), 10**9)) == 200
-    monkeypatch.setattr(column_profile, "MOST_ROWS", 100_000)
+    monkeypatch.setattr(column_profile, "MAX_SAMPLE_ROWS", 100_000)
     assert len(sample(np.arange(5000), 10**9)) == 1000
 
 

@@ -110,7 +110,7 @@ def test_a_repeated_exclusive_or_has_nothing_but_too_few_rows(found: Found) -> N
     a, b = np.repeat([0, 0, 1, 1], 100), np.tile([0, 1], 200)
     findings = found({"a": a, "b": b, "y": a ^ b})
     assert [finding.kind for finding in findings] == ["overlap"]
-    assert "too much alike" in findings[0].sentence
+    assert "too few different rows" in findings[0].sentence
 
 
 def test_a_lone_column_is_what_there_is(found: Found) -> None:
@@ -169,9 +169,9 @@ def test_columns_that_hold_the_same_are_named(found: Found) -> None:
         ("duplicate", ("c", "again")),
     ]
     said = [f.sentence for f in findings]
-    assert said[0].startswith("columns 'x' and 'copy' hold the same values in all ")
+    assert said[0].startswith("columns 'x' and 'copy' have the same values in all ")
     assert said[1].startswith("columns 'c' and 'colour' say the same in other words")
-    assert said[3].startswith("columns 'c' and 'again' hold the same values in all ")
+    assert said[3].startswith("columns 'c' and 'again' have the same values in all ")
 
 
 def test_columns_that_count_rows_and_names_of_rows_are_found(found: Found) -> None:
@@ -224,8 +224,8 @@ def test_a_column_that_tells_the_class_is_found(
     columns["after"] = list(LEAKS[leak](np.array(columns["y"])))
     said = sentence(found(columns), "leak")
     assert said == (
-        "column 'after' alone explains 100.0% of target 'y': leave it out, unless it "
-        "is known before the answer is"
+        "column 'after' alone explains 100.0% of target 'y': leave it out unless its "
+        "value is known before the target's"
     )
 
 
@@ -264,8 +264,8 @@ def test_of_very_many_columns_the_first_are_said(found: Found) -> None:
 def test_copies_of_rows_are_counted(found: Found) -> None:
     columns = {name: [*values, *values[:30]] for name, values in honest().items()}
     assert sentence(found(columns), "copies") == (
-        "30 of 630 rows (4.8%) are copies of others: leave out what was written down "
-        "twice, or say how often it counts (data.weight)"
+        "30 of 630 rows (4.8%) are copies of others: leave them out if they were "
+        "recorded twice, or weight the rows (data.weight)"
     )
     # With another answer a row is none.
     columns["y"][600:] = ["no" if y == "yes" else "yes" for y in columns["y"][600:]]
@@ -288,7 +288,7 @@ def test_rows_that_validate_and_train_are_counted(found: Found) -> None:
     said = sentence(found(train, "data.test_fraction=0", valid=valid), "overlap")
     assert said == (
         "50 of 300 of the validation rows given (16.7%) are among the training rows "
-        "too, so the figures flatter: leave them out of one of the two"
+        "too, so the metrics are too good: leave them out of one of the two"
     )
     assert found(train, "data.test_fraction=0", valid=other) == []
 
@@ -303,7 +303,9 @@ def test_rows_on_two_sides_are_counted(way: str, found: Found) -> None:
     else:
         del columns["t"]
     said = sentence(found(columns, way), "overlap")
-    assert said.endswith("so the figures flatter: leave them out of one of the two")
+    assert said.endswith(
+        "so the metrics are too good: leave them out of one of the two"
+    )
 
 
 def test_rows_divided_by_content_are_on_one_side(found: Found) -> None:
@@ -318,7 +320,8 @@ def test_groups_that_validate_and_train_are_counted(found: Found) -> None:
     given = ("data.group=g", "data.test_fraction=0")
     assert sentence(found(train, *given, valid=valid), "overlap") == (
         "150 of 200 groups of the validation rows given (column 'g') are among the "
-        "training rows too, so the figures flatter: leave them out of one of the two"
+        "training rows too, so the metrics are too good: leave them out of one of the "
+        "two"
     )
     valid["g"] = [f"other {i % 200}" for i in range(300)]
     assert found(train, *given, valid=valid) == []
@@ -378,7 +381,7 @@ def test_stop_ends_the_run_before_training(
     assert last == (
         "Error: data.findings=stop: column 'same' has one value in all training rows "
         "and is not used; column 'after' alone explains 100.0% of target 'y': leave it "
-        "out, unless it is known before the answer is"
+        "out unless its value is known before the target's"
     )
     assert not store.root.exists()
     del columns["after"], columns["same"]
@@ -406,7 +409,7 @@ def test_findings_are_said_kept_and_shown(
 def test_only_some_of_very_many_rows_are_looked_at(
     write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.checks.column_profile.MOST_ROWS", 500)
+    monkeypatch.setattr("trainer.checks.column_profile.MAX_SAMPLE_ROWS", 500)
     columns = honest(4000)
     columns |= {"after": columns["y"], "copy": columns["x"], "id": list(range(4000))}
     path = tmp_path / "data.parquet"

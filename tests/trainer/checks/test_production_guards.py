@@ -138,7 +138,7 @@ def test_too_few_rows(found: Found, production: ProductionModel) -> None:
     (finding,) = found(rows(240, 1), production)
     assert (finding.kind, finding.sentence) == (
         "rows",
-        "240 rows, 40.0% of the 600 of version 1 (guards.rows=0.5)",
+        "240 rows are only 40.0% of the 600 rows of version 1 (guards.rows=0.5)",
     )
     assert found(rows(240, 1), production, "guards.rows=0.4") == []
 
@@ -156,7 +156,7 @@ def test_a_class_of_another_share(found: Found, production: ProductionModel) -> 
     # x goes with the target, and so is otherwise distributed too.
     assert kinds(findings) - {"psi"} == {"balance"}
     assert (
-        f"target 'y': 'up' is {p:.1%} of {n:,} rows, and was {ups / m:.1%} "
+        f"target 'y': 'up' is {p:.1%} of {n:,} rows, but was {ups / m:.1%} "
         f"of {m} in version 1 (guards.balance=0.1)"
     ) in [f.sentence for f in findings]
     loose = found(now, production, "guards.balance=0.4")
@@ -190,8 +190,8 @@ def test_a_class_that_went_or_came_among_many(
     fit(store, write_csv(then, "then.csv"), target="y", settings=FAST)
     production = load_production(store, "m", lambda said: None)
     sentences = [f.sentence for f in found(now, production)]
-    assert any("'up1' is 0.0% of 500 rows, and was" in text for text in sentences)
-    assert any("'new' is 0.6% of 500 rows, and was 0.0%" in text for text in sentences)
+    assert any("'up1' is 0.0% of 500 rows, but was" in text for text in sentences)
+    assert any("'new' is 0.6% of 500 rows, but was 0.0%" in text for text in sentences)
 
 
 # Distribution.
@@ -314,7 +314,9 @@ def test_what_is_to_stop_the_run_stops_it(
     now["z"] = [z + 2 for z in now["z"]]
     assert kinds(found(now, production)) == {"rows", "psi"}
     assert kinds(found(now, production, 'guards.stop=["stale"]')) == {"rows", "psi"}
-    with pytest.raises(DataError, match=r"^guards\.stop=rows: 290 rows, 48\.3% of"):
+    with pytest.raises(
+        DataError, match=r"^guards\.stop=rows: 290 rows are only 48\.3% of"
+    ):
         found(now, production, 'guards.stop=["rows", "schema"]')
 
 

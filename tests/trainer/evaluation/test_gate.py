@@ -168,13 +168,16 @@ def test_a_column_that_production_needs_is_missed(
     wide = linear(2.0, SIGN, {"x": X, "z": X[::-1]})
     verdict = linear(2.0, SIGN).against(wide)
     assert not verdict.promoted
-    assert "it needs column 'z', which the candidate lacks" in verdict.reason
+    assert "column 'z' is missing from the candidate" in verdict.reason
 
 
 def test_a_column_of_another_kind_is_missed(linear: Callable[..., Candidate]) -> None:
     texts = ["a" if x > 0.3 else "b" for x in X]
     words = linear(2.0, SIGN, {"x": texts}, kinds={"x": "categorical"})
-    assert "column 'x' was of another kind" in linear(2.0, SIGN).against(words).reason
+    assert (
+        "column 'x' is missing from the candidate, or of another kind"
+        in linear(2.0, SIGN).against(words).reason
+    )
 
 
 def test_a_column_that_production_has_not_is_no_hindrance(
@@ -393,9 +396,9 @@ def test_groups_of_few_rows_say_nothing(linear: Callable[..., Candidate]) -> Non
     ("settings", "target", "says"),
     [
         (("gate.group=colur",), "churn", "no column 'colur'; did you mean 'colour'?"),
-        (("gate.group=size",), "churn", "'size' has .* values, 50 are compared"),
+        (("gate.group=size",), "churn", "'size' has .* values, and at most 50"),
         (("gate.group_limit=1",), "churn", "needs gate.group, the column of groups"),
-        (("gate.calibration=0.1",), "price", "for classes, this target is a number"),
+        (("gate.calibration=0.1",), "price", "needs a target of classes"),
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_told(

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.storage.directory import DirectoryStore as Store
+from trainer.cli.progress import say
 from trainer.config.environment import METRICS_DIRECTORY, PUSHGATEWAY_URL, WEBHOOK_URL
 from trainer.operations import notifications
-from trainer.operations.notifications import GAUGES, LABELS, failed, finished
+from trainer.operations.notifications import GAUGES, LABELS
 from trainer.pipeline import FitResult
 
 Fit = Callable[..., FitResult]
 PREFIX = "glassnet_training_"
+finished = partial(notifications.finished, say=say)
+failed = partial(notifications.failed, say=say)
 
 
 @pytest.fixture(autouse=True)

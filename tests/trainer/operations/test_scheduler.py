@@ -413,7 +413,7 @@ def test_the_result_of_a_run_is_kept(start: Any, home: Path, tmp_path: Path) -> 
     ("code", "error"),
     [
         ("sys.exit('Error: no such file: x.csv')", "no such file: x.csv"),
-        ("sys.exit(2)", "it said nothing"),
+        ("sys.exit(2)", "no message"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
     ],
 )

@@ -181,7 +181,9 @@ def test_a_predict_that_differs_from_forward_is_found(
     spec: type[LayerSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = LAYER_SPECS[spec].predict
-    monkeypatch.setattr(LAYER_SPECS[spec], "predict", lambda self, X: right(self, X) * 1.001)
+    monkeypatch.setattr(
+        LAYER_SPECS[spec], "predict", lambda self, X: right(self, X) * 1.001
+    )
     assert min(layer_errors(spec, monkeypatch)) > TOLERANCE
 
 

@@ -1,10 +1,10 @@
-"""Keeps the documents true: `make docs` rewrites them, a test runs it with --check.
+"""Keeps the documents up to date: `make docs` rewrites them, a test checks them.
 
-Three things follow from the code. The reference (commands, settings, metrics, routes)
-is written whole from what the code declares. A pointer, a link such as
-[`np.dot(X, self.W, out=Y)`](../models/nn/layers/linear.py#L56), is moved to the line
-that holds its text; a text that no line holds, or two, is an error. A figure is drawn
-from a run (`docs/figures.py`) and left alone where it would look the same.
+Three things come from the code. The reference (commands, settings, metrics, routes) is
+generated. A pointer, a link such as
+[`np.dot(X, self.W, out=Y)`](../models/nn/layers/linear.py#L56), gets the number of the
+line that contains its text; it is an error if no line does, or more than one. A figure
+is drawn from a run (`docs/figures.py`) and only written if it looks different.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def main() -> None:
             if not check:
                 path.write_text(content, "utf-8")
     if check and stale:
-        sys.exit(f"not what the code says: {', '.join(stale)}; run `make docs`")
+        sys.exit(f"out of date: {', '.join(stale)}; run `make docs`")
 
 
 def same(path: Path, old: str, new: str) -> bool:
-    """Tell whether a document is as it would be written; a figure need but look so."""
+    """Return whether a document is up to date; figures are compared by their looks."""
     return alike(old, new) if path.suffix == ".svg" else old == new
 
 
 def documents() -> Iterator[tuple[Path, str]]:
-    """Yield every document with its true content."""
+    """Yield the path of every document and its up-to-date content."""
     yield DOCS / "reference.md", reference()
     for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]:
         if path.name != "reference.md":
@@ -50,22 +50,24 @@ def documents() -> Iterator[tuple[Path, str]]:
 
 
 def pointed(path: Path) -> str:
-    """Return a document with every pointer on the line that holds its text."""
+    """Return a document whose pointers have the number of the line with their text."""
 
     def moved(match: re.Match[str]) -> str:
         text, target, _ = match.groups()
-        lines = (path.parent / target).read_text("utf-8").splitlines()
-        found = [number for number, line in enumerate(lines, 1) if text in line]
-        if len(found) != 1:
-            where = f"{path.relative_to(ROOT)}: `{text}`"
-            sys.exit(f"{where} stands on {len(found)} lines of {target}, not on one")
-        return f"[`{text}`]({target}#L{found[0]})"
+        code, pointer = path.parent / target, f"{path.relative_to(ROOT)}: `{text}`"
+        if not code.exists():
+            sys.exit(f"{pointer} points at {target}, which does not exist")
+        lines = code.read_text("utf-8").splitlines()
+        numbers = [number for number, line in enumerate(lines, 1) if text in line]
+        if len(numbers) != 1:
+            sys.exit(f"{pointer} must be on one line of {target}, not {len(numbers)}")
+        return f"[`{text}`]({target}#L{numbers[0]})"
 
     return POINTER.sub(moved, path.read_text("utf-8"))
 
 
 def reference() -> str:
-    """Return the reference, from the code's own tables."""
+    """Return the reference, generated from the tables in the code."""
     lines = [
         "# Reference",
         "",

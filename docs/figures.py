@@ -1,7 +1,7 @@
-"""The figures of the course, each drawn from a run of the code that it is about.
+"""The figures of docs/how-it-works.md, each drawn from a run of the code it shows.
 
-`make docs` draws them; the same numbers come out on every machine but for what
-processors round otherwise, so the check asks whether two figures look alike.
+`make docs` draws them. Processors round differently, so the check asks whether two
+figures look alike and not whether they are equal.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from trainer.training.losses import binary_cross_entropy, softmax_cross_entropy
 from trainer.types import Rows
 
 WIDE = 640
-#: How far apart, in pixels, what is drawn may lie and still look alike.
+#: Figures look alike if no coordinate differs by more pixels.
 ALIKE = 1.0
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """Yield every figure's name and what it looks like."""
+    """Yield the file name and the SVG of every figure."""
     yield "xor.svg", standalone(xor())
     yield "vanishing.svg", standalone(vanishing())
     yield "ravine.svg", standalone(ravine())
@@ -43,21 +43,21 @@ def figures() -> Iterator[tuple[str, str]]:
 
 
 def standalone(svg: str) -> str:
-    """Return a picture as a file of its own, with the report's colours in it."""
+    """Return a picture as an SVG file that contains the colours of the report."""
     style = files("trainer.report").joinpath("style.css").read_text("utf-8")
     light, dark = re.findall(r":root \{([^}]*)\}", style)
-    looks = (
+    css = (
         f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
         "svg{color:var(--ink);background:var(--paper);font-family:system-ui,sans-serif}"
         "*{stroke-linejoin:round}"
     )
-    looks = re.sub(r"\s+", " ", looks)
+    css = re.sub(r"\s+", " ", css)
     head, _, body = svg.partition(">")
-    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{looks}</style>{body}\n'
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{css}</style>{body}\n'
 
 
 def alike(one: str, other: str) -> bool:
-    """Tell whether two figures are the same to the eye."""
+    """Return whether two figures look the same."""
     if _NUMBER.sub("#", one) != _NUMBER.sub("#", other):
         return False
     pairs = zip(_NUMBER.findall(one), _NUMBER.findall(other), strict=True)
@@ -71,20 +71,20 @@ def xor() -> str:
     network = Network(mlp([2, 4, 1], "tanh"), np.float64)
     network.initialize(np.random.default_rng(42))
     rule = descent(GradientDescent, network.parameters.size)
-    shown = {0: None, 50: None, 150: None, 5000: None}
+    snapshots = {0: None, 50: None, 150: None, 5000: None}
     axis = np.linspace(-0.3, 1.3, 33)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     for epoch in range(5001):
-        if epoch in shown:
+        if epoch in snapshots:
             P = 1 / (1 + np.exp(-network.predict(grid)))
-            shown[epoch] = P.reshape(33, 33)
+            snapshots[epoch] = P.reshape(33, 33)
         _, dZ = binary_cross_entropy(network.forward(X, training=True), T, None)
         network.backward(dZ)
         rule.step(network.parameters, network.gradients, 0.5)
 
     def draw(axes: Axes) -> None:
-        for place, (epoch, P) in enumerate(shown.items()):
-            left = 1.85 * place
+        for column, (epoch, P) in enumerate(snapshots.items()):
+            left = 1.85 * column
             surface(axes, axis + left, axis, P)
             for (x, y), t in zip(X, T, strict=True):
                 face = LINES[0] if t else LINES[1]
@@ -103,14 +103,14 @@ def xor() -> str:
 
 
 def surface(axes: Axes, x: Any, y: Any, P: Any) -> None:
-    """Colour the plane by a probability: the surer, the stronger."""
+    """Colour the plane by probability: the higher, the stronger."""
     for low, high, strength in ((0.5, 0.7, 0.18), (0.7, 0.9, 0.4), (0.9, 1.0, 0.7)):
         axes.contourf(x, y, P, [low, high], colors=[LINES[0]], alpha=strength)
         axes.contourf(x, y, P, [1 - high, 1 - low], colors=[LINES[1]], alpha=strength)
 
 
 def vanishing() -> str:
-    """How much of the gradient is left at each of ten layers, before any training."""
+    """The size of the gradient at each of ten layers, before any training."""
     functions: tuple[Function, ...] = ("sigmoid", "tanh", "relu")
     lengths = {name: gradients(name) for name in functions}
 
@@ -146,11 +146,11 @@ def ravine() -> str:
 
     def path(kind: type[Optimizer], rate: float) -> Any:
         p, rule = np.array([-9.0, 1.4]), descent(kind, 2)
-        found = [p.copy()]
+        points = [p.copy()]
         for _ in range(40):
             rule.step(p, steep * p, rate)
-            found.append(p.copy())
-        return np.array(found).T
+            points.append(p.copy())
+        return np.array(points).T
 
     paths = {
         "plain descent": path(GradientDescent, 0.075),
@@ -162,8 +162,8 @@ def ravine() -> str:
         height = (x**2 + 24.0 * y[:, None] ** 2) / 2
         levels = [0.5, 3, 10, 25, 50]
         axes.contour(x, y, height, levels, colors=[GRID], linewidths=1)
-        for colour, (name, way) in zip(LINES[1::-1], paths.items(), strict=True):
-            axes.plot(*way, "o-", ms=2.5, lw=1.2, color=colour, label=name)
+        for colour, (name, steps) in zip(LINES[1::-1], paths.items(), strict=True):
+            axes.plot(*steps, "o-", ms=2.5, lw=1.2, color=colour, label=name)
         axes.plot(0, 0, "+", ms=10, mew=1.5, color=INK)
         axes.grid(visible=False)
         axes.set_xticks([])
@@ -210,7 +210,7 @@ def dropout() -> str:
 
 
 def curves(runs: dict[str, list[float]], alt: str, y: str) -> str:
-    """Return losses over epochs, one line a run."""
+    """Return losses over epochs, one line per run."""
 
     def draw(axes: Axes) -> None:
         for colour, (name, loss) in zip(LINES[1::-1], runs.items(), strict=True):
@@ -223,7 +223,7 @@ def curves(runs: dict[str, list[float]], alt: str, y: str) -> str:
 
 
 def digits(n: int) -> tuple[Rows, Rows]:
-    """Return n of the built-in digits, and 500 others."""
+    """Return the first n built-in digits, and 500 others."""
     data = read("builtin:digits", None)
     assert isinstance(data.inputs, np.ndarray) and data.target is not None
     X = data.inputs.reshape(len(data), -1).astype(np.float64) / 8.0 - 1.0
@@ -264,12 +264,12 @@ def learn(
 
 
 def descent(kind: type[Optimizer], n: int) -> Optimizer:
-    """Return a rule over n parameters without decay."""
+    """Return an optimizer of n parameters without decay."""
     return kind(n, np.zeros(n))
 
 
 def powers(axes: Axes) -> None:
-    """Count in powers of ten, written as numbers."""
+    """Use a logarithmic axis with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

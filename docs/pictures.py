@@ -26,7 +26,7 @@ TRAFFIC_SECONDS = 20
 def main(address: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 1160})
         page.goto(f"{address}/#/digits")
         page.locator(".answer .note").wait_for()
         send_traffic(address)

@@ -1,4 +1,4 @@
-"""The documents say what the code says."""
+"""The documents agree with the code."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from types import ModuleType
 
 import pytest
 
+from tests.test_architecture import ORDER
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
-def test_the_reference_and_every_pointer_are_true() -> None:
+def test_reference_and_pointers_agree_with_the_code() -> None:
     """Commands, settings, metrics and routes, and each link to a line of code."""
     checked = subprocess.run(
         [sys.executable, ROOT / "docs" / "build.py", "--check"],
@@ -32,14 +34,14 @@ def test_the_reference_and_every_pointer_are_true() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_have_a_target(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text("utf-8")):
         if "://" not in target:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_files_that_are_named_exist(path: Path) -> None:
+def test_named_files_exist(path: Path) -> None:
     named = re.findall(
         r"`((?:models|trainer|service|tests|deploy|docs)/[\w./]+)`",
         path.read_text("utf-8"),
@@ -66,6 +68,21 @@ def section(path: Path, title: str) -> str:
     text = path.read_text("utf-8")
     (body,) = re.findall(rf"^## {title}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
     return str(body)
+
+
+def test_architecture_shows_the_folders_in_their_order() -> None:
+    """The tree of ARCHITECTURE.md has the lines of ORDER."""
+    text = section(ROOT / "ARCHITECTURE.md", "The folders")
+    shown: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        if package := re.match(r"(\w+)/ {2,}", line):
+            lines = shown.setdefault(package[1], [])
+        elif names := re.match(r"  ((?:\w+/?(?:, )?)+)(?: {2,}|$)", line):
+            lines.append([name.rstrip("/") for name in names[1].split(", ")])
+    assert shown == {
+        package: [line.split() for line in order.strip().splitlines()]
+        for package, order in ORDER.items()
+    }
 
 
 @pytest.mark.e2e
@@ -143,27 +160,27 @@ def test_every_experiment_of_the_course_can_be_run() -> None:
     assert len(commands) >= 12
     for line in commands:
         _, name, *arguments = shlex.split(line, comments=True)
-        given = main.commands[name].make_context(name, arguments).params  # type: ignore[attr-defined]
-        loading.load(None, given.get("assignments", ()), {})
+        options = main.commands[name].make_context(name, arguments).params  # type: ignore[attr-defined]
+        loading.load(None, options.get("assignments", ()), {})
 
 
 @pytest.fixture(scope="module")
 def drawn() -> ModuleType:
     """The module that draws the figures of the course."""
-    place = ROOT / "docs" / "figures.py"
-    spec = importlib.util.spec_from_file_location("figures", place)
+    path = ROOT / "docs" / "figures.py"
+    spec = importlib.util.spec_from_file_location("figures", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_figures_are_compared_as_an_eye_does(drawn: ModuleType) -> None:
+def test_figures_are_compared_by_their_looks(drawn: ModuleType) -> None:
     figure = (ROOT / "docs" / "figures" / "ravine.svg").read_text()
-    place = re.search(r"\d+\.\d\d ", figure)
-    assert place is not None
-    start, end = place.span()
-    near, far = (f"{float(place[0]) + by:.2f} " for by in (0.3, 3.0))
+    number = re.search(r"\d+\.\d\d ", figure)
+    assert number is not None
+    start, end = number.span()
+    near, far = (f"{float(number[0]) + by:.2f} " for by in (0.3, 3.0))
     assert drawn.alike(figure, figure)
     assert drawn.alike(figure, figure[:start] + near + figure[end:])
     assert not drawn.alike(figure, figure[:start] + far + figure[end:])
@@ -178,7 +195,7 @@ def test_figures_are_small_and_stand_alone() -> None:
         assert not re.search(r"(?:href|src)=\"(?!#)", text)
 
 
-def test_gradients_vanish_as_the_figure_says(drawn: ModuleType) -> None:
+def test_gradients_vanish_with_sigmoids_and_not_with_relu(drawn: ModuleType) -> None:
     sigmoid, relu = drawn.gradients("sigmoid"), drawn.gradients("relu")
     assert sigmoid[0] < 1e-5 * sigmoid[-1]
     assert 0.2 < relu[0] / relu[-1] < 5

@@ -40,7 +40,8 @@ from models.nn.layers import (
     ScalingSpec,
 )
 from models.nn.network import NetworkSpec, count_parameters
-from trainer.config.schema import Config, load
+from trainer.config.loading import load
+from trainer.config.schema import Config
 from trainer.data import read
 from trainer.data.arrays import read_idx
 from trainer.preparation.augmentation import Augmentation

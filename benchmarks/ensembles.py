@@ -40,7 +40,9 @@ from models.nn.layers import (
     ScalingSpec,
 )
 from models.nn.network import NetworkSpec, count_parameters
-from trainer.config.schema import Config, load
+from models.storage.directory import DirectoryStore
+from trainer.config.loading import load
+from trainer.config.schema import Config
 from trainer.data import read
 from trainer.data.arrays import read_idx
 from trainer.preparation.augmentation import Augmentation
@@ -167,7 +169,7 @@ def glassnet(prepared: Prepared) -> None:
     """Fit the ensemble as `trainer fit` does."""
     streams = np.random.SeedSequence(0).spawn(len(prepared.splits))
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder) / "model", print, time.time())
+        checkpoints = Checkpoints(DirectoryStore(Path(folder)).scratch, "m", print)
         fit_members(
             prepared,
             network_spec(prepared),

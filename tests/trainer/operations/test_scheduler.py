@@ -299,7 +299,7 @@ def test_a_refused_candidate_is_a_good_run(home: Path) -> None:
 
 
 def test_without_a_schedule_nothing_is_well(home: Path) -> None:
-    assert health(home, None, AUTUMN) == (False, f"no schedule has begun in {home}")
+    assert health(home, None, AUTUMN) == (False, f"no schedule has started in {home}")
 
 
 # Real processes
@@ -308,13 +308,14 @@ def test_without_a_schedule_nothing_is_well(home: Path) -> None:
 DRIVER = """
 import json, sys
 from pathlib import Path
-from trainer import scheduler
-from trainer.clock import Clock
+from trainer.operations import scheduler
+from trainer.operations.cron import CronSchedule
 home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-scheduler.LOOK, scheduler.RETRY_SECONDS, scheduler.GRACE = 0.1, 0.1, 0.5
+scheduler.CLOCK_SECONDS, scheduler.RETRY_SECONDS = 0.1, 0.1
+scheduler.GRACE_SECONDS = 0.5
 def say(line): print(line, flush=True)
 scheduler.Scheduler(
-    "m", home, Clock("* * * * * *", "UTC"), sys.argv[3:], say,
+    "m", home, CronSchedule("* * * * * *", "UTC"), sys.argv[3:], say,
     on_death=lambda reason: say(f"told of {reason}"), **options
 ).forever()
 """

@@ -302,7 +302,7 @@ def test_a_refused_candidate_is_a_good_run(home: Path) -> None:
 def test_without_a_schedule_nothing_is_well(home: Path) -> None:
     assert health(DirectorySchedule(home), None, AUTUMN) == (
         False,
-        f"no schedule has begun in {home}",
+        f"no schedule has started in {home}",
     )
 
 

@@ -278,7 +278,7 @@ def test_what_there_is_not_is_told(asked: Any) -> None:
         asked.infer("digits", [shared])
     with pytest.raises(InferenceServerException, match="unknown path"):
         asked.get_trace_settings()
-    with pytest.raises(InferenceServerException, match="from the store alone"):
+    with pytest.raises(InferenceServerException, match="come only from the store"):
         asked.load_model("xor", config="{}")
 
 

@@ -28,8 +28,8 @@ SETTINGS = ("ensemble.members=2", "train.epochs=48", "train.patience=48")
 #: The command, in a process that kills itself where it would clear its checkpoints.
 KILLED_BEFORE_CLEAR = """
 import os, signal
-from trainer.checkpoint import Checkpoints
-from trainer.cli import main
+from trainer.cli.main import main
+from trainer.training.checkpoint import Checkpoints
 clear = Checkpoints.clear
 def killed(self):
     if self.exist:

@@ -245,7 +245,7 @@ def test_told_to_stop_while_workers_start_it_stops_at_once(served: Path) -> None
 def test_until_it_is_ready_nothing_is_looked_over_for_garbage() -> None:
     code = (
         "import gc, types\n"
-        "from service import gunicorn_conf as conf\n"
+        "from service.server import gunicorn_conf as conf\n"
         "assert not gc.isenabled()\n"
         "conf.when_ready(types.SimpleNamespace(handle_term=None))\n"
         "conf.on_exit(None)\n"

@@ -54,7 +54,7 @@ def test_a_key_without_a_certificate_is_a_mistake(tmp_path: Path) -> None:
     variable = {"GLASSNET_TLS_KEY_FILE": str(tmp_path / "key")}
     result = CliRunner().invoke(main, ["run"], env=variable)
     assert result.exit_code == 2
-    assert "no certificate" in result.output
+    assert "but GLASSNET_TLS_CERTIFICATE_FILE is not" in result.output
 
 
 def test_a_probe_of_nothing_fails(unused_port: int) -> None:

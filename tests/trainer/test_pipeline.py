@@ -500,7 +500,8 @@ def test_the_watcher_is_called_after_every_epoch(
         request, store, said.append, lambda now: seen.append(now.history.epochs)
     )
     assert seen == [1, 2, 3, 4, 5, 6]
-    assert said[-1] == "published m version 1"
+    assert said[-2] == "published m version 1"
+    assert said[-1] == f"report: {store.address('m', 1, 'report.html')}"
 
 
 def test_arrays_are_published_too(fit: Fit, store: Store, tmp_path: Path) -> None:
@@ -761,9 +762,7 @@ def test_the_bytes_do_not_depend_on_the_cores_of_the_machine(
 ) -> None:
     prints = set()
     for cores in (1, 3, 64):
-        monkeypatch.setattr(
-            ensemble.os, "sched_getaffinity", lambda _, n=cores: range(n)
-        )
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, n=cores: range(n))
         prints.add(fit(store, data, target="churn", settings=FIVE).sha256)
     assert len(prints) == 1
 

@@ -121,7 +121,7 @@ def _predictions(run: TrainingRun) -> Table:
         more = " …" if x.size > 4 else ""
         predicted, share, right = _prediction(z, truth)
         colour = POSITIVE if right else NEGATIVE
-        bar = Text("█" * round(12 * share), style=_rgb(colour, 1.0))
+        bar = Text("█" * round(9 * share), style=_rgb(colour, 1.0))
         table.add_row(f"{inputs}{more}", _truth(truth), predicted, bar)
     return table
 

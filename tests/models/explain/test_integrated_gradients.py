@@ -304,8 +304,9 @@ def test_a_wrong_slope_shows_in_the_error(
     """Nothing is rescaled to hide it."""
     explainer = Explainer(load(regressor.dump()))
     right = explainer.explain(regressor.raw)
-    slopes = explainer._slopes
-    monkeypatch.setattr(explainer, "_slopes", lambda *given: 0.9 * slopes(*given))
+    output = type(explainer.output)
+    gradient = output.gradient
+    monkeypatch.setattr(output, "gradient", lambda *given: 0.9 * gradient(*given))
     wrong = explainer.explain(regressor.raw)
     change = right.output - right.baseline_output
     np.testing.assert_allclose(

@@ -175,7 +175,7 @@ def test_a_server_that_drains_or_has_nothing_does_not_answer_a_ping(
 def test_of_several_models_one_must_be_named(serve: Serve) -> None:
     status, reply = ask(serve(), {"instances": [PERSON]})
     assert status == 404
-    assert "there are digits, half_plus_two, people, xor" in reply["error"]
+    assert "(digits, half_plus_two, people, xor)" in reply["error"]
     assert "GLASSNET_DEFAULT_MODEL" in reply["error"]
     status, reply = ask(serve("peeple"), {"instances": [PERSON]})
     assert (status, "did you mean 'people'?" in reply["error"]) == (404, True)
@@ -301,7 +301,7 @@ SPLIT = {"columns": NAMES, "data": [ROW]}
         ),
         (
             {"dataframe_split": {"columns": NAMES[:1] * 5, "data": [ROW]}},
-            "a column name occurs twice",
+            "a column is named twice",
         ),
         (
             {"dataframe_split": {**SPLIT, "data": [ROW, ["lots", *ROW[1:]]]}},
@@ -343,7 +343,7 @@ def test_frames_that_do_not_fit_a_tensor_get_a_sentence(serve: Serve) -> None:
     [
         ("application/vnd.apache.parquet", {}, 415, "application/json or text/csv"),
         ("application/x-npy", {}, 415, "application/json or text/csv"),
-        ("text/csv; charset=latin-1", {}, 415, "must be UTF-8"),
+        ("text/csv; charset=latin-1", {}, 415, "expected a body in UTF-8"),
         (JSON, {"Accept": "application/x-npy"}, 406, "application/json or text/csv"),
     ],
 )

@@ -51,7 +51,7 @@ def test_data_and_query_are_one_source(tmp_path: Path) -> None:
     found = run("show", "sqlite:///x", "--query-file", file, GLASSNET_STORE="t").stdout
     assert found == "sqlite:///x|SELECT 2|t|None\n"
     both = run("show", "sqlite:///x", "--query-file", file, "--query", "SELECT 1")
-    assert (both.exit_code, "not both" in both.stderr) == (2, True)
+    assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
 
 
 def test_keys_are_read_before_the_work(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ CANDIDATE = ("--label", "candidate")
             2,
             "has a share or is a shadow",
         ),
-        (("rollback", "churn"), 1, "has stood on no version before 1"),
+        (("rollback", "churn"), 1, "has no version before 1 to go back to"),
         (("rollback", "churn", "--label", "canary"), 1, "has no label 'canary'"),
         (("rollback", "nope"), 1, "no model 'nope'"),
     ],

@@ -20,7 +20,7 @@ from click.testing import Result
 
 from models.nn.layers.activations import Tanh
 from models.storage.directory import DirectoryStore as Store
-from trainer.operations.scheduler import SCHEDULE, State, read_state, write_state
+from trainer.operations.scheduler import State, read_state, write_state
 
 Command = Callable[..., Result]
 WriteCsv = Callable[..., Path]
@@ -554,7 +554,7 @@ def test_rows_are_divided_and_weighed_as_asked(
 
 
 def due_since_yesterday(store: Store) -> Path:
-    home = store.root / "m" / SCHEDULE
+    home = store.schedule("m")
     home.mkdir(parents=True)
     yesterday = datetime.now(UTC) - timedelta(days=1)
     write_state(home, State("0 * * * *", "UTC", yesterday, yesterday))

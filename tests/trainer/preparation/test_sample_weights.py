@@ -90,7 +90,9 @@ def test_a_class_there_is_not_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("asked", ["balanced", {"1": 2.0}])
 def test_a_number_has_no_classes(asked: Any) -> None:
-    with pytest.raises(ConfigError, match=r"train\.class_weights is for classes"):
+    with pytest.raises(
+        ConfigError, match=r"train\.class_weights needs a target of classes"
+    ):
         resolve_class_weights(asked, Regression(0.0, 1.0), np.array([0.5]), None)
 
 

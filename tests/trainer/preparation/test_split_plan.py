@@ -82,7 +82,7 @@ def test_rows_too_alike_are_divided_by_chance() -> None:
 def test_no_row_left_to_train_is_told() -> None:
     data = timed(np.arange(2))
     shares = ("data.validation_fraction=0.9", "data.test_fraction=0.09")
-    with pytest.raises(DataError, match="2 rows leave none to train"):
+    with pytest.raises(DataError, match="2 rows are too few: none is left to train"):
         divided(data, *shares, "ensemble.members=1")
 
 
@@ -143,8 +143,8 @@ def test_too_few_groups_are_told() -> None:
     with pytest.raises(DataError) as caught:
         divided(grouped(names), "data.group=g")
     assert str(caught.value) == (
-        "column 'g' (data.group) has 4 groups, too few for 10% of them to choose the "
-        "epoch and 10% to be measured on, of each of 8 networks: take larger shares "
+        "column 'g' (data.group) has 4 groups, too few for 10% validation rows and "
+        "10% test rows in each of 8 networks: take larger shares "
         "(data.validation_fraction, data.test_fraction)"
     )
     shares = ("data.validation_fraction=0.25", "data.test_fraction=0.25")

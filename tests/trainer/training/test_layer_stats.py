@@ -11,6 +11,7 @@ import pytest
 from models.nn.architectures import mlp
 from models.nn.layers.activations import Function
 from models.nn.network import Network
+from models.storage.directory import LocalFile
 from trainer.config.schema import Config
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.layer_stats import MAX_SNAPSHOTS, LayerStatsRecorder
@@ -126,7 +127,7 @@ def test_an_interrupted_run_looks_as_one_that_was_not(
         for _ in range(stop):
             first.run_epoch()
             watch.record(first)
-        place = Checkpoint(tmp_path / str(stop) / "1.npz", lambda said: None)
+        place = Checkpoint(LocalFile(tmp_path / str(stop) / "1.npz"), lambda said: None)
         place.save(first)
         again = make(epochs=130)
         assert place.restore(again)

@@ -118,7 +118,7 @@ def test_realmlps_widths_fit_together(
     layout: Layout, hidden: list[int], n_out: int
 ) -> None:
     spec = realmlp(layout, hidden, n_out, dropout=0.1)
-    assert spec.n_in == layout.quantities + layout.plain + len(layout.categories)
+    assert spec.n_in == layout.numeric + layout.other + len(layout.categories)
     assert spec.n_out == n_out
     network = Network(spec)
     network.initialize(np.random.default_rng(0))
@@ -163,7 +163,7 @@ def test_gradients_of_a_whole_realmlp_are_right(
     rng = np.random.default_rng(3)
     spec = realmlp(layout, [6, 5], outputs, "mish", dropout=0.2)
     X = rng.standard_normal((10, spec.n_in))
-    stop = layout.quantities + layout.plain
+    stop = layout.numeric + layout.other
     for column, n in enumerate(layout.categories, stop):
         X[:, column] = [-1, n - 1, *rng.integers(-1, n, 8)]
     T = {

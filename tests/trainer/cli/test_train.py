@@ -19,6 +19,7 @@ import pytest
 from click.testing import Result
 
 from models.nn.layers.activations import Tanh
+from models.storage.directory import DirectorySchedule
 from models.storage.directory import DirectoryStore as Store
 from trainer.operations.scheduler import State, read_state, write_state
 
@@ -423,14 +424,23 @@ def test_class_weights_for_a_number_are_wrong_usage(
     path = write_csv({"size": whole["size"], "price": whole["price"]})
     fit = ("fit", path, "--target", "price", "--model", "m", *FAST)
     result = command(*fit, "--set", "train.class_weights=balanced", code=2)
-    assert "train.class_weights is for classes" in result.stderr.splitlines()[-1]
+    assert (
+        "train.class_weights needs a target of classes"
+        in result.stderr.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ("2024-01-05,-1,7", "column 'w' (data.weight), row 61: expected a number of 0"),
-        ("2024-01-05,,7", "column 'w' (data.weight), row 61: expected a number of 0"),
+        (
+            "2024-01-05,-1,7",
+            "column 'w' (data.weight), row 61: expected a number of at least 0",
+        ),
+        (
+            "2024-01-05,,7",
+            "column 'w' (data.weight), row 61: expected a number of at least 0",
+        ),
         ("2024-01-05,many,7", "column 'w' (data.weight), row 61: expected a number of"),
         ("2024-02-30,1,7", "column 'day' (data.time), row 61: expected a number or an"),
         ("yesterday,1,7", "column 'day' (data.time), row 61: expected a number or an"),
@@ -553,9 +563,8 @@ def test_rows_are_divided_and_weighed_as_asked(
 # schedule
 
 
-def due_since_yesterday(store: Store) -> Path:
+def due_since_yesterday(store: Store) -> DirectorySchedule:
     home = store.schedule("m")
-    home.mkdir(parents=True)
     yesterday = datetime.now(UTC) - timedelta(days=1)
     write_state(home, State("0 * * * *", "UTC", yesterday, yesterday))
     return home

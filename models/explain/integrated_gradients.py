@@ -19,7 +19,7 @@ its own embeddings: the path is straight in all of them at once.
 **The baseline** is a typical row of training (`baseline` of the signature): the median
 of each number and date, the most frequent category and truth value.
 
-**The integral** is a weighted sum over `NODES` Gauss-Legendre points. Nothing is
+**The integral** is a weighted sum over Gauss-Legendre points. Nothing is
 rescaled afterwards: `completeness_error` is how far the sum of the attributions is from
 F(x) - F(x').
 """
@@ -37,15 +37,16 @@ from models.errors import InvalidInput
 from models.features.columns import Floats
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Label, Output
-from models.nn.layers import Dropout, EmbeddingsSpec
+from models.nn.layers import ActivationSpec, Dropout, EmbeddingsSpec
+from models.nn.layers.activations import FUNCTIONS
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.artefact import Artefact
 from models.types import Array
 
 Codes = NDArray[np.intp]
 
-#: Points of the path at which the gradient is computed.
-NODES = 64
+#: Points of the path at which the gradient is computed: it jumps at the kinks of ReLU.
+SMOOTH_NODES, KINKED_NODES = 32, 256
 #: Rows explained together.
 GROUP_ROWS = 64
 #: Numbers in the widest layer of one pass.
@@ -132,15 +133,16 @@ class Explainer:
             for whole in self.model.networks
         ]
         self._lock = threading.Lock()
-        self._rows_a_pass = max(1, PASS_NUMBERS // _widest(inner) // NODES)
+        self._n_nodes = KINKED_NODES if _has_kinks(spec) else SMOOTH_NODES
+        self._rows_a_pass = max(1, PASS_NUMBERS // _widest(inner) // self._n_nodes)
         self._features = len(inputs.explained)
         explained_by = inputs.explained_by()
         owner = np.array([explained_by[source] for source in sources], np.intp)
         # The inner inputs grouped by column, and the first of each group.
         self._order = np.argsort(owner, kind="stable")
         self._used, self._begins = np.unique(owner[self._order], return_index=True)
-        nodes, weights = np.polynomial.legendre.leggauss(NODES)  # on [-1, 1]
-        self._nodes, self._weights = (nodes + 1.0) / 2.0, weights / 2.0
+        nodes, weights = np.polynomial.legendre.leggauss(self._n_nodes)
+        self._nodes, self._weights = (nodes + 1.0) / 2.0, weights / 2.0  # on [0, 1]
 
     def explain(self, raw: RawColumns, target: Label | None = None) -> Explanation:
         """Explain the class `target`, or the likeliest of each of n raw rows.
@@ -230,7 +232,7 @@ class Explainer:
 
     def _pass(self, networks: list[Network], path: Path, rows: Codes) -> Floats:
         """Return the attributions (p, features) of p of the rows."""
-        row = np.repeat(rows, NODES)
+        row = np.repeat(rows, self._n_nodes)
         t = np.tile(self._nodes, len(rows))
         weights = np.tile(self._weights, len(rows))
         Z = np.stack(
@@ -243,7 +245,8 @@ class Explainer:
         inner = np.zeros((len(rows), len(self._order)))
         for e, network in enumerate(networks):
             dX = network.backward(dZ[e].astype(np.float32), input_gradient=True)
-            inner += dX.reshape(len(rows), NODES, -1).sum(axis=1) * path.steps[e][rows]
+            summed = dX.reshape(len(rows), self._n_nodes, -1).sum(axis=1)
+            inner += summed * path.steps[e][rows]
         parts = np.zeros((len(rows), self._features))
         if len(self._used):
             grouped = inner[:, self._order]
@@ -261,6 +264,11 @@ class Explainer:
         return np.stack(
             [n.predict(Y) for n, Y in zip(self._networks, points, strict=True)]
         )
+
+
+def _has_kinks(spec: NetworkSpec) -> bool:
+    used = {x.function for x in spec.layers if isinstance(x, ActivationSpec)}
+    return any(FUNCTIONS[name].has_kink for name in used)
 
 
 def _widest(spec: NetworkSpec) -> int:

@@ -46,6 +46,9 @@ class ActivationFunction:
     finite Z.
     """
 
+    #: The derivative jumps by as much as it is large.
+    has_kink: ClassVar[bool] = False
+
     @staticmethod
     def forward(Z: Array, A: Array, cache: Array) -> None:
         """Fill A (B, O) with a(Z), and `cache` (B, O) with what `backward` needs."""
@@ -107,6 +110,8 @@ class Tanh(ActivationFunction):
 class ReLU(ActivationFunction):
     """a = max(0, z)"""
 
+    has_kink = True
+
     @staticmethod
     def forward(Z: Array, A: Array, cache: Array) -> None:
         np.maximum(Z, 0.0, out=A)
@@ -118,6 +123,8 @@ class ReLU(ActivationFunction):
 
 class LeakyReLU(ActivationFunction):
     """a = z where z > 0, else 0.01 z"""
+
+    has_kink = True
 
     @staticmethod
     def forward(Z: Array, A: Array, cache: Array) -> None:

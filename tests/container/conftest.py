@@ -121,19 +121,30 @@ class Stack:
         return done.stdout + done.stderr
 
 
-EXPORTER = """\
+STAND_INS = {
+    "prom/node-exporter": """\
 FROM python:3.13-slim
 RUN apt-get update -qq \\
  && apt-get install -y -qq --no-install-recommends prometheus-node-exporter
 ENTRYPOINT ["prometheus-node-exporter"]
-"""
+""",
+    "prom/prometheus": """\
+FROM python:3.13-slim
+RUN apt-get update -qq \\
+ && apt-get install -y -qq --no-install-recommends prometheus \\
+ && mkdir -p /prometheus /etc/prometheus && chown 65534:65534 /prometheus
+USER 65534
+ENTRYPOINT ["prometheus"]
+CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
+""",
+}
 
 
-def exporter() -> None:
-    """Where no registry is reachable, Debian's stands in for the image's."""
-    name = "prom/node-exporter"
-    if not answers("docker", "image", "inspect", name):
-        run("docker", "build", "-q", "-t", name, "-", input=EXPORTER, timeout=300)
+def stand_ins() -> None:
+    """Build images of Debian's packages, since no image registry may be reachable."""
+    for name, dockerfile in STAND_INS.items():
+        if not answers("docker", "image", "inspect", name):
+            run("docker", "build", "-q", "-t", name, "-", input=dockerfile, timeout=300)
 
 
 @pytest.fixture
@@ -146,7 +157,7 @@ def stack() -> Iterator[Stack]:
             break
     else:
         lacking("An engine answers here, but there is no Docker Compose.")
-    exporter()
+    stand_ins()
     stack = Stack(compose)
     try:
         yield stack

@@ -170,12 +170,12 @@ def test_three_nights(nights: Any, data: Path) -> None:
     assert stale["kind"] == "stale"
 
     assert second["run"]["promoted"]
-    assert second["run"]["reason"].startswith("better: log_loss ")
+    assert second["run"]["reason"].startswith("significantly better: log_loss ")
 
     assert not third["run"]["promoted"]
     assert third["labels"] == ["candidate"]
     _, there = third["run"]["gate"]
-    assert there["refused"] == "worse" and there["low"] > 0
+    assert there["refused"] == "significantly worse" and there["low"] > 0
     assert "targets" in {found["kind"] for found in third["run"]["guards"]}
 
     # Runs are a minute apart, or whole minutes.

@@ -1,4 +1,4 @@
-"""What all decoders do: from a request to the raw rows of one signature."""
+"""The base of the decoders: from a request to the raw rows of one signature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every kind of column does: its scaling, its values in text and in JSON."""
+"""The base of the column kinds: scaling, and values in text and in JSON."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Column(
     datatype: ClassVar[str]
     #: The Python type of its values in JSON.
     json_type: ClassVar[type]
-    #: What error messages say that a value should be.
+    #: The expected value, for error messages.
     expected: ClassVar[str]
     #: Whether raw values are texts and not float64.
     is_text: ClassVar[bool] = False
@@ -111,7 +111,7 @@ class Column(
 
     @property
     def note(self) -> str:
-        """What the encoding leaves out, as a sentence, or an empty text."""
+        """A sentence about values that the encoding drops, or an empty text."""
         return ""
 
     # Text and JSON

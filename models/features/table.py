@@ -112,7 +112,7 @@ class TableInput(
 
     @property
     def row_form(self) -> str:
-        """What a row is, for messages."""
+        """The form of a row, for messages."""
         return "columns of a table"
 
     @property
@@ -127,7 +127,7 @@ class TableInput(
 
     @property
     def notes(self) -> list[str]:
-        """What the encoding leaves out, one sentence a column."""
+        """A sentence for each column whose encoding drops values."""
         return [f"column '{c.name}': {c.note}" for c in self.columns if c.note]
 
     @property

@@ -105,7 +105,7 @@ class TensorInput(
 
     @property
     def row_form(self) -> str:
-        """What a row is, for messages."""
+        """The form of a row, for messages."""
         return f"an array of shape {self.shape}"
 
     @property

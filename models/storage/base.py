@@ -67,7 +67,7 @@ class ArtefactStore(ABC):
     def __str__(self) -> str:
         return self.location
 
-    # What a store implements. Each of these may raise OSError.
+    # Methods of each store. Every one of them may raise OSError.
 
     @abstractmethod
     def names(self) -> list[str]:
@@ -139,7 +139,7 @@ class ArtefactStore(ABC):
     def schedule(self, name: str) -> Schedule:
         """Return the schedule of a model."""
 
-    # What all stores share.
+    # Methods shared by all stores.
 
     def read_labels(self, name: str) -> bytes | None:
         """Return the content of labels.json, or None if there is none."""

@@ -1,4 +1,4 @@
-"""What a store returns beside versions: snapshots, scratch space and schedules."""
+"""Parts of a store beside versions: snapshots, scratch space and schedules."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from trainer.preparation.prepare import Part
 ROWS = "rows.npy"
 #: Of more rows, those with the lowest hashes are stored: a repeatable sample.
 MAX_ROWS = 20_000
-#: A row's hash without its target, and with it (n, 2).
+#: Two hashes of each row (n, 2): without its target, and with it.
 RowFingerprints: TypeAlias = NDArray[np.float64]
 
 

@@ -64,7 +64,7 @@ class Layer(ABC):
     #: Whether `backward` writes parameter gradients. A loaded model needs only the
     #: gradient of its input.
     trained: bool = True
-    #: What reports and messages call the layer.
+    #: The name of the layer in reports and messages.
     display_name: ClassVar[str] = "layer"
 
     def __init__(self) -> None:

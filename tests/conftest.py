@@ -22,6 +22,7 @@ from tests.starting import starts
 from trainer.config import loading
 from trainer.pipeline import FitRequest, FitResult
 from trainer.pipeline import run as run_fit
+from trainer.types import Messages
 
 Fit = Callable[..., FitResult]
 #: Most tests fit a model for its own sake, and a report takes a second to draw.
@@ -113,7 +114,9 @@ def fit() -> Fit:
         )
         place = store if isinstance(store, Store) else Store(store)
         say = request.get("say", lambda sentence: None)
-        return run_fit(asked, place, say, request.get("watch", lambda standing: None))
+        messages = Messages(finding=say, step=say, reason=say)
+        watch = request.get("watch", lambda progress: None)
+        return run_fit(asked, place, messages, watch)
 
     return fit
 

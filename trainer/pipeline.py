@@ -41,7 +41,7 @@ from trainer.preparation.prepare import Prepared, joined, prepare
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.ensemble import Member, fit_members, network_spec
 from trainer.training.progress import ProgressCallback
-from trainer.types import Say
+from trainer.types import Messages, Say
 
 #: Rows of the golden request, which every reader of the artefact replays.
 GOLDEN_ROWS = 3
@@ -75,25 +75,37 @@ class FitResult:
     promoted: bool
     reason: str
     gate: tuple[Comparison, ...]
+    findings: tuple[Finding, ...]
+    diagnosis: str | None
+    report: str | None
+    data: Fingerprint
     timing: dict[str, float]
     config: dict[str, Any]
 
 
 def run(
-    request: FitRequest, store: ArtefactStore, say: Say, on_epoch: ProgressCallback
+    request: FitRequest,
+    store: ArtefactStore,
+    messages: Messages,
+    on_epoch: ProgressCallback,
 ) -> FitResult:
     """Run all steps; an error, such as TrainingDiverged, leaves the store as it was."""
-    started = time.perf_counter()
+    started, say = time.perf_counter(), messages.step
     store.check_name(request.model)
+    store.check_writable()
     data = read(request.data, request.target)
     load_s = time.perf_counter() - started
     splitting, *streams = np.random.SeedSequence(request.config.seed).spawn(65)
     rng = np.random.default_rng(splitting)
-    prepared = prepare(data, request.task, request.validation, request.config, rng, say)
+    prepared = prepare(
+        data, request.task, request.validation, request.config, rng, messages.finding
+    )
     gate.check(prepared.config.gate, prepared)
-    findings = diagnose(prepared, say)
+    findings = diagnose(prepared, messages.finding)
     previous = load_production(store, request.model, lambda sentence: None)
-    guard_findings = guard(prepared, previous, say)
+    guard_findings = guard(prepared, previous, messages.finding)
+    for reason in prepared.reasons:
+        messages.reason(reason)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
@@ -128,15 +140,17 @@ def run(
         RUN: _run_json(request, timing, verdict, guard_findings),
         row_fingerprints.ROWS: row_fingerprints.dump(fingerprints),
     }
+    diagnosis = None
     if prepared.config.runtime.report:
-        contents |= report.record_run(
+        diagnosis, record = report.record_run(
             prepared, members, candidate, verdict.production, say
         )
+        contents |= record
     version = store.publish(request.model, contents, label)
     checkpoints.clear()
-    say(f"published {request.model} version {version}")
+    written = None
     if prepared.config.runtime.report:
-        report.try_to_write(store, request.model, version, say)
+        written = report.try_to_write(store, request.model, version, say)
     return FitResult(
         model=request.model,
         version=version,
@@ -146,6 +160,10 @@ def run(
         promoted=verdict.promoted,
         reason=verdict.reason,
         gate=verdict.comparisons,
+        findings=(*findings, *guard_findings),
+        diagnosis=diagnosis,
+        report=written,
+        data=candidate.manifest.data,
         timing=timing,
         config=msgspec.to_builtins(prepared.config),
     )

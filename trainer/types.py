@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
@@ -18,6 +19,18 @@ Weights: TypeAlias = Array | None
 Loss: TypeAlias = Callable[[Array, Targets, Weights], tuple[float, Array]]
 #: Prints one sentence about the run for the user.
 Say: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Where a run prints its sentences: findings about the data, steps and reasons.
+
+    Reasons explain the settings that the trainer chose.
+    """
+
+    finding: Say
+    step: Say
+    reason: Say
 
 
 class Rows(NamedTuple):

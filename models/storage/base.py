@@ -70,6 +70,10 @@ class ArtefactStore(ABC):
     # Methods of each store. Every one of them may raise OSError.
 
     @abstractmethod
+    def check_writable(self) -> None:
+        """Raise OSError, and change nothing, if no version can be written."""
+
+    @abstractmethod
     def names(self) -> list[str]:
         """Return the names of the models that have a version, sorted."""
 

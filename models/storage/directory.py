@@ -50,6 +50,18 @@ class DirectoryStore(ArtefactStore):
         """Return the path of a file of a version."""
         return self.root / name / str(version) / file
 
+    def check_writable(self) -> None:
+        """Raise OSError, and change nothing, if no version can be written."""
+        existing = self.root.absolute()
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            reason = "the store needs a directory here"
+            raise NotADirectoryError(errno.ENOTDIR, reason, str(existing))
+        if not os.access(existing, os.W_OK | os.X_OK):
+            reason = "this user cannot write the store here; choose another by --store"
+            raise PermissionError(errno.EACCES, reason, str(existing))
+
     def names(self) -> list[str]:
         """Return the names of the models that have a version, sorted."""
         if not self.root.exists():

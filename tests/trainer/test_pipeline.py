@@ -31,6 +31,7 @@ from trainer.data import Dataset, read, take
 from trainer.data.row_hashing import Split, hash_rows, windows
 from trainer.training import checkpoint, ensemble
 from trainer.training.progress import Progress
+from trainer.types import Messages
 
 Fit = Callable[..., pipeline.FitResult]
 #: One plain network, for what is promised of every run.
@@ -496,12 +497,12 @@ def test_the_watcher_is_called_after_every_epoch(
     request = pipeline.FitRequest(
         str(data), "churn", "m", None, None, configured(*FAST), "auto"
     )
-    pipeline.run(
-        request, store, said.append, lambda now: seen.append(now.history.epochs)
+    messages = Messages(said.append, said.append, said.append)
+    result = pipeline.run(
+        request, store, messages, lambda now: seen.append(now.history.epochs)
     )
     assert seen == [1, 2, 3, 4, 5, 6]
-    assert said[-2] == "published m version 1"
-    assert said[-1] == f"report: {store.address('m', 1, 'report.html')}"
+    assert result.report == store.address("m", 1, "report.html")
 
 
 def test_arrays_are_published_too(fit: Fit, store: Store, tmp_path: Path) -> None:
@@ -789,7 +790,7 @@ def test_the_watcher_is_told_which_network(
     pipeline.run(
         request,
         store,
-        lambda sentence: None,
+        Messages(print, print, print),
         lambda now: seen.append((now.number, now.count, now.history.epochs)),
     )
     for number in range(1, 6):

@@ -22,6 +22,15 @@ def say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
+def say_finding(sentence: str) -> None:
+    """Print a finding about the data, in colour on a terminal."""
+    say(click.style(f"! {sentence}", fg="yellow"))
+
+
+def ignore(sentence: str) -> None:
+    """Print nothing."""
+
+
 @contextmanager
 def progress() -> Iterator[ProgressCallback]:
     """Yield a callback for the training loop; erase its line at the end."""
@@ -60,25 +69,19 @@ def _lines() -> ProgressCallback:
 
 
 def line(progress: Progress) -> str:
-    """Return the latest epoch in one line, most important first."""
+    """Return the latest epoch in one line of at most 79 characters."""
     history = progress.history
-    text = (
-        f"epoch {history.epochs:4d} of {history.planned}"
-        f"  {progress.seconds:.0f} s, at most {progress.left:.0f} s left"
-        f"  loss {history.loss[-1]:.5f}"
-    )
+    text = f"epoch {history.epochs}/{history.planned}"
     if progress.count > 1:
-        text = f"network {progress.number} of {progress.count}  {text}"
+        text = f"network {progress.number}/{progress.count}  {text}"
+    text += f"  loss {history.loss[-1]:#.4g}"
     if history.validation_loss:
-        text += (
-            f"  validation {history.validation_loss[-1]:.5f}"
-            f"  best {min(history.validation_loss):.5f} in epoch {history.best_epoch}"
-        )
-    return f"{text}  {_short(progress.rows_per_s)} rows/s"
+        text += f"  validation {history.validation_loss[-1]:#.4g}"
+    return f"{text}  {_clock(progress.left)} left"
 
 
-def _short(number: float) -> str:
-    for unit, size in (("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.1f}{unit}"
-    return f"{number:.0f}"
+def _clock(seconds: float) -> str:
+    """Return a time as minutes and seconds, or as hours, minutes and seconds."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"

@@ -19,10 +19,9 @@ from trainer.cli.options import (
     json_option,
     notify_on_failure,
     print_json,
-    print_table,
     store_option,
 )
-from trainer.cli.progress import progress, say
+from trainer.cli.progress import ignore, progress, say, say_finding
 from trainer.config import schema as settings
 from trainer.config.loading import load
 from trainer.data import Source, source
@@ -30,6 +29,7 @@ from trainer.evaluation.gate import Policy
 from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import OnStop, Scheduler, health
 from trainer.training.gradcheck import TOLERANCE, check_everything
+from trainer.types import Messages
 
 EXIT_REFUSED = 3
 
@@ -73,7 +73,8 @@ EXIT_REFUSED = 3
     metavar="SECONDS",
     help="Stop training after this time and keep the best weights so far.",
 )
-@click.option("--resume", is_flag=True, help="Continue a run that was killed.")
+@click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
+@click.option("--verbose", is_flag=True, help="Print the reason for each setting.")
 @click.option("--watch", is_flag=True, help="Draw loss, predictions and weights live.")
 @click.option(
     "--promote",
@@ -98,6 +99,7 @@ def fit(
     epochs: int | None,
     time_limit: float | None,
     resume: bool,
+    verbose: bool,
     watch: bool,
     promote: Policy,
     store: ArtefactStore,
@@ -110,6 +112,7 @@ def fit(
     postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
     PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
     """
+    from trainer.cli.summary import summary, verdict
     from trainer.operations import notifications
     from trainer.pipeline import FitRequest, run
 
@@ -129,26 +132,20 @@ def fit(
         live=watch,
         time_limit=time_limit or math.inf,
     )
-    with (live_view if watch else progress)() as on_epoch:
-        result = run(request, store, say, on_epoch)
+    messages = Messages(say_finding, say, say if verbose else ignore)
+    try:
+        with (live_view if watch else progress)() as on_epoch:
+            result = run(request, store, messages, on_epoch)
+    except KeyboardInterrupt:
+        say("interrupted: add --resume to the command to continue this run")
+        raise
     refused = promote == "auto" and not result.promoted
     if as_json:
         print_json(result)
+        say(f"{result.model} version {result.version} {verdict(result)}")
     else:
-        print_table(
-            f"{result.model} version {result.version}",
-            {
-                "task": result.task,
-                **result.metrics,
-                "epochs": result.timing["epochs"],
-                "seconds": result.timing["total_s"],
-                "sha256": result.sha256,
-            },
-        )
-    verdict = (
-        "promoted" if result.promoted else "refused" if refused else "not promoted"
-    )
-    say(f"{verdict}: {result.reason}")
+        for line in summary(result, store.location):
+            click.echo(line)
     notifications.finished(store, result, refused, say)
     if refused:
         sys.exit(EXIT_REFUSED)

@@ -22,10 +22,10 @@ def load(
     A later source overrides an earlier one. Raises ConfigError for an unknown key or
     a value that does not fit.
     """
-    choices = {setting.key: setting.choices for setting in settings()}
+    known = {setting.key: setting for setting in settings()}
     values: dict[str, Any] = {}
     if file is not None:
-        values |= _flatten(_read_toml(file), "", choices.keys())
+        values |= _flatten(_read_toml(file), "", known.keys())
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:
@@ -34,8 +34,8 @@ def load(
     values |= {key: value for key, value in options.items() if value is not None}
     tree: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in choices:
-            raise ConfigError(f"there is no setting '{key}'{nearest(key, choices)}")
+        if key not in known:
+            raise ConfigError(f"there is no setting '{key}'{nearest(key, known)}")
         section, _, name = key.rpartition(".")
         (tree.setdefault(section, {}) if section else tree)[name] = value
     try:
@@ -45,9 +45,11 @@ def load(
         key = path.strip("`").removeprefix("$.").partition("[")[0]
         problem = problem[:1].lower() + problem[1:]
         if word := re.fullmatch(r"invalid enum value '(.*)'", problem, re.DOTALL):
-            words = choices[key]
+            words = known[key].choices
             problem = f"expected {' or '.join(words)}, found '{word[1]}'"
             problem += nearest(word[1], words)
+        elif key in known:
+            problem += f"; for example --set '{key}={known[key].example}'"
         raise ConfigError(f"setting '{key}': {problem}") from None
 
 

@@ -324,6 +324,7 @@ class Setting(msgspec.Struct, frozen=True):
     help: str
     choices: tuple[str, ...]
     is_chosen: bool
+    example: str
 
 
 def settings() -> Iterator[Setting]:
@@ -333,7 +334,8 @@ def settings() -> Iterator[Setting]:
         extra = getattr(field.type, "extra_json_schema", None) or {}
         choices = tuple(_choices(field.type))
         help_text = extra.get("description", "")
-        yield Setting(key, field.default, help_text, choices, key in chosen)
+        example = _example(field.type)
+        yield Setting(key, field.default, help_text, choices, key in chosen, example)
 
 
 def _fields(
@@ -347,6 +349,27 @@ def _fields(
             yield from _fields(field.type.cls, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, field
+
+
+def _example(info: msgspec.inspect.Type) -> str:
+    """Return a value of a setting, as it is written after `--set KEY=`."""
+    match info:
+        case msgspec.inspect.Metadata():
+            return _example(info.type)
+        case msgspec.inspect.UnionType():
+            return _example(info.types[0])
+        case msgspec.inspect.LiteralType():
+            return str(info.values[0])
+        case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType():
+            item = _example(info.item_type)
+            return f"[{item}]" if item.isnumeric() else f'["{item}"]'
+        case msgspec.inspect.BoolType():
+            return "true"
+        case msgspec.inspect.IntType():
+            return "64"
+        case msgspec.inspect.FloatType():
+            return "0.1"
+    return '"NAME"'
 
 
 def _choices(info: msgspec.inspect.Type) -> Iterator[str]:

@@ -196,8 +196,7 @@ def prepare(
     reasons += split_reasons + training_reasons
     if class_weights is not None:
         reasons.append(describe_class_weights(output, class_weights))
-    for sentence in [*_notes(inputs, config.data), *reasons]:
-        say(sentence)
+    reasons = [*_notes(inputs, config.data), *reasons]
     return Prepared(
         data=data,
         task=task,

@@ -26,17 +26,23 @@ def record_run(
     artefact: Artefact,
     production: dict[str, float] | None,
     say: Say,
-) -> dict[str, bytes]:
-    """Return record.json as a file to publish, or no file if gathering it fails."""
+) -> tuple[str | None, dict[str, bytes]]:
+    """Return the diagnosis in a sentence, and record.json as a file to publish.
+
+    Both are missing if gathering them fails.
+    """
     from trainer.report import record
     from trainer.report.collect import gather
+    from trainer.report.diagnosis import find_problems
 
     try:
-        contents = record.encode(gather(prepared, members, artefact, production))
-        return {RECORD: contents}
+        gathered = gather(prepared, members, artefact, production)
+        problems = find_problems(artefact.manifest, gathered)
+        sentence = problems[0].sentence if problems else "no problem found"
+        return sentence, {RECORD: record.encode(gathered)}
     except Exception as error:  # any error: the version matters more
         say(f"the report will have no plots: {type(error).__name__}: {error}")
-        return {}
+        return None, {}
 
 
 def write(store: ArtefactStore, name: str, version: int) -> str:
@@ -56,12 +62,13 @@ def write(store: ArtefactStore, name: str, version: int) -> str:
     return store.write_attachment(name, version, REPORT, content.encode())
 
 
-def try_to_write(store: ArtefactStore, name: str, version: int, say: Say) -> None:
-    """Write the report at the end of a run; if that fails, say so and continue."""
+def try_to_write(store: ArtefactStore, name: str, version: int, say: Say) -> str | None:
+    """Write the report and return its path; if that fails, say so and return None."""
     try:
-        say(f"report: {write(store, name, version)}")
+        return write(store, name, version)
     except Exception as error:
         say(
             f"the report was not written ({type(error).__name__}: {error}); "
             f"to try again: trainer report {name}@{version}"
         )
+        return None

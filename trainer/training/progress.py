@@ -16,15 +16,13 @@ from trainer.training.loop import TrainingRun
 class Progress:
     """The latest epoch of network `number` (from 1) of `count`.
 
-    `rows_per_s` counts the training rows of all networks; `left` is in seconds, by the
-    planned epochs or the time limit, whichever ends first. `run` must not be changed.
+    `left` is in seconds, by the planned epochs or the time limit, whichever ends first.
+    `run` must not be changed.
     """
 
     history: History
     number: int
     count: int
-    seconds: float
-    rows_per_s: float
     left: float
     run: TrainingRun | None = None
 
@@ -45,7 +43,6 @@ class ProgressTracker:
         self.started = time.perf_counter()
         self._done = [0.0] * count  # the share of each network's epochs
         self._computed = 0.0  # the sum of shares computed since the last start
-        self._rows = 0
 
     def update(
         self, number: int, history: History, run: TrainingRun | None = None
@@ -53,12 +50,10 @@ class ProgressTracker:
         """Add the latest epoch of a network, counted from 0."""
         self._done[number] = history.epochs / history.planned
         self._computed += 1.0 / history.planned
-        self._rows += history.rows
         seconds = max(time.perf_counter() - self.started, 1e-9)
         remaining = self.count - sum(self._done)
         left = min(seconds * remaining / self._computed, max(self.limit - seconds, 0.0))
-        rate = self._rows / seconds
-        self.watch(Progress(history, number + 1, self.count, seconds, rate, left, run))
+        self.watch(Progress(history, number + 1, self.count, left, run))
 
     def finish(self, number: int) -> None:
         """Count a network as done, even if it stopped early."""

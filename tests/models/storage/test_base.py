@@ -34,6 +34,9 @@ class MemoryStore(ArtefactStore):
         self.catalogues: dict[str, Snapshot] = {}
         self.before_commit: Callable[[], object] = lambda: None
 
+    def check_writable(self) -> None:
+        pass
+
     def names(self) -> list[str]:
         return sorted(name for name in self.catalogues if self.versions(name))
 

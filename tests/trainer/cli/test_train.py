@@ -37,16 +37,35 @@ def labels(store: Store, model: str) -> dict[str, int]:
 # fit
 
 
-def test_fit_tells_a_person_what_came_of_it(command: Command, data: Path) -> None:
-    result = command("fit", data, "--target", "churn", "--model", "churn", *FAST)
-    assert result.stdout.startswith("churn version 1\n  task ")
-    for word in ("log loss", "accuracy", "macro f1", "auc", "epochs", "sha256"):
-        assert f"\n  {word} " in result.stdout
+def test_fit_prints_a_summary(command: Command, data: Path, store: Store) -> None:
+    arguments = ("fit", data, "--target", "churn", "--model", "churn", *FAST)
+    result = command(*arguments, "--set", "runtime.report=true")
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 12
+    assert lines[0] == "churn version 1, binary"
+    for word in ("rows", "log loss", "accuracy", "diagnosis", "report"):
+        assert any(line.startswith(f"  {word} ") for line in lines)
+    first = "promoted: there is no production version to compare with"
+    assert f"  verdict    {first}" in lines
+    assert lines[-1] == f"  next       service run --store {store.root}"
+    assert "task binary" not in result.stderr
+
+
+def test_verbose_prints_the_reason_for_each_setting(
+    command: Command, data: Path
+) -> None:
+    arguments = ("fit", data, "--target", "churn", "--model", "churn", *FAST)
+    result = command(*arguments, "--verbose")
     assert "task binary: target 'churn' has 2 classes" in result.stderr
-    assert "published churn version 1" in result.stderr
-    assert result.stderr.endswith(
-        "promoted: there is no production version to compare with\n"
-    )
+
+
+def test_findings_come_before_everything_else(
+    command: Command, write_csv: WriteCsv
+) -> None:
+    path = write_csv({"x": range(60), "y": [None, *([0, 1] * 29), 0]})
+    result = command("fit", path, "--target", "y", "--model", "m", *FAST, "--verbose")
+    first, *_ = result.stderr.splitlines()
+    assert first == "! 1 rows have no target and are left out"
 
 
 def test_fit_prints_one_json_object(command: Command, data: Path, store: Store) -> None:
@@ -62,6 +81,10 @@ def test_fit_prints_one_json_object(command: Command, data: Path, store: Store) 
         "promoted",
         "reason",
         "gate",
+        "findings",
+        "diagnosis",
+        "report",
+        "data",
         "timing",
         "config",
     ]
@@ -96,7 +119,7 @@ def test_fit_in_its_own_process_keeps_the_streams_apart(
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\n") == 1
         hashes.append(json.loads(done.stdout)["sha256"])
-        assert "published m version 1" in done.stderr
+        assert "m version 1 promoted: " in done.stderr
     # Two processes, the same bytes.
     assert hashes[0] == hashes[1]
     contents = [(tmp_path / f"store-{s}/m/1/model.npz").read_bytes() for s in "12"]
@@ -137,6 +160,17 @@ def test_resume_with_nothing_to_go_on_from_begins_anew(
     assert json.loads(result.stdout)["sha256"] == first["sha256"]
 
 
+def test_an_interrupted_run_says_how_to_continue_it(
+    command: Command, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainer.pipeline.run", interrupt)
+    result = command("fit", data, "--target", "churn", "--model", "m", code=1)
+    assert "add --resume to the command to continue this run" in result.stderr
+
+
 def test_a_time_limit_ends_training(command: Command, data: Path, store: Store) -> None:
     arguments = ("fit", data, "--target", "churn", "--model", "m")
     result = command(*arguments, "--epochs", "100000", "--time-limit", "1")
@@ -161,7 +195,10 @@ def test_a_worse_candidate_exits_with_3_and_is_kept(
     command(*fit, "--epochs", 40)
     worse = ("--epochs", 1, "--set", "train.learning_rate=1e-9")
     result = command(*fit, *worse, code=3)
-    assert "refused: significantly worse: log_loss" in result.stderr
+    assert "not promoted: significantly worse: log_loss" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith(
+        "  next       trainer promote churn 2 --store "
+    )
     assert labels(store, "churn") == {"production": 1, "candidate": 2}
     found = json.loads(command(*fit, *worse, "--json", code=3).stdout)
     assert found["promoted"] is False and found["reason"].startswith(
@@ -178,7 +215,7 @@ def test_promote_never_and_always_exit_with_0(
 ) -> None:
     fit = ("fit", data, "--target", "churn", "--model", "churn", *FAST)
     result = command(*fit, "--promote", "never")
-    assert result.stderr.endswith("not promoted: --promote never\n")
+    assert "not promoted: --promote never\n" in result.stdout
     assert labels(store, "churn") == {}
     command(*fit, "--promote", "always")
     assert labels(store, "churn") == {"production": 2}
@@ -209,7 +246,8 @@ def test_task_and_validation_rows_are_taken(
     other = table(30, seed=1)
     valid = write_csv({"level": other["level"], "size": other["size"]}, "valid.csv")
     arguments = ("--target", "level", "--model", "m", "--valid", valid, *FAST)
-    result = command("fit", train, *arguments, "--task", "regression", "--json")
+    arguments += ("--task", "regression", "--json", "--verbose")
+    result = command("fit", train, *arguments)
     assert json.loads(result.stdout)["task"] == "regression"
     assert "task regression: as given" in result.stderr
     assert "the validation rows given choose the epoch" in result.stderr
@@ -236,7 +274,7 @@ def test_rows_that_do_not_take_part_are_said(
             "y": [None, *([0, 1] * 29), 0],
         }
     )
-    result = command("fit", path, "--target", "y", "--model", "m", *FAST)
+    result = command("fit", path, "--target", "y", "--model", "m", *FAST, "--verbose")
     assert "1 rows have no target and are left out" in result.stderr
     for name in ("same", "gone"):
         assert f"column '{name}' has one value in all training rows" in result.stderr
@@ -413,7 +451,8 @@ def test_a_store_that_cannot_be_written_is_one_sentence(
         code=1,
     )
     *_, last = result.stderr.splitlines()
-    assert last.startswith(f"Error: {tmp_path / 'file'}")
+    assert last.startswith(f"Error: {tmp_path / 'file'}: the store needs a directory")
+    assert "epoch" not in result.stderr
     assert (tmp_path / "file").read_text() == "in the way"
 
 
@@ -538,8 +577,8 @@ def test_rows_are_divided_and_weighed_as_asked(
     tmp_path: Path,
 ) -> None:
     few = sets("network.hidden=[8]", f"ensemble.members={members}")
-    fit = ("fit", visits, "--target", "churn", "--model", "m", "--json", *FAST)
-    result = command(*fit, *few, *sets(*given))
+    fit = ("fit", visits, "--target", "churn", "--model", "m", *FAST)
+    result = command(*fit, "--json", "--verbose", *few, *sets(*given))
     found = json.loads(result.stdout)
     assert found["config"]["data"]["split"] == split
     assert words <= set(result.stderr.splitlines())
@@ -556,7 +595,7 @@ def test_rows_are_divided_and_weighed_as_asked(
     command("predict", tmp_path / "bare.csv", "--model", "m", "--out", out)
     assert len(pl.read_csv(out)) == 600
     assert command("show", "m").stdout.count("\n  data.split ") == 1
-    again = json.loads(command(*fit, *few, *sets(*given)).stdout)
+    again = json.loads(command(*fit, "--json", *few, *sets(*given)).stdout)
     assert again["sha256"] == found["sha256"] and again["promoted"]
 
 
@@ -600,7 +639,7 @@ def test_a_schedule_runs_fit_and_keeps_what_came_of_it(
     text = log.read_text()
     for sentence in (
         "m: run started\n",
-        "\npublished m version 1\n",
+        "\nm version 1 promoted: ",
         "m: run done after ",
     ):
         assert sentence in text

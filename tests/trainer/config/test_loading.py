@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import ConfigError
 from trainer.config.loading import load
-from trainer.config.schema import Config, settings
+from trainer.config.schema import Config, Setting, settings
 
 
 def value(config: Config, key: str) -> object:
@@ -33,6 +33,17 @@ def toml(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return write
+
+
+@pytest.mark.parametrize("setting", list(settings()), ids=lambda setting: setting.key)
+def test_the_example_of_a_setting_can_be_given(setting: Setting) -> None:
+    load(None, (f"{setting.key}={setting.example}",), {})
+
+
+def test_a_value_of_another_type_is_answered_with_an_example() -> None:
+    assert refused("network.hidden=256,128").endswith(
+        "; for example --set 'network.hidden=[64]'"
+    )
 
 
 def test_nothing_given_is_the_defaults() -> None:

@@ -24,7 +24,7 @@ class Seen:
 
     def tell(self, number: int, epochs: int, at: float, planned: int = 10) -> Progress:
         self.now = 50.0 + at
-        history = History(planned=planned, rows=120, loss=[0.5] * epochs)
+        history = History(planned=planned, loss=[0.5] * epochs)
         self.tracker.update(number, history)
         assert self.told[-1].history is history
         return self.told[-1]
@@ -37,8 +37,6 @@ def test_one_network_takes_as_long_for_what_is_left(
     for epochs in range(1, 11):
         told = seen.tell(0, epochs, at=3.0 * epochs)
         assert (told.number, told.count) == (1, 1)
-        assert told.seconds == 3.0 * epochs
-        assert told.rows_per_s == pytest.approx(40.0)
         assert told.left == pytest.approx(3.0 * (10 - epochs))
 
 
@@ -50,7 +48,6 @@ def test_networks_that_go_side_by_side_share_the_time(
         seen.tell(0, epochs, at=2.0 * epochs)
         told = seen.tell(1, epochs, at=2.0 * epochs)
         assert (told.number, told.count) == (2, 4)
-        assert told.rows_per_s == pytest.approx(120.0)
         # Forty epochs in all, one a second.
         assert told.left == pytest.approx(40 - 2 * epochs)
 
@@ -72,7 +69,6 @@ def test_what_an_earlier_start_did_took_no_time_of_this_one(
     seen = Seen(monkeypatch, 2)
     seen.tracker.finish(0)  # it was over when it was found
     told = seen.tell(1, 8, at=5.0)
-    assert told.rows_per_s == pytest.approx(24.0)
     assert told.left == pytest.approx(10.0)
     assert seen.tell(1, 10, at=10.0).left == 0.0
 
@@ -89,4 +85,4 @@ def test_a_first_epoch_in_no_time_divides_by_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = Seen(monkeypatch, 1).tell(0, 1, at=0.0)
-    assert math.isfinite(told.left) and math.isfinite(told.rows_per_s)
+    assert math.isfinite(told.left)

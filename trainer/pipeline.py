@@ -100,12 +100,7 @@ def run(
     prepared = prepare(
         data, request.task, request.validation, request.config, rng, messages.finding
     )
-    gate.check(prepared.config.gate, prepared)
-    findings = diagnose(prepared, messages.finding)
-    previous = load_production(store, request.model, lambda sentence: None)
-    guard_findings = guard(prepared, previous, messages.finding)
-    for reason in prepared.reasons:
-        messages.reason(reason)
+    findings, guard_findings = _check(prepared, request, store, messages)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
@@ -116,10 +111,10 @@ def run(
     except TrainingDiverged:
         checkpoints.clear()  # resuming would diverge again
         raise
-    networks = [member.network for member in members]
-    prepared = calibrate(prepared, networks)
     for sentence in _time_limit_note(members):
         say(sentence)
+    networks = [member.network for member in members]
+    prepared = calibrate(prepared, networks)
     encoded = dump(manifest(prepared, members, findings), networks)
     # Load it as a reader will, so that the gate measures what is published.
     candidate = load(encoded)
@@ -130,17 +125,14 @@ def run(
         request.promote, prepared.config.gate, candidate, production, rows, measured_on
     )
     timing = _timing(prepared, members, train_s, load_s, started)
-    refused = CANDIDATE if request.promote == "auto" else None
-    label = PRODUCTION if verdict.promoted else refused
-    fingerprints = row_fingerprints.fingerprint_rows(
-        rows, prepared.inputs, prepared.output
-    )
+    label = _label(request.promote, verdict.promoted)
+    prints = row_fingerprints.fingerprint_rows(rows, prepared.inputs, prepared.output)
     contents = {
         ARTEFACT: encoded,
         RUN: _run_json(request, timing, verdict, guard_findings),
-        row_fingerprints.ROWS: row_fingerprints.dump(fingerprints),
+        row_fingerprints.ROWS: row_fingerprints.dump(prints),
     }
-    diagnosis = None
+    diagnosis = written = None
     if prepared.config.runtime.report:
         diagnosis, record = report.record_run(
             prepared, members, candidate, verdict.production, say
@@ -148,7 +140,6 @@ def run(
         contents |= record
     version = store.publish(request.model, contents, label)
     checkpoints.clear()
-    written = None
     if prepared.config.runtime.report:
         written = report.try_to_write(store, request.model, version, say)
     return FitResult(
@@ -167,6 +158,26 @@ def run(
         timing=timing,
         config=msgspec.to_builtins(prepared.config),
     )
+
+
+def _label(policy: gate.Policy, promoted: bool) -> str | None:
+    """Return the label that is pointed at the version, if any."""
+    if promoted:
+        return PRODUCTION
+    return CANDIDATE if policy == "auto" else None
+
+
+def _check(
+    prepared: Prepared, request: FitRequest, store: ArtefactStore, messages: Messages
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Print the findings on the data, and those on their changes, and return both."""
+    gate.check(prepared.config.gate, prepared)
+    findings = diagnose(prepared, messages.finding)
+    previous = load_production(store, request.model, lambda sentence: None)
+    guard_findings = guard(prepared, previous, messages.finding)
+    for reason in prepared.reasons:
+        messages.reason(reason)
+    return findings, guard_findings
 
 
 def _checkpoints(

@@ -71,7 +71,7 @@ class ArtefactStore(ABC):
 
     @abstractmethod
     def check_writable(self) -> None:
-        """Raise OSError, and change nothing, if no version can be written."""
+        """Change nothing, and raise OSError if no version can be written."""
 
     @abstractmethod
     def names(self) -> list[str]:
@@ -126,10 +126,7 @@ class ArtefactStore(ABC):
     def write_attachment(
         self, name: str, version: int, file: str, content: bytes
     ) -> str:
-        """Add a file to a version, or replace it, and return its address.
-
-        Raises OSError if the version is gone.
-        """
+        """Add or replace a file of a version that exists, and return its address."""
 
     @abstractmethod
     def file_stamp(self, name: str, version: int, file: str) -> Hashable:

@@ -18,8 +18,8 @@ from service.inference.inference import Inference
 from service.inference.model_server import ModelServer, log_event
 from service.inference.shadow import ShadowComparer
 from service.middleware.auth import Access, AuthMiddleware
-from service.middleware.concurrency_limit import REJECTION, ConcurrencyLimit
-from service.middleware.concurrency_limit import Application as Wsgi
+from service.middleware.rejection import REJECTION
+from service.middleware.rejection import Application as Wsgi
 from service.monitoring.drift import Drift
 from service.monitoring.metrics import Metrics
 from service.monitoring.payload_log import PayloadLog, columns
@@ -83,6 +83,9 @@ def build(settings: Settings | None = None) -> Flask:
     app = Application("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = (
+        False  # a redirect would name the host that a client gave
+    )
     app.url_map.converters |= {"default": Name, "verb": Verb}
     metrics = Metrics()
     store = open_store(settings.directory, settings.signing_key_file)
@@ -115,7 +118,7 @@ def build(settings: Settings | None = None) -> Flask:
         _add(app, route, settings)
     errors.install(app)
     _measure(app, model_server)
-    _guard(app, model_server, settings)
+    _guard(app, model_server)
     registry.refresh()
     return app
 
@@ -150,13 +153,10 @@ def _for_administrators(view: View) -> View:
     return checked
 
 
-def _guard(app: Flask, model_server: ModelServer, settings: Settings) -> None:
-    """Put the token check, the limit and the fast path before Flask."""
+def _guard(app: Flask, model_server: ModelServer) -> None:
+    """Put the token check and the fast path before Flask."""
     flask = app.wsgi_app
-    fast_path = FastPath(app, flask, model_server)
-    guarded: Wsgi = ConcurrencyLimit(
-        fast_path, flask, settings.threads, model_server.access.public_paths
-    )
+    guarded: Wsgi = FastPath(app, flask, model_server)
     if model_server.access.predict_tokens is not None:
         guarded = AuthMiddleware(guarded, flask, model_server.access)
     app.wsgi_app = guarded  # type: ignore[method-assign]

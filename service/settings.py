@@ -55,7 +55,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             le=256,
-            description="Requests that a process answers at once; others get 503.",
+            description="Slow requests that a process answers at once. Four times as "
+            "many wait; more get 503.",
         ),
     ] = 32
     read_seconds: Annotated[
@@ -63,9 +64,26 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             gt=0,
             le=3600,
-            description="Longest pause of a client while it sends; then 408.",
+            description="Longest time for the head of a request, and longest pause "
+            "in its body or while the reply is read; then 408, or the end.",
         ),
     ] = 10.0
+    min_bytes_per_second: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Slowest rate of a body or reply after GLASSNET_READ_SECONDS.",
+        ),
+    ] = 1000
+    keep_alive_seconds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3600,
+            description="Seconds to keep an idle connection; longer than a load "
+            "balancer does.",
+        ),
+    ] = 75
     poll_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds between checks of the store.")
     ] = 1.0
@@ -86,6 +104,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_body_bytes: Annotated[
         int, Meta(ge=1, description="Largest request body; a larger one gets 413.")
     ] = 16 << 20
+    max_bytes_in_flight: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Bytes of unfinished requests and unread replies of a "
+            "process; a large body beyond gets 503.",
+        ),
+    ] = 64 << 20
     max_rows: Annotated[
         int, Meta(ge=1, description="Most rows in one request; more get 400.")
     ] = 10_000

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError
-from service.middleware.concurrency_limit import REJECTION, Application, Rejected
+from service.middleware.rejection import REJECTION, Application, Rejected
 
 log = logging.getLogger("glassnet.service")
 

@@ -30,7 +30,6 @@ _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS, dir=_memory)
 
-from service.middleware.concurrency_limit import PROBE_THREADS  # noqa: E402
 from service.server import drain, shared_memory, worker_sync  # noqa: E402
 from service.server.json_logging import configuration  # noqa: E402
 from service.settings import from_environment  # noqa: E402
@@ -41,13 +40,15 @@ wsgi_app = "service:create_app()"
 bind = _settings.address
 worker_class = "service.server.worker.Worker"
 workers = _settings.workers
-threads = _settings.threads + PROBE_THREADS
 preload_app = True
 worker_tmp_dir = _memory
 certfile = _settings.tls_certificate_file
 keyfile = _settings.tls_key_file
 graceful_timeout = _settings.graceful_seconds
-keepalive = 75  # longer than load balancers keep an idle connection
+keepalive = _settings.keep_alive_seconds
+# No header is trusted for where a request came from.
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 control_socket_disable = True
 logger_class = "service.server.json_logging.GunicornLogger"
 logconfig_dict = configuration(_settings.log_level)
@@ -67,12 +68,13 @@ def when_ready(server: Any) -> None:
 
 def post_fork(server: Any, worker: Any) -> None:
     """Run in a worker when it has been forked."""
-    worker.read_seconds = _settings.read_seconds
+    worker.settings = _settings
 
 
 def post_worker_init(worker: Any) -> None:
     """Run in a worker before its first request."""
     model_server = worker.wsgi.extensions["glassnet"]
+    worker.public_paths = model_server.access.public_paths
     model_server.start(_settings.poll_seconds, worker_sync.directory(_memory))
     if drain.over():  # it missed a SIGTERM that came before its handler
         worker.alive = False

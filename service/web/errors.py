@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from models.errors import GlassnetError, InvalidInput, NotFound
 from service.inference.model_server import LoadFailed, Unavailable
-from service.middleware.concurrency_limit import Rejected
+from service.middleware.rejection import Rejected
 from service.web.request_context import current_request
 
 log = logging.getLogger("glassnet.service")

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from flask import Flask
 
 from service.inference.model_server import ModelServer
-from service.middleware.concurrency_limit import Application
+from service.middleware.rejection import REJECTION, Application
 from service.web import errors
 from service.web.body import compressed
 from service.web.request_context import RequestContext
@@ -51,7 +51,11 @@ class FastPath:
         """Answer a request of a fast route, or pass it to Flask."""
         path = environ["PATH_INFO"]
         match = self._find(path) if len(path) <= MAX_PATH else None
-        if match is None or environ["REQUEST_METHOD"] != match[1]:
+        if (
+            match is None
+            or environ["REQUEST_METHOD"] != match[1]
+            or REJECTION in environ
+        ):
             return self._flask(environ, start_response)
         route, _, view, names = match
         request = RequestContext(self._model_server, environ)

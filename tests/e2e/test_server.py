@@ -23,7 +23,6 @@ import pytest
 
 from models.storage.base import ARTEFACT
 from models.storage.directory import DirectoryStore as Store
-from service.middleware.concurrency_limit import PROBE_THREADS
 
 pytestmark = pytest.mark.e2e
 
@@ -396,9 +395,8 @@ def test_blas_has_one_thread_and_the_metrics_directory_goes_at_the_end(
 
         # A thread of BLAS would have no stack of Python's.
         until("a stack of every thread", all_are_pythons)
-        # The main thread, those that answer, and two that watch: the store, and
-        # whether a request takes long.
-        assert len(os.listdir(threads)) <= 1 + (2 + PROBE_THREADS) + 2
+        # The loop, those that answer, one for slow probes, and one watches the store.
+        assert len(os.listdir(threads)) == 1 + 2 + 1 + 1
         assert b"MALLOC_ARENA_MAX=1" in Path(f"/proc/{pid}/environ").read_bytes()
     mapped = Path(f"/proc/{server.workers()[0]}/maps").read_text()
     found = re.search(r"(/\S+/glassnet-metrics-\w+)/", mapped)

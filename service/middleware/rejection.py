@@ -1,0 +1,52 @@
+"""Rejections: requests that are answered with an error before their view is called.
+
+Whoever rejects a request puts the exception into its WSGI environment, and Flask raises
+it, so that it is counted, logged and worded as every other error.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from models.errors import GlassnetError
+
+#: A WSGI application (PEP 3333).
+Application: TypeAlias = Any
+#: Key in the WSGI environment of the exception that Flask is to raise.
+REJECTION = "glassnet.rejection"
+
+
+class Rejected(GlassnetError):
+    """A request is rejected unread, with this code and these headers."""
+
+    code: int
+    #: For the metric.
+    reason: str
+    headers: dict[str, str] = {}  # noqa: RUF012
+
+
+class Overloaded(Rejected):
+    """A limit of the process is reached."""
+
+    code = 503
+    reason = "overload"
+    headers = {"Retry-After": "1"}  # noqa: RUF012
+
+
+class TooSlow(Rejected):
+    """The body does not arrive in time."""
+
+    code = 408
+    reason = "slow"
+
+
+class TooLarge(Rejected):
+    """The body is larger than the limit."""
+
+    code = 413
+    reason = "size"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the body is larger than {limit} bytes (GLASSNET_MAX_BODY_BYTES)"
+        )

@@ -61,6 +61,7 @@ ONLY_IN = {
     "gunicorn": {
         "service/server/json_logging.py",
         "service/server/gunicorn_conf.py",
+        "service/server/http.py",
         "service/server/worker.py",
     },
 }
@@ -72,7 +73,7 @@ WITHOUT_FLASK = {
     "metrics.py",
     "settings.py",
     "drain.py",
-    "admission.py",
+    "rejection.py",
     "auth.py",
     "worker.py",
 }

@@ -18,13 +18,12 @@ from typing import Annotated, Any
 import matplotlib
 import msgspec
 import pytest
-from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.http import message, parser, unreader, wsgi
-from gunicorn.http.body import LengthReader
-from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
+from gunicorn.http import RequestParser, errors
+from gunicorn.sock import ssl_context
+from gunicorn.workers.base import Worker as BaseWorker
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from prometheus_client import CollectorRegistry, Counter, mmap_dict
@@ -37,7 +36,7 @@ from service.server.shared_memory import WORKER_BYTES
 ROOT = Path(__file__).resolve().parent.parent
 #: The only modules that use what a library does not document.
 MODULES = {
-    "gunicorn": {"service/server/worker.py", "service/server/drain.py"},
+    "gunicorn": {"service/server/worker.py"},
     "prometheus_client": {"service/monitoring/metrics.py"},
     "werkzeug": {"service/app.py"},
     "matplotlib": {"trainer/report/drawing.py"},
@@ -59,61 +58,42 @@ def source(thing: Any) -> str:
 
 
 def test_gunicorn() -> None:
-    """`Worker` and its connections (service/server/worker.py) and `drain`."""
-    # The methods that are overridden or called, by their parameters.
-    assert parameters(TConn.__init__) == ["self", "cfg", "sock", "client", "server"]
-    assert parameters(TConn.close) == ["self", "graceful"]
-    for method, expected in {
-        "accept": ["listener"],
-        "handle": ["conn"],
-        "finish_request": ["conn", "fs"],
-        "on_pending_socket_readable": ["conn", "client"],
-        "on_client_socket_readable": ["conn", "client"],
-        "wait_for_and_dispatch_events": ["timeout"],
-        "get_thread_pool": [],
-        "init_process": [],
-        "murder_pending": [],
-        "_keepalive_after": ["conn", "keepalive"],
-        "_cap_keepalive": ["deadline"],
-    }.items():
-        assert parameters(getattr(ThreadWorker, method)) == ["self", *expected], method
-    assert parameters(PollableMethodQueue.defer) == ["self", "callback", "args"]
-    # The attributes that a worker and a connection have.
-    worker = ThreadWorker(1, 1, [], None, 30, Config(), None)
-    for attribute in ("pending_conns", "keepalived_conns", "poller", "method_queue"):
-        assert hasattr(worker, attribute), attribute
-    assert (worker.nr_conns, worker.alive) == (0, True)
+    """`Worker` and its parser (service/server/http.py, worker.py)."""
+    # The base of all workers: what `run` may use.
+    worker = BaseWorker(1, 2, [], None, 30, Config(), None)
+    found = worker.ppid, worker.sockets, worker.alive, worker.nr
+    assert found == (2, [], True, 0)
+    assert worker.max_requests > 0
+    worker.notify()
     worker.tmp.close()
-    assert worker.worker_connections == Config().worker_connections
-    for attribute in ("timeout", "data_ready", "parser"):
-        assert f"self.{attribute} = " in source(TConn.__init__)
-    # `handle` calls the method that is overridden, and the loop calls the others.
-    assert "self._keepalive_after(conn, " in source(ThreadWorker.handle)
-    run = source(ThreadWorker.run)
-    assert "self.murder_pending()" in run and "self._cap_keepalive(" in run
-    # What is left of a request: bytes of the next one, and how much of the body.
-    assert "self.buf = io.BytesIO()" in source(unreader.Unreader.__init__)
-    assert "self.length = " in source(LengthReader.__init__)
-    assert parameters(parser.Parser.finish_body)[:3] == [
-        "self",
-        "deadline",
-        "max_bytes",
-    ]
-    assert "self.body" in source(message.Request.set_body_reader)
-    # The module's globals that are replaced are looked up at each call.
-    assert "Response" in wsgi.create.__code__.co_names or "Response" in source(wsgi)
-    written = source(util)  # the functions themselves may be replaced already
-    assert "def write_error(sock, status_int, reason, mesg):" in written
-    assert "def http_date(timestamp=None):" in written
-    assert parameters(util.write_nonblock)[:2] == ["sock", "data"]
-    assert "util.http_date()" in source(wsgi.Response.default_headers)
+    start = source(BaseWorker.init_process)
+    assert "self.PIPE = os.pipe()" in start and start.rstrip().endswith("self.run()")
+    assert "signal.set_wakeup_fd(self.PIPE[1])" in source(BaseWorker.init_signals)
+    assert "self.wsgi = " in source(BaseWorker.load_wsgi)
+    # The parser reads from memory, and says what it has not read.
+    config = Config()
+    parser = RequestParser(
+        config, iter([b"GET /a?b HTTP/1.1\r\nA-B: c\r\n\r\nmore"]), ""
+    )
+    request = next(parser)
+    assert (request.method, request.path, request.query) == ("GET", "/a", "b")
+    assert (request.uri, request.version) == ("/a?b", (1, 1))
+    assert (request.headers, request.scheme) == ([("A-B", "c")], "http")
+    assert not request.should_close()
+    assert request.body.read() == b""
+    assert parser.unreader.take_buffered() == b"more"
+    with pytest.raises(errors.NoMoreData):
+        next(RequestParser(config, iter([b"GET / HT"]), ""))
     # A setting is searched for by name at each access, unless it is in __dict__.
     assert "settings" in source(Config.__getattr__)
-    assert all(hasattr(setting, "get") for setting in Config().settings.values())
-    # The master looks a signal's handler up when the signal comes.
-    assert callable(Arbiter.handle_term)
-    assert 'getattr(self, "handle_%s"' in source(Arbiter)
+    assert all(hasattr(setting, "get") for setting in config.settings.values())
+    assert parameters(ssl_context) == ["conf"]
     assert parameters(Logger.access)[0] == "self"
+    # The master's handlers are there before `when_ready` (service/server/drain.py).
+    master = source(Arbiter.start)
+    assert master.index("self.init_signals()") < master.index(
+        "self.cfg.when_ready(self)"
+    )
 
 
 def test_prometheus_client() -> None:
@@ -267,4 +247,4 @@ def test_private_methods_are_overridden_where_their_contract_says() -> None:
         for library, member in overridden(module):
             assert name in MODULES[library], f"{name} overrides {library}'s {member}"
             found.add(member)
-    assert found == {"_keepalive_after", "_cap_keepalive", "_compile_builder"}
+    assert found == {"_compile_builder"}

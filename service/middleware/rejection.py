@@ -34,10 +34,17 @@ class Overloaded(Rejected):
 
 
 class TooSlow(Rejected):
-    """The body does not arrive in time."""
+    """The request does not arrive in time."""
 
     code = 408
     reason = "slow"
+
+
+class Incomplete(Rejected):
+    """The client ended before its request did."""
+
+    code = 400
+    reason = "incomplete"
 
 
 class TooLarge(Rejected):

@@ -8,9 +8,7 @@ is one byte of memory that the workers share with the master.
 from __future__ import annotations
 
 import mmap
-import os
 import signal
-import threading
 from typing import Any
 
 _DRAINING, _OVER = 1, 2
@@ -38,20 +36,20 @@ def over() -> bool:
     return _flag[0] == _OVER
 
 
-def install(arbiter: Any, seconds: float) -> None:
-    """Make gunicorn's master drain on its first SIGTERM."""
-    handle_term = arbiter.handle_term
+def install(log: Any, seconds: float) -> None:
+    """Make this process, gunicorn's master, drain on its first SIGTERM."""
+    terminate: Any = signal.getsignal(signal.SIGTERM)
 
-    def stop() -> None:
+    def stop(*_: Any) -> None:
         _flag[0] = _OVER
-        handle_term()
+        terminate(signal.SIGTERM, None)
 
-    def drain() -> None:
-        arbiter.handle_term = stop  # a second SIGTERM stops at once
+    def drain(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, stop)  # a second one stops at once
         begin()
-        arbiter.log.info("draining for %s s", seconds)
-        again = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
-        again.daemon = True
-        again.start()
+        log.info("draining for %s s", seconds)
+        signal.signal(signal.SIGALRM, stop)
+        # At zero it would be switched off.
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
 
-    arbiter.handle_term = drain
+    signal.signal(signal.SIGTERM, drain)

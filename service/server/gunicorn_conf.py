@@ -49,6 +49,7 @@ keepalive = _settings.keep_alive_seconds
 # No header is trusted for where a request came from.
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
+http_parser = "python"  # the same one wherever it runs
 control_socket_disable = True
 logger_class = "service.server.json_logging.GunicornLogger"
 logconfig_dict = configuration(_settings.log_level)
@@ -59,7 +60,7 @@ def when_ready(server: Any) -> None:
     # Keep the workers' garbage collector off the objects that exist now.
     gc.freeze()
     gc.enable()
-    drain.install(server, _settings.drain_seconds)
+    drain.install(server.log, _settings.drain_seconds)
     worker_sync.directory(_memory)  # before the fork: one for all workers
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     if sentence := shared_memory.shortage(directory, workers):

@@ -8,14 +8,19 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from gunicorn.http import RequestParser, errors
 
+from service.middleware.rejection import Incomplete, Rejected, TooLarge
+
 #: Most bytes of a head, and most chunks of a body.
 MAX_HEAD_BYTES, MAX_CHUNKS = 64 << 10, 64 << 10
+#: Heads up to this size are parsed once.
+REPEATED_BYTES = 2 << 10
 #: Codes for the parser's errors; for others it is 400.
 _CODES = {
     errors.LimitRequestLine: 414,
@@ -23,16 +28,7 @@ _CODES = {
     errors.LimitRequestHeaders: 431,
     errors.InvalidHTTPVersion: 505,
 }
-_REASONS = {
-    400: "Bad Request",
-    408: "Request Timeout",
-    414: "URI Too Long",
-    417: "Expectation Failed",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    505: "HTTP Version Not Supported",
-}
-_WSGI = {
+_ENVIRON = {
     "SCRIPT_NAME": "",
     "wsgi.version": (1, 0),
     "wsgi.multithread": True,
@@ -40,6 +36,18 @@ _WSGI = {
     "wsgi.run_once": False,
     "wsgi.input_terminated": True,
 }
+
+
+class Malformed(Rejected):
+    """The parser refuses a request; the sentence quotes nothing of it."""
+
+    reason = "malformed"
+
+    def __init__(self, error: Exception) -> None:
+        self.code = next(
+            (code for kind, code in _CODES.items() if isinstance(error, kind)), 400
+        )
+        super().__init__(f"malformed request: {HTTPStatus(self.code).phrase.lower()}")
 
 
 class Head(NamedTuple):
@@ -52,18 +60,22 @@ class Head(NamedTuple):
     keep: bool
 
 
-def parse(cfg: Any, data: bytes) -> Head:
-    """Parse a head; raises what gunicorn's parser raises (NoMoreData: it is not whole).
-
-    The client's address is not given, since no header is trusted by address.
-    """
-    request = next(RequestParser(cfg, iter([data]), ""))
+def parse(cfg: Any, data: bytes) -> Head | None:
+    """Parse a head; return None if it is not whole, and raise Malformed."""
+    try:
+        # No header is trusted by the client's address, so none is given.
+        request = next(RequestParser(cfg, iter([data]), ""))
+    except errors.NoMoreData as error:
+        if len(data) > MAX_HEAD_BYTES:
+            raise Malformed(errors.LimitRequestHeaders("head")) from error
+        return None
+    except Exception as error:
+        raise Malformed(error) from error
     environ = {
-        **_WSGI,
+        **_ENVIRON,
         "REQUEST_METHOD": request.method,
         "PATH_INFO": unquote_to_bytes(request.path or "/").decode("latin-1"),
         "QUERY_STRING": request.query,
-        "RAW_URI": request.uri,
         "SERVER_PROTOCOL": "HTTP/{}.{}".format(*request.version),
         "wsgi.url_scheme": request.scheme,
     }
@@ -78,40 +90,105 @@ def parse(cfg: Any, data: bytes) -> Head:
     return Head(environ, data.find(b"\r\n\r\n") + 4, length, keep)
 
 
-#: For clients that send the same head again and again on a connection.
+#: For clients that send the same head again and again.
 parse_repeated = lru_cache(512)(parse)
 
 
-class Chunks:
-    """Finds where a body in chunks may end; `read_chunked` then judges it."""
+class Received:
+    """What a client has sent and was not answered yet."""
 
-    def __init__(self, start: int) -> None:
-        self.next, self.size, self.count = start, 0, 0
+    #: The head of the request whose body arrives.
+    head: Head | None = None
 
-    def complete(self, received: bytearray) -> bool:
-        """Tell whether to look no further: it is whole, or malformed."""
-        while (end := received.find(b"\r\n", self.next)) >= 0:
+    def __init__(self, cfg: Any, max_body_bytes: int) -> None:
+        self._cfg, self._limit = cfg, max_body_bytes
+        self._bytes = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.head = None
+        self._bytes.clear()
+
+    def add(self, data: bytes) -> None:
+        """Add what has arrived."""
+        self._bytes += data
+
+    def has_head(self, ended: bool) -> bool:
+        """Parse the head if it is whole, or may be malformed since a line `ended`.
+
+        Raises Malformed, and TooLarge for the body.
+        """
+        if self.head:
+            return True
+        size = self._bytes.find(b"\r\n\r\n") + 4
+        if size >= 4:
+            data = bytes(self._bytes[:size])
+            self.head = (parse_repeated if size <= REPEATED_BYTES else parse)(
+                self._cfg, data
+            )
+        elif ended or len(self._bytes) > MAX_HEAD_BYTES:
+            parse(self._cfg, bytes(self._bytes))
+        if self.head and (self.head.length or 0) > self._limit:
+            raise TooLarge(self._limit)
+        self._next, self._sizes, self._chunks = size, 0, 0
+        return self.head is not None
+
+    def take(self) -> bytes | None:
+        """Remove a request whose body is whole, and return that.
+
+        Raises Malformed and TooLarge.
+        """
+        assert self.head
+        if self.head.length is None:
+            return self._take_chunks()
+        end = self.head.size + self.head.length
+        if len(self._bytes) < end:
+            return None
+        body = bytes(memoryview(self._bytes)[self.head.size : end])
+        del self._bytes[:end]
+        return body
+
+    def rest(self) -> bytes:
+        """Return what there is of the body; raises Incomplete for one in chunks."""
+        if self.head is None or self.head.length is None:
+            raise Incomplete("the request is incomplete")
+        return bytes(self._bytes[self.head.size :])
+
+    def _take_chunks(self) -> bytes | None:
+        if not self._may_be_whole():
+            return None
+        # In pieces, since the parser copies the rest of a piece for each chunk.
+        pieces = iter(
+            [bytes(self._bytes[i : i + 8192]) for i in range(0, len(self._bytes), 8192)]
+        )
+        parser = RequestParser(self._cfg, pieces, "")
+        try:
+            body: bytes = next(parser).body.read()
+        except Exception as error:
+            raise Malformed(error) from error
+        rest = parser.unreader.take_buffered() + b"".join(pieces)
+        self._bytes = bytearray(rest)
+        return body
+
+    def _may_be_whole(self) -> bool:
+        """Walk the chunks as far as they are there; the parser judges them later."""
+        while (end := self._bytes.find(b"\r\n", self._next)) >= 0:
             try:
-                size = int(received[self.next : end].partition(b";")[0], 16)
+                size = int(self._bytes[self._next : end].partition(b";")[0], 16)
             except ValueError:
                 return True
             if size <= 0:
-                return size < 0 or received.find(b"\r\n\r\n", end) >= 0
-            self.next = end + size + 4
-            self.size, self.count = self.size + size, self.count + 1
-        return len(received) - self.next > MAX_HEAD_BYTES
-
-
-def read_chunked(cfg: Any, data: bytes) -> tuple[bytes, bytes]:
-    """Return a chunked request's body, and the bytes after the request.
-
-    Raises what gunicorn's parser raises.
-    """
-    # In pieces, since it copies the rest of a piece for each chunk.
-    pieces = iter([data[i : i + 8192] for i in range(0, len(data), 8192)])
-    parser = RequestParser(cfg, pieces, "")
-    body = next(parser).body.read()
-    return body, parser.unreader.take_buffered() + b"".join(pieces)
+                whole = size < 0 or self._bytes.find(b"\r\n\r\n", end) >= 0
+                return whole or len(self._bytes) - end > MAX_HEAD_BYTES
+            self._next = end + size + 4
+            self._sizes, self._chunks = self._sizes + size, self._chunks + 1
+            largest = max(self._sizes, len(self._bytes) // 2)
+            if largest > self._limit or self._chunks > MAX_CHUNKS:
+                raise TooLarge(self._limit)
+        return len(self._bytes) - self._next > MAX_HEAD_BYTES
 
 
 @lru_cache(1)
@@ -120,11 +197,11 @@ def _date(second: int) -> str:
 
 
 def encode(
-    head: Head | None,
     status: str,
     headers: list[tuple[str, str]],
     body: bytes,
     keep: bool,
+    environ: dict[str, Any],
 ) -> bytes:
     """Return the bytes of a reply; raises ValueError if a header has a line end."""
     lines = [f"HTTP/1.1 {status}", f"Date: {_date(int(time.time()))}"]
@@ -133,20 +210,17 @@ def encode(
         lines.append(f"Content-Length: {len(body)}")
     if not keep:
         lines.append("Connection: close")
-    elif head and head.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+    elif environ["SERVER_PROTOCOL"] == "HTTP/1.0":
         lines.append("Connection: keep-alive")
     text = "\r\n".join(lines)
     if text.count("\r") + text.count("\n") != 2 * len(lines) - 2:
         raise ValueError("a header of the reply has a line end")
-    if head and head.environ["REQUEST_METHOD"] == "HEAD":
-        body = b""
+    body = b"" if environ.get("REQUEST_METHOD") == "HEAD" else body
     return b"%b\r\n\r\n%b" % (text.encode("latin-1"), body)
 
 
-def call(
-    application: Any, environ: dict[str, Any]
-) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Return an application's status, headers and body."""
+def call(application: Any, environ: dict[str, Any], keep: bool) -> bytes:
+    """Return an application's reply."""
     started: list[Any] = []
     pieces = application(environ, lambda *given: started.append(given))
     try:
@@ -155,17 +229,11 @@ def call(
         if close := getattr(pieces, "close", None):
             close()
     status, headers, *_ = started[-1]
-    return status, headers, body
+    return encode(status, headers, body, keep, environ)
 
 
-def refusal(code: int, sentence: str, keep: bool = False) -> bytes:
+def refusal(code: int, sentence: str) -> bytes:
     """Return the reply to what never became a request."""
     body = msgspec.json.encode({"error": sentence})
-    headers = [("Content-Type", "application/json")]
-    return encode(None, f"{code} {_REASONS[code]}", headers, body, keep)
-
-
-def malformed(error: Exception) -> tuple[int, str]:
-    """Return the code and sentence for what the parser refuses."""
-    code = next((c for kind, c in _CODES.items() if isinstance(error, kind)), 400)
-    return code, f"malformed request: {_REASONS[code].lower()}"
+    status = f"{code} {HTTPStatus(code).phrase}"
+    return encode(status, [("Content-Type", "application/json")], body, False, {})

@@ -1,7 +1,7 @@
 """One worker process: an event loop that gathers requests and writes replies.
 
-No socket ever blocks, with TLS or without, so no thread waits for a client. The loop
-itself answers where answers are known to be quick; threads answer the rest.
+No socket ever blocks, with TLS or without, so no thread waits for a client. Replies
+come from `answering`, at once or later.
 """
 
 from __future__ import annotations
@@ -16,13 +16,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from io import BytesIO
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any
 
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
 
@@ -30,64 +26,41 @@ from service.middleware.rejection import (
     REJECTION,
     Overloaded,
     Rejected,
-    TooLarge,
     TooSlow,
 )
 from service.server import http
+from service.server.answering import Answerer, Pool
 from service.settings import Settings
 
-#: Paths whose answers take longer are left to threads.
-SLOW_SECONDS = 0.005
 #: How long a client may take to read its last reply, or to ask again while we stop.
 LINGER_SECONDS = 2.0
 #: How often deadlines are checked.
 TICK_SECONDS = 0.2
-#: Requests that wait, for each thread.
-QUEUED_PER_THREAD = 4
 #: Bytes of one read; a request of one read is not counted as held.
 READ_BYTES = 64 << 10
-#: Heads up to this size are parsed once.
-REPEATED_BYTES = 2 << 10
-#: Paths and sizes whose costs are remembered, and what is left of one each time.
-MAX_COSTS, FORGETS = 4096, 0.95
 #: Descriptors that connections leave to the rest of the process.
 SPARE_DESCRIPTORS = 48
 #: PAUSE reports at most once, if the client has gone.
 READ, WRITE, PAUSE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLONESHOT
 HEAD, BODY, ANSWER, REPLY, LINGER = range(5)
 _WOULD_BLOCK = BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError
+_ADDRESSES = "REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT"
 
 
 class Connection:
     """A client's socket, what it has sent, and what it has not yet read."""
 
-    head: http.Head | None = None
-    chunks: http.Chunks | None = None
     reply: bytes | memoryview = b""
     state, events, held, moved = HEAD, READ, 0, 0
     #: Whether it may ask again, and whether it has been answered.
     keep, kept = True, False
 
-    def __init__(self, sock: socket.socket, environ: dict[str, str]) -> None:
+    def __init__(
+        self, sock: socket.socket, environ: dict[str, str], received: http.Received
+    ) -> None:
         self.sock, self.environ, self.fd = sock, environ, sock.fileno()
-        self.received = bytearray()
+        self.received = received
         self.since = self.last = time.monotonic()
-
-
-class Pool:
-    """Threads that answer; `active` counts requests that run or wait."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads, self.active = 0, 0
-        self.tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        with suppress(RuntimeError):  # the process may not have so many
-            for _ in range(threads):
-                Thread(target=self._run, daemon=True).start()
-                self.threads += 1
-
-    def _run(self) -> None:
-        while True:
-            self.tasks.get()()
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
@@ -101,34 +74,29 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until told to stop, then finish what has begun."""
         self._start()
-        while self.alive and self.ppid == os.getppid() and self.nr < self.max_requests:
+        while self.alive:
             self._turn()
-        self.alive = False
         for listener in self.listeners.values():
             while self._accept(listener):  # whoever has connected already
                 pass
         self._listen(False)
         self.stopped = time.monotonic()
-        while self.connections and (
-            time.monotonic() < self.stopped + self.cfg.graceful_timeout
-        ):
+        end = self.stopped + self.cfg.graceful_timeout
+        while self.connections and time.monotonic() < end:
             self._turn()
 
     def _start(self) -> None:
         # Config looks a setting up by name each time, dozens of times per request.
         self.cfg.__dict__ |= {k: v.get() for k, v in self.cfg.settings.items()}
-        limits, descriptors = self.settings, resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.room = max(
-            8, min(self.cfg.worker_connections, descriptors[0] - SPARE_DESCRIPTORS)
-        )
-        self.max_held = max(limits.max_bytes_in_flight, limits.max_body_bytes)
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
+        self.room = max(8, min(self.cfg.worker_connections, descriptors))
         self.tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
         self.connections: dict[int, Connection] = {}
-        #: Seconds that answers took lately, by path and magnitude of the body.
-        self.costs: dict[tuple[str, str | None, int], float] = {}
         self.held, self.next_tick, self.stopped = 0, 0.0, 0.0
-        self.pool, self.probes = Pool(limits.threads), Pool(1)
-        self.done: deque[tuple[Pool, Connection, bytes]] = deque()
+        self.done: deque[tuple[bytes, Connection, Pool]] = deque()
+        self.answerer = Answerer(
+            self.wsgi, self.settings.threads, self.public_paths, self.log, self._done
+        )
         self.epoll, self.listening, self.short = select.epoll(), False, False
         self.epoll.register(self.PIPE[0], READ)
         self.listeners = {listener.fileno(): listener for listener in self.sockets}
@@ -151,16 +119,19 @@ class Worker(BaseWorker):  # type: ignore[misc]
             elif fd == self.PIPE[0]:
                 os.read(fd, 4096)
         while self.done:
-            pool, conn, reply = self.done.popleft()
+            reply, conn, pool = self.done.popleft()
             pool.active -= 1
-            self._guarded(conn, self._finish, reply)
+            self._guarded(conn, self._reply, reply)
+            self._guarded(conn, self._advance)
         if (now := time.monotonic()) >= self.next_tick:
             self.next_tick = now + TICK_SECONDS
             self.notify()
             for conn in list(self.connections.values()):
                 if now > self._deadline(conn):
-                    self._guarded(conn, self._overdue)
+                    self._guarded(conn, self._give_up)
             self._listen(self.alive and len(self.connections) < self.room)
+            if self.ppid != os.getppid() or self.nr >= self.max_requests:
+                self.alive = False
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept a connection; return whether there was one."""
@@ -169,30 +140,31 @@ class Worker(BaseWorker):  # type: ignore[misc]
         except (BlockingIOError, ConnectionAbortedError):
             return False
         except OSError as error:  # no descriptor or no memory is left
-            if not self.short:
-                self.log.error("cannot accept a connection: %s", error)
+            log = self.log.debug if self.short else self.log.error
+            log("cannot accept a connection: %s", error)
             self.short = True
             self._make_room()
             self._listen(False)  # until the next tick
             return False
         self.short = False
-        environ = {"SERVER_NAME": "", "SERVER_PORT": "", "REMOTE_ADDR": ""}
-        if isinstance(peer, tuple):
-            host, port = listener.getsockname()[:2]
-            environ = {"SERVER_NAME": host, "SERVER_PORT": str(port)}
-            environ |= {"REMOTE_ADDR": peer[0], "REMOTE_PORT": str(peer[1])}
+        ends = [
+            x if type(x) is tuple else ("", "") for x in (peer, listener.getsockname())
+        ]
+        environ = dict(
+            zip(_ADDRESSES, map(str, (*ends[0][:2], *ends[1][:2])), strict=True)
+        )
         try:
             sock.setblocking(False)
-            if self.tls:  # the handshake is part of the first read
+            if self.tls:  # the first read shakes hands
                 sock = self.tls.wrap_socket(
                     sock, server_side=True, do_handshake_on_connect=False
                 )
-            conn = Connection(sock, environ)
-            self.epoll.register(conn.fd, READ)
+            self.epoll.register(sock.fileno(), READ)
         except OSError:  # it has gone already
             sock.close()
             return True
-        self.connections[conn.fd] = conn
+        received = http.Received(self.cfg, self.settings.max_body_bytes)
+        self.connections[sock.fileno()] = Connection(sock, environ, received)
         if len(self.connections) >= self.room:
             self._make_room()
         return True
@@ -206,7 +178,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._listen(False)
 
     def _guarded(self, conn: Connection, act: Callable[..., None], *args: Any) -> None:
-        """Act on a connection; then wait for its socket, or close it, as that says."""
+        """Act on a connection; then wait for its socket, reject, or close it."""
         try:
             act(conn, *args)
         except _WOULD_BLOCK as error:
@@ -215,6 +187,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._want(conn, WRITE if write else READ)
         except OSError:
             self._close(conn)
+        except Rejected as error:
+            self._guarded(conn, self._reject, error)
         except Exception:
             self.log.exception("a connection failed")
             self._close(conn)
@@ -248,166 +222,83 @@ class Worker(BaseWorker):  # type: ignore[misc]
             conn.moved += len(data)
         elif not conn.received:
             conn.since = conn.last
-        conn.received += data
+        conn.received.add(data)
         if data:
             self._advance(conn, data)
-        elif (
-            conn.head and conn.head.length is not None
-        ):  # the view says what is missing
-            self._answer(conn, bytes(conn.received[conn.head.size :]), last=True)
-        elif conn.received:
-            self._fail(conn, 400, "the request is incomplete")
+        elif conn.received:  # the view says how much is missing
+            conn.keep = False
+            self._answer(conn, conn.received.rest())
         else:
             self._close(conn)
 
     def _advance(self, conn: Connection, data: bytes = b"\n") -> None:
         """Answer the requests that have arrived, of which `data` arrived last."""
         while conn.received and conn.state in (HEAD, BODY):
-            try:
-                body = self._body(conn) if conn.head or self._head(conn, data) else None
-            except Rejected as rejection:
-                self._answer(conn, b"", rejection, last=True)
-                return
-            except Exception as error:  # the parser's
-                self.log.debug("malformed request: %r", error)
-                self._fail(conn, *http.malformed(error))
-                return
+            whole = conn.received.has_head(b"\n" in data)
+            body = conn.received.take() if whole else None
             if body is None:
+                if whole and conn.state == HEAD:
+                    self._begin_body(conn)
                 self._hold(conn, len(data))
                 return
             self._answer(conn, body)
 
-    def _head(self, conn: Connection, data: bytes) -> bool:
-        """Parse the head if it is whole, or can be refused already."""
-        size = conn.received.find(b"\r\n\r\n") + 4
-        if size < 4:
-            if b"\n" in data or len(conn.received) > http.MAX_HEAD_BYTES:
-                with suppress(NoMoreData):
-                    http.parse(self.cfg, bytes(conn.received))
-            if len(conn.received) > http.MAX_HEAD_BYTES:
-                raise LimitRequestHeaders
-            return False
-        parse = http.parse_repeated if size <= REPEATED_BYTES else http.parse
-        conn.head = head = parse(self.cfg, bytes(conn.received[:size]))
+    def _begin_body(self, conn: Connection) -> None:
+        """Wait for a body; tell a client that asks that it may send it."""
         conn.state, conn.since, conn.moved = BODY, conn.last, 0
-        conn.chunks = http.Chunks(size)
-        if (head.length or 0) > self.settings.max_body_bytes:
-            raise TooLarge(self.settings.max_body_bytes)
-        expects = head.environ.get("HTTP_EXPECT") and head.length != 0
-        if expects and head.environ["SERVER_PROTOCOL"] != "HTTP/1.0":
+        environ = conn.received.head.environ if conn.received.head else {}
+        if "HTTP_EXPECT" in environ and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
             conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return True
-
-    def _body(self, conn: Connection) -> bytes | None:
-        """Remove a request whose body is whole, and return that."""
-        head, received = conn.head, conn.received
-        assert head and conn.chunks
-        if head.length is not None:
-            end = head.size + head.length
-            if len(received) < end:
-                return None
-            body = bytes(memoryview(received)[head.size : end])
-            del received[:end]
-            return body
-        if conn.chunks.complete(received):
-            body, rest = http.read_chunked(self.cfg, bytes(received))
-            conn.received = bytearray(rest)
-            return body
-        largest = max(conn.chunks.size, len(received) // 2)
-        if (
-            largest > self.settings.max_body_bytes
-            or conn.chunks.count > http.MAX_CHUNKS
-        ):
-            raise TooLarge(self.settings.max_body_bytes)
-        return None
 
     def _hold(self, conn: Connection, count: int) -> None:
         """Count bytes that wait for a client; reject the request that is too much."""
-        self.held += count
-        conn.held += count
-        if conn.state == BODY and self.held > self.max_held and conn.held > READ_BYTES:
-            rejection = Overloaded(
+        self.held, conn.held = self.held + count, conn.held + count
+        most = max(self.settings.max_bytes_in_flight, self.settings.max_body_bytes)
+        if conn.state == BODY and self.held > most and conn.held > READ_BYTES:
+            raise Overloaded(
                 "this process holds as many bytes of unfinished requests and unread "
                 "replies as it may (GLASSNET_MAX_BYTES_IN_FLIGHT); try again"
             )
-            self._answer(conn, b"", rejection, last=True)
+
+    def _reject(self, conn: Connection, error: Rejected) -> None:
+        """Answer a request of which the rest is not read, and close."""
+        conn.keep = False
+        if conn.received.head and not isinstance(error, http.Malformed):
+            self._answer(conn, b"", error)
+        else:
+            conn.received.clear()
+            self._reply(conn, http.refusal(error.code, str(error)))
 
     def _answer(
-        self,
-        conn: Connection,
-        body: bytes,
-        rejection: Rejected | None = None,
-        last: bool = False,
+        self, conn: Connection, body: bytes, rejection: Rejected | None = None
     ) -> None:
-        """Answer a request here if that is quick, otherwise in a thread."""
-        head, conn.head = conn.head, None
+        """Have a request answered, whose head is that of what was received."""
+        head, conn.received.head, conn.state = conn.received.head, None, ANSWER
         assert head
         self.nr += 1
-        if last:
+        conn.keep = conn.keep and head.keep and self.alive
+        if not conn.keep:
             conn.received.clear()
-        conn.keep = head.keep and self.alive and not last
-        conn.state = ANSWER
         environ = {**head.environ, **conn.environ, "wsgi.input": BytesIO(body)}
         environ["wsgi.errors"] = sys.stderr
         if head.length is None:
             environ["CONTENT_LENGTH"] = str(len(body))
-        probe = environ["PATH_INFO"] in self.public_paths
-        encoding = environ.get("HTTP_CONTENT_ENCODING")
-        key = environ["PATH_INFO"], encoding, len(body).bit_length()
-        quick = self.costs.get(key, 0.0 if probe else 1.0) < SLOW_SECONDS
-        pool = self.probes if probe else self.pool
-        most = self.settings.threads * (1 + QUEUED_PER_THREAD)
-        if pool.active >= most and not (quick or probe or rejection):
-            rejection = Overloaded(
-                f"{most} requests run or wait in this process, its limit "
-                "(GLASSNET_THREADS); try again"
-            )
-        environ |= {REJECTION: rejection} if rejection else {}
-        call = partial(self._call, head, environ, conn.keep, key, pool)
-        if quick or rejection or not pool.threads:
-            self._reply(conn, call())
-        else:
-            pool.active += 1
-            pool.tasks.put(partial(self._call_in_thread, pool, conn, call))
+        if rejection:
+            environ[REJECTION] = rejection
+        reply = self.answerer.answer(conn, environ, len(body), conn.keep)
+        if reply is not None:
+            self._reply(conn, reply)
 
-    def _call_in_thread(
-        self, pool: Pool, conn: Connection, call: Callable[[], bytes]
-    ) -> None:
-        self.done.append((pool, conn, call()))
+    def _done(self, reply: bytes, conn: Connection, pool: Pool) -> None:
+        """Pass a reply from a thread to the loop."""
+        self.done.append((reply, conn, pool))
         with suppress(BlockingIOError):  # then the loop is awake
             os.write(self.PIPE[1], b".")
-
-    def _call(
-        self, head: http.Head, environ: dict[str, Any], keep: bool, key: Any, pool: Pool
-    ) -> bytes:
-        """Return the application's reply; remember how long it took."""
-        begun = time.perf_counter()
-        try:
-            reply = http.encode(head, *http.call(self.wsgi, environ), keep)
-        except Exception:
-            self.log.exception("a request failed")
-            reply = http.refusal(500, "internal error", keep)
-        # Requests that run at once slow each other down.
-        took = (time.perf_counter() - begun) / max(1, self.pool.active)
-        if len(self.costs) > MAX_COSTS:
-            self.costs.clear()
-        self.costs[key] = max(took, FORGETS * self.costs.get(key, 0.0))
-        return reply
-
-    def _fail(self, conn: Connection, code: int, sentence: str) -> None:
-        """Reply to what never became a request."""
-        conn.keep = False
-        conn.received.clear()
-        self._reply(conn, http.refusal(code, sentence))
 
     def _reply(self, conn: Connection, reply: bytes) -> None:
         conn.reply, conn.state, conn.moved = reply, REPLY, 0
         conn.since = conn.last = time.monotonic()
         self._send(conn)
-
-    def _finish(self, conn: Connection, reply: bytes) -> None:
-        self._reply(conn, reply)
-        self._advance(conn)
 
     def _send(self, conn: Connection) -> None:
         """Write what the client's socket takes; at the end, wait or close."""
@@ -422,7 +313,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         conn.reply, conn.since = b"", time.monotonic()
         self.held, conn.held = self.held - conn.held, 0
         conn.state, conn.kept = HEAD, True
-        if not conn.keep:  # else the client might not read its reply
+        if not conn.keep:  # closing at once could reset it before the reply is read
             conn.state = LINGER
             with suppress(*_WOULD_BLOCK):
                 conn.sock.unwrap() if self.tls else None  # type: ignore[attr-defined]
@@ -433,21 +324,6 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.held, conn.held = self.held - conn.held, 0
         if self.connections.pop(conn.fd, None):
             conn.sock.close()
-
-    def _overdue(self, conn: Connection) -> None:
-        """Give a client up."""
-        if conn.state == BODY:
-            sentence = (
-                "the body stalled for longer than GLASSNET_READ_SECONDS, or came in "
-                "fewer than GLASSNET_MIN_BYTES_PER_SECOND"
-            )
-            self._answer(conn, b"", TooSlow(sentence), last=True)
-        elif conn.state == HEAD and conn.received:
-            self._fail(
-                conn, 408, "the head took longer than GLASSNET_READ_SECONDS to arrive"
-            )
-        else:
-            self._close(conn)
 
     def _deadline(self, conn: Connection) -> float:
         """Return when to give a client up, by the monotonic clock."""
@@ -462,3 +338,12 @@ class Worker(BaseWorker):  # type: ignore[misc]
             return min(end, self.stopped + LINGER_SECONDS) if self.stopped else end
         rate = self.settings.min_bytes_per_second
         return min(conn.last, conn.since + conn.moved / rate) + patience
+
+    def _give_up(self, conn: Connection) -> None:
+        """End a connection whose client is too slow."""
+        if conn.state in (HEAD, BODY) and conn.received:
+            raise TooSlow(
+                "the request arrived too slowly (GLASSNET_READ_SECONDS, "
+                "GLASSNET_MIN_BYTES_PER_SECOND)"
+            )
+        self._close(conn)

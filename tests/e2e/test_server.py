@@ -246,7 +246,7 @@ def test_until_it_is_ready_nothing_is_looked_over_for_garbage() -> None:
         "import gc, types\n"
         "from service.server import gunicorn_conf as conf\n"
         "assert not gc.isenabled()\n"
-        "conf.when_ready(types.SimpleNamespace(handle_term=None))\n"
+        "conf.when_ready(types.SimpleNamespace(log=None))\n"
         "conf.on_exit(None)\n"
         "assert gc.isenabled() and gc.get_freeze_count() > 10_000"
     )

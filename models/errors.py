@@ -7,6 +7,7 @@
     ├── TrainingDiverged       the loss or a weight became infinite or NaN
     ├── ArtefactCorrupt        a model file that is damaged or was altered
     │   └── SignatureInvalid   a model file without a signature by an accepted key
+    ├── ProductionMoved        another version became production since it was compared
     └── NotFound               a name that does not exist
         ├── ModelNotFound
         ├── VersionNotFound
@@ -49,6 +50,10 @@ class ArtefactCorrupt(GlassnetError):
 
 class SignatureInvalid(ArtefactCorrupt):
     """A model file without a signature by an accepted key."""
+
+
+class ProductionMoved(GlassnetError):
+    """Another version became production since a candidate was compared with it."""
 
 
 class NotFound(GlassnetError):

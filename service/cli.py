@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from models.errors import ConfigError
+from models.storage.secret_files import read_secret
 from service.settings import PREFIX, Settings, from_environment, misspelt, table
 
 #: Where SageMaker puts what a model's archive holds.
@@ -138,6 +139,7 @@ def _certificate(now: Settings) -> None:
     files = [file for file in (now.tls_certificate_file, now.tls_key_file) if file]
     for file in files:
         Path(file).read_bytes()  # OpenSSL's own error would not name the file
+    read_secret(Path(now.tls_key_file or files[0]))
     try:
         context.load_cert_chain(*files)
     except ssl.SSLError as error:

@@ -20,6 +20,8 @@ from typing import Any, ClassVar
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.private import write_secret
+
 #: What lets a test load and unload models of any server it starts.
 ADMIN = "may-load-and-unload"
 
@@ -115,7 +117,7 @@ def serving(logs: Path) -> Iterator[Callable[..., Server]]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         admin = logs / "admin-tokens"
-        admin.write_text(ADMIN)
+        write_secret(admin, ADMIN)
         defaults: dict[str, object] = {
             "workers": 2,
             "poll_seconds": 0.2,

@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from models.errors import TrainingDiverged
+from models.errors import ProductionMoved, TrainingDiverged
 from models.features.predictions import Task
 from models.features.reference import Reference
 from models.model import Model
 from models.nn.network import NetworkSpec
 from models.storage.artefact import (
+    Artefact,
     Finding,
     Fingerprint,
     Golden,
@@ -93,6 +95,7 @@ def run(
     started, say = time.perf_counter(), messages.step
     store.check_name(request.model)
     store.check_writable()
+    store.labels(request.model)  # damaged ones end the run now rather than at its end
     data = read(request.data, request.target)
     load_s = time.perf_counter() - started
     splitting, *streams = np.random.SeedSequence(request.config.seed).spawn(65)
@@ -118,27 +121,18 @@ def run(
     encoded = dump(manifest(prepared, members, findings), networks)
     # Load it as a reader will, so that the gate measures what is published.
     candidate = load(encoded)
-    parts, measured_on = prepared.evaluation_parts
-    rows = joined(parts)
-    production = load_production(store, request.model, say)
-    verdict = gate.decide(
-        request.promote, prepared.config.gate, candidate, production, rows, measured_on
+    version, verdict, timing, diagnosis = _gate_and_publish(
+        request,
+        prepared,
+        members,
+        candidate,
+        encoded,
+        partial(_timing, prepared, members, train_s, load_s, started),
+        guard_findings,
+        store,
+        say,
     )
-    timing = _timing(prepared, members, train_s, load_s, started)
-    label = _label(request.promote, verdict.promoted)
-    prints = row_fingerprints.fingerprint_rows(rows, prepared.inputs, prepared.output)
-    contents = {
-        ARTEFACT: encoded,
-        RUN: _run_json(request, timing, verdict, guard_findings),
-        row_fingerprints.ROWS: row_fingerprints.dump(prints),
-    }
-    diagnosis = written = None
-    if prepared.config.runtime.report:
-        diagnosis, record = report.record_run(
-            prepared, members, candidate, verdict.production, say
-        )
-        contents |= record
-    version = store.publish(request.model, contents, label)
+    written = None
     checkpoints.clear()
     if prepared.config.runtime.report:
         written = report.try_to_write(store, request.model, version, say)
@@ -178,6 +172,44 @@ def _check(
     for reason in prepared.reasons:
         messages.reason(reason)
     return findings, guard_findings
+
+
+def _gate_and_publish(
+    request: FitRequest,
+    prepared: Prepared,
+    members: Sequence[Member],
+    candidate: Artefact,
+    encoded: bytes,
+    timing_now: Callable[[], dict[str, float]],
+    guard_findings: Sequence[Finding],
+    store: ArtefactStore,
+    say: Say,
+) -> tuple[int, gate.Verdict, dict[str, float], str | None]:
+    """Compare with production and publish; again, if production moved in between."""
+    parts, measured_on = prepared.evaluation_parts
+    rows, settings = joined(parts), prepared.config.gate
+    prints = row_fingerprints.fingerprint_rows(rows, prepared.inputs, prepared.output)
+    contents = {ARTEFACT: encoded, row_fingerprints.ROWS: row_fingerprints.dump(prints)}
+    diagnosis = None
+    while True:
+        compared_with = store.labelled(request.model, PRODUCTION)
+        production = load_production(store, request.model, say)
+        verdict = gate.decide(
+            request.promote, settings, candidate, production, rows, measured_on
+        )
+        timing = timing_now()
+        contents[RUN] = _run_json(request, timing, verdict, guard_findings)
+        if prepared.config.runtime.report:
+            diagnosis, record = report.record_run(
+                prepared, members, candidate, verdict.production, say
+            )
+            contents |= record
+        label = _label(request.promote, verdict.promoted)
+        try:
+            version = store.publish(request.model, contents, label, compared_with)
+            return version, verdict, timing, diagnosis
+        except ProductionMoved as moved:
+            say(f"{moved}: comparing with that version")
 
 
 def _checkpoints(

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from models.nn.network import CHUNK, Network, split_views
 from models.types import Array
 
 
 class StackedNetworks:
-    """E networks of one spec, over copies of their parameters (E, N).
+    """E networks of one spec, over their parameters in one array (E, N).
 
     For prediction only; threads may share it. `networks` are the single networks, over
     the same memory. Raises ValueError if the specs differ.
@@ -26,8 +27,8 @@ class StackedNetworks:
         spec = networks[0].spec
         if any(network.spec != spec for network in networks):
             raise ValueError("stacked networks must have the same spec")
-        parameters = np.stack([network.parameters for network in networks])
-        state = np.stack([network.state for network in networks])
+        parameters = _stack([network.parameters for network in networks])
+        state = _stack([network.state for network in networks])
         self.networks = tuple(
             Network.from_arrays(spec, *numbers)
             for numbers in zip(parameters, state, strict=True)
@@ -54,3 +55,20 @@ class StackedNetworks:
                 A = layer.predict(A)
             Z[:, start : start + rows] = A
         return Z
+
+
+def _stack(rows: Sequence[Array]) -> Array:
+    """Return vectors (N,) as one array (E, N).
+
+    Those of a loaded artefact lie one after the other and cannot change: no copy.
+    """
+    first = rows[0]
+    begin, size = first.ctypes.data, first.nbytes
+    if all(
+        row.base is first.base is not None
+        and not row.flags.writeable
+        and row.ctypes.data == begin + number * size
+        for number, row in enumerate(rows)
+    ):
+        return as_strided(first, (len(rows), first.size), (size, first.itemsize))
+    return np.stack(rows)

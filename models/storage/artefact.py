@@ -17,8 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -31,6 +30,7 @@ from models.features.predictions import Output, Regression, Task
 from models.features.reference import Reference
 from models.model import Model
 from models.nn.network import Network, NetworkSpec, count_parameters
+from models.storage import archive
 from models.types import Array
 
 FORMAT = 3
@@ -38,11 +38,11 @@ FORMAT = 3
 PREVIOUS_FORMAT = 2
 MANIFEST = "manifest.json"
 MEMBERS = [MANIFEST, "parameters.npy", "state.npy"]
-MAX_FILE_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 32 << 20
-SEAL_BYTES = 64  # a sha256 in hexadecimal
-#: The end record of a zip without its comment, and the largest directory accepted.
-END_BYTES, MAX_DIRECTORY_BYTES = 22, 1024
+#: Bytes of the header of an array.
+_NPY_HEADER_BYTES = 128
+#: Where in the file the parameters begin: at a multiple of it, to be used in place.
+_ALIGNMENT = 64
 #: The largest error of a golden reply: processors sum in different orders.
 GOLDEN_TOLERANCE = 1e-4
 
@@ -121,6 +121,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int = FORMAT
 
 
+class Summary(msgspec.Struct, frozen=True):
+    """What a list of versions says about one."""
+
+    task: Task
+    metrics: dict[str, Any]
+    sha256: str = ""
+
+
 class Artefact(msgspec.Struct, frozen=True):
     """A manifest and its model, verified."""
 
@@ -143,12 +151,15 @@ def dump(manifest: Manifest, networks: Sequence[Network]) -> bytes:
         for name, array in arrays.items()
     }
     manifest = msgspec.structs.replace(manifest, arrays=entries, members=len(networks))
-    members = {MANIFEST: msgspec.json.encode(manifest)}
+    encoded = msgspec.json.encode(manifest)
+    headers = sum(archive.HEADER_BYTES + len(name) for name in MEMBERS[:2])
+    begin = headers + len(encoded) + _NPY_HEADER_BYTES
+    members = {MANIFEST: encoded + b" " * (-begin % _ALIGNMENT)}
     for name, array in arrays.items():
         stream = io.BytesIO()
         npy.write_array(stream, array, version=(1, 0), allow_pickle=False)
         members[f"{name}.npy"] = stream.getvalue()
-    return _seal(members)
+    return archive.seal(members)
 
 
 def _vectors(networks: Sequence[Network]) -> dict[str, Array]:
@@ -158,25 +169,16 @@ def _vectors(networks: Sequence[Network]) -> dict[str, Array]:
     }
 
 
-def _seal(members: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        archive.comment = b"0" * SEAL_BYTES
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
-    body = stream.getvalue()[:-SEAL_BYTES]
-    return body + hashlib.sha256(body).hexdigest().encode()
-
-
-def load(data: bytes) -> Artefact:
+def load(
+    data: bytes, check_signature: Callable[[str], None] = lambda sha256: None
+) -> Artefact:
     """Verify the bytes of an artefact and return it; raises ArtefactCorrupt.
 
-    The arrays of the model are read-only views of `data`.
+    `check_signature` gets the sha256 before anything is parsed. The arrays of the model
+    are read-only views of `data`.
     """
-    body, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
-    if hashlib.sha256(body).hexdigest().encode() != seal:
-        raise ArtefactCorrupt("its bytes are not those that were written")
-    members = _members(data)
+    sha256 = archive.check_seal(data, check_signature)
+    members = archive.members(data, MEMBERS)
     manifest = _manifest(members.pop(MANIFEST))
     arrays = _arrays(manifest, members)
     try:
@@ -190,49 +192,27 @@ def load(data: bytes) -> Artefact:
     except (ValueError, TypeError) as error:
         raise ArtefactCorrupt(f"its parts do not fit together: {error}") from None
     _replay(model, manifest.golden)
-    return Artefact(manifest, model, hashlib.sha256(data).hexdigest())
+    return Artefact(manifest, model, sha256)
 
 
-def _members(data: bytes) -> dict[str, memoryview]:
-    """Return the bytes of each member as a view, after checks of the container."""
-    _check_directory(data)
+def summarize(
+    data: bytes, check_signature: Callable[[str], None] = lambda sha256: None
+) -> Summary:
+    """Return what a list says of an artefact, whose bytes are verified but not used.
+
+    Raises ArtefactCorrupt.
+    """
+    sha256 = archive.check_seal(data, check_signature)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            names = sorted(entry.filename[:80] for entry in entries)
-            if names != MEMBERS:
-                raise ArtefactCorrupt(f"expected the members {MEMBERS}, found {names}")
-            for entry in entries:
-                _check_entry(entry, len(data))
-            if sum(entry.file_size for entry in entries) > len(data):
-                raise ArtefactCorrupt("its members have a wrong size")
-            return {e.filename: memoryview(archive.read(e)) for e in entries}
-    except ArtefactCorrupt:
-        raise
-    # zipfile reports damage in many ways: BadZipFile, struct.error, ValueError, …
-    except Exception as error:
-        raise ArtefactCorrupt(f"not a whole .npz archive ({error})") from None
-
-
-def _check_directory(data: bytes) -> None:
-    """Refuse a directory of more than three members, which `zipfile` reads at once."""
-    at = len(data) - SEAL_BYTES - END_BYTES
-    end = data[max(at, 0) : -SEAL_BYTES]
-    size = int.from_bytes(end[12:16], "little")
-    in_64_bits = data[max(at - 20, 0) :].startswith(b"PK\6\7")
-    if not end.startswith(b"PK\5\6") or size > MAX_DIRECTORY_BYTES or in_64_bits:
-        raise ArtefactCorrupt("not a whole .npz archive of three members")
-
-
-def _check_entry(entry: zipfile.ZipInfo, file_bytes: int) -> None:
-    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-        raise ArtefactCorrupt(f"{entry.filename} is compressed or encrypted")
-    limit = MAX_MANIFEST_BYTES if entry.filename == MANIFEST else file_bytes
-    if not entry.compress_size == entry.file_size <= limit:
-        raise ArtefactCorrupt(f"{entry.filename} has a wrong size or is too large")
+        summary = msgspec.json.decode(archive.first_member(data), type=Summary)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtefactCorrupt(f"{MANIFEST}: {error}") from None
+    return msgspec.structs.replace(summary, sha256=sha256)
 
 
 def _manifest(raw: memoryview) -> Manifest:
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise ArtefactCorrupt(f"{MANIFEST} is too large")
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         version = bytes(fields.get("format", b"none"))
@@ -312,7 +292,11 @@ def _array(name: str, entry: ArrayEntry, raw: memoryview) -> Array:
         raise ArtefactCorrupt(f"{name}: {len(content)} bytes for shape {shape}")
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise ArtefactCorrupt(f"{name}: its digest differs from the manifest")
-    return np.frombuffer(content, dtype).reshape(shape)
+    array = np.frombuffer(content, dtype).reshape(shape)
+    if not array.flags.aligned:  # every product would copy it
+        array = array.copy()
+        array.setflags(write=False)
+    return array
 
 
 def _replay(model: Model, golden: Golden) -> None:

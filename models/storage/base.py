@@ -12,9 +12,7 @@ report is written later:
     model.sig      its signature, if the store signs
 
 `ArtefactStore` implements what the rules say about names, labels, signatures and
-pruning. A subclass implements the abstract methods, which read and write bytes. They
-need no rename and no lock, only to create what does not exist and to replace what has
-not changed.
+pruning. A subclass implements the methods of `StoreBackend`: they read and write bytes.
 """
 
 from __future__ import annotations
@@ -23,25 +21,36 @@ import errno
 import hashlib
 import os
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping
+from functools import partial
 from pathlib import Path
+from types import EllipsisType
+from typing import TypeVar
 
 import msgspec
 
 from models.errors import (
     ArtefactCorrupt,
     ConfigError,
-    LabelNotFound,
     ModelNotFound,
+    ProductionMoved,
     SignatureInvalid,
     VersionNotFound,
     nearest,
 )
-from models.storage import files
-from models.storage.artefact import MAX_FILE_BYTES, Artefact, load
-from models.storage.interfaces import Schedule, Scratch, Snapshot
-from models.storage.labels import Change, Label, Labels
+from models.storage import archive, artefact, files
+from models.storage.archive import MAX_FILE_BYTES
+from models.storage.artefact import Artefact, Summary
+from models.storage.backend import StoreBackend
+from models.storage.labels import (
+    LISTED,
+    Change,
+    Label,
+    Labels,
+    listed,
+    require_label,
+    require_version,
+)
 from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE, Keys
 
 PRODUCTION, CANDIDATE = "production", "candidate"
@@ -49,11 +58,10 @@ ARTEFACT, LABELS = "model.npz", "labels.json"
 RUN, RECORD, REPORT = "run.json", "record.json", "report.html"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LABEL = re.compile(r"[a-zA-Z0-9_]{1,64}")
-#: An error message lists at most this many versions or models.
-LISTED = 8
+T = TypeVar("T")
 
 
-class ArtefactStore(ABC):
+class ArtefactStore(StoreBackend):
     """Models, their versions and their labels.
 
     With a `key_file`, `publish` signs every version and `load` refuses the unsigned.
@@ -66,81 +74,6 @@ class ArtefactStore(ABC):
 
     def __str__(self) -> str:
         return self.location
-
-    # Methods of each store. Every one of them may raise OSError.
-
-    @abstractmethod
-    def check_writable(self) -> None:
-        """Change nothing, and raise OSError if no version can be written."""
-
-    @abstractmethod
-    def names(self) -> list[str]:
-        """Return the names of the models that have a version, sorted."""
-
-    @abstractmethod
-    def versions(self, name: str) -> list[int]:
-        """Return the published versions, oldest first."""
-
-    @abstractmethod
-    def snapshot(self, name: str) -> Snapshot:
-        """Return the versions and labels of a model, as they are now."""
-
-    @abstractmethod
-    def commit(
-        self,
-        name: str,
-        before: Snapshot,
-        labels: bytes | None,
-        remove: Collection[int] = (),
-    ) -> bool:
-        """Replace the labels and remove versions, if nothing changed since `before`.
-
-        With `labels` None they stay. Return False, with nothing done, if versions or
-        labels changed meanwhile. Who has a removed file open can read it to its end.
-        """
-
-    @abstractmethod
-    def add_version(
-        self, name: str, contents: Mapping[str, bytes], label: str | None
-    ) -> int:
-        """Write files as the next version, all or nothing, and return its number.
-
-        `label` is pointed at the version before anyone could prune it.
-        """
-
-    @abstractmethod
-    def read_attachment(
-        self, name: str, version: int, file: str, limit: int = MAX_FILE_BYTES
-    ) -> bytes | None:
-        """Return a file of a version, or None if there is none.
-
-        Raises ArtefactCorrupt, before it reads, if the file has more than `limit`
-        bytes.
-        """
-
-    @abstractmethod
-    def has_attachment(self, name: str, version: int, file: str) -> bool:
-        """Tell whether a version has a file."""
-
-    @abstractmethod
-    def write_attachment(
-        self, name: str, version: int, file: str, content: bytes
-    ) -> str:
-        """Add or replace a file of a version that exists, and return its address."""
-
-    @abstractmethod
-    def file_stamp(self, name: str, version: int, file: str) -> Hashable:
-        """Return a value that changes when a file of a version changes."""
-
-    @abstractmethod
-    def scratch(self, name: str, key: str) -> Scratch:
-        """Return the scratch space of a model's run that is identified by `key`."""
-
-    @abstractmethod
-    def schedule(self, name: str) -> Schedule:
-        """Return the schedule of a model."""
-
-    # Methods shared by all stores.
 
     def read_labels(self, name: str) -> bytes | None:
         """Return the content of labels.json, or None if there is none."""
@@ -162,30 +95,90 @@ class ArtefactStore(ABC):
 
         Raises ArtefactCorrupt, and FileNotFoundError or another OSError.
         """
+        return self._read_artefact(name, version, artefact.load)
+
+    def summarize(self, name: str, version: int) -> Summary:
+        """Return what a list says of a version, whose bytes alone are verified.
+
+        Raises ArtefactCorrupt, and FileNotFoundError or another OSError.
+        """
+        return self._read_artefact(name, version, artefact.summarize)
+
+    def _read_artefact(
+        self,
+        name: str,
+        version: int,
+        parse: Callable[[bytes, Callable[[str], None]], T],
+    ) -> T:
         address, keys = self.address(name, version), self.keys()
-        data = self.read_attachment(name, version, ARTEFACT)
-        if data is None:
+        file = self.open_file(name, version, ARTEFACT, MAX_FILE_BYTES)
+        if file is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address)
+        check = partial(self._check_signature, keys, name, version, ARTEFACT)
         try:
-            if keys is not None:
-                self._check_signature(keys, name, version, data)
-            return load(data)
+            with file:
+                return parse(archive.read(file), check)
         except ArtefactCorrupt as error:
             raise type(error)(f"{address}: {error}") from None
 
+    def read_attachment(
+        self, name: str, version: int, file: str, limit: int = MAX_FILE_BYTES
+    ) -> bytes | None:
+        """Return a file of a version, or None if there is none.
+
+        Raises ArtefactCorrupt if it is larger than `limit` bytes, SignatureInvalid if,
+        with a key file, it is not as it was signed, and OSError.
+        """
+        keys, content = self.keys(), self._read(name, version, file, limit)
+        if content is not None and keys is not None:
+            sha256 = _sha256(content)
+            try:
+                self._check_signature(keys, name, version, file, sha256)
+            except SignatureInvalid as error:
+                address = self.address(name, version, file)
+                raise SignatureInvalid(f"{address}: {error}") from None
+        return content
+
+    def _read(self, name: str, version: int, file: str, limit: int) -> bytes | None:
+        opened = self.open_file(name, version, file, limit)
+        if opened is None:
+            return None
+        with opened:
+            return opened.read(limit)
+
+    def write_attachment(
+        self, name: str, version: int, file: str, content: bytes
+    ) -> str:
+        """Add a file to a version, or replace it, and return its address.
+
+        The version is signed again. Raises SignatureInvalid if its signature is not
+        valid, and OSError if the version is gone.
+        """
+        contents, keys = {file: content}, self.keys()
+        if keys is not None:
+            digests = keys.digests(name, version, self._signature(name, version))
+            digests[file] = _sha256(content)
+            contents[SIGNATURE] = keys.sign(name, version, digests)
+        self.replace_files(name, version, contents)
+        return self.address(name, version, file)
+
     def _check_signature(
-        self, keys: Keys, name: str, version: int, data: bytes
+        self, keys: Keys | None, name: str, version: int, file: str, sha256: str
     ) -> None:
+        """Raise SignatureInvalid unless a version's signature covers a file."""
+        if keys is None:
+            return
+        signature = self._signature(name, version)
+        keys.require(name, version, file, sha256, signature)
+
+    def _signature(self, name: str, version: int) -> bytes:
         try:
-            signature = self.read_attachment(
-                name, version, SIGNATURE, MAX_SIGNATURE_BYTES
-            )
+            signature = self._read(name, version, SIGNATURE, MAX_SIGNATURE_BYTES)
         except ArtefactCorrupt:
-            signature = b""
+            return b""  # too long for one
         if signature is None:
             raise SignatureInvalid("it is not signed")
-        if not keys.accept(name, hashlib.sha256(data).hexdigest(), signature):
-            raise SignatureInvalid(f"its signature is by no key in {self.key_file}")
+        return signature
 
     def stamp(self, name: str, version: int) -> Hashable:
         """Return a value that changes when `load` may end differently."""
@@ -205,6 +198,10 @@ class ArtefactStore(ABC):
     def labels(self, name: str) -> dict[str, Label]:
         """Return the labels of a model; raises ArtefactCorrupt or OSError."""
         return self._decode(name, self.read_labels(name)).labels
+
+    def labelled(self, name: str, label: str) -> int | None:
+        """Return the version a label points at, or None; raises as `labels` does."""
+        return self._decode(name, self.read_labels(name)).version(label)
 
     def history(self, name: str) -> list[Change]:
         """Return every move of the labels, the latest last; raises ArtefactCorrupt."""
@@ -232,13 +229,13 @@ class ArtefactStore(ABC):
         """
         versions = self.require(name)
         if version is not None:
-            return _require_version(name, version, versions)
+            return require_version(name, version, versions)
         labels = self.labels(name)
         if label is None and PRODUCTION not in labels:
             return versions[-1]
         label = label or PRODUCTION
         while True:
-            version = _require_label(name, label, labels).version
+            version = require_label(name, label, labels).version
             versions = self.versions(name)
             if version in versions:
                 return version
@@ -247,24 +244,44 @@ class ArtefactStore(ABC):
             if labels == before:
                 raise VersionNotFound(
                     f"label '{label}' of model '{name}' points at version {version}, "
-                    f"which does not exist; the model has {_listed(versions)}"
+                    f"which does not exist; the model has {listed(versions)}"
                 )
 
     def publish(
-        self, name: str, contents: Mapping[str, bytes], label: str | None = None
+        self,
+        name: str,
+        contents: Mapping[str, bytes],
+        label: str | None = None,
+        expected: int | EllipsisType | None = ...,
     ) -> int:
         """Write files as the next version, all or nothing, and return its number.
 
-        `label` is pointed at the version. Raises ConfigError for a name that is not
-        allowed, and OSError.
+        `label` is pointed at the version. Raises ProductionMoved, with nothing written,
+        if production is no longer the `expected` version (None: no version),
+        ConfigError for a name that is not allowed, ArtefactCorrupt for damaged labels,
+        and OSError.
         """
         self.check_name(name)
         if label is not None:
             self.check_label(label)
-        if keys := self.keys():
-            sha256 = hashlib.sha256(contents[ARTEFACT]).hexdigest()
-            contents = {**contents, SIGNATURE: keys.sign(name, sha256)}
-        return self.add_version(name, contents, label)
+        keys = self.keys()
+        digests = {file: _sha256(content) for file, content in contents.items()}
+
+        def complete(
+            version: int, before: bytes | None
+        ) -> tuple[Mapping[str, bytes], bytes | None]:
+            labels = self._decode(name, before)
+            production = labels.version(PRODUCTION)
+            if expected is not ... and production != expected:
+                raise ProductionMoved(
+                    f"production of model '{name}' is version {production} meanwhile"
+                )
+            if label is not None:
+                labels.promote(label, version)
+            signature = {SIGNATURE: keys.sign(name, version, digests)} if keys else {}
+            return signature, None if label is None else labels.encode()
+
+        return self.add_version(name, contents, complete)
 
     def promote(
         self,
@@ -288,7 +305,7 @@ class ArtefactStore(ABC):
             raise ConfigError("a candidate has a share or is a shadow, not both")
 
         def change(labels: Labels, versions: list[int]) -> Collection[int]:
-            _require_version(name, version, versions)
+            require_version(name, version, versions)
             labels.promote(label, version, share, shadow)
             return ()
 
@@ -304,7 +321,7 @@ class ArtefactStore(ABC):
 
         def change(labels: Labels, versions: list[int]) -> Collection[int]:
             nonlocal restored
-            current = _require_label(name, label, labels.labels).version
+            current = require_label(name, label, labels.labels).version
             previous = labels.rollback(label, versions)
             if previous is None:
                 raise VersionNotFound(
@@ -356,10 +373,10 @@ class ArtefactStore(ABC):
         while True:
             before = self.snapshot(name)
             labels = self._decode(name, before.labels)
-            old = msgspec.json.encode(labels)
+            old = labels.encode()
             remove = change(labels, [*before.versions])
-            new = msgspec.json.encode(labels)
-            content = None if new == old else msgspec.json.format(new)
+            new = labels.encode()
+            content = None if new == old else new
             unchanged = content is None and not remove
             if unchanged or self.commit(name, before, content, remove):
                 return
@@ -379,22 +396,5 @@ class ArtefactStore(ABC):
             raise ConfigError(f"a label is letters, digits and '_', not '{label}'")
 
 
-def _require_version(name: str, version: int, versions: list[int]) -> int:
-    if version not in versions:
-        raise VersionNotFound(
-            f"model '{name}' has no version {version}; it has {_listed(versions)}"
-        )
-    return version
-
-
-def _require_label(name: str, label: str, labels: Mapping[str, Label]) -> Label:
-    if label not in labels:
-        raise LabelNotFound(
-            f"model '{name}' has no label '{label}'{nearest(label, labels)}"
-        )
-    return labels[label]
-
-
-def _listed(versions: list[int]) -> str:
-    shown = ", ".join(map(str, versions[-LISTED:]))
-    return f"… {shown}" if len(versions) > LISTED else shown
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -6,10 +6,9 @@
     STORE/NAME/schedule/state.json    the state of the schedule
 
 A version is written to a hidden directory beside its final one, flushed to the disk,
-and renamed; then labels.json is replaced. Two trainers that publish at once get two
-versions: a rename onto an existing version fails, and the next number is tried. Labels
-change, and versions are removed, under a lock that the kernel drops with the process
-that holds it.
+and renamed; then labels.json is replaced. Versions get their numbers and are removed,
+and labels change, under a lock that the kernel drops with the process that holds it.
+Only regular files are read, so a FIFO or a device in a store blocks nobody.
 """
 
 from __future__ import annotations
@@ -24,18 +23,19 @@ import uuid
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-import msgspec
-
-from models.errors import ArtefactCorrupt
 from models.storage import files
-from models.storage.artefact import MAX_FILE_BYTES
+from models.storage.archive import MAX_FILE_BYTES
+from models.storage.backend import Complete
 from models.storage.base import ARTEFACT, LABELS, NAME, ArtefactStore
 from models.storage.interfaces import Snapshot
 
 #: An unlocked hidden directory older than this was left by a trainer that died.
 ABANDONED_SECONDS = 60.0
 SCHEDULE = "schedule"
+#: A larger labels.json is refused: ten years of an hourly run take a tenth of it.
+MAX_LABELS_BYTES = 64 << 20
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -48,7 +48,7 @@ class DirectoryStore(ArtefactStore):
 
     def path(self, name: str, version: int, file: str = ARTEFACT) -> Path:
         """Return the path of a file of a version."""
-        return self.root / name / str(version) / file
+        return Path(self.root, name, str(version), file)
 
     def check_writable(self) -> None:
         """Raise OSError, and change nothing, if no version can be written."""
@@ -63,27 +63,32 @@ class DirectoryStore(ArtefactStore):
             raise PermissionError(errno.EACCES, reason, str(existing))
 
     def names(self) -> list[str]:
-        """Return the names of the models that have a version, sorted."""
-        if not self.root.exists():
-            return []
+        """Return the names of the models that have a version, sorted.
+
+        A directory that cannot be read counts: its error belongs to its model.
+        """
         return sorted(
-            entry.name
-            for entry in self.root.iterdir()
-            if NAME.fullmatch(entry.name) and self.versions(entry.name)
+            entry
+            for entry in _directories(self.root)
+            if NAME.fullmatch(entry) and self._may_have_versions(entry)
         )
+
+    def _may_have_versions(self, name: str) -> bool:
+        try:
+            return bool(self.versions(name))
+        except OSError:
+            return True
 
     def versions(self, name: str) -> list[int]:
         """Return the published versions, oldest first."""
-        try:
-            with os.scandir(self.root / name) as entries:
-                directories = [entry.name for entry in entries if entry.is_dir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(int(entry) for entry in directories if _VERSION.fullmatch(entry))
+        with contextlib.suppress(NotADirectoryError):
+            names = _directories(self.root / name)
+            return sorted(int(entry) for entry in names if _VERSION.fullmatch(entry))
+        return []
 
     def read_labels(self, name: str) -> bytes | None:
         """Return the content of labels.json, or None if there is none."""
-        return _read(self.root / name / LABELS)
+        return files.read(self.root / name / LABELS, MAX_LABELS_BYTES)
 
     def snapshot(self, name: str) -> Snapshot:
         """Return the versions and labels of a model, as they are now."""
@@ -97,17 +102,18 @@ class DirectoryStore(ArtefactStore):
         remove: Collection[int] = (),
     ) -> bool:
         """Replace the labels and remove versions, if nothing changed since `before`."""
-        home, hidden = self.root / name, []
+        home = self.root / name
+        hidden = home / f".old-{uuid.uuid4().hex}"
         with files.locked(home):
             if self.snapshot(name) != before:
                 return False
-            for version in remove:
-                hidden.append(home / f".old-{version}-{uuid.uuid4().hex}")
-                (home / str(version)).rename(hidden[-1])
+            if remove:
+                hidden.mkdir()
+            for version in map(str, remove):
+                os.rename(home / version, hidden / version)
             if labels is not None:
                 self._replace_labels(home, labels)
-        for directory in hidden:
-            shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)
         return True
 
     def _replace_labels(self, home: Path, content: bytes) -> None:
@@ -116,46 +122,30 @@ class DirectoryStore(ArtefactStore):
         files.replace_atomically(home / LABELS, content)
 
     def add_version(
-        self, name: str, contents: Mapping[str, bytes], label: str | None
+        self, name: str, contents: Mapping[str, bytes], complete: Complete
     ) -> int:
         """Write files as the next version, all or nothing, and return its number."""
         home = self.root / name
-        home.mkdir(parents=True, exist_ok=True)
-        files.fsync_directory(self.root)  # the model's directory may be new
-        self._remove_abandoned(home)
-        hidden = home / f".new-{uuid.uuid4().hex}"
-        hidden.mkdir()
+        hidden = _hidden(home)
         try:
+            files.fsync_directory(self.root)  # the model's directory may be new
+            self._remove_abandoned(home)
             # The lock tells `_remove_abandoned` in another trainer that we are alive.
             with files.locked(hidden):
-                for file, content in contents.items():
-                    files.write_durable(hidden / file, content)
-                files.fsync_directory(hidden)
+                _write(hidden, contents)
                 with files.locked(home):
-                    version = self._rename(hidden, home)
-                    if label is not None:
-                        labels = self._decode(name, self.read_labels(name))
-                        labels.promote(label, version)
-                        encoded = msgspec.json.format(msgspec.json.encode(labels))
-                        self._replace_labels(home, encoded)
+                    version = _next_version(home)
+                    further, labels = complete(version, self.read_labels(name))
+                    _write(hidden, further)
+                    files.fsync_directory(hidden)
+                    hidden.rename(home / str(version))
+                    files.fsync_directory(home)
+                    if labels is not None:
+                        self._replace_labels(home, labels)
             return version
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
             raise
-
-    def _rename(self, hidden: Path, home: Path) -> int:
-        """Rename a hidden directory to the next free version, and return it."""
-        version = max(self.versions(home.name), default=0) + 1
-        while True:
-            try:
-                hidden.rename(home / str(version))
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                version += 1
-                continue
-            files.fsync_directory(home)
-            return version
 
     def _remove_abandoned(self, home: Path) -> None:
         """Remove the hidden directories of killed processes."""
@@ -168,31 +158,25 @@ class DirectoryStore(ArtefactStore):
                 if time.time() - directory.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(directory, ignore_errors=True)
 
-    def read_attachment(
-        self, name: str, version: int, file: str, limit: int = MAX_FILE_BYTES
-    ) -> bytes | None:
-        """Return a file of a version, or None if there is none.
-
-        Raises ArtefactCorrupt if the file has more than `limit` bytes.
-        """
-        path = self.path(name, version, file)
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size > limit:
-                raise ArtefactCorrupt(f"{path}: larger than {limit} bytes")
-        return _read(path)
+    def open_file(
+        self, name: str, version: int, file: str, limit: int
+    ) -> BinaryIO | None:
+        """Open a file of a version to read, or return None if there is none."""
+        return files.open_regular(self.path(name, version, file), limit)
 
     def has_attachment(self, name: str, version: int, file: str) -> bool:
         """Tell whether a version has a file."""
         return self.path(name, version, file).is_file()
 
-    def write_attachment(
-        self, name: str, version: int, file: str, content: bytes
-    ) -> str:
-        """Add a file to a version, or replace it, and return its address."""
-        path = self.path(name, version, file)
-        files.remove_leftovers(path)
-        files.replace_atomically(path, content)
-        return str(path)
+    def replace_files(
+        self, name: str, version: int, contents: Mapping[str, bytes]
+    ) -> None:
+        """Add files to a version, or replace them, under the model's lock."""
+        with files.locked(self.root / name):
+            for file, content in contents.items():
+                path = self.path(name, version, file)
+                files.remove_leftovers(path)
+                files.replace_atomically(path, content)
 
     def file_stamp(self, name: str, version: int, file: str) -> Hashable:
         """Return a value that changes when a file of a version changes."""
@@ -207,11 +191,40 @@ class DirectoryStore(ArtefactStore):
         return DirectorySchedule(self.root / name / SCHEDULE)
 
 
-def _read(path: Path) -> bytes | None:
+def _directories(path: Path) -> list[str]:
+    """Return the names of the directories in `path`; none if it does not exist."""
     try:
-        return path.read_bytes()
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if _is_directory(entry)]
     except FileNotFoundError:
-        return None
+        return []
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a loop of links: whoever reads it will say so
+        return True
+
+
+def _hidden(home: Path) -> Path:
+    """Make a hidden directory in that of a model, which is made if need be."""
+    hidden = home / f".new-{uuid.uuid4().hex}"
+    while not hidden.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # a run that gave up removed it
+            hidden.mkdir()
+    return hidden
+
+
+def _next_version(home: Path) -> int:
+    """Return the number after the largest entry; the caller holds the lock."""
+    return 1 + max(map(int, filter(_VERSION.fullmatch, os.listdir(home))), default=0)
+
+
+def _write(directory: Path, contents: Mapping[str, bytes]) -> None:
+    for file, content in contents.items():
+        files.write_durable(directory / file, content)
 
 
 @dataclass(frozen=True)
@@ -230,7 +243,7 @@ class LocalFile:
 
     def read(self) -> bytes | None:
         """Return the content, or None if there is no file; raises OSError."""
-        return _read(self.path)
+        return files.read(self.path, MAX_FILE_BYTES)
 
     def write(self, content: bytes | memoryview) -> None:
         """Replace the content; a reader sees the old or the new; raises OSError."""

@@ -5,9 +5,41 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import uuid
 from collections.abc import Hashable, Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+from models.errors import ArtefactCorrupt
+
+
+def open_regular(path: Path, limit: int) -> BinaryIO | None:
+    """Open a regular file of at most `limit` bytes to read; None if there is none.
+
+    Raises ArtefactCorrupt for anything else, such as a FIFO, whose reader would wait
+    for ever, or a device, and OSError.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError:
+        return None
+    status = os.fstat(handle)
+    is_regular = stat.S_ISREG(status.st_mode)
+    if is_regular and status.st_size <= limit:
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    fault = f"larger than {limit} bytes" if is_regular else "not a regular file"
+    raise ArtefactCorrupt(f"{path}: {fault}")
+
+
+def read(path: Path, limit: int) -> bytes | None:
+    """Return the content of a regular file; None, or raise, as `open_regular`."""
+    file = open_regular(path, limit)
+    if file is None:
+        return None
+    with file:
+        return file.read(limit)
 
 
 def write_durable(path: Path, content: bytes | memoryview) -> None:

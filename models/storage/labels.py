@@ -5,13 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
 
-from models.errors import ArtefactCorrupt
+from models.errors import (
+    ArtefactCorrupt,
+    LabelNotFound,
+    VersionNotFound,
+    nearest,
+)
+
+#: An error message lists at most this many versions or models.
+LISTED = 8
 
 Version = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -57,6 +65,14 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ArtefactCorrupt(f"{address}: {error}") from None
 
+    def encode(self) -> bytes:
+        """Return the content of labels.json."""
+        return msgspec.json.format(msgspec.json.encode(self))
+
+    def version(self, name: str) -> int | None:
+        """Return the version a label points at, or None if there is no such label."""
+        return self.labels[name].version if name in self.labels else None
+
     def promote(
         self, name: str, version: int, share: float = 0.0, shadow: bool = False
     ) -> None:
@@ -92,3 +108,27 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def require_version(name: str, version: int, versions: Sequence[int]) -> int:
+    """Return `version` if a model has it; raises VersionNotFound."""
+    if version not in versions:
+        raise VersionNotFound(
+            f"model '{name}' has no version {version}; it has {listed(versions)}"
+        )
+    return version
+
+
+def require_label(name: str, label: str, labels: Mapping[str, Label]) -> Label:
+    """Return a label of a model; raises LabelNotFound."""
+    if label not in labels:
+        raise LabelNotFound(
+            f"model '{name}' has no label '{label}'{nearest(label, labels)}"
+        )
+    return labels[label]
+
+
+def listed(versions: Sequence[int]) -> str:
+    """Return the latest of some versions, for a message."""
+    shown = ", ".join(map(str, versions[-LISTED:]))
+    return f"… {shown}" if len(versions) > LISTED else shown

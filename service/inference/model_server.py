@@ -13,6 +13,7 @@ from service.middleware.auth import Access
 from service.monitoring.metrics import Metrics
 from service.monitoring.payload_log import PayloadLog
 from service.registry.registry import Event, Registry
+from service.registry.watcher import Watcher
 from service.server import drain
 from service.server.worker_sync import RefreshListener, SharedSet, refresh_all_workers
 
@@ -20,6 +21,9 @@ log = logging.getLogger("glassnet.service")
 
 #: How long a request to load or unload waits for the other workers.
 REFRESH_SECONDS = 30.0
+#: How long a worker that starts waits for its first refresh: it has the models that the
+#: master loaded, and a store may hang.
+FIRST_REFRESH_SECONDS = 5.0
 
 
 class LoadFailed(GlassnetError):
@@ -45,21 +49,36 @@ class ModelServer:
     log_payload: PayloadLog = field(default_factory=PayloadLog)
     #: The directory that the workers share; None in a single process.
     directory: Path | None = None
+    #: The threads that watch the store and the tokens.
+    watchers: list[Watcher] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         drift, registry = self.inference.drift, self.registry
         self.metrics.drift.values = lambda: drift.indices(registry.catalogue)
         self.metrics.unreadable.values = lambda: [((), bool(registry.unreadable))]
+        self.metrics.unreadable_models.values = lambda: [
+            ((), len(registry.unreadable_models))
+        ]
 
     @property
     def unready(self) -> str:
         """Why the server is not ready; empty if it is."""
         if drain.active():
             return "draining"
-        return "" if self.registry.ready else "no model loaded"
+        if not self.registry.ready:
+            return "no model loaded"
+        return "; ".join(w.fault for w in self.watchers if not w.alive)
+
+    @property
+    def warning(self) -> str:
+        """What is wrong while the server goes on answering; empty if nothing."""
+        faults = [watcher.fault for watcher in self.watchers]
+        if self.registry.unreadable:
+            faults.append("the store cannot be read; the log says why")
+        return "; ".join(filter(None, faults))
 
     def start(self, poll_seconds: float, directory: Path) -> None:
-        """Start watching the store; for each worker, after the fork."""
+        """Start watching store and tokens; for each worker, after the fork."""
         self.directory = directory
         # Before the first refresh, so that no call is missed.
         listener = RefreshListener(directory)
@@ -69,14 +88,27 @@ class ModelServer:
             for loaded in entry.versions.values():
                 self.metrics.set_loaded(loaded, True)
         self.registry.observe = self.observe
+        # Apart from each other: a store that hangs must not keep a revoked token alive.
+        self.watchers = [
+            Watcher(
+                "store watcher",
+                self._refresh,
+                poll_seconds,
+                listener.wait,
+                self.registry.report_unreadable,
+            )
+        ]
+        if self.access.predict_tokens or self.access.admin_tokens:
+            tokens = Watcher("token watcher", self.access.refresh, poll_seconds)
+            self.watchers.append(tokens)
+        for watcher in self.watchers:
+            watcher.start(FIRST_REFRESH_SECONDS)
+
+    def _refresh(self) -> None:
+        """Refresh from the store, and record when it was last read."""
         self.registry.refresh()
-        self.access.refresh()
-
-        def wait(seconds: float) -> None:
-            listener.wait(seconds)
-            self.access.refresh()
-
-        self.registry.watch(poll_seconds, wait)
+        if not self.registry.unreadable:
+            self.metrics.last_refresh.set_to_current_time()
 
     def load(self, name: str) -> None:
         """Make every worker load a model as the store has it now.
@@ -89,6 +121,9 @@ class ModelServer:
         self._refresh_all()
         if registry.unreadable:
             raise Unavailable(f"failed to load '{name}': the store cannot be read")
+        if reason := registry.unreadable_models.get(name):
+            reason = reason.replace(f"{registry.store}/", "")
+            raise LoadFailed(f"failed to load '{name}': it cannot be read: {reason}")
         entry = registry.catalogue.get(name)
         refused = dict(entry.refused if entry else registry.failed.get(name, {}))
         wanted = max(refused, default=0)
@@ -147,7 +182,9 @@ def log_event(event: Event) -> None:
     bad = event.result in ("refused", "unreadable")
     subject = "store"
     if event.model:
-        subject = f"model {event.model} version {event.version}"
+        subject = f"model {event.model}"
+    if event.version:
+        subject += f" version {event.version}"
     log.log(
         logging.ERROR if bad else logging.INFO,
         f"{subject} {event.result}" + (f": {event.detail}" if event.detail else ""),

@@ -1,9 +1,9 @@
 """Bearer tokens (RFC 6750) from files: one for predictions, one for administrators.
 
 A file holds one token per line, and all are accepted. To replace a token without an
-outage, add the new one, change the clients, then remove the old one. The thread that
-watches the store rereads a file that has changed. If a file is missing or invalid, the
-tokens stay as they were and an error is logged.
+outage, add the new one, change the clients, then remove the old one. A thread rereads a
+file that has changed, whatever becomes of the store. If a file is missing or invalid,
+the tokens stay as they were and an error is logged.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError
+from models.storage.secret_files import read_secret
 from service.middleware.rejection import REJECTION, Application, Rejected
 
 log = logging.getLogger("glassnet.service")
@@ -58,7 +58,7 @@ class Tokens:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen = self._stamp()
+        self._seen, self._failing = self._stamp(), False
         self._digests = _read(path)
 
     def accept(self, authorization: str | None) -> bool:
@@ -73,21 +73,20 @@ class Tokens:
         return any(agree)
 
     def refresh(self) -> None:
-        """Read the file again if it has changed."""
+        """Read the file again if it has changed; a failure is logged once."""
         try:
             seen = self._stamp()
-            if seen == self._seen:
-                return
-            self._seen = seen
-            self._digests = _read(self.path)
-            log.info("%s: %s tokens are accepted", self.path, len(self._digests))
-        except (OSError, ConfigError) as error:
-            if self._seen is not None:
+            if seen != self._seen:
+                self._digests = _read(self.path)
+                log.info("%s: %s tokens are accepted", self.path, len(self._digests))
+            self._seen, self._failing = seen, False
+        except Exception as error:  # even out of memory: it is read again
+            if not self._failing:
                 log.error("tokens not reloaded, the earlier ones stay: %s", error)
-            self._seen = None
+            self._failing = True
 
-    def _stamp(self) -> tuple[int, ...] | None:
-        status = os.stat(self.path)
+    def _stamp(self) -> tuple[int, ...]:
+        status = self.path.stat()
         return status.st_mtime_ns, status.st_size, status.st_ino
 
 
@@ -163,7 +162,7 @@ class AuthMiddleware:
 def _read(path: Path) -> tuple[bytes, ...]:
     """Return the digests of a file's tokens; raises ConfigError if it has none."""
     digests = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_secret(path).splitlines(), 1):
         token = line.strip()
         if not token:
             continue

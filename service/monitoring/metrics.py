@@ -27,7 +27,7 @@ from service.registry.registry import Event
 
 PREFIX = "glassnet"
 #: How the gauges of several workers are combined.
-Mode: TypeAlias = Literal["livesum", "livemax", "max"]
+Mode: TypeAlias = Literal["livesum", "livemax", "livemin", "max"]
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: Phases of an inference, in order.
@@ -41,6 +41,11 @@ DRIFT = (
 UNREADABLE = (
     "store_unreadable",
     "1 while the store cannot be read; loaded models still serve.",
+    (),
+)
+UNREADABLE_MODELS = (
+    "store_unreadable_models",
+    "Models whose directory or labels cannot be read; the log names them.",
     (),
 )
 VERSION = version("glassnet")
@@ -195,6 +200,14 @@ class Metrics:
         self.build_info.labels(VERSION).set(1)
         self._measure_models()
         self.drift, self.unreadable = ComputedGauge(*DRIFT), ComputedGauge(*UNREADABLE)
+        self.unreadable_models = ComputedGauge(*UNREADABLE_MODELS)
+        self.last_refresh = gauge(
+            self.registry,
+            "store_last_refresh_timestamp_seconds",
+            "Time of the last refresh from the store, of the worker furthest behind.",
+            (),
+            "livemin",
+        )
         self.comparison = ComparisonMetrics(self.registry)
 
     def _measure_models(self) -> None:
@@ -317,6 +330,7 @@ class Metrics:
         summed = CollectorRegistry()
         summed.register(self.drift)
         summed.register(self.unreadable)
+        summed.register(self.unreadable_models)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
         else:

@@ -55,10 +55,14 @@ def live() -> Reply:
 
 @routes.get("/health/ready", probe=True)
 def ready() -> Reply:
-    """Reply with 200 if a model is loaded and the server is not draining, else 503."""
+    """Reply with 200 if a model is loaded and the server is not draining, else 503.
+
+    A warning says what is wrong while requests are answered, as if the store hangs.
+    """
     if reason := model_server().unready:
         return answer({"ready": False, "live": True, "error": reason}, 503)
-    return answer({"ready": True, "live": True})
+    warning = {"warning": text} if (text := model_server().warning) else {}
+    return answer({"ready": True, "live": True, **warning})
 
 
 @routes.get("/models/<name>", "/models/<name>/versions/<version>")

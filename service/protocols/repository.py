@@ -97,6 +97,9 @@ def _states(registry: Registry) -> Iterator[dict[str, Any]]:
         entry = catalogue.get(name)
         for version in sorted(entry.versions) if entry else ():
             yield _state(name, version, "READY", "")
+        if name in registry.unreadable_models:
+            reason = "cannot be read: the log says why"
+            yield {"name": name, "state": "UNAVAILABLE", "reason": reason}
         for version in sorted(entry.refused if entry else failed[name]):
             yield _state(name, version, "UNAVAILABLE", "refused: the log says why")
 

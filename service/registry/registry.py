@@ -2,13 +2,12 @@
 
 A refresh loads new versions first and then replaces the immutable catalogue, so that a
 request sees either the old or the new one, complete. A version that fails its checks is
-refused, and the version served before stays. If the store cannot be read, nothing
-changes.
+refused, and the version served before stays. What cannot be read of one model changes
+nothing of that model; if the store itself cannot be read, nothing changes.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Mapping, MutableSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Literal, TypeAlias
 from models.errors import (
     ArtefactCorrupt,
     ConfigError,
+    GlassnetError,
     LabelNotFound,
     ModelNotFound,
     VersionNotFound,
@@ -42,9 +42,12 @@ class Event:
 
 @dataclass
 class _Refusal:
-    """A refused version; it is not retried until the stamp of its files changes."""
+    """A refused version; it is not retried until the stamp of its files changes.
 
-    seen: Hashable
+    Without a stamp it is retried each time: the fault may pass.
+    """
+
+    seen: Hashable | None
     reason: str
 
 
@@ -62,6 +65,8 @@ class Registry:
     unloaded: MutableSet[str] = field(default_factory=set)
     #: Why the last refresh could not read the store; empty if it could.
     unreadable: str = ""
+    #: Models whose directory or labels cannot be read, with the reason.
+    unreadable_models: dict[str, str] = field(default_factory=dict)
     _refused: dict[tuple[str, int], _Refusal] = field(default_factory=dict)
 
     @property
@@ -123,26 +128,27 @@ class Registry:
         """
         unloaded = frozenset(self.unloaded)
         held = {k: entry for k, entry in self.catalogue.items() if k not in unloaded}
+        catalogue: dict[str, Entry] = {}
         failed = {}
         try:
+            self.store.keys()  # raises if the key file is at fault, not a version
             names = self.store.names()
             if self.catalogue and not names:
                 # More likely a missing volume than a wish to serve nothing.
                 raise FileNotFoundError(f"no model in {self.store} any more")
-            catalogue = dict(held)
             for name in names:
                 if name in unloaded:
                     continue
-                entry = self._entry(name)
+                entry = self._next_entry(name)
                 if entry is not None:
                     catalogue[name] = entry
                 else:
                     failed[name] = self._reasons(name)
-            for name in set(catalogue) - set(names):
-                del catalogue[name]
+            for name in self.unreadable_models.keys() - set(names):
+                del self.unreadable_models[name]
             self.failed, self.unreadable = failed, ""
-        except (OSError, ArtefactCorrupt, ConfigError) as error:
-            self._report_unreadable(str(error))
+        except (OSError, ConfigError) as error:
+            self.report_unreadable(str(error))
             catalogue = held  # unloading needs no store
         old, self.catalogue = self.catalogue, catalogue
         for name, entry in old.items():
@@ -152,10 +158,24 @@ class Registry:
                     gone = entry.versions[version]
                     self.observe(Event("unloaded", name, version, loaded=gone))
 
-    def _report_unreadable(self, reason: str) -> None:
+    def report_unreadable(self, reason: str) -> None:
+        """Report, once, why the store cannot be read."""
         if reason != self.unreadable:
             self.unreadable = reason
             self.observe(Event("unreadable", "", 0, reason))
+
+    def _next_entry(self, name: str) -> Entry | None:
+        """Return a model's next entry; the present one if the model cannot be read."""
+        try:
+            entry = self._entry(name)
+            self.unreadable_models.pop(name, None)
+            return entry
+        except Exception as error:  # whatever it is, the other models go on
+            reason = _reason(error)
+            if reason != self.unreadable_models.get(name):
+                self.unreadable_models[name] = reason
+                self.observe(Event("unreadable", name, 0, reason))
+            return self.catalogue.get(name)
 
     def _entry(self, name: str) -> Entry | None:
         """Return a model's next entry; None if no version can be loaded."""
@@ -164,6 +184,8 @@ class Registry:
         stored_labels = self.store.labels(name)
         labels = {k: label.version for k, label in stored_labels.items()}
         wanted = {*stored[-self.keep_versions :], *labels.values()} & {*stored}
+        for key in [k for k in self._refused if k[0] == name and k[1] not in wanted]:
+            del self._refused[key]
         versions: dict[int, Loaded] = {}
         refused: dict[int, str] = {}
         for version in sorted(wanted):
@@ -186,54 +208,39 @@ class Registry:
         return Entry(versions, labels, default, refused, split)
 
     def _reasons(self, name: str) -> dict[int, str]:
-        return {
-            v: self._refused[name, v].reason
-            for v in self.store.versions(name)
-            if (name, v) in self._refused
-        }
+        return {v: r.reason for (k, v), r in self._refused.items() if k == name}
 
     def _load(self, name: str, version: int) -> Loaded | None:
         """Load and check one version; a failure is reported once per stamp."""
-        key, seen = (name, version), self.store.stamp(name, version)
+        key = name, version
         earlier = self._refused.get(key)
-        if earlier is not None and earlier.seen == seen:
-            return None
+        seen: Hashable | None = None
         try:
+            seen = self.store.stamp(name, version)
+            if earlier is not None and earlier.seen == seen:
+                return None
             artefact = self.store.load(name, version)
-        except (ArtefactCorrupt, FileNotFoundError) as error:
-            self.store.keys()  # raises if the key file is at fault, not the version
-            if version not in self.store.versions(name):
-                return None  # pruned meanwhile
-            self._refused[key] = _Refusal(seen, str(error))
-            self.observe(Event("refused", name, version, str(error)))
+        except Exception as error:
+            if isinstance(error, FileNotFoundError):
+                if version not in self.store.versions(name):
+                    return None  # pruned meanwhile
+            elif not isinstance(error, ArtefactCorrupt):
+                seen = None  # such as too many open files, or out of memory
+            reason = _reason(error)
+            self._refused[key] = _Refusal(seen, reason)
+            if earlier is None or earlier != self._refused[key]:
+                self.observe(Event("refused", name, version, reason))
             return None
         self._refused.pop(key, None)
         loaded = Loaded(name, version, artefact, datetime.now(UTC))
         self.observe(Event("loaded", name, version, loaded=loaded))
         return loaded
 
-    def watch(
-        self, seconds: float, wait: Callable[[float], object] | None = None
-    ) -> threading.Event:
-        """Refresh every `seconds` in a thread; set the returned event to end it.
 
-        `wait(seconds)` may return early to trigger a refresh.
-        """
-        stop = threading.Event()
-        wait = wait or stop.wait
-
-        def loop() -> None:
-            while True:
-                try:
-                    wait(seconds)
-                    if stop.is_set():
-                        return
-                    self.refresh()
-                except Exception as error:  # the next refresh may succeed
-                    self._report_unreadable(repr(error))
-
-        threading.Thread(target=loop, name="store-watcher", daemon=True).start()
-        return stop
+def _reason(error: Exception) -> str:
+    """Return an error as a sentence; those that nobody expected with their type."""
+    expected = isinstance(error, GlassnetError | OSError)
+    return str(error) if expected else f"{type(error).__name__}: {error}"
 
 
 def _traffic_split(

@@ -15,6 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.conftest import Fit, write_csv
+from tests.private import write_secret
 from tests.serving import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
@@ -328,7 +329,7 @@ def test_where_a_token_is_asked_for_the_page_takes_it(
     (store / "xor" / "1" / "report.html").write_text("<h1>the report</h1>")
     token = "a-token-of-enough-letters"
     tokens = tmp_path / "tokens"
-    tokens.write_text(token)
+    write_secret(tokens, token)
     server = start(store, token_file=tokens)
     page = browser.new_page()
     page.goto(f"http://127.0.0.1:{server.port}/#/xor")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import ArtefactCorrupt
-from models.storage.artefact import SEAL_BYTES, load
+from models.storage.archive import SEAL_BYTES
+from models.storage.artefact import load
 from models.storage.directory import DirectoryStore as Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]

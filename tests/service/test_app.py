@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import create_app
 from service.settings import Settings
 from service.web.routes import Route
+from tests.private import write_secret
 
 
 def scrape(client: FlaskClient) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -209,7 +210,7 @@ def test_two_applications_do_not_share_metrics(app: Flask, fresh: FlaskClient) -
 
 def test_a_key_is_asked_of_every_model(served: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
-    keys.write_text("k" * 32)
+    write_secret(keys, "k" * 32)
     settings = Settings(store=str(served), signing_key_file=str(keys))
     client = create_app(settings).test_client()
     assert client.get("/v2/health/ready").status_code == 503

@@ -17,13 +17,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
-from models.errors import ConfigError, DataError, GlassnetError, TrainingDiverged
+from models.errors import (
+    ArtefactCorrupt,
+    ConfigError,
+    DataError,
+    GlassnetError,
+    TrainingDiverged,
+)
 from models.features.columns import CategoricalColumn
 from models.features.histograms import Histogram, Shares
 from models.features.predictions import Classification
 from models.model import Model
 from models.nn.layers import EmbeddingsSpec
-from models.storage.base import CANDIDATE, PRODUCTION
+from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION
 from models.storage.directory import DirectoryStore as Store
 from trainer import pipeline
 from trainer.config.defaults import TOO_FEW_FOR_REALMLP
@@ -1106,3 +1112,33 @@ def test_a_limit_that_is_far_changes_no_byte(
         for more in ({}, {"time_limit": 1e6})
     }
     assert len(found) == 1
+
+
+def test_a_run_that_was_overtaken_is_compared_again(
+    fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(store, data, target="churn", settings=FAST)
+    decide, compared, said = pipeline.gate.decide, [], []
+
+    def overtaken(*arguments: Any) -> Any:
+        verdict = decide(*arguments)
+        compared.append(arguments[3].version)
+        if len(compared) == 1:  # another run publishes between verdict and label
+            content = store.path("m", 1).read_bytes()
+            store.publish("m", {ARTEFACT: content}, PRODUCTION)
+        return verdict
+
+    monkeypatch.setattr(pipeline.gate, "decide", overtaken)
+    result = fit(store, data, target="churn", settings=FAST, say=said.append)
+    assert compared == [1, 2] and result.version == 3
+    assert sum("production of model 'm' is version 2 meanwhile" in s for s in said) == 1
+
+
+def test_damaged_labels_end_a_run_before_it_trains(
+    fit: Fit, store: Store, data: Path
+) -> None:
+    fit(store, data, target="churn", settings=FAST)
+    (store.root / "m" / "labels.json").write_text("{")
+    with pytest.raises(ArtefactCorrupt, match=r"labels\.json"):
+        fit(store, data, target="churn", settings=FAST)
+    assert store.versions("m") == [1]

@@ -35,7 +35,7 @@ def list_(name: str | None, store: ArtefactStore, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    _print_rich(listing.table(rows))
+    click.echo(listing.table(rows))
     if not rows:
         say(f"no model in {store}")
 
@@ -161,9 +161,10 @@ def prune(
     name: str, keep: int, forget_rollbacks: bool, dry_run: bool, store: ArtefactStore
 ) -> None:
     """Delete old versions, except those with a label or needed for a rollback."""
-    for version in store.prune(name, keep, forget_rollbacks, dry_run):
-        would = "would be " if dry_run else ""
-        click.echo(f"{name} version {version} {would}deleted")
+    would = "would be " if dry_run else ""
+    deleted = store.prune(name, keep, forget_rollbacks, dry_run)
+    lines = [f"{name} version {version} {would}deleted" for version in deleted]
+    click.echo("\n".join(lines), nl=bool(lines))
     if not dry_run:
         say(f"{len(store.versions(name))} versions of {name} remain")
 

@@ -8,14 +8,17 @@ first sentence, and never the parameters of the address.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from models.errors import ConfigError, DataError
+from models.storage.secret_files import read_secret
 from trainer.config import environment
 from trainer.config.environment import DATABASE_PASSWORD_FILE
 from trainer.data.source import Source
@@ -60,7 +63,9 @@ def _read_postgresql(source: Source, query: str) -> pl.DataFrame:
             "reading PostgreSQL needs the extra 'sql': pip install 'glassnet[sql]'"
         ) from None
     try:
-        with driver.connect(_address(source)) as connection, connection.cursor() as c:
+        with _password():
+            opened = driver.connect(_address(source))
+        with opened as connection, connection.cursor() as c:
             c.execute(query)
             result = c.fetch_arrow()
             _check_types(result)
@@ -72,25 +77,43 @@ def _read_postgresql(source: Source, query: str) -> pl.DataFrame:
 
 
 def _address(source: Source) -> str:
-    """Return the address with the password and the default parameters."""
+    """Return the address with the default parameters."""
     try:
         parts = urlsplit(source.address)
         parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError:
         raise DataError(f"{source}: not a valid database address") from None
     parameters = _PARAMETERS | parameters
-    if file := environment.read(DATABASE_PASSWORD_FILE):
-        parameters["password"] = _password(Path(file))
     return parts._replace(query=urlencode(parameters, quote_via=quote)).geturl()
 
 
-def _password(file: Path) -> str:
+@contextmanager
+def _password() -> Iterator[None]:
+    """Set PGPASSWORD from the password's file, if there is one.
+
+    libpq repeats an address in its messages, with a password in it.
+    """
+    file = environment.read(DATABASE_PASSWORD_FILE)
+    if file is None:
+        yield
+        return
     try:
-        return file.read_text("utf-8").rstrip("\r\n")
+        password = read_secret(Path(file)).decode().rstrip("\r\n")
+    except ConfigError as error:
+        raise ConfigError(f"{DATABASE_PASSWORD_FILE}: {error}") from None
     except UnicodeDecodeError:
-        raise ConfigError(
-            f"{DATABASE_PASSWORD_FILE}: expected UTF-8 text in {file}"
-        ) from None
+        password = "\0"
+    if "\0" in password:
+        raise ConfigError(f"{DATABASE_PASSWORD_FILE}: expected UTF-8 text in {file}")
+    before = os.environ.get("PGPASSWORD")
+    os.environ["PGPASSWORD"] = password
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PGPASSWORD"]
+        else:
+            os.environ["PGPASSWORD"] = before
 
 
 class _ArrowSchema(ctypes.Structure):
@@ -178,4 +201,5 @@ def _sentence(error: Exception) -> str:
     if message := re.search(r"\b\w+:  (\S.*)", text):
         return message[1]
     first = text.strip().partition("\n")[0]
+    first = re.sub(r'(: )?"?postgres(ql)?://[^\s"]*"?', "", first)  # libpq repeats it
     return re.sub(r"^([A-Z_]+: )?(\[libpq\] )?(Failed to connect: )?", "", first)

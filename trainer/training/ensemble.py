@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 from models.errors import ConfigError
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec, count_parameters
-from models.storage.artefact import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from models.storage.archive import MAX_FILE_BYTES
+from models.storage.artefact import MAX_MANIFEST_BYTES
 from models.storage.interfaces import StoredFile
 from models.types import Array
 from trainer.engines import make_engine

@@ -21,21 +21,24 @@ from hypothesis import strategies as st
 from numpy.lib import format as npy
 
 from models.errors import ArtefactCorrupt
-from models.features.predictions import Regression
+from models.features.predictions import Classification, Regression
+from models.features.tensor import TensorInput
 from models.model import by_row
+from models.nn.architectures import mlp
 from models.nn.layers import LinearSpec
 from models.nn.network import Network, NetworkSpec
-from models.storage import artefact
+from models.storage import archive, artefact
+from models.storage.archive import SEAL_BYTES
 from models.storage.artefact import (
     FORMAT,
     MANIFEST,
-    SEAL_BYTES,
     Artefact,
     Finding,
     Recipe,
     dump,
     load,
 )
+from tests.models.conftest import make
 
 Members = dict[str, bytes]
 #: More than any refusal may take, and far less than what crafted files ask for.
@@ -960,3 +963,50 @@ def test_bytes_changed_under_a_valid_seal_load_or_are_refused(
         assert load(changed).manifest.format == FORMAT
     except ArtefactCorrupt:
         assert changed != data
+
+
+# Memory
+
+
+@pytest.fixture(scope="module")
+def large() -> bytes:
+    """An artefact of three networks of 1 M parameters each."""
+    raw = np.random.default_rng(2).random((6, 1000), np.float32)
+    inputs = TensorInput.fit(raw)
+    spec = mlp([1000, 1000, 3], batch_norm=True)
+    return make(inputs, raw, spec, Classification((0, 1, 2)), members=3).dump()
+
+
+def test_to_read_and_load_takes_little_more_than_the_file(
+    large: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "model.npz").write_bytes(large)
+    tracemalloc.start()
+    try:
+        with (tmp_path / "model.npz").open("rb") as file:
+            found = load(archive.read(file))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.2 * len(large)
+    for network in found.model.networks:
+        assert network.parameters.flags.aligned
+        assert not network.parameters.flags.writeable
+
+
+def test_arrays_that_are_not_aligned_in_the_file_are_in_memory(made: Any) -> None:
+    members = unpack(made.dump())
+    for spaces in range(4):
+        padded = {**members, MANIFEST: members[MANIFEST] + b" " * spaces}
+        for network in load(pack(padded)).model.networks:
+            for array in (network.parameters, network.state):
+                assert array.flags.aligned and not array.flags.writeable
+
+
+def test_a_summary_is_that_of_the_manifest(made: Any) -> None:
+    data = made.dump()
+    found, whole = artefact.summarize(data), load(data)
+    assert found.task == whole.manifest.task and found.sha256 == whole.sha256
+    assert found.metrics == whole.manifest.metrics
+    with pytest.raises(ArtefactCorrupt, match="its bytes"):
+        artefact.summarize(data[:40] + b"x" + data[41:])

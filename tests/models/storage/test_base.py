@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import pytest
 
-from models.errors import ArtefactCorrupt, SignatureInvalid, VersionNotFound
-from models.storage import artefact
-from models.storage.artefact import MAX_FILE_BYTES
-from models.storage.base import (
-    ARTEFACT,
-    PRODUCTION,
-    ArtefactStore,
+from models.errors import (
+    ArtefactCorrupt,
+    ProductionMoved,
+    SignatureInvalid,
+    VersionNotFound,
 )
+from models.storage import artefact
+from models.storage.archive import MAX_FILE_BYTES
+from models.storage.backend import Complete
+from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, ArtefactStore
 from models.storage.directory import DirectoryStore
 from models.storage.interfaces import Schedule, Scratch, Snapshot
 from models.storage.labels import Labels
 from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE
+from tests.private import write_secret
 
 
 class MemoryStore(ArtefactStore):
@@ -73,36 +77,33 @@ class MemoryStore(ArtefactStore):
         return True
 
     def add_version(
-        self, name: str, contents: Mapping[str, bytes], label: str | None
+        self, name: str, contents: Mapping[str, bytes], complete: Complete
     ) -> int:
         for attempt in itertools.count(1):
             before = self.snapshot(name)
             version = max(before.versions, default=0) + attempt
-            labels = self._decode(name, before.labels)
-            if label is not None:
-                labels.promote(label, version)
-            encoded = msgspec.json.encode(labels)
-            if self._replace(name, before, (*before.versions, version), encoded):
+            further, labels = complete(version, before.labels)
+            versions = *before.versions, version
+            if self._replace(name, before, versions, labels or before.labels):
                 break
-        self.files |= {(name, version, file): b for file, b in contents.items()}
+        self.replace_files(name, version, {**contents, **further})
         return version
 
-    def read_attachment(
-        self, name: str, version: int, file: str, limit: int = MAX_FILE_BYTES
-    ) -> bytes | None:
+    def open_file(
+        self, name: str, version: int, file: str, limit: int
+    ) -> BinaryIO | None:
         content = self.files.get((name, version, file))
         if content is not None and len(content) > limit:
             raise ArtefactCorrupt("larger")
-        return content
+        return None if content is None else io.BytesIO(content)
 
     def has_attachment(self, name: str, version: int, file: str) -> bool:
         return (name, version, file) in self.files
 
-    def write_attachment(
-        self, name: str, version: int, file: str, content: bytes
-    ) -> str:
-        self.files[name, version, file] = content
-        return self.address(name, version, file)
+    def replace_files(
+        self, name: str, version: int, contents: Mapping[str, bytes]
+    ) -> None:
+        self.files |= {(name, version, file): b for file, b in contents.items()}
 
     def file_stamp(self, name: str, version: int, file: str) -> Hashable:
         return hash(self.files.get((name, version, file)))
@@ -172,6 +173,40 @@ def test_moves_of_many_threads_are_all_kept(tmp_path: Path) -> None:
     assert len(store.labels("m")) == len(store.history("m")) == 20
 
 
+# Publishing what was compared with production
+
+
+@pytest.mark.parametrize("label", [PRODUCTION, CANDIDATE, None])
+@pytest.mark.parametrize("expected", [None, 1])
+def test_nothing_is_published_if_production_moved_since(
+    memory: MemoryStore, label: str | None, expected: int | None
+) -> None:
+    memory.promote("m", 2)
+    with pytest.raises(ProductionMoved, match="production of model 'm' is version 2"):
+        memory.publish("m", {ARTEFACT: b"4"}, label, expected)
+    assert memory.versions("m") == [1, 2, 3] and memory.resolve("m") == 2
+    assert memory.publish("m", {ARTEFACT: b"4"}, label, 2) == 4
+    assert memory.resolve("m") == (4 if label == PRODUCTION else 2)
+
+
+def test_of_two_runs_that_were_compared_with_the_same_one_moves_the_label(
+    tmp_path: Path,
+) -> None:
+    store = DirectoryStore(tmp_path)
+    store.publish("m", {ARTEFACT: b"1"}, PRODUCTION, expected=None)
+
+    def publish(number: int) -> int:
+        try:
+            return store.publish("m", {ARTEFACT: b"%d" % number}, PRODUCTION, 1)
+        except ProductionMoved:
+            return 0
+
+    with ThreadPoolExecutor(8) as pool:
+        published = sorted(pool.map(publish, range(8)))
+    assert published == [0] * 7 + [2]
+    assert store.versions("m") == [1, 2] and store.resolve("m") == 2
+
+
 # Loading
 
 
@@ -203,7 +238,7 @@ def test_a_file_too_large_is_refused_unread(
 
 def test_a_signature_too_long_is_no_signature(made: Any, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
-    keys.write_text("k" * 32)
+    write_secret(keys, "k" * 32)
     store = MemoryStore(str(keys))
     store.publish("m", {ARTEFACT: made.dump()})
     seen = store.stamp("m", 1)

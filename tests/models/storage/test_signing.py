@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ConfigError, SignatureInvalid
-from models.storage.base import ARTEFACT
+from models.storage.base import ARTEFACT, REPORT, RUN
 from models.storage.directory import DirectoryStore as Store
 from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE, Keys
+from tests.private import write_secret
 
 OLD, NEW = b"o" * 32, b"n" * 64
 SHA256 = hashlib.sha256(b"model").hexdigest()
+DIGESTS = {"model.npz": SHA256, "run.json": SHA256[::-1]}
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "keys"
-    path.write_bytes(OLD + b"\n")
+    write_secret(path, OLD + b"\n")
     return path
 
 
@@ -36,15 +39,18 @@ def store(tmp_path: Path, file: Path) -> Store:
 # Keys
 
 
-def test_a_signature_is_the_hmac_of_name_and_digest() -> None:
-    found = Keys((NEW,)).sign("m", SHA256)
-    expected = hmac.new(NEW, f"glassnet model m {SHA256}".encode(), hashlib.sha256)
-    assert found == f"hmac-sha256 {expected.hexdigest()}\n".encode()
+def test_a_signature_is_the_hmac_of_name_version_and_listing() -> None:
+    mac, listing = Keys((NEW,)).sign("m", 3, DIGESTS).split(b"\n", 1)
+    assert listing == f"{SHA256}  model.npz\n{SHA256[::-1]}  run.json\n".encode()
+    message = b"glassnet version m 3\n" + listing
+    expected = hmac.new(NEW, message, hashlib.sha256).hexdigest()
+    assert mac == f"hmac-sha256 {expected}".encode()
 
 
 def test_openssl_makes_the_same_signature(tmp_path: Path) -> None:
+    mac, listing = Keys((OLD,)).sign("m", 3, DIGESTS).split(b"\n", 1)
     message = tmp_path / "message"
-    message.write_text(f"glassnet model m {SHA256}")
+    message.write_bytes(b"glassnet version m 3\n" + listing)
     command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt"]
     done = subprocess.run(
         [*command, f"key:{OLD.decode()}", str(message)],
@@ -53,33 +59,47 @@ def test_openssl_makes_the_same_signature(tmp_path: Path) -> None:
         check=True,
     )
     made = done.stdout.split("= ")[1].strip()
-    assert Keys((OLD,)).sign("m", SHA256).decode().split() == ["hmac-sha256", made]
+    assert mac.decode().split() == ["hmac-sha256", made]
+
+
+def accepts(keys: Keys, signature: bytes, name: str = "m", version: int = 3) -> bool:
+    try:
+        return keys.digests(name, version, signature) == DIGESTS
+    except SignatureInvalid:
+        return False
 
 
 def test_the_first_signs_and_all_accept() -> None:
     both = Keys((NEW, OLD))
-    assert both.sign("m", SHA256) == Keys((NEW,)).sign("m", SHA256)
+    assert both.sign("m", 3, DIGESTS) == Keys((NEW,)).sign("m", 3, DIGESTS)
     for key in OLD, NEW:
-        assert both.accept("m", SHA256, Keys((key,)).sign("m", SHA256))
-    assert not Keys((OLD,)).accept("m", SHA256, both.sign("m", SHA256))
+        assert accepts(both, Keys((key,)).sign("m", 3, DIGESTS))
+    assert not accepts(Keys((OLD,)), both.sign("m", 3, DIGESTS))
 
 
 @given(st.binary(max_size=100))
 def test_nothing_else_is_a_signature(signature: bytes) -> None:
-    assert not Keys((NEW, OLD)).accept("m", SHA256, signature)
+    assert not accepts(Keys((NEW, OLD)), signature)
+    assert not Keys((NEW, OLD)).signed_alone("m", SHA256, signature)
 
 
-def test_a_signature_is_of_one_name_and_one_digest() -> None:
+def test_a_signature_is_of_one_name_one_version_and_its_files() -> None:
     keys = Keys((OLD,))
-    signature = keys.sign("m", SHA256)
-    assert not keys.accept("n", SHA256, signature)
-    assert not keys.accept("m", SHA256[::-1], signature)
-    assert not keys.accept("m", SHA256, signature[:-2])
-    assert not keys.accept("m", SHA256, signature.split()[1])
+    signature = keys.sign("m", 3, DIGESTS)
+    assert accepts(keys, signature)
+    assert not accepts(keys, signature, name="n")
+    assert not accepts(keys, signature, version=4)
+    for changed in (
+        signature[:-2],
+        signature.partition(b"\n")[0],
+        signature.replace(b"run.json", b"rows.npy"),
+        signature + f"{SHA256}  report.html\n".encode(),
+    ):
+        assert not accepts(keys, changed)
 
 
 def test_a_file_holds_a_key_a_line(file: Path) -> None:
-    file.write_bytes(NEW + b"\r\n\n  " + OLD)
+    write_secret(file, NEW + b"\r\n\n  " + OLD)
     assert Keys.read(file).keys == (NEW, OLD)
 
 
@@ -95,7 +115,7 @@ def test_a_file_holds_a_key_a_line(file: Path) -> None:
 def test_a_weak_or_missing_key_is_told(
     content: bytes, expected: str, file: Path
 ) -> None:
-    file.write_bytes(content)
+    write_secret(file, content)
     with pytest.raises(ConfigError) as caught:
         Keys.read(file)
     assert str(caught.value).startswith(f"{file}") and expected in str(caught.value)
@@ -120,7 +140,7 @@ def test_what_is_published_is_signed_and_loads(store: Store, made: Any) -> None:
     assert store.publish("m", {ARTEFACT: content}) == 1
     signature = store.path("m", 1).with_name(SIGNATURE)
     sha256 = hashlib.sha256(content).hexdigest()
-    assert signature.read_bytes() == Keys((OLD,)).sign("m", sha256)
+    assert signature.read_bytes() == Keys((OLD,)).sign("m", 1, {ARTEFACT: sha256})
     # Its bytes, and so its identity, are those of an unsigned one.
     assert store.path("m", 1).read_bytes() == content
     assert store.load("m", 1).sha256 == sha256
@@ -161,14 +181,71 @@ def test_a_changed_file_is_refused_before_it_is_looked_at(
     # Whole, and by whoever can write to the store: only its maker's key is missing.
     store.path("m", 1).write_bytes(made.dump(target="other"))
     monkeypatch.setattr(
-        "models.storage.artefact.load", lambda data: pytest.fail("parsed")
+        "models.storage.archive.members", lambda *data: pytest.fail("parsed")
     )
-    assert "by no key" in refused(store)
+    assert "not the file that was signed" in refused(store)
+
+
+def test_a_version_does_not_pass_for_a_later_one(store: Store, made: Any) -> None:
+    store.publish("m", {ARTEFACT: made.dump()})
+    shutil.copytree(store.root / "m" / "1", store.root / "m" / "9")
+    assert "by no key" in refused(store, version=9)
+
+
+def test_the_files_beside_the_artefact_are_signed_too(store: Store, made: Any) -> None:
+    store.publish("m", {ARTEFACT: made.dump(), RUN: b'{"trained_at": "now"}'})
+    assert store.run("m", 1) == {"trained_at": "now"}
+    store.path("m", 1, RUN).write_bytes(b'{"trained_at": "then"}')
+    with pytest.raises(SignatureInvalid, match=r"m/1/run\.json: it is not the file"):
+        store.run("m", 1)
+    store.path("m", 1, "more").write_bytes(b"nobody signed it")
+    with pytest.raises(SignatureInvalid, match="not the file that was signed"):
+        store.read_attachment("m", 1, "more")
+
+
+def test_a_file_that_is_written_later_is_signed_with_the_others(
+    store: Store, made: Any, file: Path
+) -> None:
+    store.publish("m", {ARTEFACT: made.dump(), RUN: b"{}"})
+    write_secret(file, NEW + b"\n" + OLD)
+    for content in (b"a report", b"another report"):
+        store.write_attachment("m", 1, REPORT, content)
+        assert store.read_attachment("m", 1, REPORT) == content
+    assert store.run("m", 1) == {} and store.load("m", 1)
+    # Who has no key cannot have it signed by whoever has one.
+    Store(store.root).publish("m", {ARTEFACT: made.dump()})
+    with pytest.raises(SignatureInvalid):
+        store.write_attachment("m", 2, REPORT, b"a report")
+    Store(store.root).write_attachment("m", 1, REPORT, b"forged")
+    with pytest.raises(SignatureInvalid):
+        store.read_attachment("m", 1, REPORT)
+
+
+def test_what_an_earlier_release_signed_loads_but_nothing_beside_it(
+    store: Store, made: Any
+) -> None:
+    content = made.dump()
+    Store(store.root).publish("m", {ARTEFACT: content, RUN: b"{}"})
+    message = f"glassnet model m {hashlib.sha256(content).hexdigest()}".encode()
+    mac = hmac.new(OLD, message, "sha256").hexdigest()
+    store.path("m", 1, SIGNATURE).write_text(f"hmac-sha256 {mac}\n")
+    assert store.load("m", 1)
+    with pytest.raises(SignatureInvalid):
+        store.run("m", 1)
+
+
+def test_a_key_that_everybody_may_read_is_refused(file: Path) -> None:
+    for mode in (0o604, 0o644, 0o777):
+        file.chmod(mode)
+        with pytest.raises(ConfigError, match=f"mode {mode:o}.*chmod 600 {file}"):
+            Keys.read(file)
+    file.chmod(0o440)
+    assert Keys.read(file).keys == (OLD,)
 
 
 def test_a_key_is_changed_without_a_gap(store: Store, made: Any, file: Path) -> None:
     trainer_file = file.with_name("trainer")
-    trainer_file.write_bytes(OLD)
+    write_secret(trainer_file, OLD)
     trainer = Store(store.root, str(trainer_file))
     trainer.publish("m", {ARTEFACT: made.dump()})
     steps = [  # the service's keys, the trainer's
@@ -177,12 +254,12 @@ def test_a_key_is_changed_without_a_gap(store: Store, made: Any, file: Path) -> 
         (NEW + b"\n" + OLD, NEW),
     ]
     for service_keys, trainer_keys in steps:
-        file.write_bytes(service_keys)
-        trainer_file.write_bytes(trainer_keys)
+        write_secret(file, service_keys)
+        write_secret(trainer_file, trainer_keys)
         version = trainer.publish("m", {ARTEFACT: made.dump()})
         for each in range(1, version + 1):
             store.load("m", each)
-    file.write_bytes(NEW)
+    write_secret(file, NEW)
     assert "by no key" in refused(store, "m", 1)
     store.load("m", 4)
 

@@ -98,12 +98,14 @@ def test_a_model_of_refused_versions_alone_is_told(model_server: ModelServer) ->
         model_server.load("xor")
 
 
-def test_a_store_that_cannot_be_read_may_do_later(model_server: ModelServer) -> None:
+def test_a_model_that_cannot_be_read_is_told(model_server: ModelServer) -> None:
     (model_server.registry.store.root / "half_plus_two" / "labels.json").write_text("{")
-    with pytest.raises(Unavailable, match="failed to load 'xor': the store cannot"):
-        model_server.load("xor")
+    with pytest.raises(LoadFailed, match=r"it cannot be read: half_plus_two/labels\.j"):
+        model_server.load("half_plus_two")
+    assert model_server.registry.find("half_plus_two").version == 1
     model_server.unload("xor")
-    assert "xor" not in model_server.registry.catalogue
+    model_server.load("xor")
+    assert model_server.registry.find("xor").version == 1
 
 
 def test_a_store_that_is_none_may_do_later(

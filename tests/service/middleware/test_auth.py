@@ -17,6 +17,7 @@ from service import create_app
 from service.console import pages
 from service.middleware.auth import Access, Forbidden, Tokens, Unauthorized
 from service.settings import Settings
+from tests.private import write_secret
 
 ASK, NEW, ADMIN = "asking-0123456789", "newer-0123456789", "admin-0123456789"
 LOAD = "/v2/repository/models/xor/load"
@@ -31,8 +32,7 @@ PROBES = ("/v2/health/live", "/v2/health/ready", "/ping", "/health", "/metrics")
 
 
 def write(path: Path, *tokens: str) -> str:
-    path.write_text("\n".join(("", *tokens, "")))
-    return str(path)
+    return write_secret(path, "\n".join(("", *tokens, "")))
 
 
 @pytest.fixture
@@ -129,12 +129,30 @@ def test_with_that_file_alone_everybody_may_ask(tmp_path: Path) -> None:
 def test_a_file_of_no_use_is_refused_and_not_repeated(
     tmp_path: Path, content: str
 ) -> None:
-    (tmp_path / "tokens").write_text(content)
+    write_secret(tmp_path / "tokens", content)
     with pytest.raises(ConfigError) as error:
         Access(str(tmp_path / "tokens"))
     sentence = str(error.value)
     assert "openssl rand" in sentence or "one token per line" in sentence
     assert "short" not in str(error.value) and "blank" not in str(error.value)
+
+
+def test_a_file_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "tokens", ASK))
+    tokens = Tokens(path)
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"mode 644\); .* chmod 600 .*/tokens"):
+        Access(str(path))
+    tokens.refresh()
+    assert tokens.accept(f"Bearer {ASK}")
+    path.chmod(0o640)
+    Access(str(path))
+
+
+def test_what_is_no_file_holds_no_tokens_and_blocks_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    with pytest.raises(ConfigError, match="not a regular file"):
+        Access(str(tmp_path / "fifo"))
 
 
 def test_a_file_that_changes_is_read_again(

@@ -19,6 +19,7 @@ from models.storage.base import ARTEFACT
 from models.storage.directory import DirectoryStore as Store
 from service import create_app
 from service.settings import Settings
+from tests.private import write_secret
 
 HERE = Path(__file__).parent
 #: Of each operation; `make fuzz` has more, of more models and operations.
@@ -120,7 +121,7 @@ def test_schemathesis_finds_nothing(
     """All its checks on a real server that asks for tokens."""
     shutil.copytree(served / model, tmp_path / "store" / model)
     tokens = tmp_path / "tokens"
-    tokens.write_text("asking-0123456789")
+    write_secret(tokens, "asking-0123456789")
     # Of 10,000 rows one too many would be too many bytes as well, another refusal.
     server = start(tmp_path / "store", token_file=tokens, max_rows=100)
     command = [Path(sys.executable).parent / "schemathesis", "--config-file"]

@@ -13,6 +13,7 @@ from models.storage.base import ARTEFACT
 from models.storage.directory import DirectoryStore as Store
 from service import create_app
 from service.settings import Settings
+from tests.private import write_secret
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def store(served: Path, tmp_path: Path) -> Store:
 def own(store: Store, tmp_path: Path) -> FlaskClient:
     """A client of an application of its own."""
     tokens = tmp_path / "tokens"
-    tokens.write_text("admin-0123456789")
+    write_secret(tokens, "admin-0123456789")
     settings = Settings(store=str(store.root), admin_token_file=str(tokens))
     return create_app(settings).test_client()
 

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 import shutil
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from models.errors import LabelNotFound, ModelNotFound, VersionNotFound
-from models.storage.artefact import Artefact
+from models.storage.archive import SEAL_BYTES
+from models.storage.artefact import FORMAT, Artefact
 from models.storage.base import ARTEFACT
 from models.storage.directory import DirectoryStore as Store
 from service.registry.registry import Event, Registry
+from tests.private import write_secret
 
 
 @pytest.fixture
@@ -159,8 +164,107 @@ def test_damaged_labels_change_nothing(
 ) -> None:
     (store.root / "xor" / "labels.json").write_text("{")
     registry.refresh()
-    assert [e.result for e in events] == ["unreadable"]
+    registry.refresh()
+    assert [(e.result, e.model) for e in events] == [("unreadable", "xor")]
     assert registry.find("xor").version == 1
+    assert registry.unreadable == "" and "xor" in registry.unreadable_models
+    (registry.store.root / "xor" / "labels.json").unlink()
+    registry.refresh()
+    assert registry.find("xor").version == 3
+    assert registry.unreadable_models == {}
+
+
+# One odd model
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def later_format(content: bytes) -> bytes:
+    mark = b'"format":%d'
+    body = content[:-SEAL_BYTES].replace(mark % FORMAT, mark % 9)
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
+ODD: dict[str, Callable[[Path], object]] = {
+    "labels cut off": lambda home: (home / "labels.json").write_text("{"),
+    "labels of a later release": lambda home: (home / "labels.json").write_text(
+        '{"labels": {}, "history": [], "later": 1}'
+    ),
+    "labels, a directory": lambda home: (
+        (home / "labels.json").unlink(),
+        (home / "labels.json").mkdir(),
+    ),
+    "labels, a FIFO": lambda home: fifo(home / "labels.json"),
+    "model, a FIFO": lambda home: fifo(home / "1" / ARTEFACT),
+    "model, sparse": lambda home: sparse(home / "1" / ARTEFACT),
+    "model, a device": lambda home: (
+        (home / "1" / ARTEFACT).unlink(),
+        (home / "1" / ARTEFACT).symlink_to("/dev/zero"),
+    ),
+    "model of a later format": lambda home: (home / "1" / ARTEFACT).write_bytes(
+        later_format((home / "1" / ARTEFACT).read_bytes())
+    ),
+    "version, a loop": lambda home: (
+        shutil.rmtree(home / "1"),
+        (home / "1").symlink_to("1"),
+    ),
+    "model's directory, a loop": lambda home: (
+        shutil.rmtree(home),
+        home.symlink_to(home.name),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_one_odd_model_harms_no_other(
+    store: Store, served: Path, events: list[Event], kind: str
+) -> None:
+    shutil.copytree(served / "digits", store.root / "odd")
+    (store.root / "odd" / "labels.json").write_text("{}")
+    ODD[kind](store.root / "odd")
+    registry = Registry(store, observe=events.append)
+    for _ in range(3):
+        registry.refresh()
+    assert registry.ready and registry.unreadable == ""
+    assert registry.find("xor").version == 1
+    (event,) = (event for event in events if event.model == "odd")
+    assert event.result in ("refused", "unreadable") and event.detail
+    with pytest.raises(ModelNotFound, match="model 'odd' has no version that can be"):
+        registry.find("odd")
+    version = publish_like(store, 1)  # what comes later is still seen
+    registry.refresh()
+    assert registry.find("xor", version)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), MemoryError(), KeyError(1)]
+)
+def test_a_passing_fault_is_told_once_and_retried(
+    registry: Registry,
+    events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(store: Store, name: str, version: int) -> Artefact:
+        raise error
+
+    version = publish_like(registry.store, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "load", fail)
+        for _ in range(3):
+            registry.refresh()
+    assert [(e.result, e.version) for e in events] == [("refused", version)]
+    registry.refresh()
+    assert registry.find("xor", version).version == version
+    assert registry.entry("xor").refused == {}
 
 
 def test_pruned_versions_and_removed_models_are_unloaded(
@@ -229,51 +333,6 @@ def test_only_the_newest_and_the_labelled_are_kept(store: Store) -> None:
     assert set(registry.entry("xor").versions) == {1, 3}
 
 
-def test_the_watcher_sees_a_new_version(registry: Registry, store: Store) -> None:
-    seen = threading.Event()
-    registry.observe = lambda event: seen.set()
-    stop = registry.watch(0.01)
-    try:
-        publish_like(store, 1)
-        assert seen.wait(30)
-    finally:
-        stop.set()
-
-
-def test_what_is_waited_for_brings_a_look_forward(
-    registry: Registry, store: Store
-) -> None:
-    called, seen = threading.Event(), threading.Event()
-    registry.observe = lambda event: seen.set()
-    stop = registry.watch(3600, lambda seconds: called.wait(seconds))
-    publish_like(store, 1)
-    assert not seen.is_set()
-    called.set()
-    assert seen.wait(30)
-    stop.set()
-
-
-def test_the_watcher_outlives_a_fault(
-    registry: Registry, events: list[Event], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    again = threading.Event()
-
-    def broken() -> None:
-        calls.append(1)
-        if len(calls) > 2:
-            again.set()
-        raise RuntimeError("a fault nobody thought of")
-
-    monkeypatch.setattr(registry, "refresh", broken)
-    stop = registry.watch(0.01)
-    try:
-        assert again.wait(30)
-    finally:
-        stop.set()
-    assert "nobody thought of" in events[0].detail
-
-
 def test_what_is_pruned_between_look_and_load_is_no_failure(
     registry: Registry, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +356,7 @@ def test_what_is_pruned_between_look_and_load_is_no_failure(
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     path = tmp_path / "keys"
-    path.write_text("k" * 32)
+    write_secret(path, "k" * 32)
     return path
 
 
@@ -325,14 +384,14 @@ def test_a_key_that_is_accepted_later_lets_the_refused_in(
     store: Store, keys: Path, events: list[Event]
 ) -> None:
     other = keys.with_name("other")
-    other.write_text("o" * 32)
+    write_secret(other, "o" * 32)
     content = store.path("xor", 1).read_bytes()
     version = Store(store.root, str(other)).publish("xor", {ARTEFACT: content})
     registry = Registry(Store(store.root, str(keys)), observe=events.append)
     for _ in range(3):
         registry.refresh()
     assert len([event for event in events if event.version == version]) == 1
-    keys.write_text("k" * 32 + "\n" + "o" * 32)
+    write_secret(keys, "k" * 32 + "\n" + "o" * 32)
     registry.refresh()
     assert registry.find("xor", version).version == version
 
@@ -347,7 +406,7 @@ def test_a_key_file_that_cannot_be_used_changes_nothing(
     registry = Registry(signed, observe=events.append)
     registry.refresh()
     events.clear()
-    keys.unlink() if content is None else keys.write_text(content)
+    keys.unlink() if content is None else write_secret(keys, content)
     Store(store.root).publish("xor", {ARTEFACT: data}, "production")
     registry.refresh()
     assert [event.result for event in events] == ["unreadable"]

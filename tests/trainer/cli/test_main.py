@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from models.storage.directory import DirectoryStore as Store
+from tests.private import write_secret
 from trainer.cli.main import main
 
 Command = Callable[..., Result]
@@ -148,7 +149,7 @@ def test_the_password_of_a_database_stays_where_it_is(
 ) -> None:
     """Nothing that a run writes, says or shows to other processes holds it."""
     secret = tmp_path / "secret"
-    secret.write_text(postgres.password)
+    write_secret(secret, postgres.password)
     query = "SELECT g AS x, (g > 40)::int AS y FROM generate_series(1, 80) g ORDER BY g"
     store = tmp_path / "store"
     for url, code in ((postgres.url, 0), (postgres.url + "?sslmode=nope", 1)):
@@ -183,7 +184,7 @@ def test_a_key_signs_what_is_fitted_and_refuses_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     keys = tmp_path / "keys"
-    keys.write_text("k" * 32)
+    write_secret(keys, "k" * 32)
     monkeypatch.setenv("GLASSNET_SIGNING_KEY_FILE", str(keys))
     command("fit", data, "--target", "churn", "--model", "new", *FAST)
     sha256 = store.load("new", 1).sha256
@@ -194,10 +195,10 @@ def test_a_key_signs_what_is_fitted_and_refuses_the_rest(
         result = command(*verb, "churn", code=1)
         assert result.stderr.endswith("model.npz: it is not signed\n")
     assert "it is not signed" in command("promote", "churn", 1, code=1).stderr
-    keys.write_text("o" * 32)
+    write_secret(keys, "o" * 32)
     assert "its signature is by no key in" in command("verify", "new", code=1).stderr
     # A key that cannot be used is told before the work, not after it.
-    keys.write_text("short")
+    write_secret(keys, "short")
     result = command("fit", "none.csv", "--target", "y", "--model", "new", code=2)
     assert "line 1: a key has 32 characters or more" in result.stderr
     monkeypatch.delenv("GLASSNET_SIGNING_KEY_FILE")

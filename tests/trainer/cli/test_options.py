@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from models.errors import ConfigError, DataError
 from models.storage.directory import DirectoryStore as Store
+from tests.private import write_secret
 from trainer.cli.options import SentenceErrorsGroup, data_argument, store_option
 from trainer.data import Source
 
@@ -59,7 +60,7 @@ def test_keys_are_read_before_the_work(tmp_path: Path) -> None:
     result = run("show", "a.csv", GLASSNET_SIGNING_KEY_FILE=str(file))
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"Error: {file}: No such file or directory\n"
-    file.write_text("k" * 32)
+    write_secret(file, "k" * 32)
     result = run("show", "a.csv", GLASSNET_SIGNING_KEY_FILE=str(file))
     assert result.stdout == f"a.csv|None|artefacts|{file}\n"
 

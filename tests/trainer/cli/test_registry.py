@@ -102,10 +102,12 @@ def test_damaged_labels_are_one_sentence(
     command: Command, published: Path, store: Store
 ) -> None:
     (store.root / "churn" / "labels.json").write_text("{")
-    for verb in (("verify", "churn"), ("list",), ("rollback", "churn")):
+    for verb in (("verify", "churn"), ("list", "churn"), ("rollback", "churn")):
         result = command(*verb, code=1)
         assert result.stderr.startswith("Error: ") and "labels.json" in result.stderr
         assert result.stderr.count("\n") == 1
+    lines = command("list").stdout.splitlines()
+    assert len(lines) == 4 and "labels.json" in lines[1]  # the other models too
 
 
 # promote and rollback

@@ -21,6 +21,7 @@ import pytest
 
 from models.errors import ConfigError, DataError
 from models.features.table import TableInput, fit_column
+from tests.private import write_secret
 from trainer.config.environment import DATABASE_PASSWORD_FILE
 from trainer.data import Dataset, Source, read, read_for
 from trainer.data.sql import read_sql
@@ -281,12 +282,12 @@ def test_the_password_may_lie_in_a_file(
     source = Source(postgres.url, "SELECT 1 AS x, 2 AS y")
     assert "no password supplied" in refused(source)
     secret = tmp_path / "secret"
-    secret.write_text(postgres.password + "\n")
+    write_secret(secret, postgres.password + "\n")
     monkeypatch.setenv(DATABASE_PASSWORD_FILE, str(secret))
     assert len(read(source, "y")) == 1
     monkeypatch.setenv("PGPASSWORD", "wrong")  # the file is what was meant
     assert len(read(source, "y")) == 1
-    secret.write_bytes(b"\xff")
+    write_secret(secret, b"\xff")
     assert refused(source, ConfigError) == (
         f"{DATABASE_PASSWORD_FILE}: expected UTF-8 text in {secret}"
     )
@@ -309,19 +310,25 @@ def test_no_error_holds_the_password(
 ) -> None:
     wrong = "wrong/@:secret"
     secret = tmp_path / "secret"
-    secret.write_text(wrong)
+    write_secret(secret, wrong)
     monkeypatch.setenv(DATABASE_PASSWORD_FILE, str(secret))
     for url in (
         postgres.url,
         postgres.url.replace("127.0.0.1", "[::1"),
         postgres.url.replace("127.0.0.1", "not-a-host.invalid"),
         postgres.url + "?nope=1",
+        postgres.url.replace("127.0.0.1:", "[::1]x"),
         postgres.url + "?sslmode=nope",
         f"{postgres.url}%zz",
         "postgresql://[::1",
     ):
         message = refused(Source(url, "SELECT 1 AS x, 2 AS y"))
         assert "secret" not in message and "reader@" not in message
+    for password in ("secret\0", b"\xff\xfes\0e\0c\0r\0e\0t\0"):
+        write_secret(secret, password)
+        with pytest.raises(ConfigError, match="expected UTF-8 text") as caught:
+            read(Source(postgres.url, "SELECT 1 AS x, 2 AS y"), "y")
+        assert "secret" not in str(caught.value).replace(str(secret), "")
 
 
 def test_without_the_extra_it_says_what_to_install(

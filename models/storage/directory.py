@@ -51,7 +51,7 @@ class DirectoryStore(ArtefactStore):
         return Path(self.root, name, str(version), file)
 
     def check_writable(self) -> None:
-        """Raise OSError, and change nothing, if no version can be written."""
+        """Raise NotADirectoryError or PermissionError if no version can be written."""
         existing = self.root.absolute()
         while not existing.exists():
             existing = existing.parent

@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Tests start many processes, and each would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test browser repeat conformance endurance fuzz load containers docs check lint types fmt lock clean
+.PHONY: demo serve test browser repeat conformance endurance fuzz load hostile containers docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -32,6 +32,9 @@ MOMENTS ?= 20
 
 endurance: $(VENV)/.dev  ## Kill training, fill its disk, stop its database: what is long.
 	KILLS=$(KILLS) MOMENTS=$(MOMENTS) $(BIN)/pytest -s -m long
+
+hostile: $(VENV)/.dev  ## 200 slow clients of each kind for a minute, beside one that behaves.
+	HOSTILE_CONNECTIONS=200 HOSTILE_SECONDS=60 $(BIN)/pytest -s tests/e2e/test_hostile.py
 
 containers: $(VENV)/.dev  ## The Compose stack, and three nights of it, a minute each.
 	$(BIN)/pytest -s tests/container/isolated

@@ -12,10 +12,18 @@ import click
 
 from models.errors import ConfigError
 from models.storage.secret_files import read_secret
-from service.settings import PREFIX, Settings, from_environment, misspelt, table
+from service.settings import (
+    PREFIX,
+    Settings,
+    from_environment,
+    misspelt,
+    parse_address,
+    table,
+)
 
 #: Where SageMaker puts what a model's archive holds.
 SAGEMAKER_MODEL = Path("/opt/ml/model")
+READY = "/v2/health/ready"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,6 +68,7 @@ def serve() -> None:
 
 def _start() -> NoReturn:
     _check(_settings())  # fails here, with one sentence
+    _check_address(_settings().address)
     for sentence in misspelt(os.environ):
         click.echo(f"Warning: {sentence}", err=True)
     # With more arenas each thread keeps a heap as large as its largest request.
@@ -73,22 +82,28 @@ def _start() -> NoReturn:
 @click.option("--timeout", default=2.0, show_default=True, help="Seconds to wait.")
 def probe(timeout: float) -> None:
     """Exit with 0 if the server on this machine is ready, otherwise with 1."""
-    import ssl  # a server needs neither to start
-    import urllib.request
+    import http.client  # a server needs neither to start
+    import ssl
 
     now = _settings()
-    port = now.address.rpartition(":")[2]
-    scheme = "https" if now.tls_certificate_file else "http"
-    url = f"{scheme}://127.0.0.1:{port}/v2/health/ready"
-    # The certificate names the host that clients use, not 127.0.0.1.
-    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    unverified.check_hostname = False
-    unverified.verify_mode = ssl.CERT_NONE
+    address, tls = parse_address(now.address), now.tls_certificate_file
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
     try:
-        with urllib.request.urlopen(url, timeout=timeout, context=unverified) as reply:
-            click.echo(reply.read().decode())
-    except OSError as error:
-        raise click.ClickException(f"{url}: {error}") from None
+        connection.sock = address.connect(timeout)
+        if tls:
+            # The certificate names the host that clients use, not this one.
+            unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            unverified.check_hostname = False
+            unverified.verify_mode = ssl.CERT_NONE
+            connection.sock = unverified.wrap_socket(connection.sock)
+        connection.request("GET", READY)
+        reply = connection.getresponse()
+        content = reply.read().decode()
+    except (OSError, http.client.HTTPException) as error:
+        raise click.ClickException(f"{now.address}: {error}") from None
+    if reply.status != 200:
+        raise click.ClickException(f"{now.address}{READY}: {reply.status} {content}")
+    click.echo(content)
 
 
 @main.command()
@@ -124,6 +139,17 @@ def _check(now: Settings) -> None:
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}"
             raise click.UsageError(f"{PREFIX}{name}: {reason}") from None
+
+
+def _check_address(bind: str) -> None:
+    """Fail with UsageError if the server could not listen; gunicorn tries for 5 s."""
+    try:
+        parse_address(bind).check()
+    except OSError as error:
+        raise click.UsageError(
+            f"cannot listen on {bind}: {error.strerror or error}; choose another "
+            "address with --bind (GLASSNET_BIND)"
+        ) from None
 
 
 def _certificate(now: Settings) -> None:

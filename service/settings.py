@@ -6,9 +6,13 @@ Those that Vertex AI sets in a container keep their names there, `AIP_…`.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +22,58 @@ from models.errors import ConfigError, nearest
 PREFIX = "GLASSNET_"
 #: A path, or nothing; Flask would take a <name> in it for a variable.
 _ROUTE = r"^(/[^<>]*)?$"
+
+
+#: A name or an IPv4 address, or an IPv6 address in brackets; and a port.
+_HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/,\[\]]*)):([0-9]{1,5})")
+
+
+class Address(NamedTuple):
+    """Where a server listens: a host and port, or the path of a Unix socket."""
+
+    host: str
+    port: int
+    path: str = ""
+
+    def connect(self, timeout: float | None = None) -> socket.socket:
+        """Return a socket that is connected to it; raises OSError."""
+        if self.path:
+            opened = socket.socket(socket.AF_UNIX)
+            opened.settimeout(timeout)
+            try:
+                opened.connect(self.path)
+            except OSError:
+                opened.close()
+                raise
+            return opened
+        everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+        host = everywhere.get(self.host, self.host)
+        return socket.create_connection((host, self.port), timeout)
+
+    def check(self) -> None:
+        """Raise OSError if a server cannot listen there."""
+        if not self.path:
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            socket.create_server((self.host, self.port), family=family).close()
+            return
+        os.stat(os.path.dirname(self.path))
+        # The socket of a server that has gone is replaced.
+        with suppress(ConnectionRefusedError, FileNotFoundError):
+            self.connect().close()
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def parse_address(text: str) -> Address:
+    """Parse the setting `bind`; raises ConfigError."""
+    if text.startswith("unix:/"):
+        return Address("", 0, text.removeprefix("unix:"))
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match[3]) > 65535:
+        raise ConfigError(
+            "GLASSNET_BIND: expected ADDRESS:PORT, such as 127.0.0.1:8080 or "
+            f"[::1]:8080, or unix:/PATH, found '{text[:100]}'"
+        )
+    return Address(match[1] or match[2], int(match[3]))
 
 
 def _processors() -> int:
@@ -37,9 +93,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: Annotated[str, Meta(description="Directory of models and versions.")] = (
         "./artefacts"
     )
-    bind: Annotated[str, Meta(description="Address and port to listen on.")] = (
-        "127.0.0.1:8080"
-    )
+    bind: Annotated[
+        str,
+        Meta(description="Where to listen: ADDRESS:PORT, [IPV6]:PORT or unix:/PATH."),
+    ] = "127.0.0.1:8080"
     default_model: Annotated[
         str,
         Meta(description="Model of /invocations; not needed if only one is loaded."),
@@ -187,7 +244,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Address to listen on; the platform's port comes first."""
         if not self.aip_http_port:
             return self.bind
-        return f"{self.bind.rpartition(':')[0]}:{self.aip_http_port}"
+        host = "" if self.bind.startswith("unix:") else self.bind.rpartition(":")[0]
+        return f"{host}:{self.aip_http_port}"
 
     @property
     def directory(self) -> str:
@@ -235,6 +293,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         what, _, path = str(error).partition(" - at ")
         name = _variable(path.strip("`").removeprefix("$."))
         raise ConfigError(f"{name}: {what[:1].lower()}{what[1:]}") from None
+    parse_address(settings.address)
     if "://" in settings.aip_storage_uri:
         raise ConfigError(
             "AIP_STORAGE_URI: expected a directory, found the URI of a bucket, which "

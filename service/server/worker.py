@@ -92,6 +92,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.room = max(8, min(self.cfg.worker_connections, descriptors))
         self.tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
         self.connections: dict[int, Connection] = {}
+        self.pipelined: list[Connection] = []
         self.held, self.next_tick, self.stopped = 0, 0.0, 0.0
         self.done: deque[tuple[bytes, Connection, Pool]] = deque()
         self.answerer = Answerer(
@@ -111,13 +112,17 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _turn(self) -> None:
         """Handle what has happened, then what is overdue."""
-        for fd, _ in self.epoll.poll(TICK_SECONDS if self.connections else 1.0):
+        again, self.pipelined = self.pipelined, []
+        wait = 0.0 if again else TICK_SECONDS if self.connections else 1.0
+        for fd, _ in self.epoll.poll(wait):
             if conn := self.connections.get(fd):
                 self._guarded(conn, self._ready)
             elif listener := self.listeners.get(fd):
                 self._accept(listener)
             elif fd == self.PIPE[0]:
                 os.read(fd, 4096)
+        for conn in again:
+            self._guarded(conn, self._advance)
         while self.done:
             reply, conn, pool = self.done.popleft()
             pool.active -= 1
@@ -232,16 +237,19 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._close(conn)
 
     def _advance(self, conn: Connection, data: bytes = b"\n") -> None:
-        """Answer the requests that have arrived, of which `data` arrived last."""
-        while conn.received and conn.state in (HEAD, BODY):
-            whole = conn.received.has_head(b"\n" in data)
-            body = conn.received.take() if whole else None
-            if body is None:
-                if whole and conn.state == HEAD:
-                    self._begin_body(conn)
-                self._hold(conn, len(data))
-                return
-            self._answer(conn, body)
+        """Answer a request that has arrived, of which `data` arrived last."""
+        if not conn.received or conn.state not in (HEAD, BODY):
+            return
+        whole = conn.received.has_head(b"\n" in data)
+        body = conn.received.take() if whole else None
+        if body is None:
+            if whole and conn.state == HEAD:
+                self._begin_body(conn)
+            self._hold(conn, len(data))
+            return
+        self._answer(conn, body)
+        if conn.received and conn.state == HEAD:
+            self.pipelined.append(conn)  # after a request of each other client
 
     def _begin_body(self, conn: Connection) -> None:
         """Wait for a body; tell a client that asks that it may send it."""
@@ -321,8 +329,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._want(conn, READ)
 
     def _close(self, conn: Connection) -> None:
-        self.held, conn.held = self.held - conn.held, 0
-        if self.connections.pop(conn.fd, None):
+        self.held, conn.held, conn.state = self.held - conn.held, 0, LINGER
+        conn.received.clear()
+        # The descriptor may be another connection's by now.
+        if self.connections.get(conn.fd) is conn:
+            del self.connections[conn.fd]
             conn.sock.close()
 
     def _deadline(self, conn: Connection) -> float:

@@ -27,7 +27,7 @@ from tests.serving import Server
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 CONNECTIONS = int(os.environ.get("HOSTILE_CONNECTIONS", "24"))
-SECONDS = float(os.environ.get("HOSTILE_SECONDS", "2"))
+SECONDS = float(os.environ.get("HOSTILE_SECONDS", "1"))
 #: More than the length of a test with few connections, less than that of a long one.
 READ_SECONDS = 4
 

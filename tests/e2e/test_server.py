@@ -406,12 +406,29 @@ def test_blas_has_one_thread_and_the_metrics_directory_goes_at_the_end(
     assert not Path(found[1]).exists()
 
 
-def test_the_probe_command_asks_the_running_server(
-    start: Callable[..., Any], served: Path
+@pytest.mark.parametrize("bind", ["0.0.0.0:{}", "[::1]:{}", "localhost:{}", "unix:{}"])
+def test_the_probe_command_asks_where_the_server_listens(
+    served: Path, tmp_path: Path, until: Callable[..., None], bind: str
 ) -> None:
-    server = start(served)
-    command = [sys.executable, "-m", "service.cli", "probe"]
-    environment = {**os.environ, "GLASSNET_BIND": f"0.0.0.0:{server.port}"}
-    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
-    server.stop()
-    assert subprocess.run(command, env=environment, capture_output=True).returncode == 1
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = bind.format(tmp_path / "s" if bind.startswith("unix") else port)
+    environment = {**os.environ, "GLASSNET_BIND": where, "GLASSNET_WORKERS": "1"}
+    environment |= {"GLASSNET_STORE": str(served), "GLASSNET_DRAIN_SECONDS": "0"}
+    command = [sys.executable, "-m", "service.cli"]
+
+    def probe() -> int:
+        asked = subprocess.run(
+            [*command, "probe"], env=environment, capture_output=True
+        )
+        return asked.returncode
+
+    assert probe() == 1
+    with subprocess.Popen([*command, "run"], env=environment) as server:
+        try:
+            until("readiness", lambda: probe() == 0)
+        finally:
+            server.terminate()
+        assert server.wait(60) == 0
+    assert probe() == 1

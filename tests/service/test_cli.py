@@ -61,13 +61,31 @@ def test_a_probe_of_nothing_fails(unused_port: int) -> None:
     address = {"GLASSNET_BIND": f"127.0.0.1:{unused_port}"}
     result = CliRunner().invoke(main, ["probe", "--timeout", "1"], env=address)
     assert result.exit_code == 1
-    assert "/v2/health/ready" in result.output
+    assert f"127.0.0.1:{unused_port}: " in result.output
 
 
 def test_a_probe_asks_the_port_that_vertex_names(unused_port: int) -> None:
     address = {"GLASSNET_BIND": "0.0.0.0:1", "AIP_HTTP_PORT": str(unused_port)}
     result = CliRunner().invoke(main, ["probe", "--timeout", "1"], env=address)
-    assert f"http://127.0.0.1:{unused_port}/" in result.output
+    assert f"0.0.0.0:{unused_port}: " in result.output
+
+
+def test_an_address_in_use_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        socket.socket(socket.AF_UNIX) as listening,
+    ):
+        listening.bind(str(path))
+        listening.listen()
+        for bind in (f"127.0.0.1:{taken.getsockname()[1]}", f"unix:{path}"):
+            result = CliRunner().invoke(main, ["run", "--bind", bind])
+            assert result.exit_code == 2
+            assert f"cannot listen on {bind}: Address already in use" in result.output
+            assert "--bind" in result.output
+    for bind in ("192.0.2.1:8080", "nohost.invalid:80", f"unix:{tmp_path}/none/x"):
+        result = CliRunner().invoke(main, ["run", "--bind", bind])
+        assert (result.exit_code, result.output.count("cannot listen")) == (2, 1)
 
 
 def test_the_probe_imports_neither_numpy_nor_flask() -> None:

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from models.errors import ConfigError
-from service.settings import Settings, from_environment, misspelt, table
+from service.settings import (
+    Address,
+    Settings,
+    from_environment,
+    misspelt,
+    parse_address,
+    table,
+)
 
 
 def test_defaults_stand_where_nothing_is_given() -> None:
@@ -34,6 +41,14 @@ def test_the_environment_is_read_as_text() -> None:
         ("GLASSNET_POLL_SECONDS", "-1"),
         ("GLASSNET_LOG_LEVEL", "loud"),
         ("GLASSNET_ACCESS_LOG", "perhaps"),
+        ("GLASSNET_BIND", "8080"),
+        ("GLASSNET_BIND", "127.0.0.1"),
+        ("GLASSNET_BIND", "127.0.0.1:99999"),
+        ("GLASSNET_BIND", "::1:8080"),
+        ("GLASSNET_BIND", "fd://3"),
+        ("GLASSNET_BIND", "127.0.0.1:80,127.0.0.1:81"),
+        ("GLASSNET_BIND", ""),
+        ("GLASSNET_BIND", "unix:x"),
         ("AIP_HTTP_PORT", "70000"),
         ("AIP_PREDICT_ROUTE", "predict"),
         ("AIP_HEALTH_ROUTE", "/v1/<name>"),
@@ -43,6 +58,15 @@ def test_the_environment_is_read_as_text() -> None:
 def test_a_value_that_does_not_fit_is_named(variable: str, value: str) -> None:
     with pytest.raises(ConfigError, match=variable):
         from_environment({variable: value})
+
+
+def test_an_address_is_a_host_and_port_or_a_path() -> None:
+    assert parse_address("[::1]:8080") == Address("::1", 8080)
+    assert parse_address("localhost:0") == Address("localhost", 0)
+    assert parse_address(":80") == Address("", 80)
+    assert parse_address("unix:/run/a:b") == Address("", 0, "/run/a:b")
+    vertex = {"AIP_HTTP_PORT": "9000", "GLASSNET_BIND": "unix:/run/a"}
+    assert from_environment(vertex).address == ":9000"
 
 
 def test_what_vertex_sets_goes_before_what_the_image_sets() -> None:

@@ -36,6 +36,8 @@ from service.settings import Settings
 LINGER_SECONDS = 2.0
 #: How often deadlines are checked.
 TICK_SECONDS = 0.2
+#: The same shortage is logged once in this time.
+WARNING_SECONDS = 60.0
 #: Bytes of one read; a request of one read is not counted as held.
 READ_BYTES = 64 << 10
 #: Descriptors that connections leave to the rest of the process.
@@ -98,7 +100,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.answerer = Answerer(
             self.wsgi, self.settings.threads, self.public_paths, self.log, self._done
         )
-        self.epoll, self.listening, self.short = select.epoll(), False, False
+        self.epoll, self.listening, self.next_warning = select.epoll(), False, 0.0
         self.epoll.register(self.PIPE[0], READ)
         self.listeners = {listener.fileno(): listener for listener in self.sockets}
         self._listen(True)
@@ -145,13 +147,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         except (BlockingIOError, ConnectionAbortedError):
             return False
         except OSError as error:  # no descriptor or no memory is left
-            log = self.log.debug if self.short else self.log.error
-            log("cannot accept a connection: %s", error)
-            self.short = True
+            if time.monotonic() > self.next_warning:
+                self.next_warning = time.monotonic() + WARNING_SECONDS
+                self.log.error("cannot accept a connection: %s", error)
             self._make_room()
-            self._listen(False)  # until the next tick
             return False
-        self.short = False
         ends = [
             x if type(x) is tuple else ("", "") for x in (peer, listener.getsockname())
         ]
@@ -175,7 +175,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         return True
 
     def _make_room(self) -> None:
-        """Close the connection that has waited longest for its client."""
+        """Close the connection that has waited longest, or pause for a tick."""
         idle = [c for c in self.connections.values() if c.state in (HEAD, LINGER)]
         if idle:
             self._close(min(idle, key=lambda conn: conn.since))

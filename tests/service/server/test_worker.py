@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.serving import Server
 
 pytestmark = pytest.mark.e2e
 
@@ -173,3 +178,119 @@ def test_idle_connections_do_not_hold_up_the_end(
     with clients(server, 5) as idle:
         assert server.stop() == 0
         assert all(received(client) == b"" for client in idle)
+
+
+def test_requests_sent_at_once_are_answered_in_order_and_by_turns(patient: Any) -> None:
+    paths = [f"/v1/models/none{number}" for number in range(300)]
+    sent = b"".join(b"GET %b HTTP/1.1\r\n\r\n" % path.encode() for path in paths)
+    with clients(patient, 1, sent) as (client,):
+        assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(30)
+        found = received(client)
+    names = [b"none%d'" % number for number in range(300)]
+    assert [found.count(name) for name in names] == [1] * 300
+    assert sorted(names, key=found.index) == names
+
+
+def test_a_client_that_waits_for_100_is_told_to_go_on(patient: Any) -> None:
+    head = HEAD.replace(b"Host: x", b"Expect: 100-continue") % len(BODY)
+    with clients(patient, 1, head) as (client,):
+        assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(BODY)
+        assert answered(client).startswith(b"HTTP/1.1 200")
+    too_large = HEAD.replace(b"Host: x", b"Expect: 100-continue") % (1 << 40)
+    with clients(patient, 1, too_large) as (client,):
+        assert received(client).startswith(b"HTTP/1.1 413")
+
+
+def test_more_bytes_than_a_process_may_hold_are_refused_before_they_come(
+    start: Callable[..., Any], served: Path
+) -> None:
+    limits = {"max_body_bytes": 1 << 20, "max_bytes_in_flight": 1 << 20}
+    server = start(served, workers=1, read_seconds=600, **limits)
+    head = HEAD % (1 << 20)
+    with clients(server, 8, head, b" " * (300 << 10)) as slow:
+        found = [client for client in slow if refused(client)]
+        assert 5 <= len(found) <= 6  # three of 300 KiB fit into 1 MiB
+        assert server.predict("xor", [[0, 1]])[0]["label"] == 1
+        head = HEAD % (200 << 10)
+        with clients(server, 1, head, b" " * (199 << 10)) as (client,):
+            client.settimeout(0.5)
+            assert refused(client)
+    with clients(server, 1, head, BODY, b" " * ((200 << 10) - len(BODY))) as (client,):
+        client.settimeout(30)
+        assert answered(client).startswith(b"HTTP/1.1 200")
+
+
+def refused(client: socket.socket) -> bool:
+    """Tell whether 503 came soon."""
+    client.settimeout(2)
+    try:
+        return client.recv(65536).startswith(b"HTTP/1.1 503")
+    except TimeoutError:
+        return False
+
+
+def test_few_requests_at_once_wait_instead_of_being_rejected(
+    start: Callable[..., Any], served: Path
+) -> None:
+    server = start(served, workers=2, threads=2)
+    body = json.dumps({"instances": [[[0] * 8] * 8] * 1000}).encode()
+    head = (HEAD % len(body)).replace(b"xor", b"digits")
+    for _ in range(3):
+        with clients(server, 6) as many:
+            for client in many:
+                client.sendall(head + body)
+            for client in many:
+                assert answered(client).startswith(b"HTTP/1.1 200")
+
+
+def test_a_slow_request_delays_no_quick_one(patient: Any) -> None:
+    body = json.dumps({"instances": [[[0] * 8] * 8] * 5000}).encode()
+    head = (HEAD % len(body)).replace(b"xor", b"digits")
+    patient.predict("xor", [[0, 1]])
+    with clients(patient, 3, head + body) as slow:
+        for _ in range(3):
+            assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
+        for client in slow:
+            assert answered(client).startswith(b"HTTP/1.1 200")
+
+
+#: Starts a server that may have few descriptors.
+LIMITED = (
+    "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)); "
+    "os.execv(sys.executable, [sys.executable, '-m', 'service.cli', 'run'])"
+)
+
+
+def test_without_free_descriptors_it_goes_on_and_says_so_once(
+    served: Path, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "GLASSNET_BIND": f"127.0.0.1:{port}"}
+    environment |= {"GLASSNET_STORE": str(served), "GLASSNET_WORKERS": "1"}
+    environment |= {"GLASSNET_DRAIN_SECONDS": "0"}
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-c", LIMITED],
+            env=environment,
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):
+        server = Server(process, port, log)
+        until("readiness", lambda: server.request("GET", "/v2/health/ready")[0] == 200)
+        pids = server.workers()
+        with clients(server, 60, b"GET /ping HTTP/1.1\r\n\r\n"):
+            for _ in range(3):
+                assert server.request("GET", "/v2/health/live")[0] == 200
+        assert server.predict("xor", [[0, 1]])[0]["label"] == 1
+        assert server.workers() == pids
+        assert server.stop() == 0
+    errors = [line["message"] for line in server.log() if line["level"] == "error"]
+    assert len([line for line in errors if "Too many open files" in line]) == 1

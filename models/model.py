@@ -48,14 +48,16 @@ class Model:
             return self.networks[0].predict(X)[None]
         return self.stack.predict(X)
 
-    def predict(self, raw: RawColumns) -> Predictions:
+    def predict(self, raw: RawColumns, interval: float | None = None) -> Predictions:
         """Return the predictions, all finite, for n raw rows: (n,) or (n, classes).
 
-        Raises InvalidInput if numbers overflow inside the network.
+        With `interval`, a level such as 0.9, also its ends `lower` and `upper` (n,).
+        Raises InvalidInput if numbers overflow inside the network, and for an interval
+        that the model does not have.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             Z = self.logits(raw)
-            predictions = self.output.decode(Z)
+            predictions = self.output.decode(Z, interval)
             numbers = predictions.get("value", predictions.get("probabilities"))
             assert numbers is not None
             # Check the logits too: the sigmoid of an infinite one is finite. A sum is

@@ -38,6 +38,7 @@ from trainer.data import Source, read
 from trainer.evaluation import gate, metrics, row_fingerprints
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.paired_comparison import Comparison
+from trainer.evaluation.prediction_intervals import fit_intervals
 from trainer.evaluation.production import load_production
 from trainer.preparation.prepare import Prepared, joined, prepare
 from trainer.training.checkpoint import Checkpoints
@@ -117,7 +118,7 @@ def run(
     for sentence in _time_limit_note(members):
         say(sentence)
     networks = [member.network for member in members]
-    prepared = calibrate(prepared, networks)
+    prepared = fit_intervals(calibrate(prepared, networks), networks)
     encoded = dump(manifest(prepared, members, findings), networks)
     # Load it as a reader will, so that the gate measures what is published.
     candidate = load(encoded)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.errors import InvalidInput, nearest
 from models.features.columns import Floats, Schema, Values
 from models.features.histograms import Histogram, Shares
+from models.features.prediction_interval import PredictionInterval
 from models.types import Array
 
 #: A class as it is in the training data.
@@ -52,6 +53,8 @@ class Classification(
     temperature: Annotated[float, Meta(gt=0.0, le=100.0)] = 1.0
     smoothing: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
+    #: The level of interval whose coverage is measured.
+    measured_level: ClassVar[float | None] = None
     #: The prediction that is counted for drift, and how.
     main: ClassVar[str] = "label"
     histogram: ClassVar[type[Shares]] = Shares
@@ -123,8 +126,16 @@ class Classification(
             P = P * (1.0 - self.smoothing) + self.smoothing / len(self.classes)
         return P
 
-    def decode(self, Z: Array) -> Predictions:
-        """Return labels (n,) and probabilities (n, classes) from logits (E, n, O)."""
+    def decode(self, Z: Array, interval: float | None = None) -> Predictions:
+        """Return labels (n,) and probabilities (n, classes) from logits (E, n, O).
+
+        Raises InvalidInput for an `interval`, which is for numbers.
+        """
+        if interval is not None:
+            raise InvalidInput(
+                "interval: this model predicts classes; their probabilities say how "
+                "sure it is"
+            )
         if len(Z) == 1:
             # The same as `calibrate` for one network, without a logarithm.
             Z64 = Z[0].astype(np.float64)
@@ -235,6 +246,7 @@ class Regression(
     #: Standard units that predictions are clipped to: the training target's range.
     lowest: float = -1e30
     highest: float = 1e30
+    interval: PredictionInterval | None = None
     task: ClassVar[Task] = "regression"
     classes: ClassVar[tuple[Label, ...]] = ()
     class_names: ClassVar[tuple[str, ...]] = ()
@@ -243,11 +255,33 @@ class Regression(
     main: ClassVar[str] = "value"
     histogram: ClassVar[type[Histogram]] = Histogram
 
-    def decode(self, Z: Array) -> Predictions:
-        """Return values (n,) from outputs (E, n, 1)."""
+    @property
+    def measured_level(self) -> float | None:
+        """The level of interval whose coverage is measured, if there is one."""
+        return None if self.interval is None else self.interval.nearest_level(0.9)
+
+    def standard(self, Z: Array) -> Floats:
+        """Return the values (E, n) of each network, in standard units, clipped."""
         # In float64: float32 would round the limits, and predictions might pass them.
-        standard = np.clip(Z[:, :, 0].astype(np.float64), self.lowest, self.highest)
-        return {"value": standard.mean(axis=0) * self.std + self.mean}
+        return np.clip(Z[:, :, 0].astype(np.float64), self.lowest, self.highest)
+
+    def decode(self, Z: Array, interval: float | None = None) -> Predictions:
+        """Return values (n,) from outputs (E, n, 1).
+
+        With `interval`, such as 0.9, also the ends `lower` and `upper` (n,) of an
+        interval that holds that share of the true values. Raises InvalidInput for a
+        level that the model has none of.
+        """
+        standard = self.standard(Z)
+        value = standard.mean(axis=0) * self.std + self.mean
+        if interval is None:
+            return {"value": value}
+        if self.interval is None:
+            raise InvalidInput(
+                "interval: this model has none, since it had no validation rows"
+            )
+        half = self.interval.half_width(standard.std(axis=0), interval) * self.std
+        return {"value": value, "lower": value - half, "upper": value + half}
 
     def gradient(self, Z: Array, classes: NDArray[np.intp] | None = None) -> Floats:
         """Return d value/d Z (E, n, 1): 0 where `decode` clips a network."""

@@ -45,15 +45,27 @@ def evaluate(data: Source, reference: str, store: ArtefactStore, as_json: bool) 
     metavar="FILE.csv|FILE.parquet",
     help="File to write, with one row for each row of DATA.",
 )
+@click.option(
+    "--interval",
+    type=click.FloatRange(0, 1),
+    metavar="LEVEL",
+    help="For numbers, add `lower` and `upper`: LEVEL of the true values lie between.",
+)
 @store_option
-def predict(data: Source, reference: str, out: Path, store: ArtefactStore) -> None:
+def predict(
+    data: Source,
+    reference: str,
+    out: Path,
+    interval: float | None,
+    store: ArtefactStore,
+) -> None:
     """Predict every row of DATA.
 
     The output has the column `prediction` and, for classification, a column
     `p_<class>` with the probability of each class.
     """
     name, version = listing.resolve(store, reference)
-    rows = batch_inference.predict(store.load(name, version), data, out)
+    rows = batch_inference.predict(store.load(name, version), data, out, interval)
     say(f"wrote {rows} predictions of {name} version {version} to {out}")
 
 

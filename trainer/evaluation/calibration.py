@@ -43,19 +43,9 @@ def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
     output = prepared.output
     if not isinstance(output, Classification) or not prepared.config.calibrate:
         return prepared
-    groups: list[tuple[Sequence[Network], Part | None]]
-    validation = [split.validation for split in prepared.splits]
-    if prepared.user_validation or all(
-        np.array_equal(validation[0], other) for other in validation[1:]
-    ):
-        groups = [(networks, prepared.validation(prepared.splits[0]))]
-    else:
-        groups = [
-            ([network], prepared.validation(split))
-            for network, split in zip(networks, prepared.splits, strict=True)
-        ]
     parts = [
-        _held_out(prepared, group, part) for group, part in groups if part is not None
+        _held_out(prepared, [networks[index] for index in indices], part)
+        for indices, part in validation_parts(prepared)
     ]
     rows = sum(len(part.target) for part in parts)
     if not rows:
@@ -64,6 +54,21 @@ def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
     reason = f"temperature {output.temperature:.3g}: from {rows:,} held-out rows"
     reasons = (*prepared.reasons, reason)
     return dataclasses.replace(prepared, output=output, reasons=reasons)
+
+
+def validation_parts(prepared: Prepared) -> list[tuple[Sequence[int], Part]]:
+    """Return the validation rows, with the networks that have not learnt them."""
+    splits = prepared.splits
+    first = splits[0].validation
+    same = all(np.array_equal(first, split.validation) for split in splits[1:])
+    if prepared.user_validation or same:
+        parts = [(range(len(splits)), prepared.validation(splits[0]))]
+    else:
+        parts = [
+            (range(index, index + 1), prepared.validation(split))
+            for index, split in enumerate(splits)
+        ]
+    return [(indices, part) for indices, part in parts if part is not None]
 
 
 def _held_out(prepared: Prepared, networks: Sequence[Network], part: Part) -> HeldOut:

@@ -29,7 +29,11 @@ def metrics(
     """
     if output.classes:
         return classification(answer["probabilities"], target, weights)
-    return regression(answer["value"], target, weights)
+    figures = regression(answer["value"], target, weights)
+    if "lower" in answer:
+        inside = (answer["lower"] <= target) & (target <= answer["upper"])
+        figures["coverage"] = _mean(inside, weights)
+    return figures
 
 
 def classification(

@@ -32,20 +32,25 @@ def evaluate(artefact: Artefact, source: Source | str) -> dict[str, Any]:
         DataConfig(weight=weight),
         require_weights=False,
     )
-    predictions = artefact.model.predict(part.raw)
+    level = manifest.output.measured_level
+    predictions = artefact.model.predict(part.raw, level)
     values = metrics(manifest.output, predictions, part.target, part.weights)
     basis = {} if part.weights is None else {"weighted_by": weight}
     return {**values, "rows": len(part), **basis}
 
 
-def predict(artefact: Artefact, source: Source | str, out: Path) -> int:
+def predict(
+    artefact: Artefact, source: Source | str, out: Path, interval: float | None = None
+) -> int:
     """Write the prediction of every row to `out`; return the number of rows.
 
-    Raises ConfigError if `out` is neither CSV nor Parquet.
+    With `interval`, a level such as 0.9, its ends are the columns `lower` and `upper`.
+    Raises ConfigError if `out` is neither CSV nor Parquet, and InvalidInput for an
+    interval that the model does not have.
     """
     require_table_file(out)
     data = read_for(source, artefact.manifest.inputs, None)
-    predictions = artefact.model.predict(data.inputs)
+    predictions = artefact.model.predict(data.inputs, interval)
     output = artefact.manifest.output
     columns: dict[str, Any]
     if output.classes:
@@ -56,7 +61,7 @@ def predict(artefact: Artefact, source: Source | str, out: Path) -> int:
         for number, name in enumerate(output.class_names):
             columns[f"p_{name}"] = predictions["probabilities"][:, number]
     else:
-        columns = {"prediction": predictions["value"]}
+        columns = {"prediction": predictions.pop("value"), **predictions}
     _write_table(columns, out)
     return len(data)
 

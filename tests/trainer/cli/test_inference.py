@@ -105,6 +105,28 @@ def test_predict_regression_without_the_target(
     assert answers[0].equals(answers[1])
 
 
+def test_predict_adds_the_ends_of_an_interval(
+    command: Command, published: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "answers.csv"
+    arguments = ("predict", published / "price.csv", "--model", "price", "--out", out)
+    command(*arguments, "--interval", "0.8")
+    frame = pl.read_csv(out)
+    assert frame.columns == ["prediction", "lower", "upper"]
+    assert (frame["lower"] < frame["prediction"]).all()
+    assert (frame["prediction"] < frame["upper"]).all()
+    result = command(*arguments, "--interval", "0.2", code=1)
+    assert "interval: expected a level from 0.5 to 0.9" in result.stderr
+
+
+def test_evaluate_measures_how_many_values_the_interval_covers(
+    command: Command, published: Path
+) -> None:
+    arguments = ("evaluate", published / "price.csv", "--model", "price", "--json")
+    metrics = json.loads(command(*arguments).stdout)["metrics"]
+    assert 0.6 < metrics["coverage"] <= 1.0
+
+
 @pytest.mark.parametrize(
     ("out", "code", "expected"),
     [

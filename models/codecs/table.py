@@ -313,7 +313,7 @@ class TableDecoder(Decoder):
     def row_schemas(self) -> list[Schema]:
         values = [column.json_schema() for column in self.columns]
         length = {"minItems": len(values), "maxItems": len(values)}
-        in_order = {"type": "array", "prefixItems": values, "items": False, **length}
+        in_order = {"type": "array", "prefixItems": values, **length}
         bare = values if len(values) == 1 else []
         return [self.named_row_schema(), in_order, *bare]
 

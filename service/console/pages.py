@@ -84,6 +84,7 @@ def page() -> Response:
     "/console/<name>",
     public=tuple(f"/console/{name}" for name in sorted(FILES)),
     reply=ANY,
+    listed=False,
 )
 def file(name: str) -> Response:
     """Return a file of the console; raises NotFound for another."""
@@ -95,6 +96,12 @@ def file(name: str) -> Response:
     reply.headers["Cache-Control"] = "no-cache"  # revalidated each time, sent once
     reply.make_conditional(request)
     return _guarded(reply, POLICY)
+
+
+@routes.get("/docs", public=("/docs",), reply=ANY, listed=False)
+def docs() -> Response:
+    """Return the page that shows the contract."""
+    return file("docs.html")
 
 
 @routes.get("/console/state", counted=False)
@@ -111,7 +118,7 @@ def about(name: str, version: str) -> Reply:
     )
 
 
-@routes.get("/console/reports/<name>/<version>", reply=ANY)
+@routes.get("/console/reports/<name>/<version>", reply={"text/html": {}})
 def report(name: str, version: str) -> Response:
     """Return the training report of a version; raises NotFound without one."""
     loaded = find(name, version)

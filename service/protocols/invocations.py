@@ -33,7 +33,7 @@ from service.registry.loaded import Loaded
 from service.web import errors
 from service.web.body import body, decode
 from service.web.request_context import model_server
-from service.web.routes import ANY, JSON, Body, ModelSchemas, Routes
+from service.web.routes import JSON, OBJECT, Body, ModelSchemas, Routes
 from service.web.routes import TEXT as TEXT_REPLY
 
 routes = Routes()
@@ -76,7 +76,7 @@ def _invocation_body(model: ModelSchemas) -> Body:
     "/invocations",
     body=Invocation,
     describe=_invocation_body,
-    reply=ANY,
+    reply={**OBJECT, "text/csv": {}},
     setting="aip_predict_route",
 )
 def invocations() -> errors.Reply:

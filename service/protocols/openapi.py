@@ -1,10 +1,11 @@
-"""The contract: every route and every loaded model, as OpenAPI 3.1.
+"""The contract as OpenAPI 3.1: an index of the routes, and a document for each model.
 
-GET /openapi.json
+GET /openapi.json         every route, for any model
+GET /openapi/M.json       every route, with what model M takes and answers
 
-Bodies are the types that decode them (`msgspec.json.schema_components`), narrowed to
-what the model's decoder accepts, with its golden rows as the example. A route of a
-model is listed once for each loaded model.
+Bodies are the types that decode them (`msgspec.json.schema_components`). In a model's
+document they are narrowed to what its decoder accepts, with its golden rows as the
+example. No schema is a boolean, since well-known readers do not take them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from flask import Flask, current_app
 
 from models.features.columns import Schema
 from service.monitoring.metrics import VERSION
-from service.protocols.http import answer
+from service.protocols.http import answer, find
 from service.registry.loaded import Entry, Loaded
 from service.web.errors import Reply
 from service.web.request_context import model_server
 from service.web.routes import (
-    ANY,
     JSON,
     REFERENCE,
     Body,
@@ -34,6 +34,8 @@ from service.web.routes import (
 
 routes = Routes()
 
+#: The description of every document.
+_GUIDE = "Schemas of a model's rows are in its own document, /openapi/MODEL.json."
 _VARIABLE = re.compile(r"<(?:[^:<>]+:)?(\w+)>")
 _ERROR: Schema = {
     "type": "object",
@@ -42,14 +44,22 @@ _ERROR: Schema = {
 }
 
 
-@routes.get("/openapi.json", reply=ANY)
+@routes.get("/openapi.json")
 def contract() -> Reply:
-    """Return this server's contract: its routes and the schemas of its models."""
-    return answer(document(current_app))
+    """Return the index of this server's contract: its routes, for any model."""
+    names = sorted(model_server().registry.catalogue)
+    documents = {name: f"/openapi/{name}.json" for name in names}
+    return answer({**document(current_app, None), "x-models": documents})
 
 
-def document(app: Flask) -> Schema:
-    """Return the document for the models that are loaded now."""
+@routes.get("/openapi/<name>.json")
+def model_contract(name: str) -> Reply:
+    """Return the contract of a model: this server's routes, with its schemas."""
+    return answer(document(current_app, find(name)))
+
+
+def document(app: Flask, loaded: Loaded | None) -> Schema:
+    """Return the routes as they are for a model, or for any."""
     listed = [
         (rule.rule, rule.route)  # type: ignore[attr-defined]
         for rule in app.url_map.iter_rules()
@@ -60,39 +70,44 @@ def document(app: Flask) -> Schema:
     _, types = msgspec.json.schema_components(ordered, ref_template=REFERENCE)
     paths: dict[str, Schema] = {}
     for template, route in sorted(listed, key=lambda pair: pair[0]):
-        for path, operation in _operations(template, route, types):
-            paths.setdefault(path, {})[route.method.lower()] = operation
-    components: Schema = {"schemas": {**types, "Error": _ERROR, **_row_schemas()}}
+        named = loaded if "<name>" in template else _if_only(loaded)
+        body = _body(route, named)
+        if (route.body and body is None) or not _has_label(template, named):
+            continue
+        if named:
+            template = template.replace("<name>", named.name)
+        path = _VARIABLE.sub(r"{\1}", template)
+        operation = _operation(template, route, named, body, types)
+        paths.setdefault(path, {})[route.method.lower()] = operation
+    rows = _row_schemas(loaded) if loaded else {}
+    components: Schema = {"schemas": {**types, "Error": _ERROR, **rows}}
     access = model_server().access
     if access.predict_tokens or access.admin_tokens:
         bearer = {"type": "http", "scheme": "bearer"}
         components["securitySchemes"] = {"bearer": bearer}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "glassnet", "version": VERSION},
+        "info": {"title": "glassnet", "version": VERSION, "description": _GUIDE},
         "paths": paths,
         "components": components,
     }
 
 
-def _operations(
-    template: str, route: Route, types: Schema
-) -> Iterator[tuple[str, Schema]]:
-    """Yield the paths of a route, one for each model if it has a <name>."""
-    if "<name>" not in template:
-        body = _body(route, _only_model())
-        path = _VARIABLE.sub(r"{\1}", template)
-        yield path, _operation(template, route, None, body, types)
-        return
-    for name, entry in sorted(model_server().registry.catalogue.items()):
-        loaded = entry.versions[entry.default]
-        body = _body(route, loaded)
-        if route.body and body is None:
-            continue
-        if "<label>" in template and not _alike(entry, loaded, entry.labels.values()):
-            continue
-        path = _VARIABLE.sub(r"{\1}", template.replace("<name>", name))
-        yield path, _operation(template, route, loaded, body, types)
+def _if_only(loaded: Loaded | None) -> Loaded | None:
+    """Return the model if requests need not name it."""
+    server = model_server()
+    only = len(server.registry.catalogue) == 1
+    if loaded and (server.default_model or (only and loaded.name)) == loaded.name:
+        return loaded
+    return None
+
+
+def _has_label(template: str, loaded: Loaded | None) -> bool:
+    """Tell whether a path with a label leads anywhere."""
+    if loaded is None or "<label>" not in template:
+        return True
+    entry = model_server().registry.entry(loaded.name)
+    return bool(_alike(entry, loaded, entry.labels.values()))
 
 
 def _alike(entry: Entry, loaded: Loaded, versions: Iterable[int]) -> list[int]:
@@ -111,7 +126,7 @@ def _operation(
 ) -> Schema:
     operation: Schema = {
         "summary": (route.view.__doc__ or route.endpoint).strip().partition("\n")[0],
-        "tags": [loaded.name if loaded else route.dialect],
+        "tags": [route.dialect],
         "responses": _responses(route, loaded),
     }
     if parameters := list(_parameters(template, loaded)):
@@ -154,30 +169,19 @@ def _body(route: Route, loaded: Loaded | None) -> Body | None:
     """Return what a route takes for a model; None if it is not for this model."""
     if not route.body or loaded is None:
         return Body()
-    parts = ("rows", "columns", "row")
-    rows, columns, row = (reference(f"{loaded.name}.{part}") for part in parts)
+    rows, columns, row = map(reference, ("Rows", "Columns", "Row"))
     golden = loaded.artefact.manifest.golden.instances
     return route.describe(ModelSchemas(loaded, rows, columns, row, golden))
 
 
-def _row_schemas() -> Schema:
-    """Return the schemas of the rows that the models' own decoders take."""
-    schemas, max_rows = {}, model_server().inference.max_rows
-    for name, entry in model_server().registry.catalogue.items():
-        decoder = entry.versions[entry.default].artefact.model.decoder
-        schemas[f"{name}.rows"] = decoder.rows_schema(max_rows)
-        schemas[f"{name}.columns"] = decoder.columns_schema(max_rows)
-        schemas[f"{name}.row"] = decoder.named_row_schema()
-    return schemas
-
-
-def _only_model() -> Loaded | None:
-    """Return the model that needs no name, if there is one."""
-    catalogue, default = model_server().registry.catalogue, model_server().default_model
-    entry = catalogue.get(default)
-    if not default and len(catalogue) == 1:
-        (entry,) = catalogue.values()
-    return entry.versions[entry.default] if entry else None
+def _row_schemas(loaded: Loaded) -> Schema:
+    """Return the schemas of the rows that a model's own decoder takes."""
+    decoder, max_rows = loaded.artefact.model.decoder, model_server().inference.max_rows
+    return {
+        "Rows": decoder.rows_schema(max_rows),
+        "Columns": decoder.columns_schema(max_rows),
+        "Row": decoder.named_row_schema(),
+    }
 
 
 def _content(name: str, body: Body, types: Schema) -> Schema:

@@ -24,7 +24,7 @@ JSON, BINARY = "application/json", "application/octet-stream"
 REFERENCE = "#/components/schemas/{name}"
 #: Media types of a reply, each with its schema.
 OBJECT: Schema = {JSON: {"schema": {"type": "object"}}}
-LIST: Schema = {JSON: {"schema": {"type": "array"}}}
+LIST: Schema = {JSON: {"schema": {"type": "array", "items": {"type": "object"}}}}
 TEXT: Schema = {"text/plain": {}}
 ANY: Schema = {"*/*": {}}
 

@@ -106,7 +106,14 @@ class Stock(NamedTuple):
 def stock_of(store: Path, size: int) -> Stock:
     """Return what so many requests to the models of a store are made of."""
     client = create_app(Settings(store=str(store))).test_client()
-    contract: Any = client.get("/openapi.json").get_json()
+    index: Any = client.get("/openapi.json").get_json()
+    documents: list[Any] = [
+        client.get(path).get_json() for path in index["x-models"].values()
+    ]
+    contract: Any = {"paths": {}, "components": {"schemas": {}}}
+    for document in documents:
+        contract["paths"] |= document["paths"]
+        contract["components"]["schemas"] |= document["components"]["schemas"]
     paths = {p: p.format(version=1, label="production") for p in contract["paths"]}
     good = [
         (paths[path], media["example"])

@@ -52,7 +52,18 @@ def test_the_page_runs_nothing_but_its_own_files(client: FlaskClient) -> None:
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     html = page.get_data(as_text=True)
     named = set(re.findall(r'(?:src|href)="console/([^"]+)"', html))
-    assert named == set(FILES) - {"index.html"}
+    assert named == set(FILES) - {"index.html", "docs.html", "docs.js"}
+    assert not re.search(r"<script(?![^>]*src=)|<style|style=|\son\w+=", html)
+
+
+def test_the_page_of_the_contract_runs_nothing_but_its_own_files(
+    client: FlaskClient,
+) -> None:
+    page = client.get("/docs")
+    assert page.headers["Content-Security-Policy"] == POLICY
+    html = page.get_data(as_text=True)
+    named = set(re.findall(r'(?:src|href)="console/([^"]+)"', html))
+    assert named == {"icon.svg", "console.css", "docs.js"} <= set(FILES)
     assert not re.search(r"<script(?![^>]*src=)|<style|style=|\son\w+=", html)
 
 

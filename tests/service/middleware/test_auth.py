@@ -48,7 +48,7 @@ def guarded(served: Path, tmp_path: Path) -> FlaskClient:
 
 
 def test_without_a_token_only_what_watches_is_answered(guarded: FlaskClient) -> None:
-    page = ("/", *(f"/console/{name}" for name in pages.FILES))
+    page = ("/", "/docs", *(f"/console/{name}" for name in pages.FILES))
     for path in (*PROBES, *page):
         assert guarded.get(path).status_code == 200
     rules = guarded.application.url_map.iter_rules()

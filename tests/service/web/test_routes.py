@@ -19,6 +19,7 @@ import msgspec
 from service.protocols.http import answer
 from service.web.body import body, decode
 from service.web.routes import Routes
+from tests.private import write_secret
 
 routes = Routes("/made-up")
 
@@ -46,9 +47,8 @@ def client(
 ) -> Iterator[FlaskClient]:
     """A client of a service in whose folder of dialects lies one more."""
     (tmp_path / "made_up.py").write_text(DIALECT)
-    (tmp_path / "tokens").write_text("t" * 16)
+    tokens = write_secret(tmp_path / "tokens", "t" * 16)
     monkeypatch.setattr(protocols, "__path__", [*protocols.__path__, str(tmp_path)])
-    tokens = str(tmp_path / "tokens")
     yield create_app(Settings(store=str(served), token_file=tokens)).test_client()
     del sys.modules["service.protocols.made_up"], protocols.made_up  # type: ignore[attr-defined]
 

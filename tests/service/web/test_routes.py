@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from service import create_app, protocols
 from service.settings import Settings
 from service.web.routes import Route, Routes, versioned
+from tests.private import write_secret
 
 DIALECT = '''
 """A made-up dialect."""
@@ -19,7 +20,6 @@ import msgspec
 from service.protocols.http import answer
 from service.web.body import body, decode
 from service.web.routes import Routes
-from tests.private import write_secret
 
 routes = Routes("/made-up")
 

@@ -108,9 +108,8 @@ def compare(
     name: str, path: str, target: str | None, config: Config, rounds: int
 ) -> None:
     """Fit one data set by each library in turn and print a line for each."""
-    rng = np.random.default_rng(0)
     data = read(path, target)
-    prepared = prepare(data, None, None, config, rng, lambda sentence: None)
+    prepared = prepare(data, None, None, config, lambda sentence: None)
     work = work_of(prepared)
     rows = len(work.members[0][0].X)
     parameters = count_parameters(work.spec)[0]

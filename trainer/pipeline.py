@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 
 from models.errors import ProductionMoved, TrainingDiverged
-from models.features.predictions import Task
+from models.features.columns import Floats
+from models.features.predictions import Predictions, Task
 from models.features.reference import Reference
 from models.model import Model
 from models.nn.network import NetworkSpec
@@ -32,15 +33,16 @@ from models.storage.artefact import (
 from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, RUN, ArtefactStore
 from trainer import report
 from trainer.checks.data_checks import diagnose
-from trainer.checks.production_guards import guard
+from trainer.checks.production_guards import guard, refusing
 from trainer.config.schema import Config, ResolvedConfig
 from trainer.data import Source, read
-from trainer.evaluation import gate, metrics, row_fingerprints
+from trainer.evaluation import gate, row_fingerprints
 from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.measurement import Measurement, measure
 from trainer.evaluation.paired_comparison import Comparison
 from trainer.evaluation.prediction_intervals import fit_intervals
 from trainer.evaluation.production import load_production
-from trainer.preparation.prepare import Prepared, joined, prepare
+from trainer.preparation.prepare import Prepared, prepare
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.ensemble import Member, fit_members, network_spec
 from trainer.training.progress import ProgressCallback
@@ -75,6 +77,8 @@ class FitResult:
     sha256: str
     task: Task
     metrics: dict[str, Any]
+    intervals: dict[str, tuple[float, float]]
+    baselines: dict[str, dict[str, float]]
     promoted: bool
     reason: str
     gate: tuple[Comparison, ...]
@@ -99,10 +103,9 @@ def run(
     store.labels(request.model)  # damaged ones end the run now rather than at its end
     data = read(request.data, request.target)
     load_s = time.perf_counter() - started
-    splitting, *streams = np.random.SeedSequence(request.config.seed).spawn(65)
-    rng = np.random.default_rng(splitting)
+    streams = np.random.SeedSequence(request.config.seed).spawn(64)
     prepared = prepare(
-        data, request.task, request.validation, request.config, rng, messages.finding
+        data, request.task, request.validation, request.config, messages.finding
     )
     findings, guard_findings = _check(prepared, request, store, messages)
     spec = network_spec(prepared)
@@ -119,7 +122,12 @@ def run(
         say(sentence)
     networks = [member.network for member in members]
     prepared = fit_intervals(calibrate(prepared, networks), networks)
-    encoded = dump(manifest(prepared, members, findings), networks)
+    model = Model(prepared.inputs, networks, prepared.output)
+    predictions = model.predict(prepared.evaluation.rows.raw)
+    measurement = measure(prepared, model, predictions)
+    encoded = dump(
+        manifest(prepared, members, model, predictions, measurement, findings), networks
+    )
     # Load it as a reader will, so that the gate measures what is published.
     candidate = load(encoded)
     version, verdict, timing, diagnosis = _gate_and_publish(
@@ -128,6 +136,7 @@ def run(
         members,
         candidate,
         encoded,
+        measurement.constant_losses,
         partial(_timing, prepared, members, train_s, load_s, started),
         guard_findings,
         store,
@@ -144,6 +153,8 @@ def run(
         task=prepared.task,
         metrics=candidate.manifest.metrics,
         promoted=verdict.promoted,
+        intervals=candidate.manifest.intervals,
+        baselines=candidate.manifest.baselines,
         reason=verdict.reason,
         gate=verdict.comparisons,
         findings=(*findings, *guard_findings),
@@ -181,22 +192,31 @@ def _gate_and_publish(
     members: Sequence[Member],
     candidate: Artefact,
     encoded: bytes,
+    constant_losses: Floats,
     timing_now: Callable[[], dict[str, float]],
     guard_findings: Sequence[Finding],
     store: ArtefactStore,
     say: Say,
 ) -> tuple[int, gate.Verdict, dict[str, float], str | None]:
     """Compare with production and publish; again, if production moved in between."""
-    parts, measured_on = prepared.evaluation_parts
-    rows, settings = joined(parts), prepared.config.gate
-    prints = row_fingerprints.fingerprint_rows(rows, prepared.inputs, prepared.output)
+    evaluation = prepared.evaluation
+    prints = row_fingerprints.fingerprint_rows(
+        evaluation.rows, prepared.inputs, prepared.output
+    )
+    faults = refusing(guard_findings, prepared.config.guards)
     contents = {ARTEFACT: encoded, row_fingerprints.ROWS: row_fingerprints.dump(prints)}
     diagnosis = None
     while True:
         compared_with = store.labelled(request.model, PRODUCTION)
         production = load_production(store, request.model, say)
         verdict = gate.decide(
-            request.promote, settings, candidate, production, rows, measured_on
+            request.promote,
+            prepared.config.gate,
+            candidate,
+            production,
+            evaluation,
+            constant_losses,
+            faults,
         )
         timing = timing_now()
         contents[RUN] = _run_json(request, timing, verdict, guard_findings)
@@ -253,28 +273,19 @@ def _time_limit_note(members: Sequence[Member]) -> list[str]:
 
 
 def manifest(
-    prepared: Prepared, members: Sequence[Member], findings: Sequence[Finding] = ()
+    prepared: Prepared,
+    members: Sequence[Member],
+    model: Model,
+    predictions: Predictions,
+    measurement: Measurement,
+    findings: Sequence[Finding] = (),
 ) -> Manifest:
-    """Measure the fitted networks and return the manifest of their artefact.
+    """Return the manifest of the fitted networks.
 
-    Each network is measured on its own held-out rows, so the metrics are those of a
-    single network: every row was seen by some network, and the ensemble is at least as
-    good, since log loss and squared error are convex. If all networks hold out the same
-    rows, such as the last in time, the ensemble is measured.
+    `predictions` are those for the evaluation rows, which were measured.
     """
     inputs, output = prepared.inputs, prepared.output
-    parts, measured_on = prepared.evaluation_parts
-    networks = [member.network for member in members]
-    model = Model(inputs, networks, output)
-    models = [Model(inputs, [network], output) for network in networks]
-    pairs = zip([model] if len(parts) == 1 else models, parts, strict=True)
-    batches = [each.predict(part.raw) for each, part in pairs if len(part)]
-    predictions = {
-        name: np.concatenate([batch[name] for batch in batches])
-        for name in output.tensors
-    }
-    rows = joined(parts)
-    values = metrics.metrics(output, predictions, rows.target, rows.weights)
+    rows, measured_on, _ = prepared.evaluation
     weight = prepared.config.data.weight
     basis = {} if weight is None else {"weighted_by": weight}
     golden = inputs.to_json(rows.raw, slice(0, GOLDEN_ROWS))
@@ -289,9 +300,9 @@ def manifest(
         recipe=Recipe(
             (*prepared.reasons, *_time_limit_note(members)),
             division.by,
-            division.groups,
-            division.seed,
-            tuple(findings),
+            findings=tuple(findings),
+            test_below=division.test_below,
+            test_from=division.test_from,
         ),
         config=_model_settings(prepared.config),
         data=Fingerprint(
@@ -302,7 +313,12 @@ def manifest(
             validation_rows=len(first.validation if validation is None else validation),
             test_rows=len(first.test),
         ),
-        metrics={**values, "rows": len(rows), "measured_on": measured_on, **basis},
+        metrics={
+            **measurement.metrics,
+            "rows": len(rows),
+            "measured_on": measured_on,
+            **basis,
+        },
         history=[
             {
                 **member.history.curves(),
@@ -313,6 +329,8 @@ def manifest(
         reference=Reference.fit(
             inputs, data.inputs, output, predictions, prepared.all_rows.target
         ),
+        intervals=measurement.intervals,
+        baselines=measurement.baselines,
         golden=Golden(golden, model.answer_json(msgspec.json.encode(golden))),
     )
 

@@ -33,9 +33,9 @@ from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage import archive
 from models.types import Array
 
-FORMAT = 3
-#: The format before, which is still read; see `_upgrade`.
-PREVIOUS_FORMAT = 2
+FORMAT = 4
+#: The formats before, which are still read; see `_upgrade`.
+PREVIOUS_FORMATS = (2, 3)
 MANIFEST = "manifest.json"
 MEMBERS = [MANIFEST, "parameters.npy", "state.npy"]
 MAX_MANIFEST_BYTES = 32 << 20
@@ -89,9 +89,10 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the model was made.
 
-    `reasons` explain the defaults that depend on the data. `groups` are the hashes of
-    the groups, if they were so few that they were spread evenly. `split_seed` is the
-    seed of a random split.
+    `reasons` explain the defaults that depend on the data. Test rows have a hash below
+    `test_below`, or a time from `test_from` on, in seconds. In formats before 4 the
+    limits are None, `groups` are the hashes of few groups, which were spread evenly,
+    and `split_seed` is the seed of a random split.
     """
 
     reasons: tuple[str, ...]
@@ -99,10 +100,21 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: tuple[float, ...] = ()
     split_seed: int = 0
     findings: tuple[Finding, ...] = ()
+    test_below: float | None = None
+    test_from: float | None = None
+
+    @property
+    def shared_test_rows(self) -> bool:
+        """Tell whether all networks have the same test rows, as from format 4 on."""
+        return self.test_below is not None or self.split_strategy == "time"
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything about a model but its arrays."""
+    """Everything about a model but its arrays.
+
+    `intervals` has the 95 % interval of each metric, and `baselines` the metrics of a
+    constant answer and of a linear model on the same rows.
+    """
 
     task: Task
     inputs: Inputs
@@ -118,6 +130,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     golden: Golden
     arrays: dict[str, ArrayEntry] = {}
     members: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    intervals: dict[str, tuple[float, float]] = {}
+    baselines: dict[str, dict[str, float]] = {}
     format: int = FORMAT
 
 
@@ -216,12 +230,13 @@ def _manifest(raw: memoryview) -> Manifest:
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         version = bytes(fields.get("format", b"none"))
-        if version == str(PREVIOUS_FORMAT).encode():
+        if version in [str(number).encode() for number in PREVIOUS_FORMATS]:
             return msgspec.json.decode(_upgrade(fields), type=Manifest)
         if version != str(FORMAT).encode():
             raise ArtefactCorrupt(
                 f"its format is {version[:20].decode(errors='replace')}; this version "
-                f"of glassnet reads {PREVIOUS_FORMAT} and {FORMAT}"
+                f"of glassnet reads {', '.join(map(str, PREVIOUS_FORMATS))} and "
+                f"{FORMAT}"
             )
         return msgspec.json.decode(raw, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -237,10 +252,13 @@ class _RecipeOfFormat2(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _upgrade(fields: dict[str, msgspec.Raw]) -> bytes:
-    """Return a manifest of format 2, given by its fields, in format 3.
+    """Return a manifest of format 2 or 3, given by its fields, in format 4.
 
-    Format 3 renames two fields of the recipe, and the split strategies.
+    Format 3 renames two fields of the recipe, and the split strategies. Format 4 adds
+    the limits of the test rows, which all networks share; before, they had their own.
     """
+    if bytes(fields["format"]) == b"3":
+        return msgspec.json.encode({**fields, "format": FORMAT})
     names: dict[str, SplitStrategy] = {
         "content": "hash",
         "chance": "random",

@@ -40,7 +40,7 @@ from trainer.preparation.prepare import Prepared
 from trainer.types import Say
 
 #: Kinds of findings that are not faults.
-NO_FAULT = frozenset({"imbalance"})
+NO_FAULT = frozenset({"imbalance", "unmeasured"})
 #: Most findings of a kind that are reported one by one; the rest are counted.
 MAX_OF_A_KIND = 10
 #: With fewer rows most findings would be due to chance.
@@ -56,6 +56,11 @@ LEAK = 0.98
 MOSTLY_MISSING = 0.9
 #: Share of distinct texts from which a column identifies rows.
 UNIQUE = 0.95
+#: A target is an outlier beyond so many times the range of the middle half, and so
+#: many times the distance from the median that 99 % of the rows keep.
+FAR_QUARTILES, FAR_USUAL = 20.0, 5.0
+#: Later rows differ if this share of them is outside of the range of training rows.
+OUTSIDE = 0.25
 #: A class is rare below this part of an even share: two classes of 9 to 1.
 RARE = 0.2
 #: PSI of a major shift, as is usual (below 0.1 there is none).
@@ -101,6 +106,46 @@ def _findings(prepared: Prepared) -> Iterator[Finding]:
         natural = natural_copies(profiles, len(prepared.data))
     yield from _between_rows(prepared, natural)
     yield from _imbalance(prepared, training)
+    yield from _unmeasured(prepared)
+    yield from _outliers(prepared)
+
+
+def _unmeasured(prepared: Prepared) -> Iterator[Finding]:
+    """Find classes that no evaluation row has, so that no figure tells of them."""
+    names, every = prepared.output.class_names, prepared.all_rows.target
+    measured = set(prepared.evaluation.rows.target.tolist())
+    for code, label in enumerate(names):
+        if code not in measured:
+            n, name = int((every == code).sum()), prepared.data.target_name
+            yield Finding(
+                "unmeasured",
+                (name,),
+                f"target '{name}': no row of class '{label}' was measured, since none "
+                f"of its {n:,} rows is among the {prepared.evaluation.name}: no figure "
+                "tells how well it is predicted",
+            )
+
+
+def _outliers(prepared: Prepared) -> Iterator[Finding]:
+    """Find numeric targets that are far from all others, such as a slip of the pen."""
+    if prepared.task != "regression":
+        return
+    target, name = prepared.all_rows.target, prepared.data.target_name
+    if len(target) < MIN_ROWS:
+        return
+    low, middle, high = np.quantile(target, [0.25, 0.5, 0.75])
+    distance = np.abs(target - middle)
+    usual = float(np.quantile(distance, 0.99, method="lower"))
+    limit = max(FAR_QUARTILES * float(high - low), FAR_USUAL * usual)
+    rows = np.flatnonzero(distance > limit) if limit else []
+    for row in rows:
+        yield Finding(
+            "outlier",
+            (name,),
+            f"target '{name}', row {prepared.row_numbers[row]}: {target[row]:.6g} "
+            f"is far from all others (half of them are {low:.3g} to {high:.3g}), and "
+            "such a row outweighs many: correct it or leave it out",
+        )
 
 
 def _between_rows(prepared: Prepared, natural: float) -> Iterator[Finding]:
@@ -216,17 +261,26 @@ def _copies(hashes: RowHashes, target: NDArray[Any]) -> Iterator[Finding]:
 
 def _drift(prepared: Prepared, evaluation: EvaluationSet) -> Iterator[Finding]:
     """Find columns and targets that are distributed differently in evaluation rows."""
-    for name, value in shifts(prepared, evaluation):
-        if value > DRIFT:
-            what = "target" if name == prepared.data.target_name else "column"
-            yield Finding(
-                "drift",
-                (name,),
-                f"{what} '{name}' drifts: PSI {value:.2f} from the training rows to "
-                f"{evaluation.name} (above {DRIFT} is a major shift): train on rows "
-                "like those to be predicted"
-                + (", or leave the column out" if what == "column" else ""),
+    for name, shift, outside in shifts(prepared, evaluation):
+        if outside > OUTSIDE:
+            how = (
+                f"{outside:.0%} of {evaluation.name} are outside of the range of the "
+                "training rows"
             )
+        elif shift is not None and shift > DRIFT:
+            how = (
+                f"PSI {shift:.2f} from the training rows to {evaluation.name} (above "
+                f"{DRIFT} is a major shift)"
+            )
+        else:
+            continue
+        what = "target" if name == prepared.data.target_name else "column"
+        yield Finding(
+            "drift",
+            (name,),
+            f"{what} '{name}' drifts: {how}: train on rows like those to be predicted"
+            + (", or leave the column out" if what == "column" else ""),
+        )
 
 
 def _shared_groups(prepared: Prepared, evaluation: EvaluationSet) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from models.features import histograms
 from models.features.columns import Values
 from trainer.checks.column_profile import columns, sample, values_at
 from trainer.preparation.prepare import Part, Prepared
+
+#: With fewer rows on one side a range tells nothing.
+FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,32 @@ def evaluation_sets(prepared: Prepared) -> Iterator[EvaluationSet]:
         yield EvaluationSet(name, prepared.part(rows), later)
 
 
-def shifts(
-    prepared: Prepared, evaluation: EvaluationSet
-) -> Iterator[tuple[str, float]]:
-    """Yield columns and the target with their PSI from training to evaluation rows.
+class Shift(NamedTuple):
+    """How much a column or the target differs from training to evaluation rows.
 
-    A PSI that chance alone could reach is left out.
+    `psi` is None if chance alone could reach it; `outside` is the share of the
+    evaluation rows that are outside of the range of the training rows.
     """
+
+    name: str
+    psi: float | None
+    outside: float
+
+
+def shifts(prepared: Prepared, evaluation: EvaluationSet) -> Iterator[Shift]:
+    """Yield the shift of each column and of the target."""
     for name, ours, theirs in _pairs(prepared, evaluation.part):
-        shift = psi(ours, theirs)
-        if shift is not None:
-            yield name, shift
+        yield Shift(name, psi(ours, theirs), _outside(ours, theirs))
+
+
+def _outside(ours: Values, theirs: Values) -> float:
+    """Return the share of numbers (m,) that are outside of the range of others (n,)."""
+    if not isinstance(ours, np.ndarray) or not isinstance(theirs, np.ndarray):
+        return 0.0
+    ours, theirs = ours[~np.isnan(ours)], theirs[~np.isnan(theirs)]
+    if len(ours) < FEWEST or len(theirs) < FEWEST:
+        return 0.0
+    return float(((theirs < ours.min()) | (theirs > ours.max())).mean())
 
 
 def _pairs(prepared: Prepared, other: Part) -> Iterator[tuple[str, Values, Values]]:

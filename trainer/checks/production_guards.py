@@ -6,23 +6,25 @@ balance   a class is new or gone, or its share has changed
 psi       a column or a numeric target is distributed differently
 targets   test rows of production have another target now
 stale     the data are the same, or the newest row is old
+broken    a column has lost its values, or nearly all are outside of the usual ones
 
 The artefact (reference histograms) and the row fingerprints next to it describe the
 earlier data. A finding changes nothing about the training, but one of a kind that is
-named in `guards.stop` ends the run.
+named in `guards.stop` ends the run, and with one of `guards.refuse` the gate does not
+promote.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
 
 from models.errors import ConfigError, DataError
-from models.features.columns import Values
+from models.features.columns import Floats, Values
 from models.features.histograms import MOST_CATEGORIES, Histogram, Shares, psi
 from models.storage.artefact import Finding, Manifest
 from trainer.checks.data_checks import summarize
@@ -35,9 +37,19 @@ from trainer.evaluation.row_fingerprints import (
     unchanged_rows,
 )
 from trainer.preparation.prepare import Prepared
+from trainer.preparation.targets import label_key
 from trainer.types import Say
 
-SECONDS_PER_HOUR = 3600.0
+SECONDS_PER_HOUR, SECONDS_PER_DAY = 3600.0, 86_400.0
+#: A column with a larger PSI is not the column that it was: that of a normal variable
+#: that moves by one and a half standard deviations.
+BROKEN = 2.0
+#: Share of a column's rows in one value, or missing, from which it tells nothing.
+LOST = 0.995
+#: Ticks per second of whole numbers that count the time since 1970.
+TICKS = (1.0, 1e3, 1e6, 1e9)
+#: The years 1990 to 2100, in seconds since 1970.
+PLAUSIBLE = (6.3e8, 4.1e9)
 #: A share has changed if the difference exceeds this many standard errors.
 STANDARD_ERRORS = 3.0
 
@@ -68,6 +80,15 @@ def guard(
     return findings
 
 
+def refusing(findings: Sequence[Finding], settings: GuardsConfig) -> list[str]:
+    """Return the sentences of the findings that keep the gate from promoting."""
+    return [
+        f"{finding.sentence} (guards.refuse={finding.kind})"
+        for finding in findings
+        if finding.kind in settings.refuse
+    ]
+
+
 def _compare(prepared: Prepared, production: ProductionModel) -> Iterator[Finding]:
     """Compare with the production version, as far as the data are comparable."""
     settings, then = prepared.config.guards, production.artefact.manifest
@@ -76,15 +97,14 @@ def _compare(prepared: Prepared, production: ProductionModel) -> Iterator[Findin
         yield Finding("stale", (), f"the data are the same as those of {version}")
     yield from _schema(prepared, then, version)
     n, before = len(prepared.data), then.data.rows
-    if n < settings.rows * before:
+    if n <= settings.rows * before:
         yield Finding(
             "rows",
             (),
             f"{n:,} rows are only {n / before:.1%} of the {before:,} rows of {version} "
             f"(guards.rows={settings.rows:g})",
         )
-    if prepared.task == then.task:
-        yield from _balance(prepared, then, version)
+    yield from _balance(prepared, then, version)
     yield from _psi(prepared, then, version)
     yield from _targets(prepared, production, version)
 
@@ -128,10 +148,11 @@ def _balance(prepared: Prepared, then: Manifest, version: str) -> Iterator[Findi
         return
     name, limit = prepared.data.target_name, prepared.config.guards.balance
     now = np.bincount(prepared.all_rows.target, minlength=len(output.classes))
-    names = output.class_names
+    names = [label_key(name) for name in output.class_names]
     n, m = len(prepared.data), then.data.rows
     shares = dict(zip(names, now / n, strict=True))
-    were = dict(zip(before.categories, before.shares, strict=True))
+    keys = map(label_key, before.categories)
+    were = dict(zip(keys, before.shares, strict=True))
     for label in [*names, *(gone for gone in were if gone not in shares)]:
         p, q = shares.get(label, 0.0), were.get(label, 0.0)
         both = (p * n + q * m) / (n + m)
@@ -148,13 +169,26 @@ def _balance(prepared: Prepared, then: Manifest, version: str) -> Iterator[Findi
 def _psi(prepared: Prepared, then: Manifest, version: str) -> Iterator[Finding]:
     """Compare every column of the same kind, and a numeric target."""
     limit = prepared.config.guards.psi
+    dates = {n for n, kind in prepared.data.kinds.items() if kind == "datetime"}
     for name, values, before in _distributions(prepared, then):
         if isinstance(before, Shares):
             before = before.folded(MOST_CATEGORIES)
         counts = before.counts(then.reference.rows), before.count(cast(Any, values))
         shift = psi(*counts)
-        if shift is not None and shift > limit:
-            what = "target" if name == prepared.data.target_name else "column"
+        what = "target" if name == prepared.data.target_name else "column"
+        was, now = (float(count.max() / count.sum()) for count in counts)
+        if name not in dates and (now > LOST > was or (shift or 0.0) > BROKEN):
+            yield Finding(
+                "broken",
+                (name,),
+                f"{what} '{name}' is not what it was in {version}: "
+                + (
+                    f"{now:.1%} of the rows have one value or range, or none"
+                    if now > LOST > was
+                    else f"PSI {shift:.1f}; was its unit or its column changed?"
+                ),
+            )
+        elif shift is not None and shift > limit:
             yield Finding(
                 "psi",
                 (name,),
@@ -181,7 +215,8 @@ def _targets(
     """Find test rows of production that have another target now."""
     then, limit = production.artefact.manifest, prepared.config.guards.targets
     same = _unchanged(prepared, then) == then.reference.inputs.keys()
-    if production.measured is None or prepared.task != then.task or not same:
+    same &= bool(prepared.output.classes) == bool(then.output.classes)
+    if production.measured is None or not same:
         return
     now = fingerprint_rows(prepared.all_rows, then.inputs, prepared.output)
     changed = int(changed_targets(now, production.measured).sum())
@@ -202,7 +237,7 @@ def _old(prepared: Prepared, now: float) -> Iterator[Finding]:
     settings = prepared.config.guards
     if settings.hours is None:
         return
-    name, moment = _newest(prepared, settings)
+    name, moment = _newest(prepared, settings, now)
     hours = (now - moment) / SECONDS_PER_HOUR
     if hours > settings.hours:
         when = datetime.fromtimestamp(moment, UTC).isoformat(timespec="minutes")
@@ -214,8 +249,13 @@ def _old(prepared: Prepared, now: float) -> Iterator[Finding]:
         )
 
 
-def _newest(prepared: Prepared, settings: GuardsConfig) -> tuple[str, float]:
-    """Return the column of dates with the latest one, and that date in seconds."""
+def _newest(
+    prepared: Prepared, settings: GuardsConfig, now: float
+) -> tuple[str, float]:
+    """Return the column of dates with the latest that is not in the future.
+
+    The date is in seconds since 1970; it is 1970 if there are only later ones.
+    """
     data = prepared.data
     columns: dict[str, Any] = {
         name: cast(Any, data.inputs)[name]
@@ -229,6 +269,19 @@ def _newest(prepared: Prepared, settings: GuardsConfig) -> tuple[str, float]:
             f"guards.hours={settings.hours:g} needs a column of dates: an input, or "
             "the column that data.time names"
         )
-    latest = {name: float(np.nanmax(values)) for name, values in columns.items()}
+    latest = {}
+    for name, values in columns.items():
+        moments = _in_seconds(values[~np.isnan(values)])
+        past = moments[moments <= now + SECONDS_PER_DAY]  # clocks and zones differ
+        latest[name] = float(past.max(initial=0.0))
     name = max(latest, key=lambda name: latest[name])
     return name, latest[name]
+
+
+def _in_seconds(times: Floats) -> Floats:
+    """Return times (n,), which may count milli-, micro- or nanoseconds, in seconds."""
+    middle = float(np.median(times)) if len(times) else 0.0
+    for ticks in TICKS:
+        if PLAUSIBLE[0] <= middle / ticks <= PLAUSIBLE[1]:
+            return times / ticks
+    return times

@@ -24,8 +24,11 @@ from trainer.optimization.optimizers import OPTIMIZERS
 TOO_FEW_TO_SPLIT = 40
 #: A table with fewer rows gets a single plain network.
 TOO_FEW_FOR_REALMLP = 300
-#: Share of the rows that each network of an ensemble holds out as test rows, and the
-#: same share again as validation rows; and the shares of a single network.
+#: Share of the rows that are test rows: the same for every preset and size, so that a
+#: test row stays one.
+TEST_SHARE = 0.15
+#: Share of the rows that choose the epoch: of a network of an ensemble, which others of
+#: its networks learn, and of a single network.
 ENSEMBLE_SHARE, SINGLE_SHARE = 0.1, 0.15
 #: Fewest steps in which RealMLP fits few rows well.
 MIN_STEPS = 2_000
@@ -84,6 +87,7 @@ def choose_split(
     )
     split, split_reason = _split(config)
     rotating = members > 1 and split != "time"
+    test = 0.0 if few else TEST_SHARE
     share = 0.0 if few else ENSEMBLE_SHARE if rotating else SINGLE_SHARE
     per_network = ", different rows for each network" if rotating else ""
     if validation_given and config.data.validation_fraction:
@@ -107,10 +111,10 @@ def choose_split(
             ("data.split", split, split_reason),
             (
                 "data.test_fraction",
-                share,
+                test,
                 f"{n} rows are too few to hold out test rows"
                 if few
-                else f"{share:.0%} of the rows are test rows{per_network}",
+                else f"{test:.0%} of the rows are test rows, which no network learns",
             ),
             (
                 "data.validation_fraction",

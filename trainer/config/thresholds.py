@@ -13,7 +13,9 @@ from msgspec import Meta
 Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
 ColumnName = Annotated[str, Meta(min_length=1, max_length=1024)]
-Guard: TypeAlias = Literal["schema", "rows", "balance", "psi", "targets", "stale"]
+Guard: TypeAlias = Literal[
+    "schema", "rows", "balance", "psi", "targets", "stale", "broken"
+]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +39,20 @@ class GateConfig(Section, frozen=True, kw_only=True):
             "worse; it is refused if it is significantly worse than that."
         ),
     ] = 0.01
+    minimum_rows: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)],
+        Meta(
+            description="Fewest rows, learnt by neither version, on which a candidate "
+            "is compared; with fewer it stays a candidate."
+        ),
+    ] = 20
+    baseline: Annotated[
+        bool,
+        Meta(
+            description="Refuse a first version that is not significantly better than "
+            "a constant answer, and a later one if it or production is not better."
+        ),
+    ] = True
     calibration: Annotated[
         Annotated[float, Meta(gt=0.0, le=1.0)] | None,
         Meta(description="Largest expected calibration error of a classifier."),
@@ -61,11 +77,22 @@ class GuardsConfig(Section, frozen=True, kw_only=True):
         tuple[Guard, ...],
         Meta(
             description="Guards that end the run before training: `schema`, `rows`, "
-            "`balance`, `psi`, `targets`, `stale`; the others only warn."
+            "`balance`, `psi`, `targets`, `stale`, `broken`."
         ),
     ] = ()
+    refuse: Annotated[
+        tuple[Guard, ...],
+        Meta(
+            description="Guards whose findings keep the gate from promoting; those in "
+            "neither list only warn."
+        ),
+    ] = ("rows", "targets", "broken")
     rows: Annotated[
-        Fraction, Meta(description="Fewest rows, as a share of production's rows.")
+        Fraction,
+        Meta(
+            description="Share of production's rows; there have to be more rows than "
+            "that."
+        ),
     ] = 0.5
     balance: Annotated[
         Fraction, Meta(description="Largest change of the share of a class.")

@@ -1,20 +1,20 @@
 """Splits rows by their hashes into training, validation and test rows.
 
-The hash of a row is a point on a circle, computed from the row's values and not from
-its position in the file. Each member of an ensemble takes one window of the circle as
-its test rows, the next window as its validation rows and the rest as its training rows.
-The windows of the members lie side by side:
+The hash of a row is a number in [0, 1) computed from the row's values, not from its
+position in the file. The rows with the lowest hashes are the test rows of all members
+of an ensemble. The members share the other rows, and each takes another window of them
+as its validation rows:
 
-         test   validation
-    ├──────────┼──────────┼───────────────── train ────────────────┤   member 1
-    ─ train ──────────────├──────────┼──────────┼─── train ────────    member 2
+     test       validation
+    ├─────┼────┼──────────┼────────────── train ──────────────┤   member 1
+    ├─────┼─── train ─────────────┼──────────┼──── train ─────┤   member 2
 
-So a test row stays a test row in every later run, however the data grow; some member of
-the production version was fitted without it; and equal rows are always in one part.
-Rows in groups are hashed by their group alone.
+So a test row stays a test row in every later run, however the data grow, and no member
+learns it; and equal rows are always in one part. Rows in groups are hashed by their
+group alone.
 
-Rows in time are split on a line instead, the same for all members: the latest are the
-test rows, and those before them the validation rows.
+Rows in time are split by their time instead, the same for all members: the latest are
+the test rows, and those before them the validation rows.
 """
 
 from __future__ import annotations
@@ -26,9 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.inputs import RawColumns
-
-#: Offset of an evenly spaced hash within its step, so that it is not at a window's end.
-OFFSET = 0.382
 
 RowNumbers = NDArray[np.intp]
 RowHashes = NDArray[np.float64]
@@ -95,30 +92,39 @@ def rehash_duplicates(
     return hash_rows(np.column_stack([hashes, seeds, occurrence]))
 
 
-def windows(
-    hashes: RowHashes, members: int, validation: float, test: float
-) -> list[Split]:
-    """Return the split of every member, for hashes (n,)."""
-    return [window(hashes, m, members, validation, test) for m in range(members)]
+def test_limit(hashes: RowHashes, share: float) -> float:
+    """Return the limit below which a hash (n,) is that of a test row.
 
-
-def window(
-    hashes: RowHashes, member: int, members: int, validation: float, test: float
-) -> Split:
-    """Return the split of one member, counted from 0, for hashes (n,)."""
-    turned = (hashes - member / members) % 1.0
-    tests = turned < test
-    validates = ~tests & (turned < test + validation)
-    masks = (~tests & ~validates, validates, tests)
-    return Split(*(np.flatnonzero(mask) for mask in masks))
-
-
-def spread(hashes: RowHashes, known: RowHashes) -> RowHashes:
-    """Return hashes (n,) spaced evenly, in the order of the known ones (k,).
-
-    Random hashes leave no window of the circle empty only if there are many.
+    It is the share of the test rows. It is higher if fewer than half as many different
+    hashes lie below it, as may happen with few rows or groups.
     """
-    return (np.searchsorted(known, hashes) + OFFSET) / len(known) % 1.0
+    if not share:
+        return 0.0
+    distinct = np.unique(hashes)
+    fewest = max(1, int(share * len(distinct) / 2))
+    return max(share, float(np.nextafter(distinct[fewest - 1], 2.0)))
+
+
+def rotating_splits(
+    hashes: RowHashes, members: int, validation: float, limit: float
+) -> list[Split]:
+    """Return the split of every member: hashes (n,) below `limit` are test rows.
+
+    `validation` is the share of the other hashes in a member's window, which never is
+    empty. Without test rows all members have the window of the first, so that there
+    are rows that no member learns.
+    """
+    tests = hashes < limit
+    others = np.unique(hashes[~tests])
+    ranks, n = np.searchsorted(others, hashes), len(others)
+    width = min(max(1, round(validation * n)), n - 1) if validation else 0
+    splits = []
+    for member in range(members):
+        start = round(member * n / members) if limit else 0
+        validates = ~tests & ((ranks - start) % max(n, 1) < width)
+        masks = (~tests & ~validates, validates, tests)
+        splits.append(Split(*(np.flatnonzero(mask) for mask in masks)))
+    return splits
 
 
 def by_time(times: NDArray[np.float64], validation: float, test: float) -> Split:

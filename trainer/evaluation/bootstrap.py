@@ -9,6 +9,7 @@ belong together carry less information than independent ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def interval(
     RMSE. The same rows always give the same interval.
     """
     rng = np.random.default_rng(0)
-    totals = _totals(losses, weights, clusters, rng)
+    totals = cluster_sums(losses, weights, clusters, rng)
     n = len(totals)
     drawn = np.empty((DRAWS, 3))
     for draw in drawn:
@@ -51,13 +52,13 @@ def interval(
     return float(low), float(high)
 
 
-def _totals(
-    losses: tuple[Floats, Floats],
+def cluster_sums(
+    losses: Sequence[Floats],
     weights: Floats | None,
     clusters: NDArray[Any] | None,
     rng: np.random.Generator,
 ) -> Floats:
-    """Return the weight and both weighted losses of each cluster (k, 3)."""
+    """Return the weight and the L weighted losses of each cluster (k, 1 + L)."""
     counts = np.ones(len(losses[0])) if weights is None else weights
     rows = np.column_stack([counts, *(counts * loss for loss in losses)])
     if clusters is None:

@@ -24,8 +24,8 @@ def metrics(
 ) -> dict[str, float]:
     """Return the metrics of predictions; `target` (n,) are class numbers or values.
 
-    `weights` has shape (n,). A metric that is not defined for the rows (R² of a
-    constant, AUC of one class) is left out.
+    `weights` has shape (n,). A metric that is not defined for the rows is left out: R²
+    of a constant, and macro F1 and AUC if there is no row of some class.
     """
     if output.classes:
         return classification(answer["probabilities"], target, weights)
@@ -34,6 +34,24 @@ def metrics(
         inside = (answer["lower"] <= target) & (target <= answer["upper"])
         figures["coverage"] = _mean(inside, weights)
     return figures
+
+
+def row_losses(
+    output: Output, answer: Predictions, target: NDArray[Any]
+) -> dict[str, Floats]:
+    """Return the values (n,) of each row whose weighted means are metrics.
+
+    The mean of those of `rmse` is its square.
+    """
+    if not output.classes:
+        error = answer["value"] - target
+        return {"rmse": error**2, "mae": np.abs(error)}
+    P = answer["probabilities"]
+    return {
+        "log_loss": _log_losses(P, target),
+        "brier": _squares(P, target),
+        "accuracy": (P.argmax(axis=1) == target).astype(np.float64),
+    }
 
 
 def classification(
@@ -46,11 +64,11 @@ def classification(
         "brier": brier(P, target, weights),
         "ece": expected_calibration_error(P, target, weights),
         "accuracy": _mean(chosen == target, weights),
-        "macro_f1": _macro_f1(chosen, target, P.shape[1], weights),
     }
-    present = np.unique(target)
-    if len(present) > 1:
-        sides = [1] if P.shape[1] == 2 else present.tolist()
+    classes = P.shape[1]
+    if len(np.unique(target)) == classes:
+        figures["macro_f1"] = _macro_f1(chosen, target, classes, weights)
+        sides = [1] if classes == 2 else range(classes)
         areas = [auc(P[:, c], target == c, weights) for c in sides]
         figures["auc"] = float(np.mean(areas))
     return figures
@@ -83,10 +101,14 @@ def brier(P: Floats, target: Codes, weights: Floats | None = None) -> float:
 
     With two classes only the second is used, as is usual; else all are summed.
     """
+    return _mean(_squares(P, target), weights)
+
+
+def _squares(P: Floats, target: Codes) -> Floats:
     distance = P.copy()
     distance[np.arange(len(P)), target] -= 1.0
-    squares = distance**2
-    return _mean(squares[:, 1] if P.shape[1] == 2 else squares.sum(axis=1), weights)
+    squares: Floats = distance**2
+    return squares[:, 1] if P.shape[1] == 2 else squares.sum(axis=1)
 
 
 def expected_calibration_error(
@@ -124,13 +146,12 @@ def auc(
 def _macro_f1(
     chosen: Codes, target: Codes, classes: int, weights: Floats | None
 ) -> float:
-    """Return the mean of 2 TP / (2 TP + FP + FN) over classes in target or answers."""
+    """Return the mean of 2 TP / (2 TP + FP + FN) over classes, all in the target."""
     hit = chosen == target
     hits = np.bincount(target[hit], None if weights is None else weights[hit], classes)
     seen = np.bincount(target, weights, classes)
     taken = np.bincount(chosen, weights, classes)
-    counted = (seen + taken) > 0
-    return float((2 * hits[counted] / (seen + taken)[counted]).mean())
+    return float((2 * hits / (seen + taken)).mean())
 
 
 def regression(

@@ -1,15 +1,14 @@
 """Compares candidate and production on the same rows, with confidence intervals.
 
-They are compared on all held-out rows, on those that were test rows of the production
-version and are unchanged, and on each group of a named column. Every row is answered by
-networks that were fitted without it. The interval of each difference comes from
-`trainer.evaluation.bootstrap`.
+They are compared on rows that neither has learnt: on all of them, on those that were
+test rows of the production version and are unchanged, and on each group of a named
+column. A numeric target is compared by a robust loss too, so that no single wrong value
+decides. The intervals come from `trainer.evaluation.bootstrap`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,24 +16,23 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from models.features.columns import Floats
-from models.features.inputs import RawColumns
 from models.features.predictions import Output, Predictions
 from models.features.table import Columns
-from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.config.thresholds import GateConfig
-from trainer.data import take
 from trainer.data.roles import group_text
-from trainer.data.row_hashing import hash_rows, rehash_duplicates
 from trainer.evaluation import bootstrap
+from trainer.evaluation.clusters import clusters
 from trainer.evaluation.metrics import PRIMARY, losses, mean_loss, metrics
 from trainer.evaluation.production import ProductionModel
 from trainer.evaluation.row_fingerprints import fingerprint_rows, unchanged_rows
 from trainer.preparation.prepare import Part
-from trainer.preparation.split_plan import split_again
+from trainer.preparation.targets import label_key
 
 #: Fewer rows are not compared by themselves.
 MIN_ROWS = 30
+#: The robust loss clips errors at this multiple of production's median error.
+CLIPPED_AT = 10.0
 
 
 class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,9 +52,9 @@ class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
     refused: str = ""
 
     def __str__(self) -> str:
-        sentence = f"{self._verdict}: {self.figure} {self.candidate:.6g}"
+        sentence = f"{self._verdict}: {self.figure} {self.candidate:.3g}"
         if self.production is not None:
-            sentence += f", production {self.production:.6g},"
+            sentence += f", production {self.production:.3g},"
         sentence += f" on {self.count:,} {self.rows}"
         if self.low is None:
             return sentence
@@ -99,7 +97,7 @@ class PairedComparison:
             self.production_metrics = metrics(
                 self.output, answer, rows.target, rows.weights
             )
-        self.clusters = _clusters(rows, manifest.config["data"]["group"])
+        self.clusters = clusters(rows, manifest.config["data"]["group"])
         self.unchanged = np.zeros(len(rows), bool)
         if production is not None and production.measured is not None:
             inputs = production.artefact.manifest.inputs
@@ -107,8 +105,7 @@ class PairedComparison:
             self.unchanged = unchanged_rows(now, production.measured)
 
     def _predict(self, artefact: Artefact) -> Predictions:
-        rows = self.rows
-        answer = out_of_fold(artefact, rows.raw, rows.aside, rows.occurrence)
+        answer = artefact.model.predict(artefact.manifest.inputs.select(self.rows.raw))
         return _align(answer, artefact.manifest.output, self.output)
 
     def comparisons(self, evaluated_on: str) -> Iterator[Comparison]:
@@ -117,13 +114,26 @@ class PairedComparison:
         if self.production_losses is not None:
             everywhere = np.ones(len(self.rows), bool)
             yield self._compare(evaluated_on, everywhere, gain=gain)
-            if self.unchanged.sum() >= MIN_ROWS:
+            if self.unchanged.sum() >= MIN_ROWS and not self.unchanged.all():
                 yield self._compare("test rows of production", self.unchanged)
+            yield from self._robust(evaluated_on)
         groups = list(self._groups())
         for name, mask in groups:
             level = 1.0 - (1.0 - bootstrap.LEVEL) / len(groups)  # Bonferroni
             limit = self.settings.group_limit
             yield self._compare(name, mask, level=level, limit=limit)
+
+    def _robust(self, evaluated_on: str) -> Iterator[Comparison]:
+        """Compare a numeric target with errors clipped, if any error is that large."""
+        theirs = self.production_losses
+        if self.output.classes or theirs is None:
+            return
+        limit = CLIPPED_AT**2 * float(np.median(theirs))
+        clipped = np.minimum(self.losses, limit), np.minimum(theirs, limit)
+        if limit and (self.losses.max() > limit or theirs.max() > limit):
+            everywhere = np.ones(len(self.rows), bool)
+            name = f"{evaluated_on}, errors clipped at {np.sqrt(limit):.3g}"
+            yield self._compare(name, everywhere, both=clipped)
 
     def _groups(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         name = self.settings.group
@@ -141,41 +151,33 @@ class PairedComparison:
         level: float = bootstrap.LEVEL,
         gain: float | None = None,
         limit: float | None = None,
+        both: tuple[Floats, Floats] | None = None,
     ) -> Comparison:
+        ours, theirs = both or (self.losses, self.production_losses)
         weights = None if self.rows.weights is None else self.rows.weights[mask]
-        candidate = mean_loss(self.output, self.losses[mask], weights)
+        candidate = mean_loss(self.output, ours[mask], weights)
         comparison = Comparison(name, int(mask.sum()), self.metric, candidate)
         if limit is not None and candidate > limit:
             comparison = replace(
                 comparison, refused=f"above gate.group_limit={limit:g}"
             )
-        if self.production_losses is None:
+        if theirs is None:
             return comparison
-        production = mean_loss(self.output, self.production_losses[mask], weights)
+        production = mean_loss(self.output, theirs[mask], weights)
         low, high = bootstrap.interval(
-            (self.losses[mask], self.production_losses[mask]),
+            (ours[mask], theirs[mask]),
             weights,
             self.clusters[mask],
             root=not self.output.classes,
             level=level,
         )
         comparison = replace(comparison, production=production, low=low, high=high)
-        refused = comparison.refused
+        refused, allowed = comparison.refused, self.settings.allowed_loss
         if gain is not None and high > -gain * production:
             refused = f"not significantly better by gate.minimum_gain={gain:g}"
-        elif gain is None and low > self.settings.allowed_loss * production:
-            refused = "significantly worse"
+        elif gain is None and low > allowed * production:
+            refused = f"significantly worse (gate.allowed_loss={allowed:g})"
         return replace(comparison, refused=refused)
-
-
-def _clusters(rows: Part, group: str | None) -> NDArray[Any]:
-    """Return a cluster for each row (n,): its group, or its hash if it has none."""
-    if group is not None and group in rows.aside:
-        return np.array([str(text) for text in rows.aside[group]])
-    hashes = hash_rows(rows.raw)
-    if rows.occurrence is None:
-        return hashes
-    return rehash_duplicates(hashes, rows.occurrence, 0)
 
 
 def columns_of(rows: Part) -> Columns:
@@ -184,44 +186,13 @@ def columns_of(rows: Part) -> Columns:
     return {**raw, **rows.aside}
 
 
-def out_of_fold(
-    artefact: Artefact,
-    raw: RawColumns,
-    aside: Columns | None = None,
-    occurrence: Floats | None = None,
-) -> Predictions:
-    """Answer each of n rows by a network of the artefact that was fitted without it.
-
-    The hash of a row, or of its group, tells which network held it out, whatever else
-    was in that run's data. A network that held it out as a test row is preferred to one
-    that chose its epoch on it. If no network held it out, or this cannot be told, all
-    networks answer together. `occurrence` (n,) counts equal rows.
-    """
-    manifest, model = artefact.manifest, artefact.model
-    answer = model.predict(raw)
-    if manifest.members == 1:
-        return answer
-    splits = split_again(manifest, raw, aside or {}, occurrence)
-    if splits is None:
-        return answer
-    pairs = list(zip(model.networks, splits, strict=True))
-    held_out = [(network, split.validation) for network, split in pairs]
-    held_out += [(network, split.test) for network, split in pairs]
-    for network, rows in held_out:
-        if len(rows):
-            alone = Model(model.inputs, [network], model.output)
-            for name, values in alone.predict(take(raw, rows)).items():
-                answer[name][rows] = values
-    return answer
-
-
 def _align(answer: Predictions, theirs: Output, ours: Output) -> Predictions:
     """Return an answer in our order of classes; a class they lack has probability 0."""
     if not ours.classes or not theirs.classes:
         return answer
     P = np.zeros((len(answer["probabilities"]), len(ours.classes)))
-    columns = {label: column for column, label in enumerate(theirs.classes)}
-    for column, label in enumerate(ours.classes):
-        if label in columns:
-            P[:, column] = answer["probabilities"][:, columns[label]]
+    columns = {label_key(name): c for c, name in enumerate(theirs.class_names)}
+    for column, name in enumerate(ours.class_names):
+        if (key := label_key(name)) in columns:
+            P[:, column] = answer["probabilities"][:, columns[key]]
     return {"probabilities": P}

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from models.errors import ArtefactCorrupt
 from models.features.inputs import Inputs
 from models.features.predictions import Output
-from trainer.data.row_hashing import hash_rows, rehash_duplicates
+from trainer.data.row_hashing import RowHashes, hash_rows, rehash_duplicates
 from trainer.preparation.prepare import Part
+from trainer.preparation.targets import label_key
 
 #: The file next to the artefact.
 ROWS = "rows.npy"
@@ -29,11 +30,23 @@ RowFingerprints: TypeAlias = NDArray[np.float64]
 
 def fingerprint_rows(part: Part, inputs: Inputs, output: Output) -> RowFingerprints:
     """Return the fingerprints (n, 2) of rows, from the columns that a model has."""
-    hashes = hash_rows(inputs.select(part.raw))
+    hashes = hash_inputs(part, inputs)
+    target = output.target_values(part.target)
+    if isinstance(target, list):
+        target = [label_key(label) for label in target]
+    return np.column_stack([hashes, hash_rows({"row": hashes, "target": target})])
+
+
+def hash_inputs(part: Part, inputs: Inputs) -> RowHashes:
+    """Return the hashes (n,) of rows, from the columns that a model has.
+
+    Columns aside, such as the time, tell apart rows of equal inputs.
+    """
+    raw = inputs.select(part.raw)
+    hashes = hash_rows(raw if isinstance(raw, np.ndarray) else {**raw, **part.aside})
     if part.occurrence is not None:  # equal rows, told apart by their order
         hashes = rehash_duplicates(hashes, part.occurrence, 0)
-    target = output.target_values(part.target)
-    return np.column_stack([hashes, hash_rows({"row": hashes, "target": target})])
+    return hashes
 
 
 def dump(fingerprints: RowFingerprints) -> bytes:
@@ -70,5 +83,10 @@ def unchanged_rows(now: RowFingerprints, then: RowFingerprints) -> NDArray[np.bo
 
 
 def changed_targets(now: RowFingerprints, then: RowFingerprints) -> NDArray[np.bool_]:
-    """Tell which rows now (n,) were there then, but only with another target."""
-    return np.isin(now[:, 0], then[:, 0]) & ~unchanged_rows(now, then)
+    """Tell which rows now (n,) were there then, but only with another target.
+
+    Rows of equal inputs cannot be told apart, so they are left out.
+    """
+    _, index, counts = np.unique(now[:, 0], return_inverse=True, return_counts=True)
+    there: NDArray[np.bool_] = np.isin(now[:, 0], then[:, 0]) & (counts[index] == 1)
+    return there & ~unchanged_rows(now, then)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from models.features.table import Columns, TableInput, fit_column
 from models.features.tensor import TensorInput
 from trainer.config.defaults import DataFacts, choose_split, choose_training
 from trainer.config.schema import Config, DataConfig, ResolvedConfig
-from trainer.data import Dataset, Source, join, length, read_for, take
+from trainer.data import Dataset, Source, length, read_for, take
 from trainer.data.roles import Role, set_aside
 from trainer.data.row_hashing import Split, hash_rows
 from trainer.preparation import targets
@@ -31,6 +30,9 @@ from trainer.preparation.sample_weights import (
 )
 from trainer.preparation.split_plan import SplitPlan, plan_splits
 from trainer.types import Rows, Say
+
+#: The name of evaluation rows if there are no others.
+TRAINING_ROWS = "training rows"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,16 @@ class Part:
     def __len__(self) -> int:
         return length(self.raw)
 
+    def only(self, rows: NDArray[np.intp]) -> Part:
+        """Return the rows of these numbers (n,)."""
+        return Part(
+            take(self.raw, rows),
+            self.target[rows],
+            None if self.weights is None else self.weights[rows],
+            take(self.aside, rows),
+            None if self.occurrence is None else self.occurrence[rows],
+        )
+
     @property
     def digest(self) -> str:
         """The sha256 of the values, targets and weights of the rows."""
@@ -60,20 +72,12 @@ class Part:
         return digest.hexdigest()
 
 
-def joined(parts: Sequence[Part]) -> Part:
-    """Return one part with the rows of all, in their order."""
-    return Part(
-        join([part.raw for part in parts]),
-        np.concatenate([part.target for part in parts]),
-        _joined([part.weights for part in parts]),
-        join([part.aside for part in parts]),
-        _joined([part.occurrence for part in parts]),
-    )
+class Evaluation(NamedTuple):
+    """Rows that a model is evaluated on, their name, and if no network learnt them."""
 
-
-def _joined(arrays: Sequence[Floats | None]) -> Floats | None:
-    present = [array for array in arrays if array is not None]
-    return np.concatenate(present) if present else None
+    rows: Part
+    name: str
+    held_out: bool
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ class Prepared:
     """The data and every choice made before training.
 
     `split_plan` splits `all_rows` for each member; `user_validation` are the validation
-    rows that the user gave, if any. `reasons` explains the choices.
+    rows that the user gave, if any. `reasons` explains the choices. `row_numbers` (n,)
+    count the rows of the data as they were read, from 1.
     """
 
     data: Dataset
@@ -94,6 +99,7 @@ class Prepared:
     split_plan: SplitPlan
     user_validation: Part | None
     class_weights: Floats | None
+    row_numbers: NDArray[np.intp]
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -102,14 +108,7 @@ class Prepared:
 
     def part(self, rows: NDArray[np.intp]) -> Part:
         """Return the rows of these numbers (n,)."""
-        every = self.all_rows
-        return Part(
-            take(every.raw, rows),
-            every.target[rows],
-            None if every.weights is None else every.weights[rows],
-            take(every.aside, rows),
-            None if every.occurrence is None else every.occurrence[rows],
-        )
+        return self.all_rows.only(rows)
 
     def rows(self, part: Part) -> Rows:
         """Return a part as the network takes it: X (n, I), T (n,) and weights (n,)."""
@@ -131,25 +130,15 @@ class Prepared:
         return Augmentation(self.inputs.shape, strength)
 
     @cached_property
-    def evaluation_parts(self) -> tuple[list[Part], str]:
-        """The rows that each member is evaluated on, and what to call them.
-
-        There is a single part if all members are evaluated on the same rows.
-        """
-        if any(len(split.test) for split in self.splits):
-            return self._parts("test"), "held-out rows"
-        if self.user_validation is not None:
-            return [self.user_validation], "validation rows"
-        if all(len(split.validation) for split in self.splits):
-            return self._parts("validation"), "validation rows"
-        return self._parts("train"), "training rows"
-
-    def _parts(self, name: str) -> list[Part]:
-        """Return the named part of every member, or a single one if all are equal."""
-        numbers: list[NDArray[np.intp]] = [getattr(s, name) for s in self.splits]
-        if all(np.array_equal(numbers[0], other) for other in numbers[1:]):
-            numbers = numbers[:1]
-        return [self.part(rows) for rows in numbers]
+    def evaluation(self) -> Evaluation:
+        """The rows that the ensemble is evaluated on."""
+        first = self.splits[0]
+        if len(first.test):
+            return Evaluation(self.part(first.test), "held-out rows", True)
+        validation = self.validation(first)
+        if validation is not None:
+            return Evaluation(validation, "validation rows", True)
+        return Evaluation(self.part(first.train), TRAINING_ROWS, False)
 
 
 def prepare(
@@ -157,7 +146,6 @@ def prepare(
     task: Task | None,
     validation: Source | str | None,
     config: Config,
-    rng: np.random.Generator,
     say: Say,
 ) -> Prepared:
     """Split the rows, encode them and choose every open setting.
@@ -166,7 +154,7 @@ def prepare(
     there is nothing to learn from, and ConfigError for settings that do not fit.
     """
     data = set_aside(data, _roles(config.data))
-    data, labels = _drop_unusable(data, config.data, say)
+    data, labels, row_numbers = _drop_unusable(data, config.data, say)
     name = data.target_name
     guess = targets.guess_task(labels, name)
     reasons = [guess.reason if task is None else f"task {task}: as given"]
@@ -175,7 +163,7 @@ def prepare(
     image = not table and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
     facts = DataFacts(len(data), task, table, image)
     split_config, split_reasons = choose_split(config, facts, validation is not None)
-    split_plan = plan_splits(split_config, data, rng)
+    split_plan = plan_splits(split_config, data)
     training = np.unique(np.concatenate([split.train for split in split_plan.splits]))
     inputs = fit_inputs(data, training)
     if not inputs.width:
@@ -212,6 +200,7 @@ def prepare(
             validation, inputs, output, name, config.data, require_weights=True
         ),
         class_weights=class_weights,
+        row_numbers=row_numbers,
     )
 
 
@@ -227,8 +216,11 @@ def _roles(settings: DataConfig) -> dict[Role, str]:
 
 def _drop_unusable(
     data: Dataset, settings: DataConfig, say: Say
-) -> tuple[Dataset, list[Label]]:
-    """Return the rows that have a target and a weight above 0, and their targets."""
+) -> tuple[Dataset, list[Label], NDArray[np.intp]]:
+    """Return the rows with a target and a weight above 0, their targets and numbers.
+
+    The numbers (n,) count the rows as they were read, from 1.
+    """
     assert data.target is not None
     usable = np.array([label is not None for label in data.target])
     if not usable.any():
@@ -241,7 +233,8 @@ def _drop_unusable(
         usable &= ~weightless
     if not usable.all():
         data = data.only(np.flatnonzero(usable))
-    return data, [label for label in data.target or () if label is not None]
+    labels = [label for label in data.target or () if label is not None]
+    return data, labels, np.flatnonzero(usable) + 1
 
 
 def _weights(data: Dataset, settings: DataConfig) -> Floats | None:
@@ -293,7 +286,7 @@ def read_part(
         roles["weight"] = settings.weight
     try:
         data = set_aside(data, roles)
-        data, labels = _drop_unusable(data, settings, lambda sentence: None)
+        data, labels, _ = _drop_unusable(data, settings, lambda sentence: None)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     codes = targets.encode(output, labels, target)

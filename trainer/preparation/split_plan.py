@@ -1,12 +1,12 @@
-"""Plans how the rows of a run are split, and repeats the split of an earlier run.
+"""Plans how the rows of a run are split, and tells which rows an earlier run learnt.
 
-content   by the hash of a row's values (see `trainer.data.row_hashing`)
-chance    at random: equal rows are told apart by their order, and rehashed
-grouped   by the hash of the row's group, so that no group is in two parts
-time      the latest rows are the test rows of every member
+hash      by the hash of a row's values (see `trainer.data.row_hashing`)
+random    at random: equal rows are told apart by their order, and rehashed
+group     by the hash of the row's group, so that no group is in two parts
+time      the latest rows are the test rows
 
-The manifest stores what it takes to split again: so the gate knows which of
-production's networks were fitted without a row.
+The manifest stores the limits of the test rows: so the gate knows which rows production
+has learnt, whatever else was in that run's data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.features.inputs import RawColumns
 from models.features.table import Columns
 from models.storage.artefact import Manifest, SplitStrategy
 from trainer.config.schema import SplitConfig
-from trainer.data import Dataset
+from trainer.data import Dataset, length
 from trainer.data.roles import group_text
 from trainer.data.row_hashing import (
     RowHashes,
@@ -30,96 +30,84 @@ from trainer.data.row_hashing import (
     count_occurrences,
     hash_rows,
     rehash_duplicates,
-    spread,
-    windows,
+    rotating_splits,
+    test_limit,
 )
 
-#: With fewer distinct rows or groups, a window of random hashes may hold none of them.
+#: With fewer distinct rows, a share of the hashes may hold none of them.
 TOO_FEW_DISTINCT = 100
+#: Seed of the hashes of equal rows: a row is a test row whatever the seed of the run.
+SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """The split of each member, and what it takes to split again.
+    """The split of each member, and the limits of the test rows.
 
-    `groups` are the hashes of few groups. Rows that are split at random have the
-    `occurrence` (n,) of each row among its equals, and the `seed` of the rehashing.
+    Test rows have a hash below `test_below`, or a time from `test_from` on. Rows that
+    are split at random have the `occurrence` (n,) of each row among its equals.
     """
 
     by: SplitStrategy
     splits: tuple[Split, ...]
-    groups: tuple[float, ...] = ()
+    test_below: float = 0.0
+    test_from: float | None = None
     occurrence: NDArray[np.float64] | None = None
-    seed: int = 0
 
 
-def plan_splits(
-    config: SplitConfig, data: Dataset, rng: np.random.Generator
-) -> SplitPlan:
+def plan_splits(config: SplitConfig, data: Dataset) -> SplitPlan:
     """Split the rows as configured; raise DataError if a part would be empty."""
     if config.data.split == "time":
         plan = _by_time(config, data)
     elif config.data.split == "grouped":
         plan = _by_group(config, data)
     else:
-        plan = _at_random(config, data, rng)
+        plan = _by_row(config, data)
     if not all(len(split.train) for split in plan.splits):
         raise DataError(f"{len(data)} rows are too few: none is left to train")
     return plan
 
 
-def _shares(config: SplitConfig) -> tuple[int, float, float]:
-    """Return the number of members and the shares of validation and test rows."""
-    data = config.data
-    return config.ensemble.members, data.validation_fraction, data.test_fraction
-
-
-def _at_random(
-    config: SplitConfig, data: Dataset, rng: np.random.Generator
+def _by_hash(
+    by: SplitStrategy,
+    config: SplitConfig,
+    hashes: RowHashes,
+    occurrence: NDArray[np.float64] | None = None,
 ) -> SplitPlan:
-    """Split by the values of the rows, or by chance if too many rows are equal."""
-    members, validation, test = _shares(config)
-    hashes = data.row_hashes
-    splits = windows(hashes, members, validation, test)
-    enough = (1 - validation - test) * len(data) / 2
+    """Split by hashes (n,)."""
+    test = config.data.test_fraction
+    limit = test_limit(hashes, test)
+    validation = config.data.validation_fraction / (1.0 - test)
+    splits = rotating_splits(hashes, config.ensemble.members, validation, limit)
+    return SplitPlan(by, tuple(splits), limit, occurrence=occurrence)
+
+
+def _by_row(config: SplitConfig, data: Dataset) -> SplitPlan:
+    """Split by the values of the rows, or at random if too many rows are equal."""
+    hashes, shares = data.row_hashes, config.data
+    plan = _by_hash("hash", config, hashes)
+    train = (1 - shares.validation_fraction - shares.test_fraction) * len(data)
     if (
         len(np.unique(hashes)) < min(len(data) / 2, TOO_FEW_DISTINCT)
-        or min(len(split.train) for split in splits) < enough
+        or min(len(split.train) for split in plan.splits) < train / 2
     ):
-        occurrence, seed = count_occurrences(hashes), int(rng.integers(1 << 53))
-        hashes = rehash_duplicates(hashes, occurrence, seed)
-        splits = windows(hashes, members, validation, test)
-        return SplitPlan("random", tuple(splits), occurrence=occurrence, seed=seed)
-    return SplitPlan("hash", tuple(splits))
+        occurrence = count_occurrences(hashes)
+        hashes = rehash_duplicates(hashes, occurrence, SPLIT_SEED)
+        return _by_hash("random", config, hashes, occurrence)
+    return plan
 
 
 def _by_group(config: SplitConfig, data: Dataset) -> SplitPlan:
-    members, validation, test = _shares(config)
-    name = str(config.data.group)
+    name, shares = str(config.data.group), config.data
     hashes = _hash_groups(data.aside, name)
-    known = np.unique(hashes)
-    splits = windows(hashes, members, validation, test)
-    spaced = len(known) < TOO_FEW_DISTINCT or _any_empty(splits, validation, test)
-    if spaced:
-        splits = windows(spread(hashes, known), members, validation, test)
-    if _any_empty(splits, validation, test):
-        networks = f" in each of {members} networks" if members > 1 else ""
+    groups = len(np.unique(hashes))
+    parts = 1 + (shares.validation_fraction > 0) + (shares.test_fraction > 0)
+    if groups < parts:
         raise DataError(
-            f"column '{name}' (data.group) has {len(known)} groups, too few for "
-            f"{validation:.0%} validation rows and {test:.0%} test rows{networks}: "
-            "take larger shares (data.validation_fraction, data.test_fraction)"
+            f"column '{name}' (data.group) has {groups} groups, too few for {parts} "
+            "parts: training, validation and test rows need a group each"
         )
-    return SplitPlan("group", tuple(splits), tuple(known.tolist()) if spaced else ())
-
-
-def _any_empty(splits: list[Split], validation: float, test: float) -> bool:
-    """Tell whether a part with a share above 0 has no row."""
-    return not all(
-        len(split.train)
-        and (len(split.validation) or not validation)
-        and (len(split.test) or not test)
-        for split in splits
-    )
+    return _by_hash("group", config, hashes)
 
 
 def _hash_groups(columns: Columns, name: str) -> RowHashes:
@@ -127,41 +115,48 @@ def _hash_groups(columns: Columns, name: str) -> RowHashes:
 
 
 def _by_time(config: SplitConfig, data: Dataset) -> SplitPlan:
-    members, validation, test = _shares(config)
-    name = str(config.data.time)
+    name, shares = str(config.data.time), config.data
+    times = np.asarray(data.aside[name], float)
     try:
-        split = by_time(np.asarray(data.aside[name], float), validation, test)
+        split = by_time(times, shares.validation_fraction, shares.test_fraction)
     except ValueError as error:
         raise DataError(f"column '{name}' (data.time) has {error}") from None
-    return SplitPlan("time", (split,) * members)
+    test_from = float(times[split.test].min()) if len(split.test) else None
+    return SplitPlan("time", (split,) * config.ensemble.members, test_from=test_from)
 
 
-def split_again(
+def learnt_rows(
     manifest: Manifest,
     raw: RawColumns,
     aside: Columns,
     occurrence: NDArray[np.float64] | None = None,
-) -> list[Split] | None:
-    """Return the split of each member that n rows had, or would have had, in a run.
+) -> NDArray[np.bool_]:
+    """Tell which of n rows a run has learnt, or would have if they had been there.
 
-    Returns None if the split cannot be repeated: it was by time, or by chance or group
-    and these rows come without their occurrence (n,) or group.
+    A row that it cannot tell counts as learnt: in a split by time or group without
+    the column of it, at random without the occurrence (n,), and in every ensemble
+    before format 4, whose networks each had test rows of their own.
     """
     recipe, settings = manifest.recipe, manifest.config["data"]
+    every = np.ones(length(raw), bool)
+    columns = aside if isinstance(raw, np.ndarray) else {**raw, **aside}
     if recipe.split_strategy == "time":
-        return None
+        times = columns.get(settings["time"])
+        if recipe.test_from is None or not isinstance(times, np.ndarray):
+            return every
+        return np.less(times, recipe.test_from)
+    limit = recipe.test_below
+    if limit is None and manifest.members == 1 and not recipe.groups:
+        limit = settings["test_fraction"]
+    if limit is None:
+        return every
     if recipe.split_strategy == "group":
-        columns = aside if isinstance(raw, np.ndarray) else {**raw, **aside}
         if settings["group"] not in columns:
-            return None
-        hashes = _hash_groups(columns, settings["group"])
-        if recipe.groups:
-            hashes = spread(hashes, np.array(recipe.groups))
-    else:
-        hashes = hash_rows(manifest.inputs.select(raw))
-        if recipe.split_strategy == "random":
-            if occurrence is None:
-                return None
-            hashes = rehash_duplicates(hashes, occurrence, recipe.split_seed)
-    shares = settings["validation_fraction"], settings["test_fraction"]
-    return windows(hashes, manifest.members, *shares)
+            return every
+        return _hash_groups(columns, settings["group"]) >= limit
+    hashes = hash_rows(manifest.inputs.select(raw))
+    if recipe.split_strategy == "random":
+        if occurrence is None:
+            return every
+        hashes = rehash_duplicates(hashes, occurrence, recipe.split_seed)
+    return hashes >= limit

@@ -54,6 +54,11 @@ def _is_numeric(label: Label) -> bool:
     return is_number(label) if isinstance(label, str) else not isinstance(label, bool)
 
 
+def label_key(text: str) -> str:
+    """Return a label's text, the same for all spellings of a number: 1 and 1.0."""
+    return f"{float(text):.17g}" if is_number(text) else text
+
+
 def make_output(
     task: Task, labels: Sequence[Label], train: NDArray[np.intp], name: str
 ) -> Output:

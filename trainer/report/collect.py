@@ -9,11 +9,10 @@ import numpy as np
 
 from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
-from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import take
 from trainer.evaluation import metrics
-from trainer.preparation.prepare import Part, Prepared, joined
+from trainer.preparation.prepare import Part, Prepared
 from trainer.report import curves, importance
 from trainer.report.importance import evenly_spaced_rows
 from trainer.report.markup import number
@@ -36,51 +35,24 @@ def gather(
     artefact: Artefact,
     production: dict[str, float] | None,
 ) -> Record:
-    """Return the record of a run, from predictions of its held-out rows.
-
-    Each network predicts the rows that it has not seen, as for the metrics.
-    """
-    measured = _measured(prepared, artefact)
-    batches = [model.predict(part.raw) for model, part in measured]
-    predictions = {
-        name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]
-    }
+    """Return the record of a run, from predictions of its held-out rows."""
     output = artefact.model.output
-    rows = joined([part for _, part in measured])
+    rows = evenly_spaced_rows(prepared.evaluation.rows, MAX_ROWS)
+    predictions = artefact.model.predict(rows.raw)
     history, train = members[0].history, prepared.config.train
     assert train.batch_size is not None
     record = Record(
         rows=len(rows),
         measured=artefact.manifest.metrics["rows"],
         where=artefact.manifest.metrics["measured_on"],
-        constant=_constant(output, rows.target),
         steps_an_epoch=-(-history.rows // min(train.batch_size, history.rows)),
         health=[member.history.health for member in members],
         production=None if production is None else Production(production),
     )
     _predictions(record, output, predictions, rows.target)
-    _importance(record, artefact, measured)
+    _importance(record, artefact, rows)
     record.mistakes = _mistakes(artefact, predictions, rows, record)
     return record
-
-
-def _measured(prepared: Prepared, artefact: Artefact) -> list[tuple[Model, Part]]:
-    """Return models with rows that they have not seen."""
-    parts, _ = prepared.evaluation_parts
-    model = artefact.model
-    single = [Model(model.inputs, [n], model.output) for n in model.networks]
-    pairs = zip([model] if len(parts) == 1 else single, parts, strict=True)
-    most = MAX_ROWS // len(parts)
-    return [(m, evenly_spaced_rows(part, most)) for m, part in pairs if len(part)]
-
-
-def _constant(output: Output, target: Any) -> float:
-    """Return the log loss or RMSE of the best constant prediction."""
-    if not output.classes:
-        return float(target.std())
-    shares = np.bincount(target) / len(target)
-    shares = shares[shares > 0]
-    return float(-(shares * np.log(shares)).sum())
 
 
 def _predictions(
@@ -102,15 +74,13 @@ def _predictions(
     )
 
 
-def _importance(
-    record: Record, artefact: Artefact, measured: Sequence[tuple[Model, Part]]
-) -> None:
+def _importance(record: Record, artefact: Artefact, rows: Part) -> None:
     """Record the importance of each column, or of each pixel."""
     inputs = artefact.model.inputs
     if not inputs.is_image:
-        record.weights = importance.column_importances(artefact, measured)
+        record.weights = importance.column_importances(artefact, rows)
         return
-    sizes = importance.mean_attributions(artefact, [part for _, part in measured])
+    sizes = importance.mean_attributions(artefact, rows)
     ((_, shape),) = inputs.tensors.values()
     sizes = sizes.reshape(shape)
     if sizes.ndim == 3:  # sum over the channels, the shortest axis

@@ -65,17 +65,38 @@ def _leaks(manifest: Manifest) -> Iterator[Problem]:
 
 
 def _no_signal(manifest: Manifest, record: Record) -> Iterator[Problem]:
+    """Compare with a constant, and blame drift, if it was found, rather than columns."""
     regression = manifest.task == "regression"
     name, key = ("RMSE", "rmse") if regression else ("log loss", "log_loss")
-    value, constant = manifest.metrics[key], record.constant
-    if record.measured < MIN_SIGNAL_ROWS or value < MIN_CONSTANT_SHARE * constant:
+    value = manifest.metrics[key]
+    constant = manifest.baselines.get("constant", {}).get(key)
+    if constant is None or record.measured < MIN_SIGNAL_ROWS:
         return
-    always = "the mean" if regression else "the class frequencies"
+    if value < MIN_CONSTANT_SHARE * constant:
+        return
+    always = "the mean" if regression else "the shares of the classes"
+    worse = value * MIN_CONSTANT_SHARE > constant
+    than = "worse" if worse else "hardly better"
+    figures = f"({name} {value:.3g} against {constant:.3g} on the same rows)"
+    sentence = f"The model is {than} than always predicting {always} {figures}: "
+    drift = [
+        finding
+        for finding in manifest.recipe.findings
+        if finding.kind == "drift" and manifest.target in finding.columns
+    ]
+    if drift:
+        yield Problem(
+            "no_signal",
+            f"{sentence}the targets of the measured rows are not like those that "
+            "trained.",
+            "Train on later rows, or on a target that does not trend, such as the "
+            "change since the time before.",
+        )
+        return
     yield Problem(
         "no_signal",
-        f"The model is hardly better than always predicting {always} "
-        f"({name} {value:.4g} against {constant:.4g}): the columns say almost nothing "
-        f"about '{manifest.target}', or training was too short.",
+        f"{sentence}the columns say almost nothing about '{manifest.target}', or "
+        "training was too short.",
         "Check that each row has its own target (a join or a sort may have mixed them "
         "up) and that some column is known to influence the target.",
     )

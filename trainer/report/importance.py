@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import length, take
 from trainer.evaluation.metrics import losses, mean_loss
-from trainer.preparation.prepare import Part, joined
+from trainer.preparation.prepare import Part
 from trainer.report.record import ColumnImportance
 
 #: Rows used for integrated gradients.
@@ -25,28 +24,25 @@ MAX_SHUFFLED_ROWS = 1_000
 MAX_SHUFFLED_COLUMNS = 30
 
 
-def mean_attributions(artefact: Artefact, parts: Sequence[Part]) -> Floats:
+def mean_attributions(artefact: Artefact, rows: Part) -> Floats:
     """Return the mean absolute attribution of each column or array element (I,)."""
-    most = -(-MAX_EXPLAINED_ROWS // len(parts))
-    rows = joined([evenly_spaced_rows(part, most) for part in parts])
-    explanation = Explainer(artefact).explain(rows.raw)
+    some = evenly_spaced_rows(rows, MAX_EXPLAINED_ROWS)
+    explanation = Explainer(artefact).explain(some.raw)
     sizes: Floats = np.abs(explanation.attributions).mean(axis=0)
     return sizes
 
 
-def column_importances(
-    artefact: Artefact, measured: Sequence[tuple[Model, Part]]
-) -> list[ColumnImportance]:
+def column_importances(artefact: Artefact, rows: Part) -> list[ColumnImportance]:
     """Return the importance of all columns, the most important first.
 
-    `measured` are models with rows they have not seen. The permutation importance of a
-    column is how much their loss rises when its values are shuffled among the rows; it
+    `rows` are rows that the model has not learnt. The permutation importance of a
+    column is how much the loss rises when its values are shuffled among the rows; it
     is computed for the columns with the largest attributions.
     """
-    sizes = mean_attributions(artefact, [part for _, part in measured])
+    sizes = mean_attributions(artefact, rows)
     names = input_names(artefact.model.inputs)
     order: list[int] = np.argsort(-sizes, kind="stable").tolist()
-    costs = _permutation(measured, order[:MAX_SHUFFLED_COLUMNS], names)
+    costs = _permutation(artefact.model, rows, order[:MAX_SHUFFLED_COLUMNS], names)
     order.sort(key=lambda i: -costs.get(i, -np.inf))
     return [ColumnImportance(names[i], float(sizes[i]), costs.get(i)) for i in order]
 
@@ -59,32 +55,24 @@ def input_names(inputs: Any) -> list[str]:
 
 
 def _permutation(
-    measured: Sequence[tuple[Model, Part]], columns: list[int], names: list[str]
+    model: Model, rows: Part, columns: list[int], names: list[str]
 ) -> dict[int, float]:
     """Return how much the loss rises when each of the columns is shuffled."""
     rng = np.random.default_rng(0)
-    most = -(-MAX_SHUFFLED_ROWS // len(measured))
-    pairs = [(model, evenly_spaced_rows(part, most)) for model, part in measured]
-    base = _loss(pairs, [part.raw for _, part in pairs])
-    costs = {}
-    for column in columns:
-        raws = [
-            _shuffled(part.raw, names[column], column, rng.permutation(len(part)))
-            for _, part in pairs
-        ]
-        costs[column] = _loss(pairs, raws) - base
-    return costs
+    some = evenly_spaced_rows(rows, MAX_SHUFFLED_ROWS)
 
+    def loss(raw: RawColumns) -> float:
+        row_losses = losses(model.output, model.predict(raw), some.target)
+        return mean_loss(model.output, row_losses, None)
 
-def _loss(pairs: Sequence[tuple[Model, Part]], raws: Sequence[RawColumns]) -> float:
-    """Return the log loss or RMSE of the models on rows of changed columns."""
-    row_losses = np.concatenate(
-        [
-            losses(model.output, model.predict(raw), part.target)
-            for (model, part), raw in zip(pairs, raws, strict=True)
-        ]
-    )
-    return mean_loss(pairs[0][0].output, row_losses, None)
+    base = loss(some.raw)
+    return {
+        column: loss(
+            _shuffled(some.raw, names[column], column, rng.permutation(len(some)))
+        )
+        - base
+        for column in columns
+    }
 
 
 def _shuffled(raw: RawColumns, name: str, index: int, order: Any) -> RawColumns:

@@ -75,8 +75,6 @@ class Record(msgspec.Struct):
     rows: int
     measured: int
     where: str
-    #: Log loss or RMSE of the best constant prediction.
-    constant: float
     steps_an_epoch: int
     health: list[list[LayerSnapshot]]
     confusion: Confusion | None = None

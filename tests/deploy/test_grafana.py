@@ -211,7 +211,7 @@ def test_every_panel_shows_something_of_a_real_service(
         assert service.request("POST", path, {"instances": ["two"]})[0] == 400
         return [query.values[0] for query in QUERIES if not ask(query.values[0])]
 
-    fit(store, "builtin:xor", model="xor", settings=())  # a reload
+    fit(store, "builtin:xor", model="xor", promote="always", settings=())  # a reload
     for _ in range(60):
         if not blank():
             break

@@ -20,6 +20,7 @@ from trainer.config import loading
 from trainer.config.schema import Config
 
 Table = dict[str, list[Any]]
+QUIET = ("runtime.report=false", "gate.baseline=false", "gate.minimum_rows=1")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -44,12 +45,14 @@ def configured() -> Callable[..., Config]:
 def command(store: Store) -> Callable[..., Result]:
     """Run `trainer` in this process; a traceback fails the test.
 
-    `fit` draws no report, which takes a second, unless it is told to.
+    `fit` draws no report, which takes a second, and its gate promotes small tables,
+    unless it is told otherwise.
     """
 
     def run(*arguments: object, code: int = 0) -> Result:
         if arguments[:1] == ("fit",):
-            arguments = ("fit", "--set", "runtime.report=false", *arguments[1:])
+            given = [word for text in QUIET for word in ("--set", text)]
+            arguments = ("fit", *given, *arguments[1:])
         result = CliRunner().invoke(
             main, [str(a) for a in arguments], env={"GLASSNET_STORE": str(store.root)}
         )
@@ -117,7 +120,7 @@ def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data = to_csv(home / f"{target}.csv", {**inputs, target: full[target]})
         arguments = ["fit", data, "--target", target, "--model", target]
         arguments += ["--store", home / "store", "--epochs", "40"]
-        arguments += ["--set", "runtime.report=false"]
+        arguments += [word for text in QUIET for word in ("--set", text)]
         result = CliRunner().invoke(main, [str(a) for a in arguments])
         assert result.exit_code == 0, result.output
     return home

@@ -137,7 +137,7 @@ def _outliers(prepared: Prepared) -> Iterator[Finding]:
     distance = np.abs(target - middle)
     usual = float(np.quantile(distance, 0.99, method="lower"))
     limit = max(FAR_QUARTILES * float(high - low), FAR_USUAL * usual)
-    rows = np.flatnonzero(distance > limit) if limit else []
+    rows: NDArray[np.intp] = np.flatnonzero((distance > limit) & (limit > 0))
     for row in rows:
         yield Finding(
             "outlier",

@@ -24,12 +24,12 @@ from trainer.optimization.optimizers import OPTIMIZERS
 TOO_FEW_TO_SPLIT = 40
 #: A table with fewer rows gets a single plain network.
 TOO_FEW_FOR_REALMLP = 300
-#: Share of the rows that are test rows: the same for every preset and size, so that a
-#: test row stays one.
-TEST_SHARE = 0.15
+#: Share of the rows that are test rows: the same for every preset, so that a test row
+#: stays one. Tables of fewer than 400 rows need more, so that figures tell something.
+TEST_SHARE, MAX_TEST_SHARE, TEST_ROWS = 0.1, 0.2, 40
 #: Share of the rows that choose the epoch: of a network of an ensemble, which others of
 #: its networks learn, and of a single network.
-ENSEMBLE_SHARE, SINGLE_SHARE = 0.1, 0.15
+ENSEMBLE_SHARE, SINGLE_SHARE = 0.05, 0.15
 #: Fewest steps in which RealMLP fits few rows well.
 MIN_STEPS = 2_000
 #: Fewer images get a single network, which is small and trains in seconds.
@@ -87,7 +87,8 @@ def choose_split(
     )
     split, split_reason = _split(config)
     rotating = members > 1 and split != "time"
-    test = 0.0 if few else TEST_SHARE
+    test = min(max(TEST_ROWS / n, TEST_SHARE), MAX_TEST_SHARE)
+    test = 0.0 if few else round(test, 2)
     share = 0.0 if few else ENSEMBLE_SHARE if rotating else SINGLE_SHARE
     per_network = ", different rows for each network" if rotating else ""
     if validation_given and config.data.validation_fraction:

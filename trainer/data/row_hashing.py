@@ -92,7 +92,7 @@ def rehash_duplicates(
     return hash_rows(np.column_stack([hashes, seeds, occurrence]))
 
 
-def test_limit(hashes: RowHashes, share: float) -> float:
+def limit_for_tests(hashes: RowHashes, share: float) -> float:
     """Return the limit below which a hash (n,) is that of a test row.
 
     It is the share of the test rows. It is higher if fewer than half as many different

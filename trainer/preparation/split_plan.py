@@ -29,9 +29,9 @@ from trainer.data.row_hashing import (
     by_time,
     count_occurrences,
     hash_rows,
+    limit_for_tests,
     rehash_duplicates,
     rotating_splits,
-    test_limit,
 )
 
 #: With fewer distinct rows, a share of the hashes may hold none of them.
@@ -76,7 +76,7 @@ def _by_hash(
 ) -> SplitPlan:
     """Split by hashes (n,)."""
     test = config.data.test_fraction
-    limit = test_limit(hashes, test)
+    limit = limit_for_tests(hashes, test)
     validation = config.data.validation_fraction / (1.0 - test)
     splits = rotating_splits(hashes, config.ensemble.members, validation, limit)
     return SplitPlan(by, tuple(splits), limit, occurrence=occurrence)

@@ -65,7 +65,7 @@ def _leaks(manifest: Manifest) -> Iterator[Problem]:
 
 
 def _no_signal(manifest: Manifest, record: Record) -> Iterator[Problem]:
-    """Compare with a constant, and blame drift, if it was found, rather than columns."""
+    """Compare with a constant; blame drift of the target if it was found."""
     regression = manifest.task == "regression"
     name, key = ("RMSE", "rmse") if regression else ("log loss", "log_loss")
     value = manifest.metrics[key]

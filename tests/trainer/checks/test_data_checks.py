@@ -43,9 +43,8 @@ def honest(n: int = 600, seed: int = 0) -> dict[str, list[Any]]:
 def examine(source: Any, *assignments: str, valid: Any = None) -> list[Finding]:
     """Diagnose a file whose target is y; what is returned is what is said."""
     given = loading.load(None, assignments, {})
-    rng = np.random.default_rng(0)
     own = None if valid is None else str(valid)
-    prepared = prepare(read(str(source), "y"), None, own, given, rng, lambda said: None)
+    prepared = prepare(read(str(source), "y"), None, own, given, lambda said: None)
     said: list[str] = []
     found = diagnose(prepared, said.append)
     assert said == [finding.sentence for finding in found]

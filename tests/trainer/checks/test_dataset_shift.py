@@ -23,9 +23,8 @@ WriteCsv = Callable[..., Path]
 
 def ready(data: Path, *assignments: str, valid: Path | None = None) -> Prepared:
     given = loading.load(None, assignments, {})
-    rng = np.random.default_rng(0)
     source = None if valid is None else str(valid)
-    return prepare(read(str(data), "y"), None, source, given, rng, lambda said: None)
+    return prepare(read(str(data), "y"), None, source, given, lambda said: None)
 
 
 def rows(n: int, seed: int, shift: float = 0.0) -> dict[str, list[Any]]:

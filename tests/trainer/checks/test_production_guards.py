@@ -60,8 +60,7 @@ def found(write_csv: Callable[..., Path]) -> Found:
     ) -> list[Finding]:
         given = loading.load(None, (*FAST, *settings), {})
         data = read(str(write_csv(columns, "now.csv")), "y")
-        rng = np.random.default_rng(0)
-        ready = prepare(data, None, None, given, rng, lambda said: None)
+        ready = prepare(data, None, None, given, lambda said: None)
         said: list[str] = []
         findings = guard(ready, production, said.append, now)
         assert said == [each.sentence for each in findings]

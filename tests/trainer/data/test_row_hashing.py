@@ -17,10 +17,9 @@ from trainer.data.row_hashing import (
     by_time,
     count_occurrences,
     hash_rows,
+    limit_for_tests,
     rehash_duplicates,
-    spread,
-    window,
-    windows,
+    rotating_splits,
 )
 
 bounded = settings(deadline=None, max_examples=200)
@@ -157,71 +156,83 @@ def test_places_are_roughly_uniform(kind: str) -> None:
 
 @bounded
 @given(circle, members, fraction, fraction)
-def test_the_parts_of_each_member_hold_every_row_once_in_order(
+def test_every_row_is_in_one_part_of_each_member(
     where: list[float], count: int, validation: float, test: float
 ) -> None:
-    found = windows(np.array(where), count, validation, test)
+    hashes = np.array(where)
+    limit = limit_for_tests(hashes, test)
+    found = rotating_splits(hashes, count, validation, limit)
     assert len(found) == count
     for parts in found:
         assert sorted(np.concatenate(parts).tolist()) == list(range(len(where)))
+        same(parts.test, np.flatnonzero(hashes < limit))
         for part in parts:
             assert part.dtype == np.intp
             assert part.tolist() == sorted(part.tolist())
+        for value in set(where):  # equal rows are never in two parts
+            sides = [(hashes[part] == value).any() for part in parts]
+            assert sum(sides) == 1
 
 
 @bounded
-@given(circle, members, fraction, fraction, st.data())
-def test_windows_are_those_of_each_member(
-    where: list[float], count: int, validation: float, test: float, data: Any
+@given(circle, fraction)
+def test_there_are_test_rows_however_few_the_rows(
+    where: list[float], test: float
 ) -> None:
-    number = data.draw(st.integers(0, count - 1))
-    one = window(np.array(where), number, count, validation, test)
-    other = windows(np.array(where), count, validation, test)[number]
-    for mine, its in zip(one, other, strict=True):
-        same(mine, its)
+    hashes = np.array(where)
+    limit = limit_for_tests(hashes, test)
+    distinct = len(set(where))
+    assert len(set(hashes[hashes < limit].tolist())) >= min(
+        (test > 0) * max(1, int(test * distinct / 2)), distinct
+    )
+    assert limit >= test and (limit == 0.0) == (test == 0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 64])
 @pytest.mark.parametrize(("validation", "test"), [(0.1, 0.1), (0.0, 0.3), (0.45, 0.2)])
-def test_parts_have_their_share_of_the_circle(
-    count: int, validation: float, test: float
-) -> None:
+def test_parts_have_their_shares(count: int, validation: float, test: float) -> None:
     where = (np.arange(10_000) + 0.5) / 10_000
-    for parts in windows(where, count, validation, test):
+    for parts in rotating_splits(
+        where, count, validation, limit_for_tests(where, test)
+    ):
+        others = 10_000 - len(parts.test)
         assert abs(len(parts.test) - 10_000 * test) <= 1
-        assert abs(len(parts.validation) - 10_000 * validation) <= 1
+        assert abs(len(parts.validation) - others * validation) <= 1
 
 
 def test_shares_of_nothing_leave_every_row_to_train() -> None:
-    for parts in windows(np.linspace(0, 0.99, 50), 3, 0.0, 0.0):
+    for parts in rotating_splits(np.linspace(0, 0.99, 50), 3, 0.0, 0.0):
         assert list(map(len, parts)) == [50, 0, 0]
 
 
-def away_from_ends(place: float) -> bool:
-    return abs(10 * place - round(10 * place)) > 1e-9
+def test_members_differ_in_their_validation_rows_alone() -> None:
+    where = np.random.default_rng(0).random(500)
+    found = rotating_splits(where, 5, 0.2, limit_for_tests(where, 0.1))
+    times = np.zeros(500, int)
+    for parts in found:
+        same(parts.test, found[0].test)
+        times[parts.validation] += 1
+    others = np.setdiff1d(np.arange(500), found[0].test)
+    assert set(times[others].tolist()) <= {0, 1, 2} and times[others].mean() > 0.95
+    assert not times[found[0].test].any()
 
 
-@bounded
-@given(st.lists(st.floats(0.0, 1.0).filter(away_from_ends), min_size=1, max_size=60))
-def test_five_members_hold_every_row_out_exactly_once(where: list[float]) -> None:
-    held = np.zeros(len(where), int)
-    for parts in windows(np.array(where), 5, 0.1, 0.1):
-        held[parts.test] += 1
-        held[parts.validation] += 1
-    assert (held == 1).all()
+def test_without_test_rows_all_members_spare_the_same_rows() -> None:
+    found = rotating_splits(np.random.default_rng(0).random(100), 4, 0.2, 0.0)
+    for parts in found:
+        same(parts.validation, found[0].validation)
+        assert len(parts.validation) == 20
 
 
-def test_a_row_stays_measured_when_the_data_grows() -> None:
+def test_a_row_stays_a_test_row_when_the_data_grow() -> None:
     rng = np.random.default_rng(3)
     X = rng.normal(size=(500, 3))
     grown = np.concatenate([rng.normal(size=(200, 3)), X])
-    for before, after in zip(
-        windows(hash_rows(X), 5, 0.1, 0.1),
-        windows(hash_rows(grown), 5, 0.1, 0.1),
-        strict=True,
-    ):
-        for one, other in zip(before, after, strict=True):
-            same(one, other[other >= 200] - 200)
+    before, after = (
+        rotating_splits(where, count, 0.1, limit_for_tests(where, 0.15))[0].test
+        for where, count in ((hash_rows(X), 2), (hash_rows(grown), 8))
+    )
+    same(before, after[after >= 200] - 200)
 
 
 # Rows of one place, drawn apart.
@@ -248,34 +259,6 @@ def test_rows_drawn_apart_are_spread_by_chance_alone() -> None:
     same(rehash_duplicates(grown, count_occurrences(grown), 1)[:10_000], found)
     some = np.arange(0, 10_000, 7)
     same(rehash_duplicates(where[some], turn[some], 1), found[some])
-
-
-# Few places, spread evenly.
-
-
-@bounded
-@given(st.sets(st.floats(0.0, 1.0, exclude_max=True), min_size=1, max_size=99))
-def test_spread_places_keep_their_order_and_lie_evenly(where: set[float]) -> None:
-    known = np.array(sorted(where))
-    found = spread(known, known)
-    assert ((found >= 0.0) & (found < 1.0)).all()
-    np.testing.assert_allclose(np.diff(found), 1 / len(known), rtol=1e-9)
-
-
-@bounded
-@given(st.integers(1, 99), st.data())
-def test_no_window_is_empty_that_is_as_wide_as_a_step(groups: int, data: Any) -> None:
-    share = 1 / groups
-    count = data.draw(members)
-    known = np.arange(groups) / groups
-    if 2 * share < 1:
-        for parts in windows(spread(known, known), count, share, share):
-            assert all(map(len, parts[1:]))
-
-
-def test_a_place_not_known_is_somewhere() -> None:
-    found = spread(np.array([0.0, 0.99]), np.array([0.1, 0.2]))
-    assert ((found >= 0.0) & (found < 1.0)).all()
 
 
 # Time.

@@ -1,4 +1,4 @@
-"""Each row is answered by networks that have not learnt it, whoever made them."""
+"""Both models answer whole, on rows that neither has learnt."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.model import Model
 from models.storage.artefact import Artefact
 from models.storage.directory import DirectoryStore as Store
-from trainer.data import Dataset, join, read, take
-from trainer.data.row_hashing import count_occurrences, hash_rows, rehash_duplicates
+from trainer.data import Dataset, read, take
 from trainer.evaluation.metrics import classification
-from trainer.evaluation.paired_comparison import out_of_fold
 
 QUICK = (
     "ensemble.members=5",
@@ -44,94 +41,6 @@ def ensemble(
     return make
 
 
-def one_by_one(artefact: Artefact, raw: Any) -> list[dict[str, Any]]:
-    """Return what each network answers alone."""
-    model = artefact.model
-    return [
-        Model(model.inputs, [network], model.output).predict(raw)
-        for network in model.networks
-    ]
-
-
-@pytest.mark.parametrize("target", ["churn", "level", "price"])
-def test_each_row_is_answered_by_the_network_that_held_it_out(
-    target: str, ensemble: Callable[..., tuple[Artefact, Dataset]]
-) -> None:
-    artefact, data = ensemble(target)
-    alone = one_by_one(artefact, data.inputs)
-    assert len(alone) == 5
-    # Five windows of a fifth, half of each measured on and half for the epoch.
-    holder = np.floor(5 * hash_rows(data.inputs)).astype(int)
-    assert set(holder.tolist()) == set(range(5))
-    found = out_of_fold(artefact, data.inputs)
-    for name, values in found.items():
-        expected = np.array([alone[k][name][i] for i, k in enumerate(holder)])
-        if values.dtype == object:
-            assert values.tolist() == expected.tolist()
-        else:
-            np.testing.assert_allclose(values, expected, rtol=1e-5)
-            together = artefact.model.predict(data.inputs)[name]
-            assert not np.allclose(values, together, rtol=1e-3)
-
-
-def test_rows_that_no_network_held_out_are_answered_by_all(
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-) -> None:
-    artefact, data = ensemble("price", "ensemble.members=2")
-    alone = one_by_one(artefact, data.inputs)
-    where = hash_rows(data.inputs)
-    found = out_of_fold(artefact, data.inputs)["value"]
-    first, second = where < 0.2, (where >= 0.5) & (where < 0.7)
-    neither = ~first & ~second
-    assert first.any() and second.any() and neither.any()
-    for rows, expected in (
-        (first, alone[0]["value"]),
-        (second, alone[1]["value"]),
-        (neither, artefact.model.predict(data.inputs)["value"]),
-    ):
-        np.testing.assert_allclose(found[rows], expected[rows], rtol=1e-5)
-
-
-def test_a_network_to_be_measured_goes_before_one_that_chose_its_epoch(
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-) -> None:
-    artefact, data = ensemble(
-        "price", "data.test_fraction=0.2", "data.validation_fraction=0.2"
-    )
-    alone = one_by_one(artefact, data.inputs)
-    holder = np.floor(5 * hash_rows(data.inputs)).astype(int)
-    expected = [alone[k]["value"][i] for i, k in enumerate(holder)]
-    found = out_of_fold(artefact, data.inputs)["value"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_one_network_answers_whole(
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-) -> None:
-    artefact, data = ensemble("price", "ensemble.members=1")
-    np.testing.assert_array_equal(
-        out_of_fold(artefact, data.inputs)["value"],
-        artefact.model.predict(data.inputs)["value"],
-    )
-
-
-def test_the_holder_is_found_among_other_rows_and_columns(
-    ensemble: Callable[..., tuple[Artefact, Dataset]],
-) -> None:
-    artefact, data = ensemble("price")
-    whole = out_of_fold(artefact, data.inputs)["value"]
-    order = np.random.default_rng(0).permutation(150)[:40]
-    some = take(data.inputs, order)
-    assert isinstance(some, dict)
-    # A column of tomorrow's, in front of the others.
-    wider = {"also": np.arange(40.0), **some}
-    np.testing.assert_allclose(
-        out_of_fold(artefact, wider)["value"], whole[order], rtol=1e-5
-    )
-    twice = out_of_fold(artefact, join([some, some]))["value"]
-    np.testing.assert_allclose(twice, np.tile(whole[order], 2), rtol=1e-5)
-
-
 @pytest.mark.parametrize("target", ["churn", "price"])
 def test_against_itself_an_ensemble_is_exactly_as_good(
     target: str,
@@ -143,11 +52,12 @@ def test_against_itself_an_ensemble_is_exactly_as_good(
     ensemble(target)
     again = fit(store, tmp_path / "data.csv", target=target, settings=QUICK)
     name = "rmse" if target == "price" else "log_loss"
-    figure = f"{again.metrics[name]:.6g}"
+    figure = f"{again.metrics[name]:.3g}"
     assert again.promoted
+    rows = again.metrics["rows"]
     assert again.reason.startswith(
-        f"at least as good: {name} {figure}, production {figure}, on 67 held-out rows "
-        "(95% interval of the difference: 0 to 0)"
+        f"at least as good: {name} {figure}, production {figure}, on {rows} held-out "
+        "rows (95% interval of the difference: 0 to 0)"
     )
 
 
@@ -179,69 +89,17 @@ def grouped(
     return make
 
 
-@pytest.mark.parametrize("groups", [20, 200])
-def test_each_group_is_answered_by_the_network_that_held_it_out(
-    groups: int, grouped: Callable[..., tuple[Artefact, Dataset, Path]]
-) -> None:
-    artefact, data, _ = grouped("data.group=g", groups=groups)
-    assert isinstance(data.inputs, dict)
-    names = list(data.inputs["g"])
-    where = hash_rows({"g": names})
-    if groups < 100:
-        # Few groups are spaced evenly in the order of their places.
-        order = sorted(set(where.tolist()))
-        where = np.array([(order.index(w) + 0.382) / groups for w in where])
-    holder = np.floor(5 * where).astype(int)
-    assert set(holder.tolist()) == set(range(5))
-    inputs = {name: data.inputs[name] for name in artefact.manifest.inputs.by_name}  # type: ignore[union-attr]
-    alone = one_by_one(artefact, inputs)
-    found = out_of_fold(artefact, inputs, {"g": names})["probabilities"]
-    expected = [alone[k]["probabilities"][i] for i, k in enumerate(holder)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    # Rows that do not name their group are answered by all.
-    np.testing.assert_array_equal(
-        out_of_fold(artefact, inputs)["probabilities"],
-        artefact.model.predict(inputs)["probabilities"],
-    )
-
-
-def test_rows_of_one_time_are_answered_by_all_networks(
-    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
-) -> None:
-    artefact, data, _ = grouped("data.time=t")
-    assert len(artefact.model.networks) == 5
-    np.testing.assert_array_equal(
-        out_of_fold(artefact, data.inputs)["probabilities"],
-        artefact.model.predict(data.inputs)["probabilities"],
-    )
-
-
 def test_figures_in_time_are_those_of_all_networks(
     grouped: Callable[..., tuple[Artefact, Dataset, Path]],
 ) -> None:
     artefact, data, _ = grouped("data.time=t")
-    last = np.arange(340, 400)
+    last = np.arange(360, 400)
     metrics = artefact.manifest.metrics
     assert metrics["rows"] == len(last)
     assert isinstance(data.inputs, dict) and data.target is not None
     P = artefact.model.predict(take(data.inputs, last))["probabilities"]
     target = np.array([data.target[i] == "yes" for i in last], int)
     assert metrics["log_loss"] == pytest.approx(classification(P, target)["log_loss"])
-
-
-def test_rows_too_alike_are_answered_by_the_network_that_held_them_out(
-    grouped: Callable[..., tuple[Artefact, Dataset, Path]],
-) -> None:
-    artefact, data, _ = grouped(words=True)
-    salt = artefact.manifest.recipe.split_seed
-    turn = count_occurrences(hash_rows(data.inputs))
-    holder = np.floor(5 * rehash_duplicates(hash_rows(data.inputs), turn, salt)).astype(
-        int
-    )
-    alone = one_by_one(artefact, data.inputs)
-    found = out_of_fold(artefact, data.inputs, {}, turn)["probabilities"]
-    expected = [alone[k]["probabilities"][i] for i, k in enumerate(holder)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +122,7 @@ def test_however_divided_an_ensemble_is_exactly_as_good_as_itself(
 ) -> None:
     _, _, path = grouped(*settings, words=words, groups=groups)
     again = fit(store, path, target="churn", settings=(*QUICK, *settings))
-    figure = f"{again.metrics['log_loss']:.6g}"
+    figure = f"{again.metrics['log_loss']:.3g}"
     assert again.promoted
     assert f"log_loss {figure}, production {figure}, on " in again.reason
 
@@ -284,6 +142,6 @@ def test_with_validation_rows_given_an_ensemble_is_as_good_as_itself(
     given = {"target": "churn", "settings": (*QUICK, *shares), "validation": valid}
     fit(store, path, promote="always", **given)
     again = fit(store, path, **given)
-    figure = f"{again.metrics['log_loss']:.6g}"
+    figure = f"{again.metrics['log_loss']:.3g}"
     assert again.promoted
     assert f"log_loss {figure}, production {figure}, on " in again.reason

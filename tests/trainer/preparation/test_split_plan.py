@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,14 +25,9 @@ from trainer.data.row_hashing import (
     count_occurrences,
     hash_rows,
     rehash_duplicates,
-    windows,
+    rotating_splits,
 )
-from trainer.preparation.split_plan import (
-    TOO_FEW_DISTINCT,
-    SplitPlan,
-    plan_splits,
-    split_again,
-)
+from trainer.preparation.split_plan import SplitPlan, learnt_rows, plan_splits
 
 bounded = settings(deadline=None, max_examples=100)
 
@@ -58,17 +54,15 @@ def timed(times: Any) -> Dataset:
     return set_aside(Dataset(inputs, kinds, "y", [0, 1] * (n // 2)), {"time": "t"})
 
 
-def divided(data: Dataset, *assignments: str, seed: int = 0) -> SplitPlan:
-    return plan_splits(
-        whole(*assignments, rows=len(data)), data, np.random.default_rng(seed)
-    )
+def divided(data: Dataset, *assignments: str) -> SplitPlan:
+    return plan_splits(whole(*assignments, rows=len(data)), data)
 
 
 def test_rows_are_divided_by_what_stands_in_them() -> None:
     data = timed(np.arange(400))
     found = divided(data, "ensemble.members=5")
-    assert found.by == "hash" and found.groups == ()
-    expected = windows(hash_rows(data.inputs), 5, 0.1, 0.1)
+    assert (found.by, found.test_below) == ("hash", 0.1)
+    expected = rotating_splits(hash_rows(data.inputs), 5, 0.05 / 0.9, 0.1)
     assert [[p.tolist() for p in s] for s in found.splits] == [
         [p.tolist() for p in s] for s in expected
     ]
@@ -81,7 +75,7 @@ def test_rows_too_alike_are_divided_by_chance() -> None:
 
 def test_no_row_left_to_train_is_told() -> None:
     data = timed(np.arange(2))
-    shares = ("data.validation_fraction=0.9", "data.test_fraction=0.09")
+    shares = ("data.validation_fraction=0", "data.test_fraction=0.999")
     with pytest.raises(DataError, match="2 rows are too few: none is left to train"):
         divided(data, *shares, "ensemble.members=1")
 
@@ -106,7 +100,7 @@ def test_a_group_is_never_on_two_sides(
         f"data.test_fraction={shares[1]}",
     )
     data = grouped(groups[: len(groups) // 2 * 2])
-    if len(set(data.aside["g"])) < 1 / min(share for share in shares if share):
+    if len(set(data.aside["g"])) < 3:
         return  # it may be refused, as below
     found = divided(data, *given)
     assert found.by == "group" and len(found.splits) == members
@@ -118,46 +112,31 @@ def test_a_group_is_never_on_two_sides(
         assert bool(test) == (shares[1] > 0)
 
 
-def test_a_groups_place_is_its_own_however_the_data_grows() -> None:
+def test_a_group_is_tested_for_ever_however_the_data_grow() -> None:
     names = [f"g{i % 200}" for i in range(1000)]
     grown = [f"new{i % 90}" for i in range(600)] + names
     before, after = (divided(grouped(g), "data.group=g") for g in (names, grown))
-    assert before.groups == after.groups == ()
-    for one, other in zip(before.splits, after.splits, strict=True):
-        for mine, its in zip(one, other, strict=True):
-            assert mine.tolist() == (its[its >= 600] - 600).tolist()
+    assert before.test_below == after.test_below == 0.1
+    test = after.splits[0].test
+    assert before.splits[0].test.tolist() == (test[test >= 600] - 600).tolist()
 
 
-def test_few_groups_are_spread_over_all_windows() -> None:
-    names = [f"patient {i % 10}" for i in range(600)]
+@pytest.mark.parametrize("groups", [3, 4, 10])
+def test_few_groups_leave_no_part_empty(groups: int) -> None:
+    names = [f"patient {i % groups}" for i in range(600)]
     found = divided(grouped(names), "data.group=g", "ensemble.members=5")
-    assert len(found.groups) == 10
-    spared = [i for s in found.splits for i in [*s.validation, *s.test]]
-    assert sorted(spared) == list(range(600))
     for split in found.splits:
-        assert [len(part) for part in split] == [480, 60, 60]
+        assert all(len(part) for part in split)
+        assert split.test.tolist() == found.splits[0].test.tolist()
 
 
 def test_too_few_groups_are_told() -> None:
-    names = ["a", "b", "c", "d"] * 150
     with pytest.raises(DataError) as caught:
-        divided(grouped(names), "data.group=g")
+        divided(grouped(["a", "b"] * 300), "data.group=g")
     assert str(caught.value) == (
-        "column 'g' (data.group) has 4 groups, too few for 10% validation rows and "
-        "10% test rows in each of 8 networks: take larger shares "
-        "(data.validation_fraction, data.test_fraction)"
+        "column 'g' (data.group) has 2 groups, too few for 3 parts: training, "
+        "validation and test rows need a group each"
     )
-    shares = ("data.validation_fraction=0.25", "data.test_fraction=0.25")
-    found = divided(grouped(names), "data.group=g", *shares)
-    assert all(len(part) for split in found.splits for part in split)
-
-
-def test_groups_that_leave_a_window_empty_are_spread_too() -> None:
-    names = [f"g{i}" for i in range(300)]
-    shares = ("data.validation_fraction=0.004", "data.test_fraction=0.004")
-    found = divided(grouped(names), "data.group=g", "ensemble.members=40", *shares)
-    assert len(found.groups) == 300
-    assert all(len(part) for split in found.splits for part in split)
 
 
 def test_a_group_is_the_same_written_as_number_or_text() -> None:
@@ -178,8 +157,8 @@ def test_the_last_rows_are_measured_by_every_member() -> None:
     assert len(found.splits) == 8
     for split in found.splits:
         assert split is found.splits[0]
-        assert sorted(order[split.test].tolist()) == list(range(510, 600))
-        assert sorted(order[split.validation].tolist()) == list(range(420, 510))
+        assert sorted(order[split.test].tolist()) == list(range(540, 600))
+        assert sorted(order[split.validation].tolist()) == list(range(450, 540))
 
 
 def test_too_few_times_are_told() -> None:
@@ -233,76 +212,75 @@ def fitted(
     return make
 
 
-@pytest.mark.parametrize("groups", [20, 150, 400])
-def test_groups_are_divided_again(
-    groups: int, fitted: Callable[..., tuple[Artefact, Dataset]]
+def test_rows_of_the_training_groups_are_learnt(
+    fitted: Callable[..., tuple[Artefact, Dataset]],
 ) -> None:
-    artefact, data = fitted("data.group=g", groups=groups)
-    recipe = artefact.manifest.recipe
-    assert recipe.split_strategy == "group"
+    artefact, data = fitted("data.group=g", groups=20)
     assert isinstance(data.inputs, dict)
     names = data.inputs["g"]
-    few = len(set(names)) < TOO_FEW_DISTINCT
-    assert len(recipe.groups) == (len(set(names)) if few else 0)
-    given = whole("data.group=g", "ensemble.members=5")
-    expected = plan_splits(
-        given, set_aside(data, {"group": "g"}), np.random.default_rng()
-    )
-    some = np.arange(1, 400, 3)
+    plan = divided(set_aside(data, {"group": "g"}), "data.group=g")
+    expected = np.ones(400, bool)
+    expected[plan.splits[0].test] = False
     inputs = {name: data.inputs[name] for name in ("size", "colour", "t")}
     for raw, aside in (
-        (take(inputs, some), take({"g": names}, some)),
-        (take(data.inputs, some), {}),  # where it is an ordinary input by now
+        (inputs, {"g": names}),
+        (data.inputs, {}),  # where it is an ordinary input by now
     ):
-        found = split_again(artefact.manifest, raw, aside)
-        assert found is not None
-        for mine, its in zip(expected.splits, found, strict=True):
-            for part, again in zip(mine, its, strict=True):
-                assert sorted(set(part) & set(some)) == some[again].tolist()
-    assert split_again(artefact.manifest, inputs, {}) is None
+        found = learnt_rows(artefact.manifest, raw, aside)
+        assert found.tolist() == expected.tolist()
+    assert learnt_rows(artefact.manifest, inputs, {}).all()
 
 
-def test_content_is_divided_again(
+def test_rows_are_learnt_by_their_hash_wherever_they_stand(
     fitted: Callable[..., tuple[Artefact, Dataset]],
 ) -> None:
     artefact, data = fitted()
     assert artefact.manifest.recipe.split_strategy == "hash"
-    expected = windows(hash_rows(data.inputs), 5, 0.1, 0.1)
-    found = split_again(artefact.manifest, data.inputs, {})
-    assert found is not None
-    for mine, its in zip(expected, found, strict=True):
-        assert [p.tolist() for p in mine] == [p.tolist() for p in its]
+    hashes = hash_rows(data.inputs)
+    some = np.arange(0, 400, 3)
+    found = learnt_rows(artefact.manifest, take(data.inputs, some), {})
+    assert found.tolist() == (hashes[some] >= 0.1).tolist()
+    counted = artefact.manifest.data
+    assert counted.test_rows == (hashes < 0.1).sum()
 
 
-def test_rows_too_alike_are_divided_again_by_their_turns(
+def test_equal_rows_are_learnt_by_their_occurrence(
     fitted: Callable[..., tuple[Artefact, Dataset]],
 ) -> None:
     artefact, data = fitted(alike=True)
-    recipe = artefact.manifest.recipe
-    assert recipe.split_strategy == "random" and recipe.split_seed
-    turn = count_occurrences(hash_rows(data.inputs))
-    where = rehash_duplicates(hash_rows(data.inputs), turn, recipe.split_seed)
-    expected = windows(where, 5, 0.1, 0.1)
-    counted = artefact.manifest.data
-    assert counted.train_rows == len(expected[0].train)
-    some = np.arange(0, 400, 3)
-    rows = take(data.inputs, some)
-    found = split_again(artefact.manifest, rows, {}, turn[some])
-    assert found is not None
-    for mine, its in zip(expected, found, strict=True):
-        for part, again in zip(mine, its, strict=True):
-            assert sorted(set(part) & set(some)) == some[again].tolist()
-    assert split_again(artefact.manifest, rows, {}) is None
+    assert artefact.manifest.recipe.split_strategy == "random"
+    occurrence = count_occurrences(hash_rows(data.inputs))
+    where = rehash_duplicates(hash_rows(data.inputs), occurrence, 0)
+    found = learnt_rows(artefact.manifest, data.inputs, {}, occurrence)
+    assert found.tolist() == (where >= 0.1).tolist()
+    assert learnt_rows(artefact.manifest, data.inputs, {}).all()
 
 
-def test_the_members_of_a_division_in_time_held_out_the_same(
+def test_rows_are_learnt_up_to_the_time_of_the_test_rows(
     fitted: Callable[..., tuple[Artefact, Dataset]],
 ) -> None:
     artefact, data = fitted("data.time=t")
     assert artefact.manifest.recipe.split_strategy == "time"
-    assert split_again(artefact.manifest, data.inputs, {}) is None
-    split = by_time(np.arange(400) // 2 * 1.0, 0.15, 0.15)
+    split = by_time(np.arange(400) // 2 * 1.0, 0.15, 0.1)
     counted = artefact.manifest.data
     assert (counted.train_rows, counted.validation_rows, counted.test_rows) == tuple(
         map(len, split)
     )
+    expected = np.ones(400, bool)
+    expected[split.test] = False
+    found = learnt_rows(artefact.manifest, data.inputs, {})
+    assert found.tolist() == expected.tolist()
+    assert isinstance(data.inputs, dict)
+    timeless = {name: data.inputs[name] for name in ("size", "colour", "g")}
+    assert learnt_rows(artefact.manifest, timeless, {}).all()
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_before_format_4_only_a_lone_network_has_rows_it_did_not_learn(
+    members: int, fitted: Callable[..., tuple[Artefact, Dataset]]
+) -> None:
+    artefact, data = fitted()
+    recipe = msgspec.structs.replace(artefact.manifest.recipe, test_below=None)
+    old = msgspec.structs.replace(artefact.manifest, recipe=recipe, members=members)
+    expected = (hash_rows(data.inputs) >= 0.1) | (members > 1)
+    assert learnt_rows(old, data.inputs, {}).tolist() == expected.tolist()

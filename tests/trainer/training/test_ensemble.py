@@ -52,8 +52,7 @@ def prepared(
         chosen = configured(
             f"ensemble.members={members}", "network.hidden=[8]", *settings
         )
-        rng = np.random.default_rng(0)
-        return prepare(data, None, None, chosen, rng, lambda sentence: None)
+        return prepare(data, None, None, chosen, lambda sentence: None)
 
     return make
 

@@ -262,15 +262,15 @@ def _copies(hashes: RowHashes, target: NDArray[Any]) -> Iterator[Finding]:
 def _drift(prepared: Prepared, evaluation: EvaluationSet) -> Iterator[Finding]:
     """Find columns and targets that are distributed differently in evaluation rows."""
     for name, shift, outside in shifts(prepared, evaluation):
-        if outside > OUTSIDE:
-            how = (
-                f"{outside:.0%} of {evaluation.name} are outside of the range of the "
-                "training rows"
-            )
-        elif shift is not None and shift > DRIFT:
+        if shift is not None and shift > DRIFT:
             how = (
                 f"PSI {shift:.2f} from the training rows to {evaluation.name} (above "
                 f"{DRIFT} is a major shift)"
+            )
+        elif outside > OUTSIDE:
+            how = (
+                f"{outside:.0%} of {evaluation.name} are outside of the range of the "
+                "training rows"
             )
         else:
             continue

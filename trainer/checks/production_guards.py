@@ -188,7 +188,7 @@ def _psi(prepared: Prepared, then: Manifest, version: str) -> Iterator[Finding]:
                     else f"PSI {shift:.1f}; was its unit or its column changed?"
                 ),
             )
-        elif shift is not None and shift > limit:
+        if shift is not None and shift > limit:
             yield Finding(
                 "psi",
                 (name,),

@@ -27,8 +27,8 @@ TOO_FEW_FOR_REALMLP = 300
 #: Share of the rows that are test rows: the same for every preset, so that a test row
 #: stays one. Tables of fewer than 400 rows need more, so that figures tell something.
 TEST_SHARE, MAX_TEST_SHARE, TEST_ROWS = 0.1, 0.2, 40
-#: Share of the rows that choose the epoch: of a network of an ensemble, which others of
-#: its networks learn, and of a single network.
+#: Share of the rows that choose the epoch: of a network of an ensemble, which its other
+#: networks learn, and of a single network.
 ENSEMBLE_SHARE, SINGLE_SHARE = 0.05, 0.15
 #: Fewest steps in which RealMLP fits few rows well.
 MIN_STEPS = 2_000

@@ -119,6 +119,6 @@ def _largest_eigenvalue(A: Floats, counts: Floats) -> float:
 
 
 def _softmax(Z: Floats) -> Floats:
-    P = np.exp(Z - Z.max(axis=1, keepdims=True))
+    P: Floats = np.exp(Z - Z.max(axis=1, keepdims=True))
     P /= P.sum(axis=1, keepdims=True)
     return P

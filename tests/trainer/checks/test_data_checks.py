@@ -19,6 +19,7 @@ from models.storage.directory import DirectoryStore as Store
 from trainer.checks.data_checks import MAX_OF_A_KIND, diagnose
 from trainer.config import loading
 from trainer.data import read
+from trainer.data.row_hashing import hash_rows
 from trainer.preparation.prepare import prepare
 
 Command = Callable[..., Result]
@@ -388,6 +389,43 @@ def test_stop_ends_the_run_before_training(
     command(*fit, "--set", "data.findings=stop")
 
 
+@pytest.mark.parametrize("n", [100, 300])
+def test_ranges_that_part_in_time_are_found_in_few_rows(found: Found, n: int) -> None:
+    columns = honest(n)
+    columns["y"] = [round(float(x), 3) for x in columns["x"]]
+    columns["t"] = list(range(n))
+    assert found(columns, "data.time=t") == []
+    columns["y"] = [y + i / 10 for i, y in enumerate(columns["y"])]
+    (finding,) = [f for f in found(columns, "data.time=t") if f.kind == "drift"]
+    assert finding.columns == ("y",)
+    assert "outside of the range of the training rows" in finding.sentence
+
+
+def test_a_class_that_no_row_measures_is_said(found: Found) -> None:
+    columns = honest(400)
+    assert "unmeasured" not in {finding.kind for finding in found(columns)}
+    where = hash_rows({"x": np.array(columns["x"])})
+    columns = {"x": columns["x"], "y": ["usual"] * 400}
+    learnt = np.flatnonzero(where > 0.2)[:3].tolist()
+    for row in learnt:
+        columns["y"][row] = "fraud"
+    (finding,) = [f for f in found(columns) if f.kind == "unmeasured"]
+    assert finding.sentence.startswith(
+        "target 'y': no row of class 'fraud' was measured, since none of its 3 rows is "
+    )
+
+
+def test_a_target_far_from_all_others_is_named(found: Found) -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.normal(size=500), rng.lognormal(0, 1, 500), rng.pareto(3, 500)):
+        columns = {"x": rng.normal(size=500).round(4), "y": values.round(4)}
+        kinds = [finding.kind for finding in found(columns)]
+        assert "outlier" not in kinds
+        columns["y"][[0, 7]] = None, 9999.0
+        (finding,) = [f for f in found(columns) if f.kind == "outlier"]
+        assert finding.sentence.startswith("target 'y', row 8: 9999 is far from all ")
+
+
 def test_findings_are_said_kept_and_shown(
     command: Command, write_csv: WriteCsv, store: Store
 ) -> None:
@@ -397,7 +435,7 @@ def test_findings_are_said_kept_and_shown(
     result = command(*fit)
     (finding,) = store.load("m", 1).manifest.recipe.findings
     assert (finding.kind, finding.columns) == ("leak", ("after",))
-    assert finding.sentence in result.stderr.splitlines()
+    assert f"! {finding.sentence}" in result.stderr.splitlines()
     assert f"\nfindings\n  {finding.sentence}\n" in command("show", "m").stdout
     shown = json.loads(command("show", "m", "--json").stdout)
     assert shown["recipe"]["findings"] == [

@@ -58,7 +58,10 @@ def cluster_sums(
     clusters: NDArray[Any] | None,
     rng: np.random.Generator,
 ) -> Floats:
-    """Return the weight and the L weighted losses of each cluster (k, 1 + L)."""
+    """Return the weight and the L weighted losses of each cluster (k, 1 + L).
+
+    `losses` are L arrays (n,), as are `weights` and `clusters`.
+    """
     counts = np.ones(len(losses[0])) if weights is None else weights
     rows = np.column_stack([counts, *(counts * loss for loss in losses)])
     if clusters is None:

@@ -24,6 +24,8 @@ Z = 1.959964
 MAX_COST = 20_000_000
 MIN_DRAWS = 60
 Interval = tuple[float, float]
+#: Metrics that are shares of the rows.
+SHARES = ("accuracy", "coverage")
 
 
 def intervals(
@@ -41,7 +43,7 @@ def intervals(
     figures = metrics(output, answer, target, weights)
     found: dict[str, Interval] = {}
     for name, losses in row_losses(output, answer, target).items():
-        low, high = mean_interval(losses, weights, clusters, name == "accuracy")
+        low, high = mean_interval(losses, weights, clusters, name in SHARES)
         if name == "rmse":
             low, high = float(np.sqrt(low)), float(np.sqrt(high))
         found[name] = low, high

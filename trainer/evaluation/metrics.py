@@ -45,7 +45,11 @@ def row_losses(
     """
     if not output.classes:
         error = answer["value"] - target
-        return {"rmse": error**2, "mae": np.abs(error)}
+        values = {"rmse": error**2, "mae": np.abs(error)}
+        if "lower" in answer:
+            inside = (answer["lower"] <= target) & (target <= answer["upper"])
+            values["coverage"] = inside.astype(np.float64)
+        return values
     P = answer["probabilities"]
     return {
         "log_loss": _log_losses(P, target),

@@ -39,7 +39,8 @@ def ready(configured: Callable[..., Config]) -> Prepare:
     ) -> tuple[Prepared, list[str]]:
         said: list[str] = []
         config = configured(*assignments)
-        return prepare(data, task, validation, config, said.append), said
+        found = prepare(data, task, validation, config, said.append)
+        return found, [*said, *found.reasons]
 
     return run
 

@@ -29,14 +29,7 @@ def test_a_number_has_its_points(runs: dict[str, Any]) -> None:
     record, metrics = runs["number"].record, runs["number"].artefact.manifest.metrics
     error = np.array(record.points.answer) - np.array(record.points.truth)
     assert np.sqrt((error**2).mean()) == pytest.approx(metrics["rmse"], rel=1e-3)
-    assert record.constant == pytest.approx(np.std(record.points.truth), rel=1e-3)
     assert record.confusion is None and record.roc == []
-
-
-def test_a_constant_answer_has_the_entropy_of_the_classes(runs: dict[str, Any]) -> None:
-    record = runs["two"].record
-    shares = np.array(record.confusion.counts).sum(axis=1) / record.rows
-    assert record.constant == pytest.approx(-(shares * np.log(shares)).sum())
 
 
 def test_the_worst_rows_come_first_and_whole(runs: dict[str, Any]) -> None:

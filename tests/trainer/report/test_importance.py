@@ -106,5 +106,5 @@ def test_the_same_run_has_the_same_weights(runs: dict[str, Any]) -> None:
     golden = run.artefact.manifest.golden.instances
     raw = model.decoder.rows(msgspec.json.encode(golden))
     part = Part(raw, np.zeros(len(golden), int))
-    first = column_importances(run.artefact, [(model, part)])
-    assert first == column_importances(run.artefact, [(model, part)])
+    first = column_importances(run.artefact, part)
+    assert first == column_importances(run.artefact, part)

@@ -14,7 +14,6 @@ def test_a_record_comes_back() -> None:
         rows=10,
         measured=12,
         where="held-out rows",
-        constant=0.69,
         steps_an_epoch=3,
         health=[
             [

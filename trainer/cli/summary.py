@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer.evaluation.metrics import PRIMARY
+from trainer.evaluation.metrics import PRIMARY, described
 from trainer.pipeline import FitResult
 
 #: Metrics shown besides the primary one.
@@ -26,7 +26,8 @@ def summary(result: FitResult, store: str) -> Iterator[str]:
     )
     for name in (PRIMARY[result.task], *SHOWN[result.task]):
         if name in metrics:
-            yield _line(name.replace("_", " "), f"{metrics[name]:.3g}")
+            text = described(name, metrics[name], result.intervals, result.baselines)
+            yield _line(name.replace("_", " "), text)
     if result.diagnosis is not None:
         yield _line("diagnosis", result.diagnosis)
     yield _line("verdict", verdict(result))

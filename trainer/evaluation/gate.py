@@ -115,7 +115,9 @@ def decide(
     except InvalidInput as error:
         return Verdict(False, f"{UNCOMPARED}: {error}")
     refusals = [*faults, *_uncalibrated(settings, candidate)]
-    if settings.baseline:
+    # Class weights are asked for at the price of the log loss.
+    weighted = candidate.manifest.config["train"].get("class_weights")
+    if settings.baseline and not weighted:
         refusals += _not_better_than_constant(paired, production, constant_losses[rows])
     refusals += [str(comparison) for comparison in comparisons if comparison.refused]
     if refusals:

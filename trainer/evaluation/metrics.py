@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,25 @@ Codes = NDArray[np.intp]
 #: The metric that models are compared by; smaller is better.
 PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
 ECE_BINS = 15
+
+
+def described(
+    name: str,
+    value: float,
+    intervals: Mapping[str, tuple[float, float]],
+    baselines: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Return a metric for people: its value, interval and baselines."""
+    text = f"{value:.3g}"
+    if name in intervals:
+        low, high = intervals[name]
+        text += f" ({low:.3g} to {high:.3g})"
+    others = [
+        f"{baseline} {figures[name]:.3g}"
+        for baseline, figures in baselines.items()
+        if name in figures
+    ]
+    return f"{text}; {', '.join(others)}" if others else text
 
 
 def metrics(

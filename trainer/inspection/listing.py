@@ -11,7 +11,7 @@ import msgspec
 from models.errors import ArtefactCorrupt, ConfigError
 from models.storage.artefact import SplitStrategy
 from models.storage.base import ArtefactStore
-from trainer.evaluation.metrics import PRIMARY
+from trainer.evaluation.metrics import PRIMARY, described
 
 _REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 
@@ -157,7 +157,16 @@ def describe_as_text(description: dict[str, Any]) -> Iterator[tuple[str, list[st
             f"task {description['task']}, target '{description['target']}'",
         ],
     )
-    yield "metrics", [_pair(k, v) for k, v in description["metrics"].items()]
+    baselines = description["baselines"]
+    yield (
+        "metrics (95% interval; baselines)",
+        [
+            f"{name} {described(name, value, description['intervals'], baselines)}"
+            if isinstance(value, float)
+            else _pair(name, value)
+            for name, value in description["metrics"].items()
+        ],
+    )
     yield "inputs", list(_inputs(description["inputs"]))
     widths = [str(description["network"]["n_in"])]
     layers = description["network"]["layers"]

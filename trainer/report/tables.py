@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.storage.artefact import Manifest
+from trainer.evaluation.metrics import described
 from trainer.report import plots
 from trainer.report.markup import bar, head, number, plain, scrolled, text
 from trainer.report.record import ColumnImportance, Confusion, Mistake, Record
@@ -31,12 +32,18 @@ def metrics(manifest: Manifest, record: Record | None) -> str:
     for key, value in manifest.metrics.items():
         if key in NAMES:
             old = (
-                f"<dd>production: {number(production[key])}</dd>"
+                f"<dd>production: {number(production[key], 3)}</dd>"
                 if key in production
                 else ""
             )
+            figure = described(key, value, manifest.intervals, {})
+            others = "".join(
+                f"<dd>{name}: {number(figures[key], 3)}</dd>"
+                for name, figures in manifest.baselines.items()
+                if key in figures
+            )
             items.append(
-                f"<div><dt>{NAMES[key]}</dt><dd>{number(value)}</dd>{old}</div>"
+                f"<div><dt>{NAMES[key]}</dt><dd>{figure}</dd>{others}{old}</div>"
             )
     return f'<dl class="figures">{"".join(items)}</dl>'
 

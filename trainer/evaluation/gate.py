@@ -14,7 +14,7 @@ figure on them shows nothing. For the same reason findings of `guards.refuse` re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -118,7 +118,9 @@ def decide(
     # Class weights are asked for at the price of the log loss.
     weighted = candidate.manifest.config["train"].get("class_weights")
     if settings.baseline and not weighted:
-        refusals += _not_better_than_constant(paired, production, constant_losses[rows])
+        refusals += _not_better_than_constant(
+            paired, production, constant_losses[rows], candidate.manifest.intervals
+        )
     refusals += [str(comparison) for comparison in comparisons if comparison.refused]
     if refusals:
         reason = "; ".join(refusals)
@@ -161,9 +163,15 @@ def _too_few(
 
 
 def _not_better_than_constant(
-    paired: PairedComparison, production: ProductionModel | None, constant: Floats
+    paired: PairedComparison,
+    production: ProductionModel | None,
+    constant: Floats,
+    intervals: Mapping[str, tuple[float, float]],
 ) -> Iterator[str]:
-    """Compare with a constant answer, whose losses (n,) are given."""
+    """Compare with a constant answer, whose losses (n,) are given.
+
+    `intervals` are those of the candidate's metrics.
+    """
     answer = "the shares of the classes" if paired.output.classes else "the mean"
     weights = paired.rows.weights
     limit = mean_loss(paired.output, constant, weights)
@@ -180,7 +188,9 @@ def _not_better_than_constant(
             root=not paired.output.classes,
             level=ONE_SIDED,
         )
-        if high >= 0:
+        # A few rows answered too surely hide a good order from the log loss.
+        orders = intervals.get("auc", (0.0, 1.0))[0] > 0.5 and ours < limit
+        if high >= 0 and not orders:
             yield f"not significantly better than always answering {answer}: {figures}"
         return
     if not production.beats_constant:

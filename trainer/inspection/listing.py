@@ -159,7 +159,7 @@ def describe_as_text(description: dict[str, Any]) -> Iterator[tuple[str, list[st
     )
     baselines = description["baselines"]
     yield (
-        "metrics (95% interval; baselines)",
+        "metrics",
         [
             f"{name} {described(name, value, description['intervals'], baselines)}"
             if isinstance(value, float)

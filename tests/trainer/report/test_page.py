@@ -144,4 +144,4 @@ def test_production_stands_beside_its_successor(
     reason = shown.store.run("m", 2)["reason"]
     assert str(reason) in shown.page.text
     figures = shown.record.production.figures
-    assert f"production: {figures['log_loss']:.4g}" in shown.page.text
+    assert f"production: {figures['log_loss']:.3g}" in shown.page.text

@@ -88,6 +88,7 @@ class ModelServer:
             for loaded in entry.versions.values():
                 self.metrics.set_loaded(loaded, True)
         self.registry.observe = self.observe
+        self.metrics.last_refresh.set_to_current_time()  # of the models it begins with
         # Apart from each other: a store that hangs must not keep a revoked token alive.
         self.watchers = [
             Watcher(

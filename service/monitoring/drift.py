@@ -187,12 +187,21 @@ class Drift:
         slots = np.zeros(shape, np.int64)
         if self._directory is not None:
             path = self._directory / f"{_stem(loaded)}.{os.getpid()}"
+            self._adopt(path)
             # Without free memory the other workers do not see these counts.
             with contextlib.suppress(OSError):
                 slots = np.ndarray(shape, np.int64, mapped(path, slots.nbytes))
         window = Window(loaded.artefact, bins, slots)
         self._windows[loaded.name, loaded.version] = window
         return window
+
+    def _adopt(self, path: Path) -> None:
+        """Continue the counts of a worker that has ended, if there is one."""
+        for other in path.parent.glob(f"{path.stem}.*"):
+            if not Path("/proc", other.suffix[1:]).exists():
+                with contextlib.suppress(FileNotFoundError):  # another worker took it
+                    other.rename(path)
+                    return
 
     def _counted(self, loaded: Loaded) -> Iterator[Slots]:
         """Yield the slots of a version from each worker."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -24,6 +26,7 @@ from prometheus_client.samples import Sample
 
 from service.registry.loaded import Loaded
 from service.registry.registry import Event
+from service.server import metric_files
 
 PREFIX = "glassnet"
 #: How the gauges of several workers are combined.
@@ -317,22 +320,31 @@ class Metrics:
         labels = (loaded.name, str(loaded.version), loaded.artefact.sha256)
         self.model_info.labels(*labels).set(int(present))
 
-    def exposition(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return generate_latest(self._summed())
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics and their media type: OpenMetrics if `accept` asks for it.
 
-    def samples(self) -> Iterator[Sample]:
-        """Yield every sample, with its value over all workers."""
-        for family in self._summed().collect():
-            yield from family.samples
+        Without it, they are in Prometheus' text format.
+        """
+        encode, content_type = choose_encoder(accept)
+        with self._summed() as summed:
+            return encode(summed), content_type
 
-    def _summed(self) -> CollectorRegistry:
+    def samples(self) -> list[Sample]:
+        """Return every sample, with its value over all workers."""
+        with self._summed() as summed:
+            families = list(summed.collect())
+        return [sample for family in families for sample in family.samples]
+
+    @contextmanager
+    def _summed(self) -> Iterator[CollectorRegistry]:
         summed = CollectorRegistry()
         summed.register(self.drift)
         summed.register(self.unreadable)
         summed.register(self.unreadable_models)
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+            with metric_files.unchanged(Path(directory)):
+                yield summed
         else:
             summed.register(self.registry)
-        return summed
+            yield summed

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from flask import Response
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.monitoring.metrics import VERSION
 from service.protocols.http import answer
 from service.web.errors import Reply
-from service.web.request_context import model_server
+from service.web.request_context import current_request, model_server
 from service.web.routes import TEXT, Routes
 
 routes = Routes()
@@ -16,9 +15,10 @@ routes = Routes()
 
 @routes.get("/metrics", probe=True, reply=TEXT)
 def metrics() -> Response:
-    """Return the metrics of all workers."""
-    text = model_server().metrics.exposition()
-    return Response(text, content_type=CONTENT_TYPE_LATEST)
+    """Return the metrics of all workers, in OpenMetrics if the request accepts it."""
+    accept = current_request().header("Accept") or ""
+    text, content_type = model_server().metrics.exposition(accept)
+    return Response(text, content_type=content_type)
 
 
 @routes.get("/")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import tempfile
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,27 @@ gc.disable()
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-_OURS = "glassnet-metrics-"
-# Shared memory if there is any, so that heartbeats and counters never wait for a disk.
-_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-# Before prometheus_client is imported: it chooses its files at import. SIGHUP runs this
-# module again, and the directory must stay the same.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS, dir=_memory)
-
-from service.server import drain, shared_memory, worker_sync  # noqa: E402
-from service.server.json_logging import configuration  # noqa: E402
+from service.server import shared_memory  # noqa: E402
 from service.settings import from_environment  # noqa: E402
 
 _settings = from_environment(os.environ)
+_memory, _warning = shared_memory.place(_settings.workers)
+_OURS = "glassnet-metrics-"
+# Before prometheus_client is imported: it chooses its files at import. SIGHUP runs this
+# module again, and the directory must stay the same.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    _made = shared_memory.make_directory(_OURS, _memory)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_made)
+
+from service.server import drain, worker_sync  # noqa: E402
+from service.server.json_logging import configuration  # noqa: E402
 
 wsgi_app = "service:create_app()"
 bind = _settings.address
 worker_class = "service.server.worker.Worker"
 workers = _settings.workers
 preload_app = True
-worker_tmp_dir = _memory
+worker_tmp_dir = str(_memory)
 certfile = _settings.tls_certificate_file
 keyfile = _settings.tls_key_file
 graceful_timeout = _settings.graceful_seconds
@@ -62,9 +64,15 @@ def when_ready(server: Any) -> None:
     gc.enable()
     drain.install(server.log, _settings.drain_seconds)
     worker_sync.directory(_memory)  # before the fork: one for all workers
+    signal.signal(signal.SIGUSR2, partial(_no_second_master, server.log))
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    if sentence := shared_memory.shortage(directory, workers):
+    if sentence := _warning or shared_memory.shortage(directory, workers):
         server.log.warning(sentence)
+
+
+def _no_second_master(log: Any, *_: Any) -> None:
+    """Refuse SIGUSR2: a second master would share, and then remove, our directories."""
+    log.warning("SIGUSR2 is not supported: start another server, then stop this one")
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -83,9 +91,9 @@ def post_worker_init(worker: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """Run in the master when a worker exits: drop its gauges, keep its counters."""
-    from prometheus_client.multiprocess import mark_process_dead
+    from service.server.metric_files import merge_ended
 
-    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    merge_ended(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 
 
 def on_exit(server: Any) -> None:

@@ -1,4 +1,4 @@
-"""Check how much shared memory is free, and reserve it before it is written to.
+"""Directories and files in shared memory: their place, and pages that are reserved.
 
 A file in shared memory gets its pages when they are first written to. If no page is
 free, the kernel kills the process with SIGBUS. `mapped` reserves all pages of a file
@@ -7,13 +7,59 @@ first. The files of prometheus_client reserve nothing, so `shortage` looks at th
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import mmap
 import os
 import shutil
+import tempfile
+import time
 from pathlib import Path
 
 #: What the metric files of one worker take, with dozens of models and versions.
 WORKER_BYTES = 1 << 20
+
+
+#: A directory that nobody has locked is removed after this time.
+LEFT_SECONDS = 60.0
+
+
+def place(workers: int) -> tuple[Path, str]:
+    """Return the directory for what workers share, and a warning if it is on a disk.
+
+    It is in memory if there is room: heartbeats and counters then wait for no disk.
+    """
+    memory, disk = Path("/dev/shm"), Path(tempfile.gettempdir())
+    if not os.access(memory, os.W_OK):
+        return disk, ""
+    sentence = shortage(memory, workers)
+    return (disk, f"{sentence}; now they are in {disk}") if sentence else (memory, "")
+
+
+def make_directory(prefix: str, parent: Path) -> Path:
+    """Make a directory that this process and its children hold by a lock.
+
+    Those that killed servers and failed starts left are removed.
+    """
+    for left in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):  # it is another user's, or in use
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                os.close(_lock(left))
+                shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    _lock(made)  # for as long as a process has it open
+    return made
+
+
+def _lock(directory: Path) -> int:
+    """Lock a file in a directory, and return its handle; raises OSError if it is."""
+    handle = os.open(directory / ".held", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def shortage(directory: Path, workers: int) -> str | None:
@@ -29,10 +75,12 @@ def shortage(directory: Path, workers: int) -> str | None:
 
 
 def mapped(path: Path, size: int) -> mmap.mmap:
-    """Make a file of zeros, reserve its pages, and map it.
+    """Map a file; make it first, of zeros and with its pages reserved, if need be.
 
     Raises OSError, and leaves no file, if the pages are not free.
     """
+    with contextlib.suppress(FileNotFoundError, ValueError), path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), size)
     hidden = path.with_name(f".{path.name}")
     try:
         with hidden.open("w+b") as file:

@@ -12,16 +12,17 @@ import functools
 import os
 import select
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, MutableSet
 from pathlib import Path
 
+from service.server.shared_memory import make_directory
+
 
 @functools.cache
-def directory(parent: str | None) -> Path:
+def directory(parent: Path) -> Path:
     """Make the directory that a server's workers share; call it before the fork."""
-    return Path(tempfile.mkdtemp(prefix="glassnet-workers-", dir=parent))
+    return make_directory("glassnet-workers-", parent)
 
 
 class SharedSet(MutableSet[str]):
@@ -56,6 +57,9 @@ class RefreshListener:
     def __init__(self, directory: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._callers: list[socket.socket] = []
+        for path in directory.iterdir():  # of workers that were killed
+            if path.name.isdigit() and not Path("/proc", path.name).exists():
+                path.unlink(missing_ok=True)
         hidden = directory / f".{os.getpid()}"
         self._socket.bind(str(hidden))
         self._socket.listen(128)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import create_app
@@ -215,3 +216,37 @@ def test_a_key_is_asked_of_every_model(served: Path, tmp_path: Path) -> None:
     client = create_app(settings).test_client()
     assert client.get("/v2/health/ready").status_code == 503
     assert client.get("/v1/models/xor").status_code == 404
+
+
+def test_metrics_are_openmetrics_if_asked_for(client: FlaskClient) -> None:
+    client.post("/v1/models/xor:predict", json={"instances": [[0, 1]]})
+    plain = client.get("/metrics")
+    assert plain.content_type.startswith("text/plain; version=")
+    asked = {"Accept": "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"}
+    reply = client.get("/metrics", headers=asked)
+    assert reply.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    text = reply.get_data(as_text=True)
+    assert text.endswith("# EOF\n")
+    families = {
+        family.name for family in openmetrics.text_string_to_metric_families(text)
+    }
+    assert "glassnet_inference_rows" in families
+
+
+def test_readiness_warns_of_a_watcher_that_is_stuck_and_fails_without_one(
+    client: FlaskClient, app: Flask
+) -> None:
+    class Thread:
+        alive, fault = True, "the store watcher has been stuck for 20 s"
+
+    thread = Thread()
+    model_server = app.extensions["glassnet"]
+    model_server.watchers.append(thread)
+    try:
+        reply = client.get("/v2/health/ready")
+        assert (reply.status_code, reply.get_json()["warning"]) == (200, thread.fault)
+        thread.alive = False
+        reply = client.get("/v2/health/ready")
+        assert (reply.status_code, reply.get_json()["error"]) == (503, thread.fault)
+    finally:
+        model_server.watchers.remove(thread)

@@ -224,6 +224,23 @@ def test_what_the_dead_have_counted_stays_as_long_as_it_counts(
     assert list((tmp_path / "drift").iterdir()) == []
 
 
+def test_a_worker_continues_the_counts_of_one_that_has_ended(
+    registry: Registry,
+    people: Loaded,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for pid in range(2**22 + 1, 2**22 + 9):  # beyond any process
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        worker = Drift(3600)
+        worker.share(tmp_path)
+        ask(worker, people, rows(100, seed=pid))
+    assert len(list((tmp_path / "drift").iterdir())) == 1
+    (window,) = worker._windows.values()
+    assert window.slots[:, 1:].sum() > 7 * 100 * 5  # rows times columns
+
+
 def test_what_is_unloaded_is_counted_no_more(
     registry: Registry, people: Loaded, clock: Clock, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from service.inference.inference import Inference
 from service.inference.model_server import ModelServer, log_event
 from service.inference.shadow import ShadowComparer
 from service.middleware.auth import Access, AuthMiddleware
+from service.middleware.browsers import BrowserMiddleware
 from service.middleware.rejection import REJECTION
 from service.middleware.rejection import Application as Wsgi
 from service.monitoring.drift import Drift
@@ -118,7 +119,7 @@ def build(settings: Settings | None = None) -> Flask:
         _add(app, route, settings)
     errors.install(app)
     _measure(app, model_server)
-    _guard(app, model_server)
+    _guard(app, model_server, settings)
     registry.refresh()
     return app
 
@@ -153,12 +154,16 @@ def _for_administrators(view: View) -> View:
     return checked
 
 
-def _guard(app: Flask, model_server: ModelServer) -> None:
+def _guard(app: Flask, model_server: ModelServer, settings: Settings) -> None:
     """Put the token check and the fast path before Flask."""
     flask = app.wsgi_app
     guarded: Wsgi = FastPath(app, flask, model_server)
     if model_server.access.predict_tokens is not None:
         guarded = AuthMiddleware(guarded, flask, model_server.access)
+    hosts, origins = settings.allowed_hosts, settings.cors_origins
+    if hosts or origins:
+        public = model_server.access.public_paths
+        guarded = BrowserMiddleware(guarded, flask, hosts, origins, public)
     app.wsgi_app = guarded  # type: ignore[method-assign]
 
 

@@ -196,6 +196,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="Tokens that may load and unload models; without, none may."),
     ] = None
+    allowed_hosts: Annotated[
+        str,
+        Meta(
+            description="Names of this server, comma-separated; a request for another "
+            "gets 421, unless it is a probe. Without, any name is answered."
+        ),
+    ] = ""
+    cors_origins: Annotated[
+        str,
+        Meta(
+            description="Origins, comma-separated, such as https://page.example, whose "
+            "pages may read replies; * for all."
+        ),
+    ] = ""
     tls_certificate_file: Annotated[
         str | None,
         Meta(description="Certificate and its chain (PEM); then only HTTPS is served."),

@@ -135,7 +135,6 @@ def report(name: str, version: str) -> Response:
 
 def _guarded(reply: Response, policy: str) -> Response:
     reply.headers["Content-Security-Policy"] = policy
-    reply.headers["X-Content-Type-Options"] = "nosniff"
     reply.headers["Referrer-Policy"] = "no-referrer"
     reply.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     return reply

@@ -87,7 +87,10 @@ class RequestContext:
         seconds = time.perf_counter() - self.started
         metrics = self.model_server.metrics
         metrics.in_progress.dec()
-        headers = {"X-Request-Id": self.request_id}
+        headers = {
+            "X-Request-Id": self.request_id,
+            "X-Content-Type-Options": "nosniff",
+        }
         if done := self.model_server.inference.take_record():
             headers["Server-Timing"] = server_timing(done)
             self.model_server.log_payload(done, self.trace_ids)

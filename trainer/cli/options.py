@@ -13,6 +13,7 @@ import msgspec
 from models.errors import ConfigError, GlassnetError
 from models.storage.base import ArtefactStore
 from models.storage.factory import open_store
+from trainer.cli.text import one_line, printable
 from trainer.config import environment
 from trainer.config.environment import SIGNING_KEY_FILE, STORE
 from trainer.data import source
@@ -103,9 +104,9 @@ class SentenceErrorsGroup(click.Group):
         try:
             return super().invoke(context)
         except ConfigError as error:
-            raise click.UsageError(str(error)) from None
+            raise click.UsageError(one_line(str(error))) from None
         except GlassnetError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(one_line(str(error))) from None
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -120,6 +121,7 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, rows: dict[str, Any]) -> None:
     """Print names and values under a title."""
-    click.echo(title)
+    click.echo(printable(title))
     for name, value in rows.items():
-        click.echo(f"  {name.replace('_', ' '):12s} {value_text(value)}")
+        line = f"  {name.replace('_', ' '):12s} {value_text(value)}"
+        click.echo(printable(line))

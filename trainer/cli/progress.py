@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import click
 
+from trainer.cli.text import printable
 from trainer.training.progress import Progress, ProgressCallback
 
 #: Seconds between lines if standard error is no terminal.
@@ -18,13 +19,17 @@ INTERVAL = 10.0
 
 def say(sentence: str) -> None:
     """Print a message on standard error; standard output is for results."""
-    _erase()
-    click.echo(sentence, err=True)
+    _print(printable(sentence))
 
 
 def say_finding(sentence: str) -> None:
     """Print a finding about the data, in colour on a terminal."""
-    say(click.style(f"! {sentence}", fg="yellow"))
+    _print(click.style(f"! {printable(sentence)}", fg="yellow"))
+
+
+def _print(sentence: str) -> None:
+    _erase()
+    click.echo(sentence, err=True)
 
 
 def ignore(sentence: str) -> None:

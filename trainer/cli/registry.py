@@ -15,6 +15,7 @@ from trainer.cli.options import (
     store_option,
 )
 from trainer.cli.progress import say
+from trainer.cli.text import printable
 from trainer.inspection import listing, version_diff
 
 
@@ -22,7 +23,8 @@ def _print_rich(table: object) -> None:
     """Print a rich table, 120 characters wide where there is no terminal."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, markup=False).print(table)
 
 
 @click.command("list")
@@ -35,7 +37,7 @@ def list_(name: str | None, store: ArtefactStore, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    click.echo(listing.table(rows))
+    click.echo(printable(listing.table(rows)))
     if not rows:
         say(f"no model in {store}")
 
@@ -52,9 +54,9 @@ def show(reference: str, store: ArtefactStore, as_json: bool) -> None:
         print_json(description)
         return
     for heading, lines in listing.describe_as_text(description):
-        click.echo(heading)
+        click.echo(printable(heading))
         for line in lines:
-            click.echo(f"  {line}")
+            click.echo(printable(f"  {line}"))
 
 
 @click.command()

@@ -22,6 +22,7 @@ from trainer.cli.options import (
     store_option,
 )
 from trainer.cli.progress import ignore, progress, say, say_finding
+from trainer.cli.text import printable
 from trainer.config import schema as settings
 from trainer.config.loading import load
 from trainer.data import Source, source
@@ -145,7 +146,7 @@ def fit(
         say(f"{result.model} version {result.version} {verdict(result)}")
     else:
         for line in summary(result, store.location):
-            click.echo(line)
+            click.echo(printable(line))
     notifications.finished(store, result, refused, say)
     if refused:
         sys.exit(EXIT_REFUSED)

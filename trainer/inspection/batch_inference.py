@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from trainer.config.schema import DataConfig
 from trainer.data import Source, read_for
 from trainer.evaluation.metrics import metrics
 from trainer.preparation.prepare import read_part
+
+_FORMULA = re.compile(r"(?![+-]?[0-9.]+([eE][+-]?[0-9]+)?$)[=+@\t\r-]")
 
 
 def evaluate(artefact: Artefact, source: Source | str) -> dict[str, Any]:
@@ -93,6 +96,16 @@ def write_explanation(explanation: Explanation, out: Path) -> None:
     _write_table(columns, out)
 
 
+def _inert(value: Any) -> Any:
+    """Return a value of a CSV file; text that a spreadsheet would run gets a ' before.
+
+    Such text begins with = + - @ or a control character, and is no number.
+    """
+    if isinstance(value, str) and _FORMULA.match(value):
+        return f"'{value}"
+    return value
+
+
 def require_table_file(out: Path) -> None:
     """Raise ConfigError if the file to write is neither CSV nor Parquet."""
     if out.suffix not in (".csv", ".parquet"):
@@ -103,6 +116,13 @@ def _write_table(columns: dict[str, Any], out: Path) -> None:
     """Write columns as CSV or Parquet; rename a temporary file, so none is partial."""
     import polars as pl
 
+    if out.suffix == ".csv":
+        # Names of columns begin with p_ or a_; classes are as the data have them.
+        columns |= {
+            name: [*map(_inert, values)]
+            for name, values in columns.items()
+            if isinstance(values, list)
+        }
     frame = pl.DataFrame(columns)
     temporary = out.with_name(f".{out.name}.part")
     try:

@@ -190,10 +190,20 @@ def _push(url: str, model: str, groups: dict[str, CollectorRegistry]) -> None:
         )
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follow no redirect: it could lead the message to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return no request, so that the redirect is the error."""
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
+
+
 def _post(url: str, body: bytes) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "glassnet"}
     request = urllib.request.Request(url, body, headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT):
+    with _opener.open(request, timeout=TIMEOUT):
         pass
 
 

@@ -248,3 +248,37 @@ def test_pixels_are_named_by_their_place(tmp_path: Path, fit: Fit) -> None:
     assert (error <= 0.01 * np.abs(found.attributions).sum(axis=1)).all()
     names = list(found.inputs.explained)
     assert (names[0], names[-1], len(names)) == ("0_0", "7_7", 64)
+
+
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("-1", "-1"),
+        ("+2.5e3", "+2.5e3"),
+        ("a=b", "a=b"),
+        ("", ""),
+    ],
+)
+def test_no_class_is_a_formula_in_csv(label: str, written: str) -> None:
+    assert batch_inference._inert(label) == written
+
+
+def test_classes_that_look_like_formulas_are_inert_in_csv_alone(
+    fit: Fit, tmp_path: Path
+) -> None:
+    lines = [f"{n},{'=1+1' if n > 20 else 'no'}" for n in range(40)]
+    (tmp_path / "data.csv").write_text("\n".join(["n,y", *lines]))
+    store = Store(tmp_path / "store")
+    fit(store, tmp_path / "data.csv", target="y", settings=("train.epochs=5",))
+    found = {}
+    for suffix in ("csv", "parquet"):
+        out = tmp_path / f"out.{suffix}"
+        batch_inference.predict(store.load("m", 1), str(tmp_path / "data.csv"), out)
+        frame = pl.read_csv(out) if suffix == "csv" else pl.read_parquet(out)
+        found[suffix] = set(frame["prediction"])
+    assert found == {"csv": {"'=1+1", "no"}, "parquet": {"=1+1", "no"}}

@@ -242,6 +242,7 @@ class Hook:
         self.answers: list[int] = []
         self.got: list[dict[str, Any]] = []
         self.wait = 0.0
+        self.location = ""
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -252,6 +253,8 @@ class Hook:
                 time.sleep(outer.wait)
                 with suppress(OSError):
                     self.send_response(outer.answers.pop(0) if outer.answers else 204)
+                    if outer.location:
+                        self.send_header("Location", outer.location)
                     self.end_headers()
 
             def log_message(self, *arguments: Any) -> None:
@@ -308,6 +311,15 @@ def test_a_failure_and_a_refusal_are_posted_and_a_success_is_not(
             "reason": "x.csv: No such file or directory",
         },
     ]
+
+
+def test_a_redirect_is_not_followed(
+    hook: Hook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook.answers, hook.location = [302], hook.url
+    failed("m", "it failed")
+    assert len(hook.got) == 1
+    assert capsys.readouterr().err == f"{WEBHOOK_URL}: not notified: HTTP 302\n"
 
 
 @pytest.mark.parametrize(

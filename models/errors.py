@@ -4,6 +4,7 @@
     ├── ConfigError            a setting or option that is unknown or does not fit
     ├── DataError              a data set that cannot be read or learned from
     ├── InvalidInput           a row or tensor that does not fit a model's signature
+    │   └── TooManyRows        more rows than are allowed
     ├── TrainingDiverged       the loss or a weight became infinite or NaN
     ├── ArtefactCorrupt        a model file that is damaged or was altered
     │   └── SignatureInvalid   a model file without a signature by an accepted key
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
 
 
 class GlassnetError(Exception):
@@ -38,6 +40,13 @@ class DataError(GlassnetError):
 
 class InvalidInput(GlassnetError):
     """A row or tensor that does not fit a model's signature."""
+
+
+class TooManyRows(InvalidInput):
+    """More rows than are allowed in one request."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"expected {most} rows at most, found more")
 
 
 class TrainingDiverged(GlassnetError):
@@ -72,8 +81,14 @@ class LabelNotFound(NotFound):
     """The model has no such label."""
 
 
+#: Names that are compared, and characters of each: a comparison takes microseconds.
+MAX_COMPARED, MAX_LENGTH = 1_000, 80
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest known name, or nothing."""
-    spelled = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    names = islice(known, MAX_COMPARED)
+    spelled = {other.lower()[:MAX_LENGTH]: other for other in names}
+    wanted = name[:MAX_LENGTH].lower()
+    close = difflib.get_close_matches(wanted, spelled, n=1, cutoff=0.6)
     return f"; did you mean '{spelled[close[0]]}'?" if close else ""

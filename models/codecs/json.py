@@ -32,15 +32,19 @@ def parse(decoder: msgspec.json.Decoder[Any], raw: Json) -> Any:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError as error:
-        raise InvalidInput(f"not valid JSON: {_reason(error)}") from None
+        raise InvalidInput(_reason(error, raw)) from None
     except UnicodeDecodeError:
         raise InvalidInput("not valid JSON: the text is not UTF-8") from None
     except RecursionError:
         raise InvalidInput("the JSON is nested too deeply") from None
 
 
-def _reason(error: msgspec.DecodeError) -> str:
-    return str(error).removeprefix("JSON is malformed: ")
+def _reason(error: msgspec.DecodeError, raw: Json) -> str:
+    reason = str(error).removeprefix("JSON is malformed: ")
+    at = re.search(r"\(byte (\d+)\)$", reason)
+    if at and bytes(memoryview(raw)[int(at[1]) :][:8]) == b"Infinity":
+        return f"expected a finite number, found Infinity {at[0]}"
+    return f"not valid JSON: {reason}"
 
 
 def located(error: msgspec.ValidationError) -> tuple[str, str]:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from models.codecs.blocks import BLOCK, fits
 from models.codecs.datatypes import Misfit, as_array, element, from_bytes, require
 from models.codecs.decoder import (
+    ANY_NUMBER,
     Decoder,
     Tensor,
-    cells_of,
     check_widths,
     json_list,
     list_schema,
 )
 from models.codecs.json import Json, located, opening, parse, plain
-from models.errors import InvalidInput, nearest
+from models.errors import InvalidInput, TooManyRows, nearest
 from models.features.columns import Floats, Schema, Values
 from models.features.inputs import RawColumns
 from models.features.table import Columns, TableInput
@@ -38,6 +40,7 @@ class TableDecoder(Decoder):
         self.columns = table.columns
         self.names = [column.name for column in table.columns]
         self.n_columns = len(self.names)
+        self.row_values = 4 * self.n_columns + 4
         types: list[Any] = [column.json_type | None for column in self.columns]
         fields = [f"c{i}" for i in range(len(types))]
         # Such a column is decoded under an alias that begins in the private use area.
@@ -74,14 +77,11 @@ class TableDecoder(Decoder):
         self._lists = msgspec.json.Decoder(list[in_order])  # type: ignore[valid-type]
         scalar = types[0] if len(types) == 1 else Any
         self._scalars = msgspec.json.Decoder(list[scalar])  # type: ignore[valid-type]
-        self._one: dict[str, msgspec.json.Decoder[Any]] = {
-            name: msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
-            for name, kind in zip(self.names, types, strict=True)
-        }
+        self._type_of = dict(zip(self.names, types, strict=True))
         self._raw_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-    def rows(self, raw: Json) -> Columns:
+    def _rows(self, raw: Json) -> Columns:
         """Decode a list of rows: objects by name, lists in order, or bare values.
 
         Raises InvalidInput. Returns n values a column.
@@ -112,31 +112,61 @@ class TableDecoder(Decoder):
             for column, v in zip(self.columns, values, strict=True)
         }
 
-    def by_column(self, raw: Json) -> Columns:
+    def joined(self, parts: Sequence[Columns]) -> Columns:
+        return {
+            name: np.concatenate([part[name] for part in parts])
+            if isinstance(first, np.ndarray)
+            else list(chain.from_iterable(part[name] for part in parts))
+            for name, first in parts[0].items()
+        }
+
+    def by_column(
+        self,
+        raw: Json,
+        max_rows: int = ANY_NUMBER,
+        prepare: Callable[[Json], Json] = lambda values: values,
+    ) -> Columns:
         """Decode an object of lists, or the bare list of a table of one column.
 
         Raises InvalidInput. Returns n values a column.
         """
-        if len(self.columns) == 1 and opening(raw)[:1] == "[":
-            return self.assemble({self.names[0]: self.column(self.names[0], raw)})
+        lists: dict[str, Json] = {self.names[0]: raw}
+        if len(self.columns) > 1 or opening(raw)[:1] != "[":
+            lists = self._members(raw)
+        columns = {}
+        for name, values in lists.items():
+            require_rows(values, max_rows)
+            columns[name] = self.column(name, prepare(values))
+        return self.assemble(columns)
+
+    def _members(self, raw: Json) -> dict[str, Json]:
+        if not fits(raw, self.n_columns):
+            raise InvalidInput(
+                f"expected at most {self.n_columns} columns, found more names"
+            )
         try:
-            lists = parse(self._raw_columns, raw)
+            members: dict[str, Json] = parse(self._raw_columns, raw)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"columns: {plain(error)}") from None
-        return self.assemble({name: self.column(name, v) for name, v in lists.items()})
+        return members
 
     def column(self, name: str, raw: Json) -> Values:
         """Decode the list of n values of a column, flat or as lists of one value.
 
         Raises InvalidInput.
         """
-        decoder = self._one.get(name)
-        if decoder is None:
+        if name not in self._type_of:
             raise InvalidInput(self.unknown(name))
-        return self.table.by_name[name].from_json(_one_column(decoder, name, raw))
+        values = _one_column(self._type_of[name], name, raw)
+        return self.table.by_name[name].from_json(values)
 
     def column_of(
-        self, name: str, data: Json | memoryview, shape: Sequence[int], datatype: str
+        self,
+        name: str,
+        data: Json | memoryview,
+        shape: Sequence[int],
+        datatype: str,
+        max_rows: int = ANY_NUMBER,
     ) -> Values:
         """Decode a column (n,) from a tensor of shape (n,) or (n, 1).
 
@@ -150,12 +180,15 @@ class TableDecoder(Decoder):
         stated = f"input '{name}': shape {list(shape[:8])}"
         if tuple(shape[1:]) not in ((), (1,)) or not shape or shape[0] < 0:
             raise InvalidInput(f"{stated} is not a column's, expected [n] or [n, 1]")
+        if shape[0] > max_rows:
+            raise TooManyRows(max_rows)
         try:
             require(datatype, column.datatype)
             if isinstance(data, memoryview):
                 elements: Any = from_bytes(data, datatype, shape[0])
             else:
-                elements = _one_column(_optional(datatype), name, data)
+                require_rows(data, max_rows)
+                elements = _one_column(element(datatype) | None, name, data)
                 if len(elements) != shape[0]:
                     raise InvalidInput(
                         f"{stated} does not fit {len(elements)} values, expected "
@@ -169,28 +202,27 @@ class TableDecoder(Decoder):
             where = "input" if row is None else f"row {row}, column"
             raise InvalidInput(f"{where} '{name}': {misfit}") from None
 
-    def from_tensors(self, tensors: Sequence[Tensor]) -> Columns:
+    def from_tensors(
+        self, tensors: Sequence[Tensor], max_rows: int = ANY_NUMBER
+    ) -> Columns:
         return self.assemble(
             {
                 tensor.name: self.column_of(
-                    tensor.name, tensor.data, tensor.shape, tensor.datatype
+                    tensor.name, tensor.data, tensor.shape, tensor.datatype, max_rows
                 )
                 for tensor in tensors
             }
         )
 
-    def from_frame(
-        self, names: list[str] | None, rows: Sequence[msgspec.Raw]
-    ) -> Columns:
-        cells = cells_of(rows)
+    def _frame(self, names: list[str] | None, rows: list[list[msgspec.Raw]]) -> Columns:
         names = self.names if names is None else names
         if len(set(names)) != len(names):
             raise InvalidInput("dataframe_split.columns: a column is named twice")
-        check_widths(cells, len(names))
+        check_widths(rows, len(names))
         return self.assemble(
             {
                 name: self.column(name, json_list(values))
-                for name, values in zip(names, zip(*cells, strict=True), strict=True)
+                for name, values in zip(names, zip(*rows, strict=True), strict=True)
             }
         )
 
@@ -334,22 +366,25 @@ class TableDecoder(Decoder):
         }
 
 
-def _one_column(decoder: msgspec.json.Decoder[Any], name: str, raw: Json) -> list[Any]:
+def require_rows(raw: Json, max_rows: int) -> None:
+    """Raise TooManyRows for a JSON list of more items, or of more values in them."""
+    if not fits(raw, max_rows, 4 * max_rows + BLOCK):
+        raise TooManyRows(max_rows)
+
+
+def _one_column(kind: Any, name: str, raw: Json) -> list[Any]:
+    """Decode a list of values, or of lists of one value, of a type."""
+    nested = opening(raw)[:2] == "[["
     try:
-        if opening(raw)[:2] == "[[":
-            nested = parse(msgspec.json.Decoder(list[list[Any]]), raw)
-            if any(len(row) != 1 for row in nested):
-                raise InvalidInput(f"column '{name}': expected one value a row")
-            raw = msgspec.json.encode([row[0] for row in nested])
-        values: list[Any] = parse(decoder, raw)
+        values: list[Any] = parse(_lists(kind, nested), raw)
     except msgspec.ValidationError as error:
         raise InvalidInput(_in_column(error, name)) from None
-    return values
+    return [value for (value,) in values] if nested else values
 
 
 @cache
-def _optional(datatype: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(list[element(datatype) | None])  # type: ignore[misc]
+def _lists(kind: Any, nested: bool) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(list[tuple[kind] if nested else kind])  # type: ignore[misc]
 
 
 def _numbers(elements: Any, datatype: str) -> Values:
@@ -363,6 +398,8 @@ def _numbers(elements: Any, datatype: str) -> Values:
 
 
 def _in_column(error: msgspec.ValidationError, name: str) -> str:
+    if "`array` of length 1" in str(error):
+        return f"column '{name}': expected one value a row"
     row = re.match(r"\[(\d+)\]", located(error)[1])
     where = f"row {row[1]}, column '{name}'" if row else f"column '{name}'"
     return f"{where}: {plain(error)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -12,17 +12,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.codecs.blocks import fits
 from models.codecs.datatypes import Misfit, as_array, element, from_bytes, require
 from models.codecs.decoder import (
+    ANY_NUMBER,
     Decoder,
     Tensor,
-    cells_of,
     check_widths,
     json_list,
 )
 from models.codecs.json import Json, located, opening, parse, plain
-from models.errors import InvalidInput
+from models.errors import InvalidInput, TooManyRows
 from models.features.columns import Schema
+from models.features.inputs import RawColumns
 from models.features.tensor import TensorInput
 from models.features.text import parse_number
 
@@ -43,10 +45,14 @@ class TensorDecoder(Decoder):
     def __init__(self, tensor: TensorInput) -> None:
         self.tensor = tensor
         self.row_size = tensor.size
+        self.row_values = 2 * len(tensor.shape) * tensor.size + 4
         self._objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-    def rows(self, raw: Json) -> NDArray[np.float32]:
+    def joined(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(parts)
+
+    def _rows(self, raw: Json) -> NDArray[np.float32]:
         """Decode a list of rows, each a nested or flat list, or `{"x": …}`: (n, …).
 
         Raises InvalidInput.
@@ -60,14 +66,25 @@ class TensorDecoder(Decoder):
             )
         return self.float32(self._nested(raw, "FP64"))
 
-    def by_column(self, raw: Json) -> NDArray[np.float32]:
+    def by_column(
+        self,
+        raw: Json,
+        max_rows: int = ANY_NUMBER,
+        prepare: Callable[[Json], Json] = lambda values: values,
+    ) -> RawColumns:
         """Decode `{"x": rows}` or the bare rows: (n, …). Raises InvalidInput."""
         if opening(raw)[:1] == "{":
+            if not fits(raw, 1):
+                raise InvalidInput("expected the one input 'x', found more names")
             raw = self._x(parse(self._object, raw), None)
-        return self.rows(raw)
+        return self.rows(raw, max_rows)
 
     def tensor_of(
-        self, data: Json | memoryview, shape: Sequence[int], datatype: str = "FP32"
+        self,
+        data: Json | memoryview,
+        shape: Sequence[int],
+        datatype: str = "FP32",
+        max_rows: int = ANY_NUMBER,
     ) -> NDArray[np.float32]:
         """Decode a tensor of a stated shape (n, …), row-major.
 
@@ -81,43 +98,46 @@ class TensorDecoder(Decoder):
                 f"input 'x': expected shape {[-1, *self.tensor.shape]}, "
                 f"found {list(shape[:8])}"
             )
+        if shape[0] > max_rows:
+            raise TooManyRows(max_rows)
         count, stated = shape[0] * size, f"input 'x': shape {list(shape)} needs"
         try:
             require(datatype, self.tensor.datatype)
             if isinstance(data, memoryview):
                 numbers = cast(NDArray[Any], from_bytes(data, datatype, count))
-            elif opening(data)[:2] == "[[":
-                numbers = self._nested(data, datatype)
-                if len(numbers) != shape[0]:
-                    raise InvalidInput(
-                        f"{stated} {shape[0]} rows, found {len(numbers)}"
-                    )
             else:
-                values = self._decode(_lists(datatype, 1), data, size)
-                if len(values) != count:
-                    raise InvalidInput(f"{stated} {count} values, found {len(values)}")
-                numbers = as_array(values, datatype)
+                nested = opening(data)[:2] == "[["
+                most, unit = (shape[0], "rows") if nested else (count, "values")
+                decode = self._nested if nested else self._flat
+                numbers = self._in_blocks(
+                    data, most, lambda block: decode(block, datatype)
+                )
+                if len(numbers) != most:
+                    raise InvalidInput(f"{stated} {most} {unit}, found {len(numbers)}")
+        except TooManyRows:
+            raise InvalidInput(f"{stated} {most} {unit}, found more") from None
         except Misfit as misfit:
             at = misfit.element
             where = "input 'x'" if at is None else f"row {at // size}"
             raise InvalidInput(f"{where}: {misfit}") from None
         return self.float32(numbers)
 
-    def from_tensors(self, tensors: Sequence[Tensor]) -> NDArray[np.float32]:
+    def from_tensors(
+        self, tensors: Sequence[Tensor], max_rows: int = ANY_NUMBER
+    ) -> NDArray[np.float32]:
         if [tensor.name for tensor in tensors] != [self.tensor.name]:
             raise InvalidInput(f"expected the one input '{self.tensor.name}'")
         (only,) = tensors
-        return self.tensor_of(only.data, only.shape, only.datatype)
+        return self.tensor_of(only.data, only.shape, only.datatype, max_rows)
 
-    def from_frame(
-        self, names: list[str] | None, rows: Sequence[msgspec.Raw]
+    def _frame(
+        self, names: list[str] | None, rows: list[list[msgspec.Raw]]
     ) -> NDArray[np.float32]:
-        cells = cells_of(rows)
         if names == [self.tensor.name]:
-            check_widths(cells, 1)
-            return self.rows(json_list(row[0] for row in cells))
-        check_widths(cells, self.tensor.size)
-        return self.rows(json_list(rows))
+            check_widths(rows, 1)
+            return self._rows(json_list(row[0] for row in rows))
+        check_widths(rows, self.tensor.size)
+        return self._rows(json_list(map(json_list, rows)))
 
     def from_text(self, names: list[str], rows: list[list[str]]) -> NDArray[np.float32]:
         check_widths(rows, self.tensor.size)
@@ -144,15 +164,21 @@ class TensorDecoder(Decoder):
             raise InvalidInput(f"{where}input 'x' is missing")
         return row["x"]
 
-    def _decode(
-        self, decoder: msgspec.json.Decoder[Any], raw: Any, row: int = 1
-    ) -> list[Any]:
-        """Decode a list of which `row` items are a row."""
+    def _flat(self, raw: Json, datatype: str) -> NDArray[Any]:
+        """Decode numbers (n,). Raises Misfit with the first that does not fit."""
+        try:
+            values = parse(_lists(datatype, 1), raw)
+        except msgspec.ValidationError as error:
+            at = re.search(r"\[(\d+)\]", located(error)[1])
+            raise Misfit(plain(error), int(at[1]) if at else None) from None
+        return as_array(values, datatype) if values else np.zeros(0)
+
+    def _decode(self, decoder: msgspec.json.Decoder[Any], raw: Any) -> list[Any]:
         try:
             rows: list[Any] = parse(decoder, raw)
         except msgspec.ValidationError as error:
             at = re.findall(r"\[(\d+)\]", located(error)[1])
-            where = f"row {int(at[0]) // row}" if at else "input 'x'"
+            where = f"row {at[0]}" if at else "input 'x'"
             if len(at) > 1:
                 where += f", position {', '.join(at[1:])}"
             raise InvalidInput(f"{where}: {plain(error)}") from None

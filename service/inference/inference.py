@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
-import msgspec
-
-from models.codecs.json import Json, opening
-from models.errors import InvalidInput
+from models.codecs.decoder import n_rows
+from models.errors import InvalidInput, TooManyRows
 from models.features.inputs import RawColumns
 from models.features.predictions import Predictions
 from service.inference.shadow import ShadowComparer
@@ -24,12 +19,6 @@ from service.monitoring.payload_log import InferenceRecord
 from service.registry.loaded import Loaded
 
 T = TypeVar("T")
-
-#: How a list of rows begins, and how each row ends.
-_ENDS = {"[[": b"]", "[{": b"}"}
-#: Rows of a longer text, in bytes, are counted before they are decoded.
-LARGE = 1 << 20
-_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True)
@@ -87,13 +76,13 @@ class Inference:
             raise
         ended = time.perf_counter()
         phases = decoded - started, predicted - decoded, ended - predicted
-        self.metrics.count_inference(loaded, rows_of(answer), phases)
+        self.metrics.count_inference(loaded, n_rows(answer), phases)
         self._of_thread.last = InferenceRecord(
             loaded, raw, answer, started, decoded, predicted
         )
         self.drift.record(loaded, raw, answer)
         if loaded.split is not None:
-            self.comparisons.put(loaded, raw, answer, rows_of(answer))
+            self.comparisons.put(loaded, raw, answer, n_rows(answer))
         return reply
 
 
@@ -101,51 +90,15 @@ def decode_within(
     decode: Callable[[Any], RawColumns], decoder: Any, max_rows: int
 ) -> RawColumns:
     """Decode rows; raises InvalidInput for more than `max_rows`."""
-    raw = decode(decoder)
-    require_rows(rows_of(raw), max_rows)
-    return raw
-
-
-def require_rows(n: int, max_rows: int) -> None:
-    """Raise InvalidInput for more rows than are allowed."""
-    if n > max_rows:
+    try:
+        raw = decode(decoder)
+    except TooManyRows:
+        raise InvalidInput(
+            f"more than {max_rows} rows in one request (GLASSNET_MAX_ROWS)"
+        ) from None
+    if (n := n_rows(raw)) > max_rows:
         raise InvalidInput(
             f"{n} rows in one request, at most {max_rows} are allowed "
             "(GLASSNET_MAX_ROWS)"
         )
-
-
-def rows_within(decoder: Any, raw: Json, max_rows: int) -> RawColumns:
-    """Decode a list of rows.
-
-    Raises InvalidInput for too many, before decoding them: millions take seconds.
-    """
-    if len(raw) > LARGE and (end := _ENDS.get(opening(raw)[:2])):
-        _skim(bytes(raw), end, max_rows)
-    rows: RawColumns = decoder.rows(raw)
-    return rows
-
-
-def _skim(text: bytes, end: bytes, max_rows: int) -> None:
-    """Count rows by their brackets first, then exactly, since rows may be nested."""
-    beyond = next(
-        itertools.islice(re.finditer(re.escape(end), text), max_rows, None), None
-    )
-    if beyond is None:
-        return
-    for part in (
-        text[: beyond.end()] + b"]",
-        text,
-    ):  # the first is enough if rows are flat
-        with suppress(
-            msgspec.MsgspecError, UnicodeDecodeError
-        ):  # the decoder reports it
-            if len(_ROWS.decode(part)) > max_rows:
-                raise InvalidInput(
-                    f"more than {max_rows} rows in one request (GLASSNET_MAX_ROWS)"
-                )
-
-
-def rows_of(raw: RawColumns | Predictions) -> int:
-    """Return the number of rows."""
-    return len(next(iter(raw.values())) if isinstance(raw, dict) else raw)
+    return raw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +48,8 @@ class ModelServer:
     logged_from: int = 400
     access: Access = field(default_factory=Access)
     log_payload: PayloadLog = field(default_factory=PayloadLog)
+    #: Held by the one large request that is being answered.
+    turn: threading.Lock = field(default_factory=threading.Lock)
     #: The directory that the workers share; None in a single process.
     directory: Path | None = None
     #: The threads that watch the store and the tokens.

@@ -9,13 +9,14 @@ defines attributions and their baseline.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from models.codecs import Decoder
+from models.codecs.decoder import n_rows
 from models.errors import InvalidInput
+from models.features.inputs import RawColumns
 from models.features.predictions import Label
-from service.inference.inference import decode_within, rows_of, rows_within
+from service.inference.inference import decode_within
 from service.protocols.http import answer, find
 from service.web.body import body, decode
 from service.web.errors import Reply
@@ -58,16 +59,15 @@ def explain(name: str, version: str | None = None, label: str | None = None) -> 
     if bool(request.instances) == bool(request.inputs):
         raise InvalidInput("expected either 'instances' (rows) or 'inputs' (columns)")
 
-    def rows(decoder: Any) -> Any:
-        if request.instances:
-            return rows_within(
-                decoder, request.instances, model_server().inference.max_rows
-            )
-        return decoder.by_column(request.inputs)
+    max_rows = model_server().inference.max_rows
 
-    decoder = loaded.artefact.model.decoder
-    raw = decode_within(rows, decoder, model_server().inference.max_rows)
-    if (n := rows_of(raw)) > MAX_ROWS:
+    def rows(decoder: Decoder) -> RawColumns:
+        if request.instances:
+            return decoder.rows(request.instances, max_rows)
+        return decoder.by_column(request.inputs, max_rows)
+
+    raw = decode_within(rows, loaded.artefact.model.decoder, max_rows)
+    if (n := n_rows(raw)) > MAX_ROWS:
         raise InvalidInput(
             f"{n} rows to explain in one request, at most {MAX_ROWS} are allowed: "
             "an explanation costs as much as some hundred predictions"

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
 
+from models.codecs.blocks import fits
 from models.errors import VersionNotFound, nearest
 from service.registry.loaded import Loaded
 from service.web.errors import JSON, Reply
 from service.web.request_context import current_request, model_server
 
+#: Keys of a body that are compared with those that it may have.
+MAX_KEYS = 16
+
 
 def misnamed(raw: bytes, expected: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" if a key of the body is almost an expected one."""
-    keys = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    return next(filter(None, (nearest(key[:80], expected) for key in keys)), "")
+    if not fits(raw, MAX_KEYS):
+        return ""
+    try:
+        keys = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:  # NaN, or a byte order mark
+        return ""
+    hints = (nearest(key, expected) for key in islice(keys, MAX_KEYS))
+    return next(filter(None, hints), "")
 
 
 def answer(content: Any, code: int = 200, **headers: str) -> Reply:

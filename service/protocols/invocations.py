@@ -14,19 +14,21 @@ from __future__ import annotations
 
 import csv
 import io
-import re
+from typing import Annotated
 
 import msgspec
 from flask import request
+from msgspec import Meta
 from werkzeug.exceptions import NotAcceptable
 
 from models.codecs import Decoder, csv_rows
-from models.codecs.json import opening
+from models.codecs.blocks import fits
+from models.codecs.json import located, opening, parse, plain
 from models.errors import InvalidInput, ModelNotFound
+from models.features.columns import Schema
 from models.features.inputs import RawColumns
 from models.features.predictions import Predictions, label_text
 from models.model import by_row
-from service.inference.inference import require_rows, rows_within
 from service.monitoring.metrics import VERSION
 from service.protocols.http import find, misnamed
 from service.registry.loaded import Loaded
@@ -42,16 +44,22 @@ TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 #: Content types that do not tell JSON from CSV; `curl -d` sends the last by default.
 _UNTYPED = ("", "application/x-www-form-urlencoded")
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-#: It matches unterminated strings too; else it would restart at every quote.
-_STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*+"?)', re.DOTALL)
+
+_NAMES: Schema = {"type": ["array", "null"], "items": {"type": ["string", "integer"]}}
 
 
 class Frame(msgspec.Struct, forbid_unknown_fields=True):
     """A pandas frame, as from `to_dict("split")`."""
 
-    data: list[msgspec.Raw]
-    columns: list[str | int] | None = None
+    data: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array"})]
+    columns: Annotated[msgspec.Raw, Meta(extra_json_schema=_NAMES)] = msgspec.field(
+        default_factory=msgspec.Raw
+    )
     index: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+class _Ignored(msgspec.Struct):
+    """Any object."""
 
 
 class Invocation(msgspec.Struct):
@@ -61,10 +69,11 @@ class Invocation(msgspec.Struct):
     dataframe_records: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     instances: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     inputs: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
-    params: dict[str, msgspec.Raw] | None = None
+    params: _Ignored | None = None
 
 
 _invocation = msgspec.json.Decoder(Invocation)
+_names = msgspec.json.Decoder(list[str | int] | None)
 
 
 def _invocation_body(model: ModelSchemas) -> Body:
@@ -162,10 +171,6 @@ def _header() -> bool | None:
 
 
 def _decode_body(raw: bytes) -> Invocation:
-    if b"NaN" in raw:  # pandas writes missing values so, and MLflow's client sends them
-        parts = _STRINGS.split(raw)
-        parts[::2] = [part.replace(b"NaN", b"null") for part in parts[::2]]
-        raw = b"".join(parts)
     invocation: Invocation = decode(_invocation, raw)
     formats = [name for name in _FORMATS if getattr(invocation, name)]
     if len(formats) != 1:
@@ -177,15 +182,30 @@ def _decode_body(raw: bytes) -> Invocation:
 
 
 def _rows(decoder: Decoder, invocation: Invocation) -> RawColumns:
-    if invocation.dataframe_split is not None:
-        frame = invocation.dataframe_split
-        names = None if frame.columns is None else [str(name) for name in frame.columns]
-        require_rows(len(frame.data), model_server().inference.max_rows)
-        return decoder.from_frame(names, frame.data)
+    max_rows = model_server().inference.max_rows
+    if (frame := invocation.dataframe_split) is not None:
+        return decoder.from_frame(
+            _columns(decoder, frame.columns), frame.data, max_rows
+        )
     if opening(invocation.inputs)[:1] == "{":
-        return decoder.by_column(invocation.inputs)
+        return decoder.by_column(invocation.inputs, max_rows)
     rows = invocation.inputs or invocation.instances or invocation.dataframe_records
-    return rows_within(decoder, rows, model_server().inference.max_rows)
+    return decoder.rows(rows, max_rows)
+
+
+def _columns(decoder: Decoder, raw: msgspec.Raw) -> list[str] | None:
+    """Return the names of a frame's columns; None if it has none."""
+    if not raw:
+        return None
+    most = decoder.n_columns or decoder.row_size
+    if not fits(raw, most):
+        raise InvalidInput(f"dataframe_split.columns: expected at most {most} names")
+    try:
+        names = parse(_names, raw)
+    except msgspec.ValidationError as error:
+        path = f"dataframe_split.columns{located(error)[1]}"
+        raise InvalidInput(f"{path}: {plain(error)}") from None
+    return None if names is None else [str(name) for name in names]
 
 
 def csv_lines(predictions: Predictions) -> str:

@@ -38,6 +38,9 @@ EXTENSIONS = (
     "statistics",
 )
 
+#: Inputs and outputs beyond those of the model that are decoded, to say which.
+MAX_SPARE = 100
+
 _infer_request = msgspec.json.Decoder(tensors.InferRequest)
 
 
@@ -132,6 +135,7 @@ def infer(name: str, version: str | None = None) -> Reply:
     if length is not None and not head:
         request, binary = tensors.deduced(model.inputs, binary)
     else:
+        tensors.require_few(head, len(model.inputs.tensors) + MAX_SPARE)
         request = decode(_infer_request, head)
     chosen = tensors.wanted(model.output, request)
 
@@ -143,7 +147,9 @@ def infer(name: str, version: str | None = None) -> Reply:
 
     return model_server().inference.answer(
         loaded,
-        lambda decoder: tensors.decoded(decoder, request, binary),
+        lambda decoder: tensors.decoded(
+            decoder, request, binary, model_server().inference.max_rows
+        ),
         reply,
         started,
     )

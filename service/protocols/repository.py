@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from models.codecs.blocks import BLOCK
 from models.errors import InvalidInput
 from service.protocols.http import answer
 from service.registry.registry import Registry
@@ -67,8 +68,7 @@ def load(name: str) -> Reply:
 
     Raises InvalidInput for parameters that bring a model: the store has them all.
     """
-    request: ChangeRequest = decode(_change_request, body() or b"{}")
-    for key in request.parameters or {}:
+    for key in _change().parameters or {}:
         if key == "config" or key.startswith("file:"):
             raise InvalidInput(
                 f"unsupported parameter '{key[:20]}': models come only from the store, "
@@ -83,9 +83,20 @@ def load(name: str) -> Reply:
 )
 def unload(name: str) -> Reply:
     """Unload a model; replies once every worker has."""
-    decode(_change_request, body() or b"{}")
+    _change()
     model_server().unload(name)
     return answer({"name": name, "unload": True})
+
+
+def _change() -> ChangeRequest:
+    raw = body() or b"{}"
+    if len(raw) > BLOCK:
+        raise InvalidInput(
+            f"expected a body of at most {BLOCK} bytes: models come only from the "
+            "store, where the trainer publishes them"
+        )
+    request: ChangeRequest = decode(_change_request, raw)
+    return request
 
 
 def _states(registry: Registry) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from models.codecs import Decoder, Tensor
+from models.codecs.blocks import BLOCK, fits
 from models.codecs.datatypes import DATATYPES, to_bytes
 from models.errors import InvalidInput, nearest
 from models.features.inputs import Inputs, RawColumns
@@ -130,7 +132,40 @@ def deduced(inputs: Inputs, content: memoryview) -> tuple[InferRequest, memoryvi
     return InferRequest([tensor], parameters=RequestParameters(True)), content
 
 
-def decoded(decoder: Decoder, request: InferRequest, binary: memoryview) -> RawColumns:
+class _Lists(msgspec.Struct):
+    """The lists of a request, or of one of its inputs."""
+
+    inputs: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    outputs: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    shape: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+_lists = msgspec.json.Decoder(_Lists)
+_inputs = msgspec.json.Decoder(list[_Lists])
+
+
+def require_few(head: bytes, most: int) -> None:
+    """Raise InvalidInput for more than `most` inputs, outputs or dimensions.
+
+    They are counted before `InferRequest` is made of them. Text of another form passes:
+    its decoder says what is wrong.
+    """
+    if len(head) <= BLOCK:
+        return
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        lists: _Lists = _lists.decode(head)
+        shapes: list[_Lists] = []
+        if few := fits(lists.inputs, most) and fits(lists.outputs, most):
+            shapes = _inputs.decode(lists.inputs)
+        if not (few and all(len(shape.shape) <= BLOCK for shape in shapes)):
+            raise InvalidInput(
+                f"expected at most {most} inputs, outputs and dimensions, found more"
+            )
+
+
+def decoded(
+    decoder: Decoder, request: InferRequest, binary: memoryview, max_rows: int
+) -> RawColumns:
     """Return the rows of a request; raises InvalidInput if they do not fit the model.
 
     `binary` is the body after the head: the inputs with a binary_data_size.
@@ -139,7 +174,8 @@ def decoded(decoder: Decoder, request: InferRequest, binary: memoryview) -> RawC
         [
             Tensor(tensor.name, tensor.shape, tensor.datatype, data)
             for tensor, data in _with_data(request.inputs, binary)
-        ]
+        ],
+        max_rows,
     )
 
 

@@ -15,19 +15,21 @@ from __future__ import annotations
 import base64
 import re
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from models.codecs import Decoder
-from models.codecs.json import opening, plain
+from models.codecs.blocks import BLOCK
+from models.codecs.json import Json, located, opening, parse, plain
 from models.errors import InvalidInput, NotFound, nearest
 from models.features.columns import Schema
 from models.features.inputs import RawColumns
 from models.features.predictions import Predictions
 from models.model import by_row
-from service.inference.inference import require_rows, rows_within
 from service.protocols.fast_json import parse_numeric_rows
 from service.protocols.http import answer, description, find, misnamed
 from service.registry.loaded import Loaded
@@ -61,15 +63,18 @@ class PredictRequest(msgspec.Struct):
 class ExamplesRequest(msgspec.Struct):
     """The body of :classify and :regress; `context` has values for every row."""
 
-    examples: list[msgspec.Raw]
-    context: dict[str, msgspec.Raw] | None = None
+    examples: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array"})]
+    context: Annotated[
+        msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})
+    ] = msgspec.field(default_factory=msgspec.Raw)
     signature_name: str | None = None
 
 
 _predict_request = msgspec.json.Decoder(PredictRequest)
 _examples_request = msgspec.json.Decoder(ExamplesRequest)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
-_features = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_features = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_context = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 #: Only an object looks like this: inside a JSON string quotes have backslashes.
 _BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
 
@@ -102,19 +107,15 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
     numbers = None
     if decoder.row_size:
         numbers = parse_numeric_rows(raw, "instances", decoder.row_size)
-    request = _decode_body(decoder, raw) if numbers is None else None
+    request = _decode_body(raw) if numbers is None else None
 
-    def rows(decoder: Any) -> RawColumns:
-        if request is not None and request.instances:
-            return rows_within(
-                decoder, request.instances, model_server().inference.max_rows
-            )
-        rows: RawColumns = (
-            decoder.float32(numbers)
-            if request is None
-            else decoder.by_column(request.inputs)
-        )
-        return rows
+    def rows(decoder: Any) -> Any:
+        max_rows, prepare = model_server().inference.max_rows, _preparation(decoder)
+        if request is None:
+            return decoder.float32(numbers)
+        if request.instances:
+            return decoder.rows(request.instances, max_rows, prepare)
+        return decoder.by_column(request.inputs, max_rows, prepare)
 
     def reply(predictions: Predictions) -> Reply:
         if request is None or request.instances:
@@ -246,11 +247,8 @@ def metadata(name: str, version: str | None = None, label: str | None = None) ->
     )
 
 
-def _decode_body(decoder: Decoder, raw: bytes) -> PredictRequest:
+def _decode_body(raw: bytes) -> PredictRequest:
     """Decode a body that has either rows or columns."""
-    # Tensors hold no base64, and searching many numbers for it is slow.
-    if not decoder.row_size:
-        raw = _texts_of_base64(raw)
     request: PredictRequest = decode(_predict_request, raw)
     if bool(request.instances) == bool(request.inputs):
         hint = "" if request.inputs else misnamed(raw, ("instances", "inputs"))
@@ -261,7 +259,16 @@ def _decode_body(decoder: Decoder, raw: bytes) -> PredictRequest:
     return request
 
 
-def _texts_of_base64(raw: bytes) -> bytes:
+def _preparation(decoder: Decoder) -> Callable[[Json], Json]:
+    # Tensors hold no base64, and searching many numbers for it is slow.
+    return _unchanged if decoder.row_size else _texts_of_base64
+
+
+def _unchanged(raw: Json) -> Json:
+    return raw
+
+
+def _texts_of_base64(raw: Json) -> Json:
     """Replace every `{"b64": "…"}` by the string that it encodes."""
 
     def text(match: re.Match[bytes]) -> bytes:
@@ -275,6 +282,7 @@ def _texts_of_base64(raw: bytes) -> bytes:
         except ValueError:
             raise InvalidInput("expected base64 in a 'b64' value") from None
 
+    raw = bytes(raw)
     return _BASE64.sub(text, raw) if b'"b64"' in raw else raw
 
 
@@ -284,45 +292,67 @@ def _require_signature(name: str | None) -> None:
 
 
 def _answer_examples(loaded: Loaded) -> Predictions:
-    request: ExamplesRequest = decode(_examples_request, _texts_of_base64(body()))
+    request: ExamplesRequest = decode(_examples_request, body())
     _require_signature(request.signature_name)
-    inference = model_server().inference
-    context = request.context or {}
-    _require_size(len(request.examples), context, inference.max_rows)
+    inference, limit = model_server().inference, model_server().max_body_bytes
+    context = _decode_context(request.context)
+    size, rows_so_far = len(msgspec.json.encode(context)), 0
 
     def rows(decoder: Decoder) -> RawColumns:
         form = _as_list if decoder.row_size else _as_value
-        examples = [
-            {name: form(value) for name, value in _row(context, example, n).items()}
-            for n, example in enumerate(request.examples)
-        ]
-        return decoder.rows(msgspec.json.encode(examples))
+
+        def merged(block: Json) -> Json:
+            nonlocal rows_so_far
+            examples = _decode_examples(_texts_of_base64(block))
+            rows_so_far += len(examples)
+            if rows_so_far * size > limit:
+                raise InvalidInput(
+                    f"a context of {size} bytes for each of {rows_so_far} examples is "
+                    f"more than {limit} bytes (GLASSNET_MAX_BODY_BYTES)"
+                )
+            return msgspec.json.encode(
+                [
+                    {name: form(v) for name, v in _row(context, example, n).items()}
+                    for n, example in enumerate(examples)
+                ]
+            )
+
+        if len(context) > (decoder.n_columns or 1):
+            raise InvalidInput("context: it has more names than the model has inputs")
+        # Blocks are smaller the more names each example is given.
+        block = max(1024, BLOCK // (1 + len(context)))
+        return decoder.rows(request.examples, inference.max_rows, merged, block)
 
     return inference.answer(loaded, rows)
 
 
-def _require_size(n: int, context: dict[str, msgspec.Raw], max_rows: int) -> None:
-    """Reject bodies that become large once every example has the context."""
-    require_rows(n, max_rows)
-    size = len(msgspec.json.encode(context))
-    limit = model_server().max_body_bytes
-    if n * size > limit:
+def _decode_context(raw: Json) -> dict[str, msgspec.Raw]:
+    """Decode the values for every row."""
+    if len(raw) > BLOCK:
+        raise InvalidInput(f"context: expected at most {BLOCK} bytes, found {len(raw)}")
+    try:
+        return parse(_context, _texts_of_base64(raw)) or {} if raw else {}
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"context: {plain(error)}") from None
+
+
+def _decode_examples(raw: Json) -> list[dict[str, msgspec.Raw]]:
+    try:
+        examples: list[dict[str, msgspec.Raw]] = parse(_features, raw)
+    except msgspec.ValidationError as error:
+        row = re.match(r"\[(\d+)\]", located(error)[1])
         raise InvalidInput(
-            f"a context of {size} bytes for each of {n} examples is more than "
-            f"{limit} bytes (GLASSNET_MAX_BODY_BYTES)"
-        )
+            f"row {row[1]}: {plain(error)}" if row else f"examples: {plain(error)}"
+        ) from None
+    return examples
 
 
 def _row(
-    context: dict[str, msgspec.Raw], example: msgspec.Raw, number: int
+    context: dict[str, msgspec.Raw], example: dict[str, msgspec.Raw], number: int
 ) -> dict[str, msgspec.Raw]:
-    try:
-        features: dict[str, msgspec.Raw] = _features.decode(example)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(f"row {number}: {plain(error)}") from None
-    for name in context.keys() & features.keys():
+    for name in context.keys() & example.keys():
         raise InvalidInput(f"row {number}: '{name[:80]}' is in 'context' too")
-    return {**context, **features}
+    return {**context, **example}
 
 
 # A feature of an example is a list; in JSON a single value may do without brackets.

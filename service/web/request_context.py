@@ -13,13 +13,16 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from service.inference.model_server import ModelServer
+from service.inference.model_server import ModelServer, Unavailable
 from service.monitoring.metrics import METHODS
 from service.monitoring.payload_log import InferenceRecord
 from service.registry.loaded import Loaded
 
 access = logging.getLogger("glassnet.access")
 T = TypeVar("T")
+
+#: How long a large request waits for others.
+TURN_SECONDS = 30.0
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 #: W3C Trace Context: version, trace, the caller's span, flags. A later version may add
@@ -36,6 +39,8 @@ class RequestContext:
 
     #: The body, after it has been read.
     body: bytes | None = None
+    #: Whether no other large request is answered meanwhile.
+    has_turn = False
     #: The version that the traffic split chose, and the one after that failed.
     chosen: Loaded | None = None
     fallback: Loaded | None = None
@@ -79,6 +84,16 @@ class RequestContext:
             self.model_server.metrics.comparison.count_failure(chosen, "fallback")
             return reply
 
+    def take_turn(self) -> None:
+        """Wait until this worker answers no other large request.
+
+        Raises Unavailable if that takes longer than `TURN_SECONDS`.
+        """
+        if not self.has_turn:
+            if not self.model_server.turn.acquire(timeout=TURN_SECONDS):
+                raise Unavailable("other large requests are being answered; try again")
+            self.has_turn = True
+
     def end(self, route: str | None, status: int) -> dict[str, str]:
         """Count, time and log the request; return headers for the reply.
 
@@ -98,6 +113,9 @@ class RequestContext:
             self._count(route, status, seconds)
         # The thread keeps this object until its next request: free what is large.
         self.body = self.chosen = self.fallback = None
+        if self.has_turn:
+            self.has_turn = False
+            self.model_server.turn.release()
         return headers
 
     def _count(self, route: str, status: int, seconds: float) -> None:

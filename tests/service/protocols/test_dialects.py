@@ -41,6 +41,14 @@ PEOPLE = st.fixed_dictionaries(
         "children": st.none() | st.integers(-5, 5),
     }
 ).map(lambda row: {name: row[name] for name in DATATYPES})
+#: A row that lacks a number, as json.dumps, pandas and tritonclient write it.
+LACKING = {
+    "/v1/models/people:predict": '{"instances":[ROW]}',
+    "/v1/models/people:classify": '{"examples":[ROW]}',
+    "/v1/models/people:explain": '{"instances":[ROW]}',
+    "/invocations": '{"dataframe_records":[ROW]}',
+    "/v2/models/people/infer": '{"inputs":[TENSORS]}',
+}
 PIXELS = st.lists(st.floats(-1e3, 1e3, width=32), min_size=64, max_size=64)
 
 
@@ -187,3 +195,19 @@ def test_a_tensor_is_the_same_in_every_dialect(
     assert apart(inferred, 10) == expected
     sent = {"Content-Type": "text/csv"}
     assert ask("digits", invoke, written(rows), **sent)["predictions"] == expected
+
+
+@pytest.mark.parametrize("path", LACKING)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_nan_is_missing_in_every_dialect(
+    ask: Callable[..., Any], path: str, mark: str
+) -> None:
+    row = {"income": None, "home": "NaN", "member": True, "since": None, "children": 1}
+    tensors = ",".join(
+        json.dumps({"name": n, "shape": [1], "datatype": DATATYPES[n], "data": [value]})
+        for n, value in row.items()
+    )
+    body = LACKING[path].replace("ROW", json.dumps(row)).replace("TENSORS", tensors)
+    kind = {"Content-Type": "application/json"}
+    nan = mark + body.replace("null", "NaN")
+    assert ask("people", path, nan, **kind) == ask("people", path, body, **kind)

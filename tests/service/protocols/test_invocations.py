@@ -278,7 +278,7 @@ SPLIT = {"columns": NAMES, "data": [ROW]}
         ([ROW], "expected an object, got a list"),
         (b"", "the body is empty"),
         (b'{"instances": [[NaN', "not valid JSON"),
-        (b'{"instances": [[Infinity]]}', "not valid JSON"),
+        (b'{"instances": [[-Infinity]]}', "expected a finite number, found Infinity"),
         (b'{"instances": ' + b"[" * 100_000, "nested too deeply"),
         ({"instances": [ROW], "params": 3}, "params: expected an object or null"),
         ({"dataframe_split": {**SPLIT, "colums": NAMES}}, "unknown field colums"),
@@ -315,7 +315,7 @@ SPLIT = {"columns": NAMES, "data": [ROW]}
         ({"dataframe_records": PERSON}, "expected a list of rows"),
         ({"inputs": 5}, "expected a list of rows"),
         ({"instances": [ROW] * 501}, "501 rows in one request"),
-        ({"dataframe_split": {"data": [[]] * 501}}, "501 rows in one request"),
+        ({"dataframe_split": {"data": [ROW] * 501}}, "501 rows in one request"),
     ],
 )
 def test_a_body_that_does_not_fit_gets_a_sentence(
@@ -359,9 +359,12 @@ def test_types_that_are_not_spoken_are_told(
     assert said in reply["error"]
 
 
+MANY = "more than 500 rows in one request (GLASSNET_MAX_ROWS)"
+
+
 def test_too_many_lines_are_told(people: FlaskClient) -> None:
     status, reply = ask(people, LINE * 501, CSV)
-    assert (status, reply) == (400, {"error": "expected 500 rows at most, found more"})
+    assert (status, reply) == (400, {"error": MANY})
 
 
 def test_a_body_too_large_is_told(people: FlaskClient) -> None:

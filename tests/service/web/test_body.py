@@ -47,6 +47,39 @@ def test_a_compressed_body_is_read(
     assert reply.data == client.post(path, data=plain).data
 
 
+def raw_deflate(body: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-15)
+    return stream.compress(body) + stream.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"),
+    [
+        ("x-gzip", gzip.compress),
+        ("deflate", raw_deflate),
+        ("deflate", lambda body: zlib.compress(body, 9)),
+        ("gzip", lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])),
+        (
+            "gzip",
+            lambda body: b"".join(
+                gzip.compress(body[i : i + 1]) for i in range(len(body))
+            ),
+        ),
+    ],
+)
+def test_a_body_is_read_as_other_servers_read_it(
+    client: FlaskClient, encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    plain = json.dumps(ROWS).encode()
+    reply = post(client, V1, compress(plain), encoding)
+    assert reply.data == client.post(V1, data=plain).data
+
+
+def test_gzip_has_a_bounded_number_of_members(client: FlaskClient) -> None:
+    reply = post(client, V1, gzip.compress(b"") * 2_000, "gzip")
+    assert reply.status_code == 400
+
+
 @pytest.mark.parametrize("encoding", ["identity", ""])
 def test_a_body_may_be_as_it_is(client: FlaskClient, encoding: str) -> None:
     reply = post(client, V1, json.dumps(ROWS).encode(), encoding)
@@ -83,17 +116,18 @@ def test_a_bomb_is_not_unpacked(client: FlaskClient, encoding: str) -> None:
         (lambda body: b"plain", "is not"),
         (lambda body: body[:-1], "is cut off"),
         (lambda body: body[:-4] + b"\0\0\0\0", "is not"),
-        (lambda body: body + b"x", "there are bytes after"),
-        (lambda body: body + body, "there are bytes after"),
+        (lambda body: body + b"xx", "there are bytes after"),
+        (lambda body: body + body, ("there are bytes after", "trailing characters")),
     ],
 )
 def test_a_corrupt_body_is_refused(
-    client: FlaskClient, encoding: str, damage: Callable[[bytes], bytes], said: str
+    client: FlaskClient, encoding: str, damage: Callable[[bytes], bytes], said: Any
 ) -> None:
     body = damage(COMPRESS[encoding](json.dumps(ROWS).encode()))
     reply = post(client, V1, body, encoding)
     assert reply.status_code == 400
-    assert said in reply.get_json()["error"]
+    reasons = [said] if isinstance(said, str) else said
+    assert any(reason in reply.get_json()["error"] for reason in reasons)
 
 
 @pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "x" * 1000])

@@ -284,7 +284,7 @@ LABEL = {"name": "label", "parameters": {"classification": 1}}
          "expected either 'data' or a binary_data_size, found both"),
         ({"inputs": [{**BINARY, "shape": [2, 64]}]}, bytes(256),
          "128 FP32 values are 512 bytes, found 256"),
-        ({"inputs": [{**BINARY, "shape": [1 << 60, 64]}]}, bytes(256), "more than 500 ro"),
+        ({"inputs": [{**BINARY, "shape": [1 << 60, 64]}]}, bytes(256), "more than 500"),
         ({"inputs": [{**BINARY, "shape": [-1, 64]}]}, bytes(256), "-64 FP32 values"),
         ({"inputs": [{**BINARY, "shape": [1 << 63, 64]}]}, bytes(256),
          "inputs[0].shape[0]: expected a whole number <="),

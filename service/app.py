@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Never
 
 from flask import Flask, Response, request
@@ -84,9 +84,8 @@ def build(settings: Settings | None = None) -> Flask:
     app = Application("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = (
-        False  # a redirect would name the host that a client gave
-    )
+    # A redirect would name the host that the client claims.
+    app.url_map.merge_slashes = False
     app.url_map.converters |= {"default": Name, "verb": Verb}
     metrics = Metrics()
     store = open_store(settings.directory, settings.signing_key_file)
@@ -164,7 +163,15 @@ def _guard(app: Flask, model_server: ModelServer, settings: Settings) -> None:
     if hosts or origins:
         public = model_server.access.public_paths
         guarded = BrowserMiddleware(guarded, flask, hosts, origins, public)
-    app.wsgi_app = guarded  # type: ignore[method-assign]
+    app.wsgi_app = partial(_without_slash, guarded)  # type: ignore[method-assign]
+
+
+def _without_slash(app: Wsgi, environ: dict[str, Any], start_response: Any) -> Any:
+    """Call an application with a path that has no slash at its end."""
+    path = environ["PATH_INFO"]
+    if path[1:].endswith("/") or not path:
+        environ["PATH_INFO"] = path.rstrip("/") or "/"
+    return app(environ, start_response)
 
 
 def _measure(app: Flask, model_server: ModelServer) -> None:

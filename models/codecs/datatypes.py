@@ -97,6 +97,8 @@ def as_array(values: Sequence[Any], datatype: str) -> NDArray[Any]:
         return np.where([value is None for value in values], np.nan, some)
     try:
         return np.array(values, dtype)
+    except TypeError:  # None in a nested list
+        return np.array(values, np.float64)
     except OverflowError:
         maximum = np.iinfo(dtype).max
         beyond = np.array(values, object).ravel() > maximum

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from contextlib import suppress
+from functools import cache, cached_property
 from itertools import chain
-from typing import Any
+from types import GenericAlias
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -22,10 +24,12 @@ from models.codecs.decoder import (
     list_schema,
 )
 from models.codecs.json import Json, located, opening, parse, plain
+from models.codecs.tensor import TensorDecoder
 from models.errors import InvalidInput, TooManyRows, nearest
 from models.features.columns import Floats, Schema, Values
 from models.features.inputs import RawColumns
 from models.features.table import Columns, TableInput
+from models.features.tensor import TensorInput
 
 _ROWS = msgspec.json.Decoder(list[Any])
 #: Characters that msgspec refuses in the name of a field, since it would escape them.
@@ -42,7 +46,6 @@ class TableDecoder(Decoder):
         self.n_columns = len(self.names)
         self.row_values = 4 * self.n_columns + 4
         types: list[Any] = [column.json_type | None for column in self.columns]
-        fields = [f"c{i}" for i in range(len(types))]
         # Such a column is decoded under an alias that begins in the private use area.
         self._alias = {
             name: f"\ue000{i}"
@@ -50,36 +53,63 @@ class TableDecoder(Decoder):
             if _ESCAPED.search(name)
         }
         self._name_of = {alias: name for name, alias in self._alias.items()}
-        optional = [
-            (field, kind, None) if column.nullable else (field, kind)
-            for field, kind, column in zip(fields, types, self.columns, strict=True)
-        ]
-        by_name = msgspec.defstruct(
-            "Row",
-            # Fields without a default must come first.
-            sorted(optional, key=len),
-            rename={
-                field: self._alias.get(name, name)
-                for name, field in zip(self.names, fields, strict=True)
-            },
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        self._order = np.argsort([int(f[1:]) for f in by_name.__struct_fields__])
-        in_order = msgspec.defstruct(
-            "ListRow",
-            list(zip(fields, types, strict=True)),
-            array_like=True,
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        self._objects = msgspec.json.Decoder(list[by_name])  # type: ignore[valid-type]
-        self._lists = msgspec.json.Decoder(list[in_order])  # type: ignore[valid-type]
+        optional = [column.nullable for column in self.columns]
+        #: The columns in the order of an object's fields.
+        self._order = np.argsort(np.argsort(optional, kind="stable"))
+        self._objects, self._lists = self._row_decoders(types)
         scalar = types[0] if len(types) == 1 else Any
         self._scalars = msgspec.json.Decoder(list[scalar])  # type: ignore[valid-type]
         self._type_of = dict(zip(self.names, types, strict=True))
         self._raw_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+    def _row_decoders(self, types: list[Any]) -> tuple[msgspec.json.Decoder[Any], ...]:
+        """Return the decoders of rows by name and of rows in order."""
+        fields = [f"c{i}" for i in range(len(types))]
+        columns = list(zip(fields, types, self.columns, strict=True))
+        options: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
+        by_name = msgspec.defstruct(
+            "Row",
+            # Fields without a default must come first.
+            [(field, kind) for field, kind, column in columns if not column.nullable]
+            + [
+                (field, kind, None)
+                for field, kind, column in columns
+                if column.nullable
+            ],
+            rename={
+                field: self._alias.get(column.name, column.name)
+                for field, _, column in columns
+            },
+            **options,
+        )
+        in_order = msgspec.defstruct(
+            "ListRow", [column[:2] for column in columns], array_like=True, **options
+        )
+        return (
+            msgspec.json.Decoder(list[by_name]),  # type: ignore[valid-type]
+            msgspec.json.Decoder(list[in_order]),  # type: ignore[valid-type]
+        )
+
+    @cached_property
+    def _wrapped(self) -> tuple[msgspec.json.Decoder[Any], ...]:
+        """The decoders of rows whose values may be lists of one."""
+        types = self._type_of.values()
+        return self._row_decoders([kind | GenericAlias(tuple, kind) for kind in types])
+
+    def _row_values(self, of_lists: bool, raw: Json) -> list[Any]:
+        """Decode rows, lists or objects, to a sequence of values a row."""
+        decoder = (self._objects, self._lists)[of_lists]
+        try:
+            return list(map(msgspec.structs.astuple, self._decode(decoder, raw)))
+        except InvalidInput as error:
+            # TensorFlow Serving's clients send values of shape [1].
+            if "got a list" not in str(error):
+                raise
+            with suppress(msgspec.ValidationError):
+                rows = map(msgspec.structs.astuple, parse(self._wrapped[of_lists], raw))
+                return [[v[0] if type(v) is tuple else v for v in row] for row in rows]
+            raise
 
     def _rows(self, raw: Json) -> Columns:
         """Decode a list of rows: objects by name, lists in order, or bare values.
@@ -88,14 +118,11 @@ class TableDecoder(Decoder):
         """
         shape = opening(raw)
         if shape == "[{":
-            rows = self._decode(self._objects, self._renamed(raw))
-            values: list[Any] = list(
-                zip(*map(msgspec.structs.astuple, rows), strict=True)
-            )
+            rows = self._row_values(False, self._renamed(raw))
+            values: list[Any] = list(zip(*rows, strict=True))
             values = [values[i] for i in self._order]
         elif shape[:2] == "[[":
-            rows = self._decode(self._lists, raw)
-            values = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+            values = list(zip(*self._row_values(True, raw), strict=True))
         elif len(self.columns) == 1:
             values = [self._decode(self._scalars, raw)]
         elif shape == "[" and not self._decode(self._scalars, raw):
@@ -205,6 +232,8 @@ class TableDecoder(Decoder):
     def from_tensors(
         self, tensors: Sequence[Tensor], max_rows: int = ANY_NUMBER
     ) -> Columns:
+        if len(tensors) == 1 and self._is_matrix(tensors[0]):
+            return self._from_matrix(tensors[0], max_rows)
         return self.assemble(
             {
                 tensor.name: self.column_of(
@@ -213,6 +242,33 @@ class TableDecoder(Decoder):
                 for tensor in tensors
             }
         )
+
+    def _is_matrix(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor is a whole table of numbers, as KServe's examples send.
+
+        It has any name but a column's.
+        """
+        return (
+            tensor.name not in self.table.by_name
+            and list(tensor.shape[1:]) == [self.n_columns]
+            and all(column.datatype == "FP64" for column in self.columns)
+        )
+
+    def _from_matrix(self, tensor: Tensor, max_rows: int) -> Columns:
+        """Decode columns in signature order from the rows (n, columns) of a tensor."""
+        name, shape, datatype, data = tensor
+        matrix = TensorInput((self.n_columns,), 0.0, 0.0, [0.0], [0.0])
+        decoder = TensorDecoder(matrix, name[:80], missing=True)
+        numbers = decoder.numbers_of(data, shape, datatype, max_rows)
+        try:
+            values = cast(Floats, _numbers(numbers.ravel(), datatype))
+        except Misfit as misfit:
+            row = (misfit.element or 0) // self.n_columns
+            raise InvalidInput(f"row {row}, input '{name[:80]}': {misfit}") from None
+        if not len(values):
+            raise InvalidInput("expected at least one row, found none")
+        columns = values.reshape(-1, self.n_columns).T
+        return dict(zip(self.names, columns, strict=True))
 
     def _frame(self, names: list[str] | None, rows: list[list[msgspec.Raw]]) -> Columns:
         names = self.names if names is None else names

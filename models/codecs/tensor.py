@@ -42,8 +42,12 @@ _NUMBER: Schema = {
 class TensorDecoder(Decoder):
     """Decodes rows of one tensor signature, nested as its shape or flat."""
 
-    def __init__(self, tensor: TensorInput) -> None:
+    def __init__(
+        self, tensor: TensorInput, name: str = "x", *, missing: bool = False
+    ) -> None:
+        """Messages name the input; `missing` allows null in place of a number."""
         self.tensor = tensor
+        self._where, self._missing = f"input '{name}'", missing
         self.row_size = tensor.size
         self.row_values = 2 * len(tensor.shape) * tensor.size + 4
         self._objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -86,7 +90,17 @@ class TensorDecoder(Decoder):
         datatype: str = "FP32",
         max_rows: int = ANY_NUMBER,
     ) -> NDArray[np.float32]:
-        """Decode a tensor of a stated shape (n, …), row-major.
+        """Decode a tensor of a stated shape (n, …) to rows. Raises InvalidInput."""
+        return self.float32(self.numbers_of(data, shape, datatype, max_rows))
+
+    def numbers_of(
+        self,
+        data: Json | memoryview,
+        shape: Sequence[int],
+        datatype: str,
+        max_rows: int,
+    ) -> NDArray[Any]:
+        """Decode a tensor of a stated shape, row-major, to numbers of any shape.
 
         The data is JSON or, as a view, bytes; those of an FP32 are not copied. JSON
         numbers are rounded to their datatype, so that both give the same values.
@@ -95,12 +109,12 @@ class TensorDecoder(Decoder):
         size = self.tensor.size
         if not shape or tuple(shape[1:]) not in (self.tensor.shape, (size,)):
             raise InvalidInput(
-                f"input 'x': expected shape {[-1, *self.tensor.shape]}, "
+                f"{self._where}: expected shape {[-1, *self.tensor.shape]}, "
                 f"found {list(shape[:8])}"
             )
         if shape[0] > max_rows:
             raise TooManyRows(max_rows)
-        count, stated = shape[0] * size, f"input 'x': shape {list(shape)} needs"
+        count, stated = shape[0] * size, f"{self._where}: shape {list(shape)} needs"
         try:
             require(datatype, self.tensor.datatype)
             if isinstance(data, memoryview):
@@ -118,9 +132,9 @@ class TensorDecoder(Decoder):
             raise InvalidInput(f"{stated} {most} {unit}, found more") from None
         except Misfit as misfit:
             at = misfit.element
-            where = "input 'x'" if at is None else f"row {at // size}"
+            where = self._where if at is None else f"row {at // size}"
             raise InvalidInput(f"{where}: {misfit}") from None
-        return self.float32(numbers)
+        return numbers
 
     def from_tensors(
         self, tensors: Sequence[Tensor], max_rows: int = ANY_NUMBER
@@ -167,7 +181,7 @@ class TensorDecoder(Decoder):
     def _flat(self, raw: Json, datatype: str) -> NDArray[Any]:
         """Decode numbers (n,). Raises Misfit with the first that does not fit."""
         try:
-            values = parse(_lists(datatype, 1), raw)
+            values = parse(_lists(datatype, 1, self._missing), raw)
         except msgspec.ValidationError as error:
             at = re.search(r"\[(\d+)\]", located(error)[1])
             raise Misfit(plain(error), int(at[1]) if at else None) from None
@@ -178,7 +192,7 @@ class TensorDecoder(Decoder):
             rows: list[Any] = parse(decoder, raw)
         except msgspec.ValidationError as error:
             at = re.findall(r"\[(\d+)\]", located(error)[1])
-            where = f"row {at[0]}" if at else "input 'x'"
+            where = f"row {at[0]}" if at else self._where
             if len(at) > 1:
                 where += f", position {', '.join(at[1:])}"
             raise InvalidInput(f"{where}: {plain(error)}") from None
@@ -191,7 +205,9 @@ class TensorDecoder(Decoder):
             rank = 0
         elif len(brackets) == 2 and rank > 1:
             rank = 1
-        return self._stacked(self._decode(_lists(datatype, 1 + rank), raw), datatype)
+        return self._stacked(
+            self._decode(_lists(datatype, 1 + rank, self._missing), raw), datatype
+        )
 
     def _stacked(self, rows: list[Any], datatype: str) -> NDArray[Any]:
         if not rows:
@@ -280,9 +296,9 @@ def _numbers(row: list[str], row_number: int) -> list[float]:
 
 
 @cache
-def _lists(datatype: str, depth: int) -> msgspec.json.Decoder[Any]:
-    """Return the decoder of lists, nested to a depth, of one datatype."""
-    nested = element(datatype)
+def _lists(datatype: str, depth: int, missing: bool) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of lists, nested to a depth, of one datatype or of null."""
+    nested = element(datatype) | None if missing else element(datatype)
     for _ in range(depth):
         nested = types.GenericAlias(list, nested)
     return msgspec.json.Decoder(nested)

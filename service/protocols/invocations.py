@@ -19,6 +19,7 @@ from typing import Annotated
 import msgspec
 from flask import request
 from msgspec import Meta
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
 from models.codecs import Decoder, csv_rows
@@ -145,9 +146,12 @@ def _model() -> Loaded:
 
 def _wants_csv() -> bool:
     """Tell whether the reply is to be CSV rather than JSON."""
-    accepted = request.accept_mimetypes
-    if not accepted:
+    if not request.accept_mimetypes:
         return False
+    # Without their parameters, such as a charset: there is one form of each type.
+    accepted = MIMEAccept(
+        [(kind.partition(";")[0], q) for kind, q in request.accept_mimetypes]
+    )
     best = accepted.best_match([JSON, CSV])
     if best is None:
         raise NotAcceptable(f"expected {JSON} or {CSV} in the Accept header")

@@ -72,7 +72,6 @@ class ExamplesRequest(msgspec.Struct):
 
 _predict_request = msgspec.json.Decoder(PredictRequest)
 _examples_request = msgspec.json.Decoder(ExamplesRequest)
-_list = msgspec.json.Decoder(list[msgspec.Raw])
 _features = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _context = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 #: Only an object looks like this: inside a JSON string quotes have backslashes.
@@ -299,9 +298,7 @@ def _answer_examples(loaded: Loaded) -> Predictions:
     size, rows_so_far = len(msgspec.json.encode(context)), 0
 
     def rows(decoder: Decoder) -> RawColumns:
-        form = _as_list if decoder.row_size else _as_value
-
-        def merged(block: Json) -> Json:
+        def prepared(block: Json) -> Json:
             nonlocal rows_so_far
             examples = _decode_examples(_texts_of_base64(block))
             rows_so_far += len(examples)
@@ -310,18 +307,16 @@ def _answer_examples(loaded: Loaded) -> Predictions:
                     f"a context of {size} bytes for each of {rows_so_far} examples is "
                     f"more than {limit} bytes (GLASSNET_MAX_BODY_BYTES)"
                 )
-            return msgspec.json.encode(
-                [
-                    {name: form(v) for name, v in _row(context, example, n).items()}
-                    for n, example in enumerate(examples)
-                ]
-            )
+            merged = [_row(context, row, n) for n, row in enumerate(examples)]
+            if decoder.row_size:
+                merged = [{k: _as_list(v) for k, v in row.items()} for row in merged]
+            return msgspec.json.encode(merged)
 
         if len(context) > (decoder.n_columns or 1):
             raise InvalidInput("context: it has more names than the model has inputs")
         # Blocks are smaller the more names each example is given.
         block = max(1024, BLOCK // (1 + len(context)))
-        return decoder.rows(request.examples, inference.max_rows, merged, block)
+        return decoder.rows(request.examples, inference.max_rows, prepared, block)
 
     return inference.answer(loaded, rows)
 
@@ -355,18 +350,9 @@ def _row(
     return {**context, **example}
 
 
-# A feature of an example is a list; in JSON a single value may do without brackets.
-
-
 def _as_list(feature: msgspec.Raw) -> Any:
+    """Return a feature as a list: a single value may do without brackets."""
     return feature if opening(feature)[:1] == "[" else [feature]
-
-
-def _as_value(feature: msgspec.Raw) -> msgspec.Raw:
-    if opening(feature)[:1] != "[":
-        return feature
-    values = _list.decode(feature)
-    return values[0] if len(values) == 1 else feature
 
 
 def _inputs(loaded: Loaded) -> list[tuple[str, dict[str, Any]]]:

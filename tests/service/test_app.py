@@ -250,3 +250,34 @@ def test_readiness_warns_of_a_watcher_that_is_stuck_and_fails_without_one(
         assert (reply.status_code, reply.get_json()["error"]) == (503, thread.fault)
     finally:
         model_server.watchers.remove(thread)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models",
+        "/v1/models/xor",
+        "/v1/models/xor/versions/1",
+        "/v2",
+        "/v2/health/ready",
+        "/v2/models/xor/ready",
+        "/ping",
+    ],
+)
+def test_a_path_may_end_with_a_slash(client: FlaskClient, path: str) -> None:
+    assert client.get(path).status_code == 200
+    for slashes in "/", "//":
+        assert client.get(path + slashes).data == client.get(path).data
+
+
+@pytest.mark.parametrize("path", ["/v1/models/xor:predict/", "/v2/models/xor/infer/"])
+def test_so_may_the_path_of_a_prediction(client: FlaskClient, path: str) -> None:
+    assert client.post(path, json={}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/v1//models/xor", "//v2/health/live", "/ping/x/"])
+def test_no_path_is_redirected(client: FlaskClient, path: str) -> None:
+    reply = client.get(path, base_url="http://evil.example")
+    assert reply.status_code == 404
+    assert reply.get_json() == {"error": "unknown path"}
+    assert "evil" not in str(reply.headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -13,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.codecs import TableDecoder
-from models.errors import InvalidInput
+from models.codecs import TableDecoder, Tensor
+from models.errors import InvalidInput, TooManyRows
 from models.features.columns import (
     AnyColumn,
     BooleanColumn,
@@ -284,7 +285,7 @@ WRONG: list[tuple[str, object, str]] = [
     ),
     ("home city", 3, "expected a string or null, got a number"),
     ("home city", False, "expected a string or null, got true or false"),
-    ("home city", ["Bern"], "expected a string or null, got a list"),
+    ("home city", ["Bern", "Bern"], "expected a string or null, got a list"),
 ]
 
 
@@ -325,7 +326,7 @@ def test_a_wrong_type_is_named_with_its_row_and_column(
         ([list(FULL.values()), FULL], "row 1: expected a list, got an object"),
         (b"[NaN]", "not valid JSON: invalid character (byte 1)"),
         (b'[{"age":NaN}]', "not valid JSON: invalid character (byte 8)"),
-        (b'[{"age":-Infinity}]', "not valid JSON: invalid character (byte 9)"),
+        (b'[{"age":-Infinity}]', "expected a finite number, found Infinity (byte 9)"),
         (b'[{"age":1e999}]', "row 0, column 'age': number out of range"),
         (
             b'[{"age":1' + b"0" * 400 + b"}]",
@@ -533,3 +534,77 @@ def test_no_fault_repeats_a_value(name: str, data: st.DataObject) -> None:
     ]
     for decode, value in sources:
         assert SECRET not in attempt(decode, encoded(value))[1]
+
+
+# Values as lists of one, and tables as one matrix
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"width": [1], "height": [2.5]}, {"width": 3, "height": [None]}],
+        [[[1], [2.5]], [3, [None]]],
+    ],
+)
+def test_a_value_may_be_a_list_of_one(rows: object) -> None:
+    same(PAIR.rows(encoded(rows)), {"width": [1, 3], "height": [2.5, np.nan]})
+    wrong = encoded(rows).replace(b"2.5", b"2,5")
+    with pytest.raises(InvalidInput, match=r"row 0, column 'width': .*got a list"):
+        PAIR.rows(wrong)
+
+
+def test_a_list_of_one_keeps_the_order_of_nullable_columns() -> None:
+    row = {name: [value] for name, value in FULL.items()}
+    found, expected = PEOPLE.rows(encoded([row])), PEOPLE.by_column(encoded(row))
+    assert list(map(str, map(list, found.values()))) == list(
+        map(str, map(list, expected.values()))
+    )
+
+
+MATRIX = [[1.5, None], [3, 4]]
+
+
+@pytest.mark.parametrize("data", [MATRIX, [1.5, None, 3, 4]])
+@pytest.mark.parametrize("datatype", ["FP32", "FP64"])
+def test_a_table_of_numbers_may_be_one_matrix(data: object, datatype: str) -> None:
+    tensor = Tensor("input-0", [2, 2], datatype, encoded(data))
+    expected = {"width": [1.5, 3], "height": [np.nan, 4]}
+    same(PAIR.from_tensors([tensor]), expected)
+    raw = np.array([[1.5, np.nan], [3, 4]], {"FP32": "<f4", "FP64": "<f8"}[datatype])
+    binary = tensor._replace(data=memoryview(raw.tobytes()))
+    same(PAIR.from_tensors([binary]), expected)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "sentence"),
+    [
+        (("input-0", [2, 3], "FP64", b"[1]"), "there is no column 'input-0'"),
+        (("input-0", [1, 2], "FP64", b"[1]"), "needs 2 values, found 1"),
+        (("input-0", [1, 2], "FP64", b"[[1,2],[3,4]]"), "needs 1 rows, found 2"),
+        (("input-0", [1, 2], "INT32", b'[1,"a"]'), "row 0: expected a whole number"),
+        (("input-0", [0, 2], "FP64", b"[]"), "at least one row"),
+        (("input-0", [9, 2], "FP64", b"[]"), "expected 3 rows at most"),
+        (("input-0", [-1, 2], "FP64", b"[]"), "needs -2 values, found 0"),
+        (("input-0", [1, 2], "BYTES", b'["a","b"]'), "expected datatype"),
+    ],
+)
+def test_a_matrix_that_does_not_fit_is_refused(tensor: Any, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(sentence)):
+        PAIR.from_tensors([Tensor(*tensor)], 3)
+
+
+def test_a_matrix_of_infinity_names_its_row() -> None:
+    data = memoryview(np.array([[1, 2], [np.inf, 0]]).tobytes())
+    with pytest.raises(InvalidInput, match=r"row 1, input 'm': .*infinity"):
+        PAIR.from_tensors([Tensor("m", [2, 2], "FP64", data)])
+
+
+def test_a_large_list_of_rows_is_decoded_in_blocks() -> None:
+    rows = [{"width": i, "height": None} for i in range(9_000)]
+    found = PAIR.rows(encoded(rows), 9_000)
+    assert np.array_equal(found["width"], np.arange(9_000))  # type: ignore[call-overload]
+    rows[8_000]["height"] = "a"  # type: ignore[assignment]
+    with pytest.raises(InvalidInput, match="row 8000, column 'height'"):
+        PAIR.rows(encoded(rows))
+    with pytest.raises(TooManyRows, match="expected 8999 rows"):
+        PAIR.rows(encoded(rows[:8_000] * 2), 8_999)

@@ -230,6 +230,10 @@ def test_a_class_of_any_spelling_is_a_field() -> None:
         ("text/html, */*;q=0.8", JSON),
         ("text/*", CSV),
         ("application/json;q=0.5, text/csv", CSV),
+        ("application/json; charset=utf-8", JSON),
+        ("application/json;verbose=true;q=0.9, text/csv; q=0.1", JSON),
+        ("text/csv; charset=utf-8", CSV),
+        ("text/csv;q=0, */*", JSON),
     ],
 )
 def test_the_reply_comes_as_it_is_accepted(

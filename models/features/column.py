@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeAlias, cast
 
 import msgspec
@@ -183,6 +183,26 @@ class Column(
     def count(self, values: Values) -> Histogram | Shares:
         """Return the distribution of raw values (n,)."""
         return Histogram.fit(cast(Floats, values))
+
+    def doubts(self, values: Values) -> Iterator[tuple[NDArray[np.bool_], str]]:
+        """Yield which of n raw values are unlike those of training (n,), and why."""
+        numbers = np.asarray(values, np.float64)
+        if not self.nullable:
+            yield np.isnan(numbers), "missing, as none was in training"
+        if (limits := self._limits) is not None:
+            low, high = limits
+            yield numbers < low, f"below the range of training, {self._range}"
+            yield numbers > high, f"above the range of training, {self._range}"
+
+    @property
+    def _limits(self) -> tuple[float, float] | None:
+        """The lowest and highest raw value of training, if they are in an order."""
+        return self.value_range
+
+    @property
+    def _range(self) -> str:
+        """The range of training, for people."""
+        return "{:g} to {:g}".format(*self.value_range or ())
 
     def typical(self, seen: Histogram | Shares | None) -> Values:
         """Return a typical raw value (1,), from the distribution of training rows.

@@ -19,10 +19,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self, TypeAlias, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.features.column import Column as Column
 from models.features.column import Floats as Floats
@@ -162,6 +163,16 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
         }
 
     @property
+    def _limits(self) -> tuple[float, float] | None:
+        if self.minimum is None or self.maximum is None:
+            return None
+        return seconds(self.minimum), seconds(self.maximum)
+
+    @property
+    def _range(self) -> str:
+        return f"{self.minimum} to {self.maximum}"
+
+    @property
     def periods(self) -> tuple[float, ...]:
         """The periods of its waves, in seconds."""
         return (YEAR, WEEK, DAY) if self.has_time else (YEAR, WEEK)
@@ -277,6 +288,14 @@ class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
             "examples": list(known[:MAX_EXAMPLES]),
             "description": f"one of {len(known)} categories, or another",
         }
+
+    def doubts(self, values: Values) -> Iterator[tuple[NDArray[np.bool_], str]]:
+        texts, known = cast(Texts, values), {None, *self.categories}
+        if not self.nullable:
+            missing = np.fromiter((text is None for text in texts), bool, len(texts))
+            yield missing, "missing, as none was in training"
+        unknown = np.fromiter((text not in known for text in texts), bool, len(texts))
+        yield unknown, "rare or never seen in training" if self.rare else "never seen"
 
     def count(self, values: Values) -> Histogram | Shares:
         return Shares.fit(self.categories, cast(Texts, values))

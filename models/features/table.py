@@ -11,11 +11,12 @@ A missing number is 0 there: the median.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from models.features.columns import (
     COLUMN_KINDS,
@@ -170,6 +171,20 @@ class TableInput(
     def count(self, raw: Any) -> dict[str, Histogram | Shares]:
         """Return the distribution of each column of n raw rows."""
         return {name: self.by_name[name].count(raw[name]) for name in raw}
+
+    def doubts(self, raw: Any) -> Iterator[tuple[str, NDArray[np.bool_], str]]:
+        """Yield column, which of n raw rows are unlike those of training, and why."""
+        for column in self.columns:
+            for is_unlike, reason in column.doubts(raw[column.name]):
+                yield column.name, is_unlike, reason
+
+    def unknown(self, raw: Any) -> Iterator[tuple[str, int]]:
+        """Yield the columns that have texts which are no categories, and how many."""
+        for column, codes in zip(self._categorical, self._codes, strict=True):
+            texts = raw[column.name]
+            unknown = [t for t in texts if t not in codes and t is not None]
+            if unknown:
+                yield column.name, len(unknown)
 
     def baseline(self, seen: Mapping[str, Histogram | Shares]) -> Columns:
         """Return a typical raw row, from the distributions of training rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -149,6 +149,18 @@ class TensorInput(
     def count(self, raw: Any) -> dict[str, Histogram | Shares]:
         """Return the distribution of the means of raw rows (n, …)."""
         return {name: Histogram.fit(v) for name, v in self.by_input(raw).items()}
+
+    def doubts(self, raw: Any) -> Iterator[tuple[str, NDArray[np.bool_], str]]:
+        """Yield the input, which of n raw rows are unlike training's, and why."""
+        rows = np.asarray(raw).reshape(len(raw), -1)
+        low, high = np.float32(self.minimum), np.float32(self.maximum)
+        seen = f"the range of training, {self.minimum:g} to {self.maximum:g}"
+        yield self.name, rows.min(axis=1) < low, f"has numbers below {seen}"
+        yield self.name, rows.max(axis=1) > high, f"has numbers above {seen}"
+
+    def unknown(self, raw: Any) -> tuple[tuple[str, int], ...]:
+        """Return nothing: numbers are no categories."""
+        return ()
 
     def baseline(self, seen: Mapping[str, Histogram | Shares]) -> NDArray[np.float32]:
         """Return a typical raw row (1, …).

@@ -80,6 +80,7 @@ class Inference:
         self._of_thread.last = InferenceRecord(
             loaded, raw, answer, started, decoded, predicted
         )
+        self.metrics.count_unknown(loaded, raw)
         self.drift.record(loaded, raw, answer)
         if loaded.split is not None:
             self.comparisons.put(loaded, raw, answer, n_rows(answer))

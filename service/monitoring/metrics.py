@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from models.features.inputs import RawColumns
 from service.registry.loaded import Loaded
 from service.registry.registry import Event
 from service.server import metric_files
@@ -245,6 +246,12 @@ class Metrics:
             "Requests to a loaded model that failed.",
             ("model", "version", "reason"),
         )
+        self.unknown_categories = counter(
+            self.registry,
+            "unknown_categories_total",
+            "Values of a column that are no category of the model.",
+            ("model", "version", "column"),
+        )
         self.reloads = counter(
             self.registry,
             "reloads_total",
@@ -308,6 +315,12 @@ class Metrics:
         labels = (loaded.name, str(loaded.version))
         self.failures.labels(*labels, reason).inc()
         self.phases.labels(*labels, "failed").inc(seconds)
+
+    def count_unknown(self, loaded: Loaded, raw: RawColumns) -> None:
+        """Count the texts in raw rows that are no categories of their columns."""
+        for column, n in loaded.artefact.manifest.inputs.unknown(raw):
+            labels = (loaded.name, str(loaded.version), column)
+            self.unknown_categories.labels(*labels).inc(n)
 
     def observe(self, event: Event) -> None:
         """Count a change made by a refresh of the registry."""

@@ -4,7 +4,8 @@ POST /v1/models/M[/versions/V|/labels/L]:explain
 
 The body is that of :predict, with the optional `target`, a class to explain instead of
 the likeliest one, and `activations`: true. `models/explain/integrated_gradients.py`
-defines attributions and their baseline.
+defines attributions and their baseline. The reply's `warnings` are values unlike those
+of training.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from models.codecs.decoder import n_rows
 from models.errors import InvalidInput
 from models.features.inputs import RawColumns
 from models.features.predictions import Label
+from models.features.warnings import warnings
 from service.inference.inference import decode_within
 from service.protocols.http import answer, find
 from service.web.body import body, decode
@@ -77,5 +79,6 @@ def explain(name: str, version: str | None = None, label: str | None = None) -> 
         layers = loaded.explainer.activations(raw)
         for row, activations in zip(reply["explanations"], layers, strict=True):
             row["activations"] = activations
+    reply["warnings"] = warnings(loaded.artefact.manifest.inputs, raw)
     reply["model_version"] = str(loaded.version)
     return answer(reply, X_Model_Version=str(loaded.version))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -10,6 +10,8 @@ import msgspec
 
 from models.codecs.blocks import fits
 from models.errors import VersionNotFound, nearest
+from models.features.inputs import RawColumns
+from models.features.warnings import warnings
 from service.registry.loaded import Loaded
 from service.web.errors import JSON, Reply
 from service.web.request_context import current_request, model_server
@@ -58,6 +60,25 @@ def find(name: str, version: str | None = None, label: str | None = None) -> Loa
         loaded = registry.find(name, number, label)
     request.log_fields = {"model": loaded.name, "version": loaded.version}
     return loaded
+
+
+def noting(
+    loaded: Loaded, decode: Callable[[Any], RawColumns], wanted: bool
+) -> tuple[Callable[[Any], RawColumns], dict[str, Any]]:
+    """Return what decodes rows, and a part of the reply that gets their warnings.
+
+    The part is empty unless they are wanted.
+    """
+    if not wanted:
+        return decode, {}
+    notes: dict[str, Any] = {"warnings": []}
+
+    def noted(decoder: Any) -> RawColumns:
+        raw = decode(decoder)
+        notes["warnings"] = warnings(loaded.artefact.manifest.inputs, raw)
+        return raw
+
+    return noted, notes
 
 
 def description(loaded: Loaded) -> dict[str, Any]:

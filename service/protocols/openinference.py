@@ -20,7 +20,7 @@ from models.features.columns import Schema
 from models.features.predictions import Predictions
 from service.monitoring.metrics import VERSION
 from service.protocols import tensors
-from service.protocols.http import answer, description, find
+from service.protocols.http import answer, description, find, noting
 from service.registry.loaded import Loaded
 from service.web.body import body, decode
 from service.web.errors import Reply
@@ -143,16 +143,19 @@ def infer(name: str, version: str | None = None) -> Reply:
         outputs, chunks = tensors.encoded(model.output, chosen, predictions)
         version = {"model_name": name, "model_version": str(loaded.version)}
         request_id = {} if request.id is None else {"id": request.id}
-        return _reply({**version, **request_id, "outputs": outputs}, chunks)
+        content: dict[str, Any] = {**version, **request_id, "outputs": outputs}
+        if notes:  # parameters are single values in this protocol: it is JSON as a text
+            text = msgspec.json.encode(notes["warnings"]).decode()
+            content["parameters"] = {"warnings": text}
+        return _reply(content, chunks)
 
-    return model_server().inference.answer(
+    inference, parameters = model_server().inference, request.parameters
+    decode_rows, notes = noting(
         loaded,
-        lambda decoder: tensors.decoded(
-            decoder, request, binary, model_server().inference.max_rows
-        ),
-        reply,
-        started,
+        lambda decoder: tensors.decoded(decoder, request, binary, inference.max_rows),
+        bool(parameters and parameters.warnings),
     )
+    return inference.answer(loaded, decode_rows, reply, started)
 
 
 def _reply(content: dict[str, Any], chunks: list[bytes]) -> Reply:

@@ -65,9 +65,10 @@ class InferOutput(msgspec.Struct):
 
 
 class RequestParameters(msgspec.Struct):
-    """Defaults for all outputs; others are ignored."""
+    """Defaults for all outputs, and what the reply is to have; others are ignored."""
 
     binary_data_output: bool | None = None
+    warnings: bool = False
 
 
 class InferRequest(msgspec.Struct):

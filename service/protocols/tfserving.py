@@ -31,7 +31,7 @@ from models.features.inputs import RawColumns
 from models.features.predictions import Predictions
 from models.model import by_row
 from service.protocols.fast_json import parse_numeric_rows
-from service.protocols.http import answer, description, find, misnamed
+from service.protocols.http import answer, description, find, misnamed, noting
 from service.registry.loaded import Loaded
 from service.web.body import body, decode
 from service.web.errors import Reply
@@ -52,12 +52,19 @@ _SIGNATURE_NAME: Schema = {"signature_name": {"enum": [None, "", SIGNATURE]}}
 VERBS = ("predict", "classify", "regress")
 
 
+class Parameters(msgspec.Struct):
+    """What a reply is to have; others are ignored."""
+
+    warnings: bool = False
+
+
 class PredictRequest(msgspec.Struct):
     """The body of :predict; other keys are ignored, as TensorFlow Serving does."""
 
     instances: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     inputs: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     signature_name: str | None = None
+    parameters: Parameters | None = None
 
 
 class ExamplesRequest(msgspec.Struct):
@@ -68,6 +75,7 @@ class ExamplesRequest(msgspec.Struct):
         msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})
     ] = msgspec.field(default_factory=msgspec.Raw)
     signature_name: str | None = None
+    parameters: Parameters | None = None
 
 
 _predict_request = msgspec.json.Decoder(PredictRequest)
@@ -123,9 +131,15 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
             lists = {key: values.tolist() for key, values in predictions.items()}
             only = next(iter(lists.values()))
             content = {"outputs": lists if len(lists) > 1 else only}
-        return answer(content, X_Model_Version=str(loaded.version))
+        return answer({**content, **notes}, X_Model_Version=str(loaded.version))
 
-    return model_server().inference.answer(loaded, rows, reply, started)
+    decode_rows, notes = noting(loaded, rows, _wants_warnings(request))
+    return model_server().inference.answer(loaded, decode_rows, reply, started)
+
+
+def _wants_warnings(request: PredictRequest | ExamplesRequest | None) -> bool:
+    parameters = request and request.parameters
+    return bool(parameters and parameters.warnings)
 
 
 def _examples_body(model: ModelSchemas, *, classes: bool) -> Body | None:
@@ -152,12 +166,12 @@ def classify(name: str, version: str | None = None, label: str | None = None) ->
         raise InvalidInput(
             f"model '{name}' predicts a number: use :regress or :predict"
         )
-    predictions = _answer_examples(loaded)
+    predictions, notes = _answer_examples(loaded)
     pairs = [
         [list(pair) for pair in zip(output.class_names, row, strict=True)]
         for row in predictions["probabilities"].tolist()
     ]
-    return answer({"results": pairs}, X_Model_Version=str(loaded.version))
+    return answer({"results": pairs, **notes}, X_Model_Version=str(loaded.version))
 
 
 @routes.post(
@@ -175,10 +189,9 @@ def regress(name: str, version: str | None = None, label: str | None = None) -> 
         raise InvalidInput(
             f"model '{name}' predicts a class: use :classify or :predict"
         )
-    predictions = _answer_examples(loaded)
-    return answer(
-        {"results": predictions["value"].tolist()}, X_Model_Version=str(loaded.version)
-    )
+    predictions, notes = _answer_examples(loaded)
+    results = {"results": predictions["value"].tolist(), **notes}
+    return answer(results, X_Model_Version=str(loaded.version))
 
 
 @routes.post(
@@ -290,7 +303,8 @@ def _require_signature(name: str | None) -> None:
         raise InvalidInput(f"unknown signature; there is only '{SIGNATURE}'")
 
 
-def _answer_examples(loaded: Loaded) -> Predictions:
+def _answer_examples(loaded: Loaded) -> tuple[Predictions, dict[str, Any]]:
+    """Return the predictions for examples, and the warnings if they are wanted."""
     request: ExamplesRequest = decode(_examples_request, body())
     _require_signature(request.signature_name)
     inference, limit = model_server().inference, model_server().max_body_bytes
@@ -318,7 +332,8 @@ def _answer_examples(loaded: Loaded) -> Predictions:
         block = max(1024, BLOCK // (1 + len(context)))
         return decoder.rows(request.examples, inference.max_rows, prepared, block)
 
-    return inference.answer(loaded, rows)
+    decode_rows, notes = noting(loaded, rows, _wants_warnings(request))
+    return inference.answer(loaded, decode_rows), notes
 
 
 def _decode_context(raw: Json) -> dict[str, msgspec.Raw]:

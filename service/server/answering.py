@@ -76,7 +76,10 @@ class Answerer:
         kind = path, environ.get("HTTP_CONTENT_ENCODING"), size.bit_length()
         probe = path in self._public_paths
         pool = self._probes if probe else self._pool
-        quick = self._costs.get(kind, 0.0 if probe else 1.0) < SLOW_SECONDS
+        # A compressed body may be of any size, and then wait for others as large.
+        quick = not kind[1] and (
+            self._costs.get(kind, 0.0 if probe else 1.0) < SLOW_SECONDS
+        )
         if quick or REJECTION in environ or not pool.threads:
             return self._call(environ, keep, kind)
         if pool.active >= self._limit and not probe:

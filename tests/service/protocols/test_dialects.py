@@ -211,3 +211,52 @@ def test_nan_is_missing_in_every_dialect(
     kind = {"Content-Type": "application/json"}
     nan = mark + body.replace("null", "NaN")
     assert ask("people", path, nan, **kind) == ask("people", path, body, **kind)
+
+
+WARNING = {"row": 1, "column": "home", "warning": "never seen"}
+GOOD = {
+    "income": 50,
+    "home": "rent",
+    "member": True,
+    "since": "2024-05-01",
+    "children": 1,
+}
+
+
+def test_a_reply_has_warnings_if_they_are_wanted(ask: Callable[..., Any]) -> None:
+    rows = [GOOD, {**GOOD, "home": "castle"}]
+    v1, wanted = "/v1/models/people", {"parameters": {"warnings": True}}
+    columns = {name: [row[name] for row in rows] for name in GOOD}
+    for verb, body in {
+        "predict": {"instances": rows},
+        "classify": {"examples": rows},
+        "predict ": {"inputs": columns},
+    }.items():
+        reply = ask("people", f"{v1}:{verb.strip()}", {**body, **wanted})
+        assert reply.pop("warnings") == [WARNING]
+        assert reply == ask("people", f"{v1}:{verb.strip()}", body)
+        none = {**body, "parameters": {"warnings": False, "other": 1}}
+        assert reply == ask("people", f"{v1}:{verb.strip()}", none)
+
+
+def test_so_has_one_of_the_open_inference_protocol(ask: Callable[..., Any]) -> None:
+    values = {**GOOD, "home": "castle"}
+    inputs = [
+        {"name": n, "shape": [2], "datatype": DATATYPES[n], "data": [GOOD[n], value]}
+        for n, value in values.items()
+    ]
+    path, body = "/v2/models/people/infer", {"inputs": inputs}
+    reply = ask("people", path, {**body, "parameters": {"warnings": True}})
+    # Parameters of this protocol are single values.
+    assert json.loads(reply.pop("parameters")["warnings"]) == [WARNING]
+    assert reply == ask("people", path, body)
+
+
+def test_unknown_categories_are_a_metric(ask: Callable[..., Any], served: Path) -> None:
+    client = create_app(Settings(store=str(served))).test_client()
+    body = {"instances": [GOOD, {**GOOD, "home": "castle"}]}
+    for _ in range(2):
+        client.post("/v1/models/people:predict", json=body)
+    labels = 'column="home",model="people",version="1"'
+    line = f"glassnet_unknown_categories_total{{{labels}}} 2.0"
+    assert line in client.get("/metrics").text

@@ -28,7 +28,8 @@ def explain(client: FlaskClient, model: str, body: Any) -> tuple[int, dict[str, 
 def test_a_row_of_a_table_is_explained_by_column(client: FlaskClient) -> None:
     status, reply = explain(client, "people", {"instances": [PERSON, PERSON]})
     assert status == 200
-    assert list(reply) == ["explanations", "baseline", "model_version"]
+    assert list(reply) == ["explanations", "baseline", "warnings", "model_version"]
+    assert reply["warnings"] == []
     assert reply["model_version"] == "1"
     one, two = reply["explanations"]
     # To float32: which row of a product it is may decide how BLAS sums it.
@@ -174,3 +175,11 @@ def test_no_json_is_a_server_error(client: FlaskClient, model: str, body: Any) -
     assert status in (200, 400)
     if status == 400:
         assert list(reply) == ["error"]
+
+
+def test_an_explanation_always_names_what_is_unlike_training(
+    client: FlaskClient,
+) -> None:
+    row = {**PERSON, "home": "castle"}
+    reply = explain(client, "people", {"instances": [PERSON, row]})[1]
+    assert reply["warnings"] == [{"row": 1, "column": "home", "warning": "never seen"}]

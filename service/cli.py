@@ -73,6 +73,9 @@ def _start() -> NoReturn:
         click.echo(f"Warning: {sentence}", err=True)
     # With more arenas each thread keeps a heap as large as its largest request.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+    # glibc would raise the first with each large request, and keep what it has freed.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 20))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(4 << 20))
     config = "python:service.server.gunicorn_conf"
     # -P: do not import from the current directory.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "gunicorn", "-c", config])

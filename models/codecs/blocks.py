@@ -79,7 +79,7 @@ def _scan(text: memoryview, size: int) -> Iterator[tuple[NDArray[np.intp], int]]
 def unquoted(
     text: memoryview, size: int = BLOCK
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield the offset and the bytes of each chunk of JSON; those of strings are 0."""
+    """Yield the offset and bytes (n,) of each chunk of JSON, with 0 inside strings."""
     inside, escaped = 0, False
     for start in range(0, len(text), size):
         chunk = bytes(text[start : start + size])
@@ -102,14 +102,21 @@ def unquoted(
 def nan_as_null(raw: bytes) -> bytes:
     """Return JSON with `null` for every token NaN."""
     source = np.frombuffer(raw, np.uint8)
-    result = source.copy()
     parts = []
+    # A NaN may end in the next chunk: the last two letters and copies are carried over.
+    ahead, copies_ahead = source[:2], np.ones(2, np.intp)
     for start, letters in unquoted(memoryview(raw)):
-        at = start + np.flatnonzero(letters == N)
-        at = at[at + 2 < len(source)]
-        at = at[(source[at + 1] == A) & (source[at + 2] == N)]
-        for offset, letter in enumerate(b"ull"):
-            result[at + offset] = letter
-        chunk = result[start : start + len(letters)]
-        parts.append(np.insert(chunk, at - start, ord("n")).tobytes())
+        size = len(letters)
+        piece = source[start : start + size + 2].copy()
+        piece[:2] = ahead[: len(piece)]
+        copies = np.ones(size + 2, np.intp)
+        copies[:2] = copies_ahead
+        at = np.flatnonzero(letters == N)
+        at = at[at + 2 < len(piece)]
+        at = at[(source[start + at + 1] == A) & (source[start + at + 2] == N)]
+        for offset, letter in enumerate(b"nul"):
+            piece[at + offset] = letter
+        copies[at + 2] = 2  # "nul" and another "l"
+        ahead, copies_ahead = piece[size:], copies[size:]
+        parts.append(np.repeat(piece[:size], copies[:size]).tobytes())
     return b"".join(parts)

@@ -19,6 +19,8 @@ from models.features.inputs import RawColumns
 
 #: Fields that are decoded at once.
 FIELDS = 1 << 14
+#: Characters of a line, by the commas that it may have.
+MOST_PER_FIELD = 200
 #: Commas that the texts of a row may have, beside those between its fields.
 MOST_COMMAS = 10_000
 
@@ -35,7 +37,7 @@ def csv_rows(
     empty field is a missing value. The row of a tensor is its numbers, row-major.
     Raises InvalidInput for rows that do not fit, TooManyRows for more than `max_rows`.
     """
-    lines = _lines(raw, decoder.n_columns, 2 * decoder.row_values + MOST_COMMAS)
+    lines = _lines(raw, decoder.n_columns, decoder.row_values + MOST_COMMAS)
     first = next(lines, None)
     names: list[str] = []
     if first is not None:
@@ -71,17 +73,21 @@ def _block(lines: Iterator[list[str]], width: int) -> list[list[str]]:
 def _lines(raw: bytes, width: int, most: int) -> Iterator[list[str]]:
     """Yield the fields of each line; a blank line is a row only if `width` is 1.
 
-    Raises InvalidInput for a row with more than `most` commas.
+    Raises InvalidInput for a row of more than `most` commas, or of a longer line.
     """
     text = io.TextIOWrapper(io.BytesIO(raw), "utf-8-sig", newline="")
     commas = 0
 
     def counted() -> Iterator[str]:
         nonlocal commas
-        for line in text:
+        longest = most * MOST_PER_FIELD
+        while line := text.readline(longest):
             commas += line.count(",")
-            if commas > most:
-                raise InvalidInput(f"CSV: expected at most {most} commas in a row")
+            if commas > most or len(line) == longest:
+                raise InvalidInput(
+                    f"CSV: expected at most {most} commas and {longest} characters "
+                    "in a row"
+                )
             yield line
 
     lines = csv.reader(counted(), strict=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import cache, cached_property
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from types import GenericAlias
 from typing import Any, cast
 
 import msgspec
 import numpy as np
 
-from models.codecs.blocks import BLOCK, fits
-from models.codecs.datatypes import Misfit, as_array, element, from_bytes, require
+from models.codecs.blocks import fits
+from models.codecs.column_values import column_values, finite_numbers, require_rows
+from models.codecs.datatypes import Misfit, element, from_bytes, require
 from models.codecs.decoder import (
     ANY_NUMBER,
     Decoder,
@@ -24,6 +22,7 @@ from models.codecs.decoder import (
     list_schema,
 )
 from models.codecs.json import Json, located, opening, parse, plain
+from models.codecs.row_types import RowTypes
 from models.codecs.tensor import TensorDecoder
 from models.errors import InvalidInput, TooManyRows, nearest
 from models.features.columns import Floats, Schema, Values
@@ -32,8 +31,6 @@ from models.features.table import Columns, TableInput
 from models.features.tensor import TensorInput
 
 _ROWS = msgspec.json.Decoder(list[Any])
-#: Characters that msgspec refuses in the name of a field, since it would escape them.
-_ESCAPED = re.compile(r'["\\\x00-\x1f]')
 
 
 class TableDecoder(Decoder):
@@ -45,71 +42,11 @@ class TableDecoder(Decoder):
         self.names = [column.name for column in table.columns]
         self.n_columns = len(self.names)
         self.row_values = 4 * self.n_columns + 4
-        types: list[Any] = [column.json_type | None for column in self.columns]
-        # Such a column is decoded under an alias that begins in the private use area.
-        self._alias = {
-            name: f"\ue000{i}"
-            for i, name in enumerate(self.names)
-            if _ESCAPED.search(name)
-        }
-        self._name_of = {alias: name for name, alias in self._alias.items()}
-        optional = [column.nullable for column in self.columns]
-        #: The columns in the order of an object's fields.
-        self._order = np.argsort(np.argsort(optional, kind="stable"))
-        self._objects, self._lists = self._row_decoders(types)
-        scalar = types[0] if len(types) == 1 else Any
+        self._rows_of = RowTypes(self.columns)
+        self._type_of = dict(zip(self.names, self._rows_of.types, strict=True))
+        scalar = self._rows_of.types[0] if self.n_columns == 1 else Any
         self._scalars = msgspec.json.Decoder(list[scalar])  # type: ignore[valid-type]
-        self._type_of = dict(zip(self.names, types, strict=True))
-        self._raw_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
         self._raw_columns = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-    def _row_decoders(self, types: list[Any]) -> tuple[msgspec.json.Decoder[Any], ...]:
-        """Return the decoders of rows by name and of rows in order."""
-        fields = [f"c{i}" for i in range(len(types))]
-        columns = list(zip(fields, types, self.columns, strict=True))
-        options: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
-        by_name = msgspec.defstruct(
-            "Row",
-            # Fields without a default must come first.
-            [(field, kind) for field, kind, column in columns if not column.nullable]
-            + [
-                (field, kind, None)
-                for field, kind, column in columns
-                if column.nullable
-            ],
-            rename={
-                field: self._alias.get(column.name, column.name)
-                for field, _, column in columns
-            },
-            **options,
-        )
-        in_order = msgspec.defstruct(
-            "ListRow", [column[:2] for column in columns], array_like=True, **options
-        )
-        return (
-            msgspec.json.Decoder(list[by_name]),  # type: ignore[valid-type]
-            msgspec.json.Decoder(list[in_order]),  # type: ignore[valid-type]
-        )
-
-    @cached_property
-    def _wrapped(self) -> tuple[msgspec.json.Decoder[Any], ...]:
-        """The decoders of rows whose values may be lists of one."""
-        types = self._type_of.values()
-        return self._row_decoders([kind | GenericAlias(tuple, kind) for kind in types])
-
-    def _row_values(self, of_lists: bool, raw: Json) -> list[Any]:
-        """Decode rows, lists or objects, to a sequence of values a row."""
-        decoder = (self._objects, self._lists)[of_lists]
-        try:
-            return list(map(msgspec.structs.astuple, self._decode(decoder, raw)))
-        except InvalidInput as error:
-            # TensorFlow Serving's clients send values of shape [1].
-            if "got a list" not in str(error):
-                raise
-            with suppress(msgspec.ValidationError):
-                rows = map(msgspec.structs.astuple, parse(self._wrapped[of_lists], raw))
-                return [[v[0] if type(v) is tuple else v for v in row] for row in rows]
-            raise
 
     def _rows(self, raw: Json) -> Columns:
         """Decode a list of rows: objects by name, lists in order, or bare values.
@@ -117,12 +54,8 @@ class TableDecoder(Decoder):
         Raises InvalidInput. Returns n values a column.
         """
         shape = opening(raw)
-        if shape == "[{":
-            rows = self._row_values(False, self._renamed(raw))
-            values: list[Any] = list(zip(*rows, strict=True))
-            values = [values[i] for i in self._order]
-        elif shape[:2] == "[[":
-            values = list(zip(*self._row_values(True, raw), strict=True))
+        if shape == "[{" or shape[:2] == "[[":
+            values = self._values(raw, shape == "[{")
         elif len(self.columns) == 1:
             values = [self._decode(self._scalars, raw)]
         elif shape == "[" and not self._decode(self._scalars, raw):
@@ -138,6 +71,39 @@ class TableDecoder(Decoder):
             column.name: column.from_json(v)
             for column, v in zip(self.columns, values, strict=True)
         }
+
+    def _values(self, raw: Json, objects: bool, rename: bool = False) -> list[Any]:
+        """Decode rows, objects or lists, to the values of each column."""
+        types = self._rows_of
+        if objects and (rename or types.needs_renaming):
+            raw = self._renamed(raw)
+        decoder = types.plain.objects if objects else types.plain.lists
+        rows: Iterator[Sequence[Any]]
+        try:
+            rows = map(msgspec.structs.astuple, self._decode(decoder, raw))
+        except InvalidInput as error:
+            unknown = "there is no column" in str(error)
+            if objects and types.has_accents and unknown and not rename:
+                return self._values(raw, objects, rename=True)
+            if "got a list" not in str(error):
+                raise
+            # TensorFlow Serving's clients send values of shape [1].
+            wrapped = types.wrapped.objects if objects else types.wrapped.lists
+            try:
+                decoded = parse(wrapped, raw)
+            except msgspec.ValidationError:
+                raise error from None
+            rows = (
+                [v[0] if type(v) is tuple else v for v in msgspec.structs.astuple(row)]
+                for row in decoded
+            )
+        return types.by_column(rows, objects)
+
+    def _renamed(self, raw: Json) -> bytes:
+        try:
+            return self._rows_of.renamed(raw)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(self._sentence(error)) from None
 
     def joined(self, parts: Sequence[Columns]) -> Columns:
         return {
@@ -161,8 +127,9 @@ class TableDecoder(Decoder):
         if len(self.columns) > 1 or opening(raw)[:1] != "[":
             lists = self._members(raw)
         columns = {}
-        for name, values in lists.items():
+        for given, values in lists.items():
             require_rows(values, max_rows)
+            name = self._rows_of.known(given)
             columns[name] = self.column(name, prepare(values))
         return self.assemble(columns)
 
@@ -184,7 +151,7 @@ class TableDecoder(Decoder):
         """
         if name not in self._type_of:
             raise InvalidInput(self.unknown(name))
-        values = _one_column(self._type_of[name], name, raw)
+        values = column_values(self._type_of[name], name, raw)
         return self.table.by_name[name].from_json(values)
 
     def column_of(
@@ -199,7 +166,7 @@ class TableDecoder(Decoder):
 
         The data is JSON or, as a view, bytes, where NaN is a missing number. JSON
         numbers are rounded to their datatype, so that both give the same values.
-        Raises InvalidInput.
+        Raises InvalidInput, or TooManyRows.
         """
         column = self.table.by_name.get(name)
         if column is None:
@@ -215,7 +182,7 @@ class TableDecoder(Decoder):
                 elements: Any = from_bytes(data, datatype, shape[0])
             else:
                 require_rows(data, max_rows)
-                elements = _one_column(element(datatype) | None, name, data)
+                elements = column_values(element(datatype) | None, name, data)
                 if len(elements) != shape[0]:
                     raise InvalidInput(
                         f"{stated} does not fit {len(elements)} values, expected "
@@ -223,7 +190,7 @@ class TableDecoder(Decoder):
                     )
             if datatype == "BYTES":
                 return column.from_json(elements)
-            return _numbers(elements, datatype)
+            return finite_numbers(elements, datatype)
         except Misfit as misfit:
             row = misfit.element
             where = "input" if row is None else f"row {row}, column"
@@ -234,14 +201,11 @@ class TableDecoder(Decoder):
     ) -> Columns:
         if len(tensors) == 1 and self._is_matrix(tensors[0]):
             return self._from_matrix(tensors[0], max_rows)
-        return self.assemble(
-            {
-                tensor.name: self.column_of(
-                    tensor.name, tensor.data, tensor.shape, tensor.datatype, max_rows
-                )
-                for tensor in tensors
-            }
-        )
+        columns = {}
+        for given, shape, datatype, data in tensors:
+            name = self._rows_of.known(given)
+            columns[name] = self.column_of(name, data, shape, datatype, max_rows)
+        return self.assemble(columns)
 
     def _is_matrix(self, tensor: Tensor) -> bool:
         """Tell whether a tensor is a whole table of numbers, as KServe's examples send.
@@ -261,7 +225,7 @@ class TableDecoder(Decoder):
         decoder = TensorDecoder(matrix, name[:80], missing=True)
         numbers = decoder.numbers_of(data, shape, datatype, max_rows)
         try:
-            values = cast(Floats, _numbers(numbers.ravel(), datatype))
+            values = cast(Floats, finite_numbers(numbers.ravel(), datatype))
         except Misfit as misfit:
             row = (misfit.element or 0) // self.n_columns
             raise InvalidInput(f"row {row}, input '{name[:80]}': {misfit}") from None
@@ -271,7 +235,7 @@ class TableDecoder(Decoder):
         return dict(zip(self.names, columns, strict=True))
 
     def _frame(self, names: list[str] | None, rows: list[list[msgspec.Raw]]) -> Columns:
-        names = self.names if names is None else names
+        names = self.names if names is None else [*map(self._rows_of.known, names)]
         if len(set(names)) != len(names):
             raise InvalidInput("dataframe_split.columns: a column is named twice")
         check_widths(rows, len(names))
@@ -283,6 +247,7 @@ class TableDecoder(Decoder):
         )
 
     def from_text(self, names: list[str], rows: list[list[str]]) -> Columns:
+        names = [*map(self._rows_of.known, names)]
         self._check_header(names)
         names = names or self.names
         check_widths(rows, len(names))
@@ -294,7 +259,8 @@ class TableDecoder(Decoder):
         )
 
     def is_header(self, fields: list[str]) -> bool:
-        return 2 * len(self.table.by_name.keys() & set(fields)) > len(fields)
+        known = set(map(self._rows_of.known, fields))
+        return 2 * len(self.table.by_name.keys() & known) > len(fields)
 
     def _check_header(self, names: list[str]) -> None:
         for number, name in enumerate(names):
@@ -336,20 +302,11 @@ class TableDecoder(Decoder):
                 columns[column.name] = column.missing(n)
         return {name: columns[name] for name in self.names}
 
-    def _renamed(self, raw: Json) -> Json:
-        """Return rows with aliases for the names that have one."""
-        if not self._alias:
-            return raw
-        rows = self._decode(self._raw_rows, raw)
-        return msgspec.json.encode(
-            [{self._alias.get(k, k): v for k, v in row.items()} for row in rows]
-        )
-
     def _decode(self, decoder: msgspec.json.Decoder[Any], raw: Any) -> list[Any]:
         try:
             rows: list[Any] = parse(decoder, raw)
         except msgspec.ValidationError as error:
-            if decoder is self._lists and " length " in str(error):
+            if decoder is self._rows_of.plain.lists and " length " in str(error):
                 raise InvalidInput(self._wrong_length(raw)) from None
             raise InvalidInput(self._sentence(error)) from None
         return rows
@@ -375,18 +332,14 @@ class TableDecoder(Decoder):
         if absent := re.match(
             r"Object missing required field `(.*)`$", message, re.DOTALL
         ):
-            return f"row {row}: column '{self.real(absent[1])}' is missing"
+            return f"row {row}: column '{self._rows_of.real(absent[1])}' is missing"
         if index is not None:
             name = self.names[int(index)]
         whole_row = message.startswith(("Expected `object`", "Expected `array`"))
         if name is None and len(self.columns) == 1 and not whole_row:
             name = self.names[0]
-        where = f", column '{self.real(name)}'" if name is not None else ""
+        where = f", column '{self._rows_of.real(name)}'" if name is not None else ""
         return f"row {row}{where}: {plain(error)}"
-
-    def real(self, name: str) -> str:
-        """Return the name of the column with an alias."""
-        return self._name_of.get(name, name)
 
     def unknown(self, name: str) -> str:
         """Return the message for a name that no column has."""
@@ -420,42 +373,3 @@ class TableDecoder(Decoder):
             "required": [c.name for c in self.columns if not c.nullable],
             "additionalProperties": False,
         }
-
-
-def require_rows(raw: Json, max_rows: int) -> None:
-    """Raise TooManyRows for a JSON list of more items, or of more values in them."""
-    if not fits(raw, max_rows, 4 * max_rows + BLOCK):
-        raise TooManyRows(max_rows)
-
-
-def _one_column(kind: Any, name: str, raw: Json) -> list[Any]:
-    """Decode a list of values, or of lists of one value, of a type."""
-    nested = opening(raw)[:2] == "[["
-    try:
-        values: list[Any] = parse(_lists(kind, nested), raw)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(_in_column(error, name)) from None
-    return [value for (value,) in values] if nested else values
-
-
-@cache
-def _lists(kind: Any, nested: bool) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(list[tuple[kind] if nested else kind])  # type: ignore[misc]
-
-
-def _numbers(elements: Any, datatype: str) -> Values:
-    """Return numbers or booleans as float64. Raises Misfit for infinity."""
-    if isinstance(elements, list):
-        elements = as_array(elements, datatype)
-    values: Floats = elements.astype(np.float64, copy=False)
-    if len(infinite := np.flatnonzero(np.isinf(values))):
-        raise Misfit("expected a number, found infinity", int(infinite[0]))
-    return values
-
-
-def _in_column(error: msgspec.ValidationError, name: str) -> str:
-    if "`array` of length 1" in str(error):
-        return f"column '{name}': expected one value a row"
-    row = re.match(r"\[(\d+)\]", located(error)[1])
-    where = f"row {row[1]}, column '{name}'" if row else f"column '{name}'"
-    return f"{where}: {plain(error)}"

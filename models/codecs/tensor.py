@@ -54,6 +54,7 @@ class TensorDecoder(Decoder):
         self._object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
     def joined(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return arrays (n, …) as one."""
         return np.concatenate(parts)
 
     def _rows(self, raw: Json) -> NDArray[np.float32]:
@@ -100,11 +101,11 @@ class TensorDecoder(Decoder):
         datatype: str,
         max_rows: int,
     ) -> NDArray[Any]:
-        """Decode a tensor of a stated shape, row-major, to numbers of any shape.
+        """Decode a tensor of a stated shape, row-major, to numbers (n, …) or flat (m,).
 
         The data is JSON or, as a view, bytes; those of an FP32 are not copied. JSON
         numbers are rounded to their datatype, so that both give the same values.
-        Raises InvalidInput.
+        Raises InvalidInput, or TooManyRows.
         """
         size = self.tensor.size
         if not shape or tuple(shape[1:]) not in (self.tensor.shape, (size,)):

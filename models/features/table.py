@@ -173,7 +173,7 @@ class TableInput(
         return {name: self.by_name[name].count(raw[name]) for name in raw}
 
     def doubts(self, raw: Any) -> Iterator[tuple[str, NDArray[np.bool_], str]]:
-        """Yield column, which of n raw rows are unlike those of training, and why."""
+        """Yield column, which of n raw rows (n,) are unlike training's, and why."""
         for column in self.columns:
             for is_unlike, reason in column.doubts(raw[column.name]):
                 yield column.name, is_unlike, reason

@@ -151,7 +151,7 @@ class TensorInput(
         return {name: Histogram.fit(v) for name, v in self.by_input(raw).items()}
 
     def doubts(self, raw: Any) -> Iterator[tuple[str, NDArray[np.bool_], str]]:
-        """Yield the input, which of n raw rows are unlike training's, and why."""
+        """Yield the input, which of n raw rows (n,) are unlike training's, and why."""
         rows = np.asarray(raw).reshape(len(raw), -1)
         low, high = np.float32(self.minimum), np.float32(self.maximum)
         seen = f"the range of training, {self.minimum:g} to {self.maximum:g}"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from random import Random
 from typing import Any
+from unicodedata import normalize
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.codecs import TableDecoder, Tensor
+from models.codecs import TableDecoder, Tensor, csv_rows
 from models.errors import InvalidInput, TooManyRows
 from models.features.columns import (
     AnyColumn,
@@ -534,6 +535,26 @@ def test_no_fault_repeats_a_value(name: str, data: st.DataObject) -> None:
     ]
     for decode, value in sources:
         assert SECRET not in attempt(decode, encoded(value))[1]
+
+
+ACCENTS = "gr\u00f6\u00dfe", "\u00e9te\u0301"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_of_a_name_may_be_spelled_in_any_form(form: Any) -> None:
+    decoder, names = numeric(*ACCENTS), [normalize(form, name) for name in ACCENTS]
+    expected = {name: [float(i)] for i, name in enumerate(ACCENTS)}
+    row = {name: i for i, name in enumerate(names)}
+    for escaped in True, False:
+        raw = json.dumps([row, row], ensure_ascii=escaped).encode()
+        same(decoder.rows(raw), {name: v * 2 for name, v in expected.items()})
+    same(decoder.by_column(encoded({name: [i] for name, i in row.items()})), expected)
+    same(decoder.from_frame(names, b"[[0,1]]"), expected)
+    same(csv_rows(decoder, ",".join(names).encode() + b"\n0,1"), expected)
+    tensors = [Tensor(name, [1], "FP64", encoded([i])) for name, i in row.items()]
+    same(decoder.from_tensors(tensors), expected)
+    with pytest.raises(InvalidInput, match="there is no column 'gro'"):
+        decoder.rows(encoded([{**row, "gro": 1}]))
 
 
 # Values as lists of one, and tables as one matrix

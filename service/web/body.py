@@ -66,7 +66,7 @@ def _raw(environ: dict[str, Any], limit: int) -> bytes:
     # Werkzeug's own stream would silently cut a chunked body at the limit.
     read = limit + 1 if length is None else length
     try:
-        raw: bytes = environ["wsgi.input"].read(read)
+        raw: bytes = environ.pop("wsgi.input").read(read)
     except (
         BlockingIOError,
         SSLWantReadError,
@@ -88,6 +88,7 @@ def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
     window = _WINDOWS[encoding]
     if window == _ZLIB and not _is_zlib(raw):
         window = -_ZLIB
+    request = current_request()
     stream, parts, size, members = zlib.decompressobj(window), [], 0, 1
     # Fed in pieces: `unused_data` would copy all that follows a member.
     for start in range(0, len(raw), _PIECE):
@@ -98,20 +99,22 @@ def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
                 if window != _GZIP or members > MAX_MEMBERS:
                     raise InvalidInput(f"there are bytes after the {encoding} body")
                 stream = zlib.decompressobj(window)
+            # One byte beyond the limit is enough to reject a body of any size.
+            most = limit if request.has_turn else min(limit, LARGE)
             try:
-                # One byte beyond the limit is enough to reject a body of any size.
-                parts.append(stream.decompress(piece, limit + 1 - size))
+                parts.append(stream.decompress(piece, most + 1 - size))
             except zlib.error:
-                after = (
-                    "there are bytes after the" if members > 1 else "the body is not"
-                )
-                raise InvalidInput(f"{after} {encoding}") from None
+                if members > 1:
+                    raise InvalidInput(
+                        f"there are bytes after the {encoding} body"
+                    ) from None
+                raise InvalidInput(f"the body is not {encoding}") from None
             size += len(parts[-1])
             if size > limit:
                 raise RequestEntityTooLarge
             if size > LARGE:
-                current_request().take_turn()
-            piece = stream.unused_data
+                request.take_turn()
+            piece = stream.unused_data or stream.unconsumed_tail
     if not stream.eof:
         raise InvalidInput(f"the {encoding} body is cut off")
     return b"".join(parts)

@@ -113,6 +113,7 @@ class RequestContext:
             self._count(route, status, seconds)
         # The thread keeps this object until its next request: free what is large.
         self.body = self.chosen = self.fallback = None
+        self.environ.pop("wsgi.input", None)
         if self.has_turn:
             self.has_turn = False
             self.model_server.turn.release()

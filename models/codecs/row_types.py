@@ -41,13 +41,15 @@ class RowTypes:
         self._composed = {normalize("NFC", n): n for n in names if not n.isascii()}
         optional = [column.nullable for column in columns]
         self._order = np.argsort(np.argsort(optional, kind="stable"))
-        self.types = [column.json_type | None for column in columns]
+        self.types = [Any if c.was_empty else c.json_type | None for c in columns]
         self.plain = self._decoders(self.types)
 
     @cached_property
     def wrapped(self) -> RowDecoders:
         """Decoders of rows whose values may be lists of one."""
-        return self._decoders([k | GenericAlias(tuple, k) for k in self.types])
+        return self._decoders(
+            [k if k is Any else k | GenericAlias(tuple, k) for k in self.types]
+        )
 
     def _decoders(self, types: Sequence[Any]) -> RowDecoders:
         columns = [

@@ -25,7 +25,7 @@ from models.codecs.json import Json, located, opening, parse, plain
 from models.codecs.row_types import RowTypes
 from models.codecs.tensor import TensorDecoder
 from models.errors import InvalidInput, TooManyRows, nearest
-from models.features.columns import Floats, Schema, Values
+from models.features.columns import AnyColumn, Floats, Schema, Values
 from models.features.inputs import RawColumns
 from models.features.table import Columns, TableInput
 from models.features.tensor import TensorInput
@@ -68,7 +68,7 @@ class TableDecoder(Decoder):
         if not values or not values[0]:
             raise InvalidInput("expected at least one row, found an empty list")
         return {
-            column.name: column.from_json(v)
+            column.name: _raw_values(column, column.from_json, v)
             for column, v in zip(self.columns, values, strict=True)
         }
 
@@ -152,7 +152,8 @@ class TableDecoder(Decoder):
         if name not in self._type_of:
             raise InvalidInput(self.unknown(name))
         values = column_values(self._type_of[name], name, raw)
-        return self.table.by_name[name].from_json(values)
+        column = self.table.by_name[name]
+        return _raw_values(column, column.from_json, values)
 
     def column_of(
         self,
@@ -176,6 +177,8 @@ class TableDecoder(Decoder):
             raise InvalidInput(f"{stated} is not a column's, expected [n] or [n, 1]")
         if shape[0] > max_rows:
             raise TooManyRows(max_rows)
+        if column.was_empty:
+            return column.missing(shape[0])
         try:
             require(datatype, column.datatype)
             if isinstance(data, memoryview):
@@ -253,8 +256,9 @@ class TableDecoder(Decoder):
         check_widths(rows, len(names))
         return self.assemble(
             {
-                name: self.table.by_name[name].from_text(texts)
+                name: _raw_values(column, column.from_text, texts)
                 for name, texts in zip(names, zip(*rows, strict=True), strict=True)
+                if (column := self.table.by_name[name])
             }
         )
 
@@ -373,3 +377,10 @@ class TableDecoder(Decoder):
             "required": [c.name for c in self.columns if not c.nullable],
             "additionalProperties": False,
         }
+
+
+def _raw_values(
+    column: AnyColumn, read: Callable[[Sequence[Any]], Values], values: Sequence[Any]
+) -> Values:
+    """Read the values of a column; any value is ignored if it was empty in training."""
+    return column.missing(len(values)) if column.was_empty else read(values)

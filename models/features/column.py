@@ -100,6 +100,11 @@ class Column(
         """The scaling of each scaled input of the network."""
         raise NotImplementedError
 
+    @property
+    def was_empty(self) -> bool:
+        """Whether training rows had no value at all: then any value is ignored."""
+        return False
+
     def features(self, values: Floats) -> list[Floats]:
         """Return the scaled inputs, each (n,), before scaling, of raw values (n,)."""
         return [values] if self.scalings else []

@@ -72,6 +72,10 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
         return (self.scaling,) if self.scaling.scale else ()
 
     @property
+    def was_empty(self) -> bool:
+        return self.minimum is None and not self.scaling.scale
+
+    @property
     def value_range(self) -> tuple[float, float] | None:
         if self.minimum is None or self.maximum is None:
             return None
@@ -163,6 +167,10 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
         }
 
     @property
+    def was_empty(self) -> bool:
+        return self.minimum is None and not self.scaling.scale
+
+    @property
     def _limits(self) -> tuple[float, float] | None:
         if self.minimum is None or self.maximum is None:
             return None
@@ -243,6 +251,10 @@ class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
             categories=kept,
             rare=len(counts) - len(kept),
         )
+
+    @property
+    def was_empty(self) -> bool:
+        return not self.categories and not self.rare
 
     @property
     def embedded(self) -> bool:

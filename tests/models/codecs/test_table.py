@@ -557,6 +557,36 @@ def test_accents_of_a_name_may_be_spelled_in_any_form(form: Any) -> None:
         decoder.rows(encoded([{**row, "gro": 1}]))
 
 
+EMPTY = TableDecoder(
+    TableInput(
+        (
+            NumericColumn.fit("number", np.array([np.nan])),
+            DatetimeColumn.fit("day", np.array([np.nan])),
+            CategoricalColumn.fit("text", [None]),
+            NumericColumn(name="n", minimum=0.0, scaling=UNIT),
+        )
+    )
+)
+
+
+@pytest.mark.parametrize("value", [1, "a", True, None, [1], [1, 2], {"a": []}])
+def test_a_column_that_was_empty_refuses_nothing(value: object) -> None:
+    row = {"number": value, "day": value, "text": value, "n": 3}
+    for rows in [row], [list(row.values())]:
+        found = EMPTY.rows(encoded(rows))
+        assert list(map(str, found.values())) == ["[nan]", "[nan]", "[None]", "[3.]"]
+    columns = {name: [one] for name, one in row.items()}
+    if not isinstance(value, list):
+        assert str(EMPTY.by_column(encoded(columns))) == str(found)
+        text = csv_rows(EMPTY, f"number,day,text,n\n{value},{value},{value},3".encode())
+        assert str(text) == str(found)
+    tensors = [
+        Tensor(name, [1], "FP64" if name == "n" else "BYTES", encoded([one]))
+        for name, one in row.items()
+    ]
+    assert str(EMPTY.from_tensors(tensors)) == str(found)
+
+
 # Values as lists of one, and tables as one matrix
 
 

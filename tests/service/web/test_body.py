@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -149,6 +150,27 @@ def test_no_compressed_body_is_a_server_error(
 ) -> None:
     body = COMPRESS[encoding](raw) if compressed else raw
     assert post(client, V1, body, encoding).status_code in (200, 400)
+
+
+def test_large_bodies_wait_for_their_turn(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.web.body.LARGE", 10_000)
+    monkeypatch.setattr("service.web.request_context.TURN_SECONDS", 0.01)
+    turn = app.extensions["glassnet"].turn
+    large = json.dumps(ROWS).encode().ljust(LIMIT)
+    bodies = {"identity": large, "gzip": gzip.compress(large)}
+    with turn:
+        assert client.post(V1, json=ROWS).status_code == 200
+        for encoding, body in bodies.items():
+            tracemalloc.start()
+            assert post(client, V1, body, encoding).status_code == 503
+            assert tracemalloc.get_traced_memory()[1] < LIMIT  # it was not inflated
+            tracemalloc.stop()
+    for encoding, body in bodies.items():
+        assert post(client, V1, body, encoding).status_code == 200
+        assert post(client, V1, body, "gzip").status_code != 503
+    assert not turn.locked()
 
 
 # Answers

@@ -16,6 +16,8 @@ from typing import BinaryIO
 from models.errors import ArtefactCorrupt
 
 MAX_FILE_BYTES = 1 << 30
+#: A file of this size is read at once, whatever it is.
+SMALL_BYTES = 1 << 18
 SEAL_BYTES = 64  # a sha256 in hexadecimal
 #: The end record of a zip without its comment, and the largest directory accepted.
 END_BYTES, MAX_DIRECTORY_BYTES = 22, 1024
@@ -42,11 +44,12 @@ def read(file: BinaryIO) -> bytes:
     size = file.seek(0, io.SEEK_END)
     if size > MAX_FILE_BYTES:
         raise ArtefactCorrupt(f"larger than {MAX_FILE_BYTES} bytes")
-    file.seek(max(0, size - MAX_DIRECTORY_BYTES))
-    if not _ends_as_written(file.read()):
-        raise ArtefactCorrupt(
-            "its bytes are not those that were written: its end is missing"
-        )
+    if size > SMALL_BYTES:
+        file.seek(size - MAX_DIRECTORY_BYTES)
+        if not _ends_as_written(file.read()):
+            raise ArtefactCorrupt(
+                "its bytes are not those that were written: its end is missing"
+            )
     file.seek(0)
     return file.read(size)
 

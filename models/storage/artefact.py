@@ -143,6 +143,9 @@ class Summary(msgspec.Struct, frozen=True):
     sha256: str = ""
 
 
+_summary = msgspec.json.Decoder(Summary)
+
+
 class Artefact(msgspec.Struct, frozen=True):
     """A manifest and its model, verified."""
 
@@ -218,7 +221,7 @@ def summarize(
     """
     sha256 = archive.check_seal(data, check_signature)
     try:
-        summary = msgspec.json.decode(archive.first_member(data), type=Summary)
+        summary = _summary.decode(archive.first_member(data))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactCorrupt(f"{MANIFEST}: {error}") from None
     return msgspec.structs.replace(summary, sha256=sha256)

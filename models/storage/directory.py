@@ -162,7 +162,8 @@ class DirectoryStore(ArtefactStore):
         self, name: str, version: int, file: str, limit: int
     ) -> BinaryIO | None:
         """Open a file of a version to read, or return None if there is none."""
-        return files.open_regular(self.path(name, version, file), limit)
+        # A list of 10,000 versions would make paths for a second.
+        return files.open_regular(f"{self.root}/{name}/{version}/{file}", limit)
 
     def has_attachment(self, name: str, version: int, file: str) -> bool:
         """Tell whether a version has a file."""

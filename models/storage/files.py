@@ -14,7 +14,7 @@ from typing import BinaryIO
 from models.errors import ArtefactCorrupt
 
 
-def open_regular(path: Path, limit: int) -> BinaryIO | None:
+def open_regular(path: Path | str, limit: int) -> BinaryIO | None:
     """Open a regular file of at most `limit` bytes to read; None if there is none.
 
     Raises ArtefactCorrupt for anything else, such as a FIFO, whose reader would wait

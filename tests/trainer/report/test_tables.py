@@ -14,7 +14,7 @@ def test_figures_are_the_manifests(runs: dict[str, Any]) -> None:
         shown = tables.metrics(run.artefact.manifest, run.record)
         for key, value in run.artefact.manifest.metrics.items():
             if key in tables.NAMES:
-                assert f"<dt>{tables.NAMES[key]}</dt><dd>{value:.4g}</dd>" in shown
+                assert f"<dt>{tables.NAMES[key]}</dt><dd>{value:.3g}" in shown
         assert "production: " not in shown
 
 

@@ -122,6 +122,8 @@ def decide(
             paired, production, constant_losses[rows], candidate.manifest.intervals
         )
     refusals += [str(comparison) for comparison in comparisons if comparison.refused]
+    if any(comparison.refused == "significantly worse" for comparison in comparisons):
+        refusals[-1] += f" (gate.allowed_loss={settings.allowed_loss:g})"
     if refusals:
         reason = "; ".join(refusals)
         return Verdict(False, reason, comparisons, paired.production_metrics)

@@ -176,7 +176,7 @@ class PairedComparison:
         if gain is not None and high > -gain * production:
             refused = f"not significantly better by gate.minimum_gain={gain:g}"
         elif gain is None and low > allowed * production:
-            refused = f"significantly worse (gate.allowed_loss={allowed:g})"
+            refused = "significantly worse"
         return replace(comparison, refused=refused)
 
 

@@ -45,7 +45,7 @@ def test_fit_prints_a_summary(command: Command, data: Path, store: Store) -> Non
     assert lines[0] == "churn version 1, binary"
     for word in ("rows", "log loss", "accuracy", "diagnosis", "report"):
         assert any(line.startswith(f"  {word} ") for line in lines)
-    first = "promoted: there is no production version to compare with"
+    first = "promoted: first version of this model"
     assert f"  verdict    {first}" in lines
     assert lines[-1] == f"  next       service run --store {store.root}"
     assert "task binary" not in result.stderr

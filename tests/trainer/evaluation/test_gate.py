@@ -234,7 +234,7 @@ def test_a_better_candidate_is_promoted_and_a_worse_is_not(
     assert good.against(bad).promoted
     verdict = bad.against(good)
     assert not verdict.promoted
-    assert verdict.reason.startswith("significantly worse ")
+    assert verdict.reason.startswith("significantly worse: ")
 
 
 @pytest.mark.parametrize("target", [SIGN, REAL])
@@ -388,7 +388,7 @@ TRUE = 6.0
     ("slope", "than", "promoted", "word"),
     [
         (TRUE, TRUE / 3, True, "significantly better: "),
-        (TRUE / 3, TRUE, False, "significantly worse "),
+        (TRUE / 3, TRUE, False, "significantly worse: "),
         # Equally wrong to either side: chance alone decides which figure is lower.
         (TRUE * 1.1, TRUE / 1.1, True, "not significantly worse: "),
         (TRUE / 1.1, TRUE * 1.1, True, "at least as good: "),
@@ -450,7 +450,7 @@ def test_rows_that_were_there_are_compared_on_their_own(
     assert everywhere.refused == "" and there.refused.startswith("significantly worse")
     assert there.count == len(production.measured)
     assert not verdict.promoted
-    assert verdict.reason.startswith("significantly worse ")
+    assert verdict.reason.startswith("significantly worse: ")
     assert " test rows of production (" in verdict.reason
 
 
@@ -495,7 +495,7 @@ def test_no_group_pays_for_the_others(two: Callable[..., Candidate]) -> None:
     assert after.against(before).promoted
     verdict = after.against(before, settings=gated(group="group"))
     assert not verdict.promoted
-    assert verdict.reason.startswith("significantly worse ")
+    assert verdict.reason.startswith("significantly worse: ")
     assert " rows of group = b (" in verdict.reason
     in_a, in_b = verdict.comparisons[1:]
     assert in_a.refused == "" and in_b.refused.startswith("significantly worse")

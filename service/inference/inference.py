@@ -48,6 +48,7 @@ class Inference:
         decode: Callable[[Any], RawColumns],
         encode: Callable[[Predictions], T],
         started: float = ...,
+        interval: float | None = ...,
     ) -> T: ...
 
     def answer(
@@ -56,18 +57,21 @@ class Inference:
         decode: Callable[[Any], RawColumns],
         encode: Callable[[Predictions], Any] = lambda answer: answer,
         started: float = 0.0,
+        interval: float | None = None,
     ) -> Any:
         """Return the encoded predictions for the rows that `decode` returns.
 
         `started` (`time.perf_counter`) is when decoding began, if before this call.
-        Raises InvalidInput for rows that do not fit the signature, or too many.
+        With `interval`, a level such as 0.9, the predictions have its ends too. Raises
+        InvalidInput for rows that do not fit the signature, or too many, and for an
+        interval that the model does not have.
         """
         started = started or time.perf_counter()
         model = loaded.artefact.model
         try:
             raw = decode_within(decode, model.decoder, self.max_rows)
             decoded = time.perf_counter()
-            answer = model.predict(raw)
+            answer = model.predict(raw, interval)
             predicted = time.perf_counter()
             reply = encode(answer)
         except Exception as error:

@@ -149,13 +149,14 @@ def infer(name: str, version: str | None = None) -> Reply:
             content["parameters"] = {"warnings": text}
         return _reply(content, chunks)
 
-    inference, parameters = model_server().inference, request.parameters
+    inference = model_server().inference
+    parameters = request.parameters or tensors.RequestParameters()
     decode_rows, notes = noting(
         loaded,
         lambda decoder: tensors.decoded(decoder, request, binary, inference.max_rows),
-        bool(parameters and parameters.warnings),
+        parameters.warnings,
     )
-    return inference.answer(loaded, decode_rows, reply, started)
+    return inference.answer(loaded, decode_rows, reply, started, parameters.interval)
 
 
 def _reply(content: dict[str, Any], chunks: list[bytes]) -> Reply:

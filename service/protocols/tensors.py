@@ -69,6 +69,8 @@ class RequestParameters(msgspec.Struct):
 
     binary_data_output: bool | None = None
     warnings: bool = False
+    #: The level of the interval around a predicted number, such as 0.9.
+    interval: float | None = None
 
 
 class InferRequest(msgspec.Struct):
@@ -78,6 +80,13 @@ class InferRequest(msgspec.Struct):
     id: str | None = None
     outputs: list[InferOutput] | None = None
     parameters: RequestParameters | None = None
+
+
+#: Datatype and shape, without the batch, of the ends of an interval.
+INTERVAL: dict[str, tuple[str, tuple[int, ...]]] = {
+    "lower": ("FP64", ()),
+    "upper": ("FP64", ()),
+}
 
 
 class Wanted(NamedTuple):
@@ -215,8 +224,9 @@ def _with_data(
 
 def wanted(output: Output, request: InferRequest) -> list[Wanted]:
     """Return the requested outputs, or all; raises InvalidInput for unknown ones."""
-    known = output.tensors
-    binary = bool(request.parameters and request.parameters.binary_data_output)
+    defaults = request.parameters or RequestParameters()
+    known = {**output.tensors, **({} if defaults.interval is None else INTERVAL)}
+    binary = bool(defaults.binary_data_output)
     if not request.outputs:
         return [Wanted(name, binary) for name in known]
     names = [tensor.name for tensor in request.outputs]
@@ -256,7 +266,7 @@ def encoded(
     heads: list[dict[str, Any]] = []
     chunks: list[bytes] = []
     for name, binary, classes in chosen:
-        values, datatype = predictions[name], output.tensors[name][0]
+        values, datatype = predictions[name], {**output.tensors, **INTERVAL}[name][0]
         if classes is not None:
             assert isinstance(output, Classification)
             values, datatype = _ranked(output, values, classes), "BYTES"

@@ -53,9 +53,10 @@ VERBS = ("predict", "classify", "regress")
 
 
 class Parameters(msgspec.Struct):
-    """What a reply is to have; others are ignored."""
+    """What a reply is to have, such as an interval of 0.9; others are ignored."""
 
     warnings: bool = False
+    interval: float | None = None
 
 
 class PredictRequest(msgspec.Struct):
@@ -133,13 +134,11 @@ def predict(name: str, version: str | None = None, label: str | None = None) -> 
             content = {"outputs": lists if len(lists) > 1 else only}
         return answer({**content, **notes}, X_Model_Version=str(loaded.version))
 
-    decode_rows, notes = noting(loaded, rows, _wants_warnings(request))
-    return model_server().inference.answer(loaded, decode_rows, reply, started)
-
-
-def _wants_warnings(request: PredictRequest | ExamplesRequest | None) -> bool:
-    parameters = request and request.parameters
-    return bool(parameters and parameters.warnings)
+    parameters = (request and request.parameters) or Parameters()
+    decode_rows, notes = noting(loaded, rows, parameters.warnings)
+    return model_server().inference.answer(
+        loaded, decode_rows, reply, started, parameters.interval
+    )
 
 
 def _examples_body(model: ModelSchemas, *, classes: bool) -> Body | None:
@@ -332,7 +331,8 @@ def _answer_examples(loaded: Loaded) -> tuple[Predictions, dict[str, Any]]:
         block = max(1024, BLOCK // (1 + len(context)))
         return decoder.rows(request.examples, inference.max_rows, prepared, block)
 
-    decode_rows, notes = noting(loaded, rows, _wants_warnings(request))
+    parameters = request.parameters or Parameters()
+    decode_rows, notes = noting(loaded, rows, parameters.warnings)
     return inference.answer(loaded, decode_rows), notes
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from service import create_app
 from service.settings import Settings
+from tests.conftest import write_csv
 
 #: The table's columns in signature order, and their datatypes.
 DATATYPES = {
@@ -260,3 +262,55 @@ def test_unknown_categories_are_a_metric(ask: Callable[..., Any], served: Path) 
     labels = 'column="home",model="people",version="1"'
     line = f"glassnet_unknown_categories_total{{{labels}}} 2.0"
     assert line in client.get("/metrics").text
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory, fit: Any) -> FlaskClient:
+    """A client of a model that predicts a number, with intervals."""
+    place = tmp_path_factory.mktemp("numbers")
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, 200)
+    y = 3 * x + rng.normal(0, 0.1, 200)
+    data = write_csv(place / "data.csv", {"x": x.tolist(), "y": y.tolist()})
+    fit(place / "store", data, target="y", settings=("train.epochs=10",))
+    return create_app(Settings(store=str(place / "store"))).test_client()
+
+
+def test_a_number_has_an_interval_if_it_is_wanted(numbers: FlaskClient) -> None:
+    path, rows = "/v1/models/m:predict", [{"x": 0.2}, {"x": 0.9}]
+    bare = numbers.post(path, json={"instances": rows}).json["predictions"]
+    wanted = {"parameters": {"interval": 0.9}}
+    found = numbers.post(path, json={"instances": rows, **wanted}).json["predictions"]
+    assert [each["value"] for each in found] == bare
+    assert all(each["lower"] < each["value"] < each["upper"] for each in found)
+    body = {"inputs": {"x": [0.2, 0.9]}, **wanted}
+    assert numbers.post(path, json=body).json["outputs"] == {
+        name: [each[name] for each in found] for name in ("value", "lower", "upper")
+    }
+    tensor = {"name": "x", "shape": [2], "datatype": "FP64", "data": [0.2, 0.9]}
+    reply = numbers.post("/v2/models/m/infer", json={"inputs": [tensor], **wanted}).json
+    assert {each["name"]: each["data"] for each in reply["outputs"]} == {
+        name: [each[name] for each in found] for name in ("value", "lower", "upper")
+    }
+    asked = {"inputs": [tensor], "outputs": [{"name": "upper"}]}
+    reply = numbers.post("/v2/models/m/infer", json={**asked, **wanted}).json
+    assert [each["name"] for each in reply["outputs"]] == ["upper"]
+    assert numbers.post("/v2/models/m/infer", json=asked).status_code == 400
+
+
+@pytest.mark.parametrize("level", [0.3, 1.0, -1, 2])
+def test_a_level_that_is_none_gets_a_sentence(
+    level: float, numbers: FlaskClient
+) -> None:
+    body = {"instances": [{"x": 0.2}], "parameters": {"interval": level}}
+    reply = numbers.post("/v1/models/m:predict", json=body)
+    assert reply.status_code == 400
+    assert reply.json["error"].startswith("interval: expected a level from 0.5 to 0.9")
+
+
+def test_classes_have_no_interval(ask: Callable[..., Any], served: Path) -> None:
+    client = create_app(Settings(store=str(served))).test_client()
+    body = {"instances": [GOOD], "parameters": {"interval": 0.9}}
+    reply = client.post("/v1/models/people:predict", json=body)
+    assert reply.status_code == 400
+    assert "this model predicts classes" in reply.json["error"]

@@ -157,6 +157,8 @@ class TensorInput(
         seen = f"the range of training, {self.minimum:g} to {self.maximum:g}"
         yield self.name, rows.min(axis=1) < low, f"has numbers below {seen}"
         yield self.name, rows.max(axis=1) > high, f"has numbers above {seen}"
+        if self.is_image:
+            yield self.name, rows.min(axis=1) == rows.max(axis=1), "is an empty image"
 
     def unknown(self, raw: Any) -> tuple[tuple[str, int], ...]:
         """Return nothing: numbers are no categories."""

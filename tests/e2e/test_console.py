@@ -202,6 +202,28 @@ def test_a_slider_moves_bars_parts_and_layers(browser: Browser, server: Server) 
         expect(page.locator(".said strong")).to_have_text(re.compile("good|bad"))
 
 
+def test_values_unlike_those_of_training_are_marked(
+    browser: Browser, server: Server
+) -> None:
+    with opened(browser, server, "people") as page:
+        page.get_by_role("button", name="Typical row").click()
+        settle(page)
+        expect(page.locator(".doubt")).to_be_empty()
+        expect(page.locator(".unlike")).to_have_count(0)
+        page.get_by_label("income, exactly").fill("100000")
+        doubt = page.locator(".doubt")
+        expect(doubt).to_contain_text("income is above the range of training")
+        expect(page.locator(".unlike label")).to_have_text("income")
+        page.get_by_role("button", name="Typical row").click()
+        expect(doubt).to_be_empty()
+
+
+def test_an_empty_sheet_is_no_certainty(browser: Browser, server: Server) -> None:
+    with opened(browser, server, "digits") as page:
+        page.get_by_role("button", name="Clear").click()
+        expect(page.locator(".doubt")).to_contain_text("is an empty image")
+
+
 def test_parts_add_up_to_what_the_sentence_says(
     browser: Browser, server: Server
 ) -> None:

@@ -12,8 +12,9 @@ export class Answer {
     this.classes = about.classes;
     this.output = h("output", { class: "said" });
     this.note = h("p", { class: "note" });
+    this.doubt = h("p", { class: "doubt", role: "status" });
     this.bars = (this.classes ?? []).slice(0, ALL).map((_, n) => new Bar(() => asked(this.shown[n])));
-    this.element = h("div", { class: "answer" }, this.output,
+    this.element = h("div", { class: "answer" }, this.output, this.doubt,
       this.classes && h("div", { class: "bars", role: "group", "aria-label": "Probability of each class; press one to explain it" },
         ...this.bars.map((bar) => bar.element)),
       this.note);
@@ -44,9 +45,16 @@ export class Answer {
     say(this.note, `${whose} gives ${what} ${format(start)}; this one gives ${format(output)}. The difference, ${change}, is the sum of the contributions: ${isImage ? "the tints of the drawing" : "the bars beside the fields"}.`);
   }
 
+  // Say what about the row is unlike the training rows: its answer is a guess.
+  warn(warnings) {
+    const reasons = warnings.map(({ column, warning }) => `${column} ${/^(is|has) /.test(warning) ? "" : "is "}${warning}`);
+    say(this.doubt, reasons.length ? `Unlike the training rows, so the answer is a guess: ${reasons.join("; ")}.` : "");
+  }
+
   fault(sentence) {
     this.output.replaceChildren(h("span", { class: "fault" }, sentence));
     say(this.note, "");
+    say(this.doubt, "");
   }
 }
 

@@ -60,6 +60,12 @@ export class Form {
     const most = Math.max(...parts.map(Math.abs));
     this.fields.forEach((field, n) => field.explain(parts[n], most, format));
   }
+
+  // Mark the fields whose values are unlike those of training.
+  warn(warnings) {
+    const unlike = new Set(warnings.map(({ column }) => column));
+    for (const field of this.fields) field.element.classList.toggle("unlike", unlike.has(field.column.name));
+  }
 }
 
 function features(about) {

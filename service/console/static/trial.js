@@ -80,11 +80,13 @@ export class Trial {
       answer.show(predictions[0]);
       say(this.took, `answered in ${seconds((performance.now() - began) / 1000)}`);
       const asked = { ...body, target: this.target ?? undefined, activations: true };
-      const { explanations: [found] } = await ask(`${path}:explain`, asked);
+      const { explanations: [found], warnings } = await ask(`${path}:explain`, asked);
       if (!ours()) return;
       input.explain(found.attributions, about.classes ? `“${found.target}”` : about.target, (part) => points(part, about.classes).replace(" points", ""));
       layers.show(found.activations);
       answer.explain(found);
+      answer.warn(warnings);
+      input.warn?.(warnings);
     } catch (error) {
       if (ours()) answer.fault(error.message);
     }

@@ -82,13 +82,13 @@ class DirectoryStore(ArtefactStore):
     def versions(self, name: str) -> list[int]:
         """Return the published versions, oldest first."""
         with contextlib.suppress(NotADirectoryError):
-            names = _directories(self.root / name)
+            names = _directories(f"{self.root}/{name}")
             return sorted(int(entry) for entry in names if _VERSION.fullmatch(entry))
         return []
 
     def read_labels(self, name: str) -> bytes | None:
         """Return the content of labels.json, or None if there is none."""
-        return files.read(self.root / name / LABELS, MAX_LABELS_BYTES)
+        return files.read(f"{self.root}/{name}/{LABELS}", MAX_LABELS_BYTES)
 
     def snapshot(self, name: str) -> Snapshot:
         """Return the versions and labels of a model, as they are now."""
@@ -192,7 +192,7 @@ class DirectoryStore(ArtefactStore):
         return DirectorySchedule(self.root / name / SCHEDULE)
 
 
-def _directories(path: Path) -> list[str]:
+def _directories(path: Path | str) -> list[str]:
     """Return the names of the directories in `path`; none if it does not exist."""
     try:
         with os.scandir(path) as entries:

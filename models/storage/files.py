@@ -20,6 +20,24 @@ def open_regular(path: Path | str, limit: int) -> BinaryIO | None:
     Raises ArtefactCorrupt for anything else, such as a FIFO, whose reader would wait
     for ever, or a device, and OSError.
     """
+    opened = _open(path, limit)
+    return None if opened is None else os.fdopen(opened[0], "rb")
+
+
+def read(path: Path | str, limit: int) -> bytes | None:
+    """Return the content of a regular file; None, or raise, as `open_regular`."""
+    opened = _open(path, limit)
+    if opened is None:
+        return None
+    handle, size = opened
+    try:
+        return os.read(handle, size)
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path | str, limit: int) -> tuple[int, int] | None:
+    """Return the handle and the size of a regular file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:
@@ -27,19 +45,10 @@ def open_regular(path: Path | str, limit: int) -> BinaryIO | None:
     status = os.fstat(handle)
     is_regular = stat.S_ISREG(status.st_mode)
     if is_regular and status.st_size <= limit:
-        return os.fdopen(handle, "rb")
+        return handle, status.st_size
     os.close(handle)
     fault = f"larger than {limit} bytes" if is_regular else "not a regular file"
     raise ArtefactCorrupt(f"{path}: {fault}")
-
-
-def read(path: Path, limit: int) -> bytes | None:
-    """Return the content of a regular file; None, or raise, as `open_regular`."""
-    file = open_regular(path, limit)
-    if file is None:
-        return None
-    with file:
-        return file.read(limit)
 
 
 def write_durable(path: Path, content: bytes | memoryview) -> None:

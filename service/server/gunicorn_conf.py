@@ -29,8 +29,8 @@ from service.settings import from_environment  # noqa: E402
 _settings = from_environment(os.environ)
 _memory, _warning = shared_memory.place(_settings.workers)
 _OURS = "glassnet-metrics-"
-# Before prometheus_client is imported: it chooses its files at import. SIGHUP runs this
-# module again, and the directory must stay the same.
+# Before prometheus_client is imported: it chooses its files at import. SIGHUP replaces
+# workers, with the same directory; settings are read at the start alone.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     _made = shared_memory.make_directory(_OURS, _memory)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_made)

@@ -32,16 +32,16 @@ from models.storage.artefact import (
 )
 from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, RUN, ArtefactStore
 from trainer import report
-from trainer.checks.data_checks import diagnose
+from trainer.checks.data_checks import diagnose, report_findings
 from trainer.checks.production_guards import guard, refusing
 from trainer.config.schema import Config, ResolvedConfig
-from trainer.data import Source, read
+from trainer.data import Dataset, Source, read
 from trainer.evaluation import gate, row_fingerprints
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.measurement import Measurement, measure
 from trainer.evaluation.paired_comparison import Comparison
 from trainer.evaluation.prediction_intervals import fit_intervals
-from trainer.evaluation.production import load_production
+from trainer.evaluation.production import ProductionModel, load_production
 from trainer.preparation.prepare import Prepared, prepare
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.ensemble import Member, fit_members, network_spec
@@ -101,13 +101,15 @@ def run(
     store.check_name(request.model)
     store.check_writable()
     store.labels(request.model)  # damaged ones end the run now rather than at its end
-    data = read(request.data, request.target)
+    previous = load_production(store, request.model, lambda sentence: None)
+    data = _read(request, previous)
     load_s = time.perf_counter() - started
+    report_findings(data.findings, request.config.data, messages.finding)
     streams = np.random.SeedSequence(request.config.seed).spawn(64)
     prepared = prepare(
         data, request.task, request.validation, request.config, messages.finding
     )
-    findings, guard_findings = _check(prepared, request, store, messages)
+    findings, guard_findings = _check(prepared, previous, messages)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
     limit = request.time_limit - (time.perf_counter() - started)
@@ -173,13 +175,18 @@ def _label(policy: gate.Policy, promoted: bool) -> str | None:
     return CANDIDATE if policy == "auto" else None
 
 
+def _read(request: FitRequest, previous: ProductionModel | None) -> Dataset:
+    """Read the training data, columns as in production if nothing else is set."""
+    known = None if previous is None else previous.artefact.manifest.inputs
+    return read(request.data, request.target, request.config, known)
+
+
 def _check(
-    prepared: Prepared, request: FitRequest, store: ArtefactStore, messages: Messages
+    prepared: Prepared, previous: ProductionModel | None, messages: Messages
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """Print the findings on the data, and those on their changes, and return both."""
     gate.check(prepared.config.gate, prepared)
     findings = diagnose(prepared, messages.finding)
-    previous = load_production(store, request.model, lambda sentence: None)
     guard_findings = guard(prepared, previous, messages.finding)
     for reason in prepared.reasons:
         messages.reason(reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeAlias, cast
 
 import msgspec
@@ -63,11 +63,15 @@ class Column(
 
     name: Name
     nullable: bool = False
+    #: Texts that stand for a missing value, besides the usual ones.
+    marks: tuple[str, ...] = ()
 
+    #: How its texts are spelled, if not as plain numbers or ISO 8601.
+    format: ClassVar[str] = ""
     #: The datatype of its tensor in the Open Inference Protocol.
     datatype: ClassVar[str]
     #: The Python type of its values in JSON.
-    json_type: ClassVar[type]
+    json_type: ClassVar[Any]
     #: The expected value, for error messages.
     expected: ClassVar[str]
     #: Whether raw values are texts and not float64.
@@ -122,18 +126,12 @@ class Column(
     # Text and JSON
 
     @classmethod
-    def parse_text(cls, text: str) -> float:
-        """Return the raw value of a text. Raises ValueError for other text."""
-        raise NotImplementedError
+    def parse_text(cls, text: str, format: str = "") -> float:
+        """Return the raw value of a text, which is in a format or plain.
 
-    @classmethod
-    def matches(cls, text: str) -> bool:
-        """Tell whether a text makes a column of text look like this kind."""
-        try:
-            cls.parse_text(text)
-        except ValueError:
-            return False
-        return True
+        NaN is a missing value. Raises ValueError for other text.
+        """
+        raise NotImplementedError
 
     @classmethod
     def missing(cls, n: int) -> Values:
@@ -142,28 +140,59 @@ class Column(
 
     def from_text(self, texts: Sequence[str]) -> Values:
         """Return raw values (n,) of CSV fields. Raises InvalidInput for other text."""
-        present = [None if is_missing(text) else text for text in texts]
-        return self._parsed(present, ", or nothing where it is missing")
+        return self._parsed(texts, ", or nothing where it is missing")
 
     def from_json(self, values: Sequence[Any]) -> Values:
         """Return raw values (n,) of decoded JSON values, where None is missing.
 
         Raises InvalidInput for a text that does not fit.
         """
-        if self.json_type is str:
-            return self._parsed(values)
-        return np.array(values, np.float64)  # None becomes NaN
+        if self.json_type in (float, bool):
+            return np.array(values, np.float64)  # None becomes NaN
+        return self._parsed(values)
 
-    def _parsed(self, texts: Sequence[str | None], hint: str = "") -> Floats:
-        parse, parsed = self.parse_text, []
-        for row, text in enumerate(texts):
+    def _parsed(self, values: Sequence[Any], hint: str = "") -> Floats:
+        parsed = []
+        for row, value in enumerate(values):
             try:
-                parsed.append(math.nan if text is None else parse(text))
+                parsed.append(self.raw_value(value) if value is not None else math.nan)
             except ValueError:
+                spelled = f", or as {self.format}" if self.format else ""
                 raise InvalidInput(
-                    f"row {row}, column '{self.name}': expected {self.expected}{hint}"
+                    f"row {row}, column '{self.name}': expected {self.expected}"
+                    f"{spelled}{hint}"
                 ) from None
         return np.array(parsed, np.float64)
+
+    def raw_value(self, value: str | float) -> float:
+        """Return the raw value of a text or number, NaN if it is missing.
+
+        Raises ValueError for other text.
+        """
+        if not isinstance(value, str):
+            return value
+        return self.read_text(value, self.format, self.marks)
+
+    @classmethod
+    def read_text(cls, text: str, format: str, marks: Collection[str]) -> float:
+        """Return the raw value of a text, NaN if it is missing or one of `marks`.
+
+        Raises ValueError for other text.
+        """
+        return math.nan if is_missing(text, marks) else cls.parse_text(text, format)
+
+    def without_marks(self, values: Floats) -> Floats:
+        """Return raw values (n,) with NaN for numbers that stand for a missing one."""
+        marks = [self._number(mark) for mark in self.marks]
+        if not marks:
+            return values
+        return np.where(np.isin(values, marks), np.nan, values)
+
+    def _number(self, mark: str) -> float:
+        try:
+            return self.parse_text(mark, self.format)
+        except ValueError:
+            return math.nan
 
     def to_json(self, values: Values) -> list[Any]:
         """Return raw values (n,) as JSON values, None where one is missing."""

@@ -17,9 +17,9 @@ becomes no input of the network.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Self, TypeAlias, cast, get_args
 
 import numpy as np
@@ -31,8 +31,9 @@ from models.features.column import Schema as Schema
 from models.features.column import Standardization as Standardization
 from models.features.column import Texts as Texts
 from models.features.column import Values as Values
+from models.features.dates import DAY, iso, seconds
 from models.features.histograms import Histogram, Shares
-from models.features.text import DAY, iso, parse_number, parse_truth, seconds
+from models.features.text import parse_number, parse_truth, plain_text
 
 #: A column keeps this many categories; rarer ones are encoded like unknown ones.
 MAX_CATEGORIES = 1_000
@@ -52,9 +53,10 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
     maximum: float | None = None
     integer: bool = False
     scaling: Standardization
+    #: An example of `NUMBER_FORMATS`, or `DURATION`; plain numbers if empty.
+    format: str = ""  # type: ignore[misc]
 
     datatype: ClassVar[str] = "FP64"
-    json_type: ClassVar[type] = float
     expected: ClassVar[str] = "a finite number"
 
     @classmethod
@@ -81,9 +83,13 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
             return None
         return self.minimum, self.maximum
 
+    @property
+    def json_type(self) -> Any:
+        return float | str if self.format else float
+
     @classmethod
-    def parse_text(cls, text: str) -> float:
-        return parse_number(text)
+    def parse_text(cls, text: str, format: str = "") -> float:
+        return parse_number(text, format)
 
     def _written(self, value: float) -> Any:
         return int(value) if self.integer and value.is_integer() else value
@@ -92,6 +98,9 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
         seen = ""
         if self.value_range is not None:
             seen = ", in training from {:g} to {:g}".format(*self.value_range)
+        if self.format:
+            form = f"numeric, also as text such as {self.format}{seen}"
+            return {"type": ["number", "string", "null"], "description": form}
         return {"type": ["number", "null"], "description": f"numeric{seen}"}
 
     def typical(self, seen: Histogram | Shares | None) -> Values:
@@ -104,7 +113,7 @@ class BooleanColumn(Column, tag="boolean", frozen=True, kw_only=True):
     varies: bool
 
     datatype: ClassVar[str] = "BOOL"
-    json_type: ClassVar[type] = bool
+    json_type: ClassVar[Any] = bool
     expected: ClassVar[str] = "true or false"
     is_quantity: ClassVar[bool] = False
 
@@ -117,7 +126,7 @@ class BooleanColumn(Column, tag="boolean", frozen=True, kw_only=True):
         return (Standardization(0.5, 2.0),) if self.varies else ()
 
     @classmethod
-    def parse_text(cls, text: str) -> float:
+    def parse_text(cls, text: str, format: str = "") -> float:
         return float(parse_truth(text))
 
     def _written(self, value: float) -> Any:
@@ -146,14 +155,13 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
     maximum: str | None = None
     has_time: bool
     scaling: Standardization
+    #: How a date is spelled, such as `%d/%m/%Y`; ISO 8601 if empty.
+    format: str = ""  # type: ignore[misc]
 
     datatype: ClassVar[str] = "BYTES"
-    json_type: ClassVar[type] = str
+    json_type: ClassVar[Any] = str
     expected: ClassVar[str] = (
         "a date or time as ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z"
-    )
-    _looks_like: ClassVar[re.Pattern[str]] = re.compile(
-        r"\d{4}-\d{2}-\d{2}([T ].*)?", re.ASCII
     )
 
     @classmethod
@@ -198,13 +206,8 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
         return [values, *(wave(angle) for angle in angles for wave in (np.sin, np.cos))]
 
     @classmethod
-    def parse_text(cls, text: str) -> float:
-        # NumPy and pandas write a missing date as "NaT".
-        return math.nan if text == "NaT" else seconds(text)
-
-    @classmethod
-    def matches(cls, text: str) -> bool:
-        return bool(cls._looks_like.fullmatch(text)) and super().matches(text)
+    def parse_text(cls, text: str, format: str = "") -> float:
+        return seconds(text, format)
 
     def _written(self, value: float) -> Any:
         return iso(value, self.has_time)
@@ -213,17 +216,24 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
         seen = ""
         if self.minimum is not None:
             seen = f", in training from {self.minimum} to {self.maximum}"
-        texts = [{"type": "string", "format": form} for form in ("date", "date-time")]
+        texts: list[Schema] = [
+            {"type": "string", "format": form} for form in ("date", "date-time")
+        ]
+        spelled = f" or as {self.format}" if self.format else ""
+        if self.format:
+            texts.append({"type": "string"})
         return {
             "anyOf": [*texts, {"type": "null"}],
-            "description": f"ISO 8601, UTC without an offset{seen}",
+            "description": f"ISO 8601{spelled}, UTC without an offset{seen}",
         }
 
     def typical(self, seen: Histogram | Shares | None) -> Values:
         return np.array([self.scaling.center])
 
 
-class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
+class CategoricalColumn(
+    Column, tag="categorical", frozen=True, kw_only=True, dict=True
+):
     """One of a list of texts; `categories` are in the order of their encoding.
 
     Two categories become one number, -1 or 1. A few become one number each, all zeros
@@ -235,7 +245,7 @@ class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
     rare: int = 0
 
     datatype: ClassVar[str] = "BYTES"
-    json_type: ClassVar[type] = str
+    json_type: ClassVar[Any] = str
     expected: ClassVar[str] = "a text"
     is_text: ClassVar[bool] = True
     histogram: ClassVar[type[Shares]] = Shares
@@ -277,18 +287,34 @@ class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
         return f"{self.rare} rare values are encoded as unknown" if self.rare else ""
 
     @classmethod
-    def matches(cls, text: str) -> bool:
-        return True
-
-    @classmethod
     def missing(cls, n: int) -> Values:
         return [None] * n
 
+    @cached_property
+    def _spellings(self) -> dict[str | None, str]:
+        spellings: dict[str | None, str]
+        spellings = {plain_text(text): text for text in self.categories}
+        return spellings | {text: text for text in self.categories}
+
+    def category(self, text: str | None) -> str | None:
+        """Return the category that a text spells, with blanks or as `1.0` for `1`.
+
+        Another text is returned without blanks around it, and None if nothing is left
+        or it stands for a missing value.
+        """
+        known = self._spellings.get(text)
+        if known is not None or text is None:
+            return known
+        bare = text.strip()
+        if not bare or bare in self.marks:
+            return None
+        return self._spellings.get(plain_text(bare), bare)
+
     def from_text(self, texts: Sequence[str]) -> Values:
-        return [text or None for text in texts]
+        return [self.category(text) for text in texts]
 
     def from_json(self, values: Sequence[Any]) -> Values:
-        return values
+        return [self.category(text) for text in values]
 
     def to_json(self, values: Values) -> list[Any]:
         return list(values)
@@ -318,7 +344,7 @@ class CategoricalColumn(Column, tag="categorical", frozen=True, kw_only=True):
         return [None]  # it had no value in training
 
 
-#: Every kind. A column of text is of the first kind that all of its values match.
+#: Every kind.
 AnyColumn: TypeAlias = (
     NumericColumn | BooleanColumn | DatetimeColumn | CategoricalColumn
 )

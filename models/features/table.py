@@ -206,10 +206,16 @@ class TableInput(
         n = len(next(iter(columns.values())))
         out = np.zeros((n, self.width), np.float32)
         at = len(self._center)
+        numbers = {
+            column.name: column.without_marks(
+                np.asarray(columns[column.name], np.float64)
+            )
+            for column in self._numeric
+        }
         if at:
-            self._encode_numbers(columns, out[:, :at])
+            self._encode_numbers(numbers, out[:, :at])
         for flagged in self._flagged:
-            out[:, at] = np.isnan(cast(Floats, columns[flagged.name]))
+            out[:, at] = np.isnan(numbers[flagged.name])
             at += 1
         rows = np.arange(n)
         for column, codes in zip(self._categorical, self._codes, strict=True):
@@ -225,10 +231,10 @@ class TableInput(
             at += column.width
         return out
 
-    def _encode_numbers(self, columns: Columns, out: Array) -> None:
+    def _encode_numbers(self, numbers: Mapping[str, Floats], out: Array) -> None:
         raw: list[Floats] = []
         for column in self._numeric:
-            raw += column.features(np.asarray(columns[column.name], np.float64))
+            raw += column.features(numbers[column.name])
         with np.errstate(over="ignore"):
             Z = np.stack([raw[i] for i in self._order], axis=1)
             Z -= self._center
@@ -239,6 +245,12 @@ class TableInput(
         out[np.isnan(out)] = 0.0
 
 
-def fit_column(name: str, kind: str, values: Values) -> AnyColumn:
-    """Fit one column of the named kind to its raw training values (n,)."""
-    return COLUMN_KINDS[kind].fit(name, values)
+def fit_column(
+    name: str, kind: str, values: Values, spelling: Mapping[str, Any] | None = None
+) -> AnyColumn:
+    """Fit one column of the named kind to its raw training values (n,).
+
+    `spelling` holds its format and marks, where it has any.
+    """
+    column = COLUMN_KINDS[kind].fit(name, values)
+    return msgspec.structs.replace(column, **spelling) if spelling else column

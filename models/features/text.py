@@ -1,4 +1,4 @@
-"""What fields of text mean: missing values, numbers, truth values, dates.
+"""What fields of text mean: missing values, numbers, truth values.
 
 Training and serving both read text with these functions.
 """
@@ -7,35 +7,49 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from collections.abc import Collection
+from functools import lru_cache
 
-#: Texts that stand for a missing value, besides an empty one. They do not where words
-#: are expected: there `NA` may be one.
-MISSING = frozenset({"NA", "N/A", "#N/A", "null", "NULL", "None"})
+#: Texts in lower case that stand for a missing value where numbers, truth values or
+#: dates are expected, besides an empty one. Among words they may be words.
+MISSING = frozenset(
+    {
+        *("na", "n/a", "n.a.", "#n/a", "<na>", "null", "(null)", "\\n", "none", "nil"),
+        *("nan", "-nan", "nat", "missing", "?", "-", "--", "---", "–", "—", "."),
+        *("#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!", "1.#qnan"),
+        # SAS has 28 marks: `.`, `._` and `.a` to `.z`.
+        *(f".{letter}" for letter in "_abcdefghijklmnopqrstuvwxyz"),
+    }
+)
 TRUTH = {"true": True, "false": False}
-#: The last float before the year 10000, which has no ISO text.
-LAST_SECOND = math.nextafter(253_402_300_800.0, 0.0)
-#: The start of the year 1; no earlier year has an ISO text.
-FIRST_SECOND = -62_135_596_800.0
-DAY = 86_400.0
+#: Whole numbers beyond this are not exact as float64.
+EXACT = 1 << 53
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 #: A number that begins with a needless zero, as codes such as 007 do.
 _PADDED = re.compile(r"[+-]?0\d", re.ASCII)
+#: MySQL's zero date, in any order.
+_ZERO_DATE = re.compile(r"0{2,4}([-/.])00\1(?:0{2,4})([T ][0:.]+)?")
+_WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
 
 
-def is_missing(text: str) -> bool:
-    """Tell whether a field stands for a missing number, truth value or date."""
+def is_missing(text: str, marks: Collection[str] = ()) -> bool:
+    """Tell whether a field stands for a missing number, truth value or date.
+
+    `marks` are further texts that do in its column.
+    """
     bare = text.strip()
-    return not bare or bare in MISSING
+    if not bare or bare in marks or bare.lower() in MISSING:
+        return True
+    return bool(_ZERO_DATE.fullmatch(bare))
 
 
-def parse_number(text: str) -> float:
-    """Return the finite number that a text is. Raises ValueError for other text."""
-    value = float(text) if _NUMBER.fullmatch(text.strip()) else math.nan
-    if not math.isfinite(value):
-        raise ValueError("expected a finite number")
-    return value
+def parse_truth(text: str) -> bool:
+    """Return the truth value that a text is. Raises ValueError for other text."""
+    try:
+        return TRUTH[text.strip().lower()]
+    except KeyError:
+        raise ValueError("expected true or false") from None
 
 
 def is_number(text: str) -> bool:
@@ -44,34 +58,97 @@ def is_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(bare)) and not _PADDED.match(bare)
 
 
-def parse_truth(text: str) -> bool:
-    """Return the truth value that a text is. Raises ValueError for other text."""
-    try:
-        return TRUTH[text.lower()]
-    except KeyError:
-        raise ValueError("expected true or false") from None
+def plain_text(text: str) -> str:
+    """Return a text without blanks around it, and a whole number without `.0`."""
+    bare = text.strip()
+    whole = _WHOLE.fullmatch(bare)
+    return whole[1] if whole else bare
 
 
-def seconds(text: str) -> float:
-    """Return an ISO 8601 date, or date and time, as seconds since 1970.
+# Numbers as people write them. A format is an example: `1.234,56 €`.
 
-    Without an offset it is UTC. Raises ValueError for other text, and for a moment
-    that in UTC is before the year 1 or after 9999.
+#: The thousands separators and the decimal mark of each format.
+NUMBER_FORMATS = {
+    "1234.56": ("", "."),
+    "1,234.56": (",", "."),
+    "1.234,56": (".", ","),
+    "1 234,56": (" \u00a0\u202f\u2009", ","),
+    "1 234.56": (" \u00a0\u202f\u2009", "."),
+    "1'234.56": ("'’", "."),
+}
+#: Hours, minutes and seconds, which are read as seconds.
+DURATION = "h:mm:ss"
+#: What may stand before or after a number, with a meaning of its own.
+AFFIX = re.compile(
+    r"[$€£¥₹₩₽₺₪%‰]|[RC]\$|kr\.?|zł|Kč|Fr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|"
+    r"SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR"
+)
+_DURATION = re.compile(r"([+-]?)(\d{1,6}):([0-5]\d):([0-5]\d(?:[.,]\d+)?)", re.ASCII)
+
+
+def parse_number(text: str, format: str = "") -> float:
+    """Return the finite number that a text is, in a format or plain.
+
+    Raises ValueError for other text.
     """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
-    return min(moment.timestamp(), LAST_SECOND)
+    bare = text.strip()
+    value = formatted_number(bare, format) if format else None
+    if value is None:
+        value = float(bare) if _NUMBER.fullmatch(bare) else math.nan
+    if not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return value
 
 
-def iso(moment: float, has_time: bool) -> str:
-    """Return seconds since 1970 as ISO 8601 text in UTC, the inverse of `seconds`.
+def formatted_number(text: str, format: str) -> float | None:
+    """Return the number that a text is in a format itself, or None."""
+    if format == DURATION:
+        return _seconds(text)
+    pattern, groups, decimal = number_pattern(format)
+    match = pattern.fullmatch(text)
+    if match is None:
+        return None
+    opened, sign, inner, body, closed = match.groups()
+    if bool(opened) != bool(closed):
+        return None
+    plain = body.translate({ord(mark): None for mark in groups}).replace(decimal, ".")
+    negative = bool(opened) or sign in ("-", "−") or inner in ("-", "−")
+    return -float(plain) if negative else float(plain)
 
-    Midnight is written as a date alone, unless the column `has_time`.
+
+def _seconds(text: str) -> float | None:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        return None
+    sign, hours, minutes, rest = match.groups()
+    value = int(hours) * 3600 + int(minutes) * 60 + float(rest.replace(",", "."))
+    return -value if sign == "-" else value
+
+
+@lru_cache(256)
+def number_pattern(format: str) -> tuple[re.Pattern[str], str, str]:
+    """Return the pattern of a format, its thousands separators and decimal mark.
+
+    Raises ValueError if it is not a format of `NUMBER_FORMATS`, with at most one
+    currency or percent sign before or after it.
     """
-    text = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()
-    return text if has_time or moment % DAY else text[:10]
+    for example in sorted(NUMBER_FORMATS, key=len, reverse=True):
+        before, found, after = format.partition(example)
+        before, after = before.strip(), after.strip()
+        affixes = [affix for affix in (before, after) if affix]
+        if found and len(affixes) <= 1 and all(map(AFFIX.fullmatch, affixes)):
+            break
+    else:
+        raise ValueError(f"expected a number format, found '{format}'")
+    groups, decimal = NUMBER_FORMATS[example]
+    whole = r"\d+"
+    if groups:
+        whole = rf"[1-9]\d{{0,2}}(?:[{groups}]\d{{3}})+|\d+"
+    if groups == ",":  # 12,34,567.00 is usual in India
+        whole = rf"[1-9]\d?(?:,\d\d)+,\d{{3}}|{whole}"
+    mark = re.escape(decimal)
+    body = rf"(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
+    prefix, suffix = (f"(?:{re.escape(a)})?" if a else "" for a in (before, after))
+    gap = "[\\s\u00a0\u202f]*"
+    pattern = rf"(\(?)([+\-−]?){prefix}{gap}([+\-−]?)({body}){gap}{suffix}(\)?)"
+    return re.compile(pattern, re.ASCII), groups, decimal

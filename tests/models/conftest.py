@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.features.dates import seconds
 from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Output, Regression
 from models.features.reference import Reference
 from models.features.table import TableInput, fit_column
 from models.features.tensor import TensorInput
-from models.features.text import seconds
 from models.model import Model
 from models.nn.architectures import mlp, realmlp
 from models.nn.network import Network, NetworkSpec

@@ -35,12 +35,16 @@ from trainer.checks.dataset_shift import (
     shared_groups,
     shifts,
 )
+from trainer.config.schema import DataConfig
 from trainer.data.row_hashing import RowHashes, hash_rows
 from trainer.preparation.prepare import Prepared
 from trainer.types import Say
 
 #: Kinds of findings that are not faults.
-NO_FAULT = frozenset({"imbalance", "unmeasured"})
+NO_FAULT = frozenset(
+    {"imbalance", "unmeasured"}
+    | {"unused", "marks", "reading", "text", "production", "heading"}
+)
 #: Most findings of a kind that are reported one by one; the rest are counted.
 MAX_OF_A_KIND = 10
 #: With fewer rows most findings would be due to chance.
@@ -70,10 +74,21 @@ COPIED = 0.01
 
 
 def diagnose(prepared: Prepared, say: Say) -> tuple[Finding, ...]:
-    """Report and return the findings; raise DataError if a fault has to end the run."""
-    findings = tuple(summarize(_findings(prepared)))
+    """Report what training rows show; return it after what reading them has shown.
+
+    Raises DataError if a fault has to end the run.
+    """
+    found = report_findings(_findings(prepared), prepared.config.data, say)
+    return (*summarize(prepared.data.findings), *found)
+
+
+def report_findings(
+    findings: Iterable[Finding], settings: DataConfig, say: Say
+) -> tuple[Finding, ...]:
+    """Say and return findings; raise DataError if a fault has to end the run."""
+    findings = tuple(summarize(findings))
     faults = [f.sentence for f in findings if f.kind not in NO_FAULT]
-    if faults and prepared.config.data.findings == "stop":
+    if faults and settings.findings == "stop":
         raise DataError(f"data.findings=stop: {'; '.join(faults)}")
     for finding in findings:
         say(finding.sentence)
@@ -89,7 +104,8 @@ def summarize(findings: Iterable[Finding]) -> Iterator[Finding]:
         yield from same[:MAX_OF_A_KIND]
         if rest := same[MAX_OF_A_KIND:]:
             columns = tuple(name for finding in rest for name in finding.columns)
-            sentence = f"{len(rest)} more findings like these, first of '{columns[0]}'"
+            first = f", first of '{columns[0]}'" if columns else ""
+            sentence = f"{len(rest)} more findings like these{first}"
             yield Finding(kind, columns, sentence)
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from models.errors import ConfigError, nearest
-from trainer.config.schema import Config, settings
+from trainer.config.schema import NAME, Config, settings
+
+_COLUMN = re.compile(r"(data\.columns)\.(.+)\.(\w+)", re.DOTALL)
 
 
 def load(
@@ -34,15 +36,17 @@ def load(
     values |= {key: value for key, value in options.items() if value is not None}
     tree: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"there is no setting '{key}'{nearest(key, known)}")
-        section, _, name = key.rpartition(".")
-        (tree.setdefault(section, {}) if section else tree)[name] = value
+        *sections, name = _path(key, known.keys())
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[name] = value
     try:
         return msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at ")
-        key = path.strip("`").removeprefix("$.").partition("[")[0]
+        key = path.strip("`").removeprefix("$.").replace("[...]", f".{NAME}")
+        key = key.partition("[")[0]
         problem = problem[:1].lower() + problem[1:]
         if word := re.fullmatch(r"invalid enum value '(.*)'", problem, re.DOTALL):
             words = known[key].choices
@@ -51,6 +55,22 @@ def load(
         elif key in known:
             problem += f"; for example --set '{key}={known[key].example}'"
         raise ConfigError(f"setting '{key}': {problem}") from None
+
+
+def _path(key: str, known: Set[str]) -> tuple[str, ...]:
+    """Return the sections and the name of a setting; the name of a column is one.
+
+    Raises ConfigError if there is no such setting.
+    """
+    general = key
+    if match := _COLUMN.fullmatch(key):
+        general = f"{match[1]}.{NAME}.{match[3]}"
+    if general not in known:
+        hint = nearest(general, known).replace(NAME, match[2] if match else NAME)
+        raise ConfigError(f"there is no setting '{key}'{hint}")
+    if match is None:
+        return tuple(key.split("."))
+    return ("data", "columns", match[2], match[3])
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from msgspec import Meta
 
 from models.nn.architectures import Architecture
 from models.nn.layers.activations import Function
+from trainer.config.data import ColumnConfig as ColumnConfig
+from trainer.config.data import DataConfig as DataConfig
+from trainer.config.data import SplitBy as SplitBy
 from trainer.config.thresholds import (
-    ColumnName,
     Fraction,
     GateConfig,
     GuardsConfig,
@@ -32,7 +34,6 @@ WeightDecay = Annotated[float, Meta(ge=0.0, le=10.0)]
 AugmentationStrength = Annotated[float, Meta(ge=0.0, le=4.0)]
 AveragedEpochs = Annotated[float, Meta(ge=0.0, le=1e4)]
 Preset: TypeAlias = Literal["fast", "default", "best"]
-SplitBy: TypeAlias = Literal["random", "grouped", "time"]
 Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
     Meta(min_length=0, max_length=64),
@@ -165,53 +166,6 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     ] = None
 
 
-class DataConfig(Section, frozen=True, kw_only=True):
-    """The rows: how they are split, their weights, and checks of them."""
-
-    split: Annotated[
-        SplitBy | None,
-        Meta(
-            description="How rows are split: `random`, `grouped` (the rows of a group "
-            "stay together) or `time` (the latest rows are the test rows)."
-        ),
-    ] = None
-    group: Annotated[
-        ColumnName | None,
-        Meta(
-            description="Column that names the group of each row; not an input of the "
-            "model."
-        ),
-    ] = None
-    time: Annotated[
-        ColumnName | None,
-        Meta(
-            description="Column that orders the rows in time; not an input of the "
-            "model."
-        ),
-    ] = None
-    weight: Annotated[
-        ColumnName | None,
-        Meta(
-            description="Column with the weight of each row in loss and metrics; not "
-            "an input of the model."
-        ),
-    ] = None
-    validation_fraction: Annotated[
-        Fraction | None, Meta(description="Share of the rows that choose the epoch.")
-    ] = None
-    test_fraction: Annotated[
-        Fraction | None,
-        Meta(description="Share of the rows held out for the metrics and the gate."),
-    ] = None
-    findings: Annotated[
-        Literal["warn", "stop"],
-        Meta(
-            description="What a finding about the data does: `warn` prints it, `stop` "
-            "ends the run before training."
-        ),
-    ] = "warn"
-
-
 class EnsembleConfig(Section, frozen=True, kw_only=True):
     """The networks whose answers are averaged."""
 
@@ -313,6 +267,10 @@ class ResolvedConfig(SplitConfig, frozen=True, kw_only=True):
     train: ResolvedTrainConfig
 
 
+#: Stands for the name of a column in the name of a setting.
+NAME = "NAME"
+
+
 class Setting(msgspec.Struct, frozen=True):
     """One setting, for help and documents.
 
@@ -345,8 +303,11 @@ def _fields(
     info = msgspec.inspect.type_info(struct)
     assert isinstance(info, msgspec.inspect.StructType)
     for field in info.fields:
+        entry = getattr(getattr(field.type, "type", field.type), "value_type", None)
         if isinstance(field.type, msgspec.inspect.StructType):
             yield from _fields(field.type.cls, f"{prefix}{field.name}.")
+        elif isinstance(entry, msgspec.inspect.StructType):
+            yield from _fields(entry.cls, f"{prefix}{field.name}.{NAME}.")
         else:
             yield prefix + field.name, field
 
@@ -362,7 +323,8 @@ def _example(info: msgspec.inspect.Type) -> str:
             return str(info.values[0])
         case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType():
             item = _example(info.item_type)
-            return f"[{item}]" if item.isnumeric() else f'["{item}"]'
+            quoted = item.isnumeric() or item.startswith('"')
+            return f"[{item}]" if quoted else f'["{item}"]'
         case msgspec.inspect.BoolType():
             return "true"
         case msgspec.inspect.IntType():

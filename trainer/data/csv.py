@@ -1,4 +1,9 @@
-"""Reads CSV: `.csv` and `.csv.gz`, UTF-8, with a header; comma, semicolon or tab."""
+"""Reads CSV: UTF-8 with a header, gzipped or not; comma, semicolon, tab or bar.
+
+polars reads the file, and this module makes sure that it is a table: polars fills a
+short line with missing values. If anything is doubtful, Python's reader reads the file
+again, which is slower and can name the line of an error.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +11,46 @@ import csv
 import gzip
 import io
 import re
+import sys
 import zlib
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from models.errors import DataError
+from models.features.text import is_missing, is_number
+from models.storage.artefact import Finding
+from trainer.data.table import Part, shown
 
 if TYPE_CHECKING:
     from _csv import Reader
 
     import polars as pl
 
+SEPARATORS = (",", ";", "\t", "|")
+#: pandas' name of a column without a name, as its index is.
+INDEX = "Unnamed: 0"
 #: Rows held as Python objects at once; a frame takes much less memory.
 CHUNK = 50_000
+#: Rows that show what a column holds below a possible row of units.
+SAMPLE = 200
+_MARKED = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
 
 
-def read_csv(path: Path) -> pl.DataFrame:
-    """Return the file as a frame of text; raise DataError if it is not a table.
+def read_csv(path: Path) -> Part:
+    """Return the rows of a file as text; raise DataError if it is not a table.
 
-    Python's reader can name the line of an error. polars is faster, but fills a short
-    line with missing values. Blank lines are skipped; in a table of one column they are
-    missing values.
+    Blank lines are skipped; in a table of one column they are missing values. A row of
+    units below the header and a header that is repeated are left out, with a finding.
     """
     try:
-        with io.TextIOWrapper(_open(path), "utf-8-sig", newline="") as text:
-            return _frame(text, path)
+        data = _contents(path)
+        frame = _fast(data)
+        if frame is None:
+            frame = _careful(data, path)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: expected UTF-8 text, found byte "
@@ -40,30 +58,92 @@ def read_csv(path: Path) -> pl.DataFrame:
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error})") from None
+    return _without_headings(path, frame)
 
 
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
+def _contents(path: Path) -> bytes:
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
-def _frame(text: IO[str], path: Path) -> pl.DataFrame:
+def _start(data: bytes) -> tuple[str, int]:
+    """Return the separator, and where the header begins.
+
+    Spreadsheets write the separator into a line before the header: `sep=;`.
+    """
+    if mark := _MARKED.match(data):
+        return mark[1].decode("latin-1"), mark.end()
+    start = len(data) - len(data.lstrip(b"\r\n"))
+    first = data[start : data.find(b"\n", start) + 1 or len(data)]
+    bare = re.sub(b'"[^"]*"', b"", first)
+    return max(SEPARATORS, key=lambda mark: bare.count(mark.encode())), start
+
+
+def _fast(data: bytes) -> pl.DataFrame | None:
+    """Return the file as polars reads it, or None if that may be wrong."""
     import polars as pl
 
-    first, blank = text.readline(), 0
-    while first and not first.strip():
-        first, blank = text.readline(), blank + 1
-    if not first:
+    separator, start = _start(data)
+    if data.count(b"\r") != data.count(b"\r\n"):
+        return None  # an old Mac's line end
+    try:
+        body = data[start:]  # a copy only if there is something before it
+        if body.endswith((b"\n\n", b"\n\r\n")):
+            body = body.rstrip(b"\r\n") + b"\n"
+        header = next(
+            csv.reader([body[: body.find(b"\n")].decode()], delimiter=separator)
+        )
+        names = _header(header)
+        if names is None:
+            return None
+        frame = pl.read_csv(
+            body,
+            has_header=False,
+            skip_lines=1,
+            separator=separator,
+            infer_schema=False,
+            schema=dict.fromkeys(names, pl.String),
+        )
+    except (pl.exceptions.PolarsError, csv.Error, StopIteration, UnicodeDecodeError):
+        return None
+    marks = body.count(separator.encode())
+    if b'"' in body:
+        inner = pl.all().str.count_matches(separator, literal=True).sum()
+        marks -= sum(value or 0 for value in frame.select(inner).row(0))
+        marks -= sum(name.count(separator) for name in header)
+    width = len(names)
+    full = marks == (len(frame) + 1) * (width - 1)
+    return frame if full and width > 1 else None
+
+
+def _header(header: list[str]) -> list[str] | None:
+    """Return the names of the columns, or None if there is something wrong."""
+    names = [name.strip() for name in header]
+    if names and not names[0]:
+        names[0] = INDEX
+    return names if all(names) and len(set(names)) == len(names) else None
+
+
+def _careful(data: bytes, path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    separator, start = _start(data)
+    blank = data[:start].count(b"\n")
+    text = io.StringIO(data[start:].decode(), newline="")
+    first = text.readline()
+    if not first.strip():
         raise DataError(f"{path}: the file is empty")
-    lines = csv.reader(chain([first], text), delimiter=_separator(first), strict=True)
+    csv.field_size_limit(sys.maxsize)
+    lines = csv.reader(chain([first], text), delimiter=separator, strict=True)
     rows = _rows(lines, blank, path)
     header = next(rows)
-    _check_header(header, path)
-    schema = dict.fromkeys(header, pl.String)
+    names = _header(header) or _refuse_header(header, path)
+    schema = dict.fromkeys(names, pl.String)
     frames = [pl.DataFrame(schema=schema)]
     while chunk := list(islice(rows, CHUNK)):
-        columns = dict(zip(header, zip(*chunk, strict=True), strict=True))
+        columns = dict(zip(names, zip(*chunk, strict=True), strict=True))
         frames.append(pl.DataFrame(columns, schema))
     return pl.concat(frames)
 
@@ -78,7 +158,10 @@ def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise DataError(f"{path}, line {number}: {_reason(error)}") from None
+            reason = str(error)
+            if "unexpected end" in reason:
+                reason = "a quote is not closed"
+            raise DataError(f"{path}, line {number}: {reason}") from None
         width = width or len(row)
         if not row and width == 1:
             row = [""]
@@ -91,25 +174,48 @@ def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
             yield row
 
 
-def _reason(error: csv.Error) -> str:
-    if "unexpected end" in str(error):
-        return "a quote is not closed"
-    if "field limit" in str(error):
-        return (
-            f"a field has over {csv.field_size_limit():,} characters; a quote may not "
-            "be closed"
-        )
-    return str(error)
-
-
-def _separator(first: str) -> str:
-    bare = re.sub('"[^"]*"', "", first)
-    return max((",", ";", "\t"), key=bare.count)
-
-
-def _check_header(header: list[str], path: Path) -> None:
-    for position, name in enumerate(header, 1):
-        if not name:
+def _refuse_header(header: list[str], path: Path) -> list[str]:
+    names = [name.strip() for name in header]
+    for position, name in enumerate(names, 1):
+        if not name and position > 1:
             raise DataError(f"{path}: column {position} has no name in the header")
-        if header.count(name) > 1:
+        if name and names.count(name) > 1:
             raise DataError(f"{path}: the header names column '{name}' twice")
+    raise DataError(f"{path}: expected names of columns in the header")
+
+
+def _without_headings(path: Path, frame: pl.DataFrame) -> Part:
+    """Leave out a row of units and repeated headers."""
+    kept, findings = np.ones(len(frame), bool), []
+    for index in _repeated_headers(frame):
+        kept[index] = False
+        findings.append(f"{path.name}, row {index + 1}: the header again, left out")
+    if len(frame) and kept[0] and (units := _units(frame)):
+        kept[0] = False
+        findings.append(f"{path.name}, row 1: a row of units ({units}), left out")
+    found = tuple(Finding("heading", (), sentence) for sentence in findings)
+    numbers = np.flatnonzero(kept) + 1
+    rows = frame if kept.all() else frame.filter(kept)
+    return Part(str(path), path.name, rows, numbers, found)
+
+
+def _repeated_headers(frame: pl.DataFrame) -> list[int]:
+    names = tuple(frame.columns)
+    same = (frame.to_series(0) == names[0]).fill_null(False).arg_true().to_list()
+    return [index for index in same if len(names) > 1 and frame.row(index) == names]
+
+
+def _units(frame: pl.DataFrame) -> str:
+    """Return the first row if it has words, and only it, where numbers stand below."""
+    first, below = frame.row(0), frame[1 : SAMPLE + 1]
+    words = []
+    for column, value in zip(below, first, strict=True):
+        texts = [text for text in column if text and not is_missing(text)]
+        if not texts or sum(map(is_number, texts)) < 0.95 * len(texts):
+            continue
+        if value and is_number(value):
+            return ""
+        if value and not is_missing(value):
+            words.append(shown(value))
+    enough = len(words) >= 2 and len(below) >= len(words)
+    return ", ".join(words[:3]) if enough else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.features.inputs import RawColumns
 from models.features.predictions import Label
 from models.features.table import Columns
+from models.storage.artefact import Finding
 from trainer.data.row_hashing import RowHashes, hash_rows
 
 #: Columns by name, or an array: the result is of the type of the argument.
@@ -27,6 +28,8 @@ class Dataset:
     `inputs` are columns by name (see `models.features.columns` for their raw form) or
     one array (n, …); `kinds` has the kind of each column and is empty for an array.
     The columns `aside` describe the rows, such as their weights, and are not inputs.
+    `spellings` have the format and marks of columns, where they are not the usual ones;
+    `findings` are about the reading.
     """
 
     inputs: RawColumns
@@ -34,6 +37,8 @@ class Dataset:
     target_name: str
     target: Sequence[Label | None] | None
     aside: Columns = field(default_factory=dict)
+    spellings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def n_columns(self) -> int:

@@ -1,249 +1,349 @@
-"""From a polars frame to raw columns: the kind of each, and its values.
+"""From a table to raw columns: which are inputs, the kind of each, and its values.
 
-Columns of a CSV file are text. Their kind is the first that all values match: numbers,
-true or false, ISO dates, and so on, else categorical. Parquet files have types. For a
-trained model the kinds are those of its signature, and other values are an error.
+For training the kinds are those that the settings name, else those of the version in
+production, else those of the values. Columns that cannot be inputs are left out, and
+values that do not fit their column are missing; a finding names each.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
-from models.features.columns import COLUMN_KINDS, Values
-from models.features.predictions import Label, label_text
-from models.features.text import (
-    FIRST_SECOND,
-    LAST_SECOND,
-    MISSING,
-    is_number,
-    parse_truth,
-)
+from models.features.columns import COLUMN_KINDS, Column, Values
+from models.features.table import TableInput
+from models.features.text import EXACT, is_missing
+from models.storage.artefact import Finding
+from trainer.config.schema import ColumnConfig, Config
+from trainer.data import kinds
 from trainer.data.dataset import Dataset
+from trainer.data.kinds import Spelling
+from trainer.data.labels import read_labels
+from trainer.data.table import Table, require_target, shown
+from trainer.data.values import (
+    categories,
+    inferred,
+    is_supported,
+    typed_values,
+    untyped,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
+#: Fewer rows do not show that a column identifies them.
+MIN_ROWS = 50
+#: The share of different values from which a column of text identifies rows.
+UNIQUE = 0.95
+#: Most odd values that a finding names.
+MAX_NAMED = 5
+#: Marks of a missing value that every tool writes, in lower case; nobody needs to know.
+USUAL = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "nat"})
 
-def dataset(
-    frame: pl.DataFrame,
-    target: str | None,
-    kinds: dict[str, str] | None,
-    nullable: frozenset[str] = frozenset(),
+
+def training_set(
+    table: Table, target: str, config: Config, known: TableInput | None
 ) -> Dataset:
-    """Return the data set of a frame.
+    """Return the data set of a table that a model is trained on.
 
-    Without `kinds` every column except the target is an input, its kind inferred. With
-    `kinds` exactly those columns are inputs: others are ignored, and an absent one is
-    filled with missing values if it is `nullable`. Raises DataError if any other
-    column, or the target, is absent.
+    `known` are the inputs of the version in production. Raises DataError if the target
+    or a column that a setting names is absent, or if there is no input.
     """
-    if not len(frame):
-        raise DataError("expected rows, found only a header")
-    names = frame.columns
-    if target is not None and target not in names:
+    frame, names = table.frame, table.frame.columns
+    require_target(frame, target)
+    _require_settings(config, names)
+    reader = _Reader(table, config, {} if known is None else known.by_name)
+    setting = config.data.columns.get(target, ColumnConfig())
+    labels, spelling = read_labels(
+        frame[target], table.place, setting.kind, setting.format, (*setting.missing,)
+    )
+    if spelling.format:
+        reader.formats[target] = spelling
+    if spelling.doubt:
+        reader.findings += reader.doubtful(target, spelling)
+    inputs, read_as = reader.read_all([name for name in names if name != target])
+    if not inputs:
+        left_out = [f": {f.sentence}" for f in reader.findings if f.kind == "unused"]
         raise DataError(
-            f"there is no target column '{target}'{nearest(target, names)}; "
-            f"the columns are {', '.join(names[:20])}"
+            f"there is no input column besides the target '{target}'"
+            f"{''.join(left_out[:1])}"
         )
-    labels = None if target is None else read_labels(frame[target])
-    if kinds is None:
-        kinds = {n: infer_kind(frame[n]) for n in names if n != target}
-        if not kinds:
-            raise DataError(f"there is no input column besides the target '{target}'")
-    inputs: dict[str, Values] = {}
-    for name, kind in kinds.items():
-        if name in names:
-            inputs[name] = read_values(frame[name], kind)
-        elif name in nullable:
-            inputs[name] = COLUMN_KINDS[kind].missing(len(frame))
-        else:
-            raise DataError(f"column '{name}' is missing{nearest(name, names)}")
-    return Dataset(inputs, kinds, target or "", labels)
-
-
-def infer_kind(column: pl.Series) -> str:
-    """Return the kind of a column, from its type or, if it is text, its values.
-
-    Raises DataError for a type that is not supported.
-    """
-    import polars as pl
-
-    kind = column.dtype
-    if kind == pl.String:
-        return _infer_text(column)
-    if kind.is_numeric():
-        return "numeric"
-    if kind == pl.Boolean:
-        return "boolean"
-    if kind in (pl.Date, pl.Datetime):
-        return "datetime"
-    if kind in (pl.Categorical, pl.Enum):
-        return "categorical"
-    if kind == pl.Null:
-        return "numeric"
-    raise DataError(
-        f"column '{column.name}': expected numbers, text, booleans or dates, "
-        f"found {kind}"
+    return Dataset(
+        inputs,
+        {name: spelling.kind for name, spelling in read_as.items()},
+        target,
+        labels,
+        spellings={name: each for name, s in read_as.items() if (each := _fields(s))},
+        findings=(*table.findings, *reader.findings, *reader.reading()),
     )
 
 
-def _infer_text(column: pl.Series) -> str:
-    present = column.filter(~_missing(column))
-    if not _numbers(present).is_null().any():
-        return "numeric"
-    texts = present.unique().to_list()
-    return next(
-        name for name, kind in COLUMN_KINDS.items() if all(map(kind.matches, texts))
-    )
+def _fields(spelling: Spelling) -> dict[str, Any]:
+    """Return the fields of the column that a spelling sets."""
+    fields: dict[str, Any] = {"format": spelling.format, "marks": spelling.marks}
+    return {name: value for name, value in fields.items() if value}
 
 
-def _missing(text: pl.Series) -> pl.Series:
-    """Tell which texts stand for a missing value."""
-    return text.is_null() | text.str.strip_chars().is_in(["", *MISSING])
-
-
-def _numbers(text: pl.Series) -> pl.Series:
-    import polars as pl
-
-    return text.str.strip_chars().cast(pl.Float64, strict=False)
-
-
-def read_values(column: pl.Series, kind: str) -> Values:
-    """Return the raw values (n,) of a column as a kind.
-
-    Raises DataError for the first row with another value.
-    """
-    import polars as pl
-
-    is_text = column.dtype == pl.String
-    if not is_text and infer_kind(column) != kind != "categorical":
-        _refuse(column, ~column.is_null(), COLUMN_KINDS[kind].expected, column.dtype)
-        return COLUMN_KINDS[kind].missing(len(column))
-    if kind == "categorical":
-        texts: list[str | None] = _as_text(column).to_list()
-        return [text or None for text in texts]
-    if kind == "numeric":
-        return _floats(column, is_text)
-    if is_text:
-        return _parsed(column, kind)
-    return _datetimes(column) if kind == "datetime" else _array(column.cast(pl.Float64))
-
-
-def _as_text(column: pl.Series) -> pl.Series:
-    """Return values as text; check dates first, since polars panics on some."""
-    import polars as pl
-
-    if column.dtype in (pl.Date, pl.Datetime):
-        _datetimes(column)
-    return column.cast(pl.String)
-
-
-def _floats(column: pl.Series, is_text: bool) -> NDArray[np.float64]:
-    import polars as pl
-
-    if is_text:
-        numbers = _numbers(column)
-        wrong = numbers.is_null() & ~_missing(column)
-        _refuse(column, wrong, "a number", "text")
-    else:
-        numbers = column.cast(pl.Float64)
-    _refuse(column, numbers.is_nan(), "a number (leave it empty if missing)", "NaN")
-    _refuse(column, numbers.is_infinite(), "a finite number", "infinity")
-    return _array(numbers)
-
-
-def _parsed(column: pl.Series, kind: str) -> NDArray[np.float64]:
-    """Return the values (n,) of a column of text, as the class of the kind reads it."""
-    import polars as pl
-
-    missing, parsed = _missing(column), {}
-    for text in column.filter(~missing).unique():
-        with contextlib.suppress(ValueError):
-            parsed[text] = COLUMN_KINDS[kind].parse_text(text)
-    wrong = ~missing & ~column.is_in(list(parsed))
-    _refuse(column, wrong, COLUMN_KINDS[kind].expected, "other text")
-    return _array(column.replace_strict(parsed, default=None, return_dtype=pl.Float64))
-
-
-def _datetimes(column: pl.Series) -> NDArray[np.float64]:
-    import polars as pl
-
-    if column.dtype == pl.Date:
-        moments = column.to_physical().cast(pl.Float64) * 86_400
-    else:
-        moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
-    far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
-    _refuse(column, far, "a date of the years 1 to 9999", "another")
-    return _array(moments)
-
-
-def _array(numbers: pl.Series) -> NDArray[np.float64]:
-    """Return a new array (n,) of numbers, NaN if missing."""
-    return np.array(numbers.fill_null(np.nan).to_numpy())
-
-
-def read_labels(column: pl.Series) -> Sequence[Label | None]:
-    """Return the values of a target; text becomes numbers only if all of it can.
-
-    Text that is not the canonical form of a number ("007", "1.50") stays text. Raises
-    DataError for a type that is not supported or a number that is not finite.
-    """
-    import polars as pl
-
-    if column.dtype == pl.String:
-        return _read_text_labels(column)
-    if column.dtype in (pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Decimal):
-        column = _as_text(column)
-    elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
-        raise DataError(
-            f"target '{column.name}': expected numbers, text, booleans or dates, "
-            f"found {column.dtype}"
-        )
-    values: list[Label | None] = column.to_list()
-    for row, value in enumerate(values, 1):
-        if isinstance(value, float) and not np.isfinite(value):
+def _require_settings(config: Config, names: Collection[str]) -> None:
+    """Raise DataError if a setting names a column that is not there."""
+    settings = [("data.ignore", name) for name in config.data.ignore]
+    settings += [("data.columns", name) for name in config.data.columns]
+    for setting, name in settings:
+        if name not in names:
             raise DataError(
-                f"target '{column.name}', row {row}: expected a finite number, "
-                f"found {value}"
+                f"{setting}: there is no column '{name}'{nearest(name, names)}"
             )
-    return values
 
 
-def _read_text_labels(column: pl.Series) -> Sequence[Label | None]:
-    texts: list[str | None] = [text or None for text in column.to_list()]
-    present = {text for text in texts if text is not None}
-    # `NA` is a missing value among numbers and booleans, but a class among words.
-    distinct = present - MISSING or present
-    for parse in (_parse_whole, float, parse_truth):
-        try:
-            table = {text: parse(text) for text in distinct}
-        except ValueError:
-            continue
-        if all(label_text(v) == text and np.isfinite(v) for text, v in table.items()):
-            return [None if text is None else table.get(text) for text in texts]
-    if all(map(is_number, distinct)):
-        return [text if text in distinct else None for text in texts]
-    return texts
+class _Reader:
+    """Reads the columns of a table for training, and collects what it finds."""
 
+    def __init__(
+        self, table: Table, config: Config, known: Mapping[str, Column]
+    ) -> None:
+        self.table, self.settings, self.known = table, config.data, known
+        self.numbers = kinds.plain_numbers(table.frame)
+        self.findings: list[Finding] = []
+        self.formats: dict[str, Spelling] = {}
+        self.marks: dict[str, dict[str, int]] = {}
+        data = config.data
+        #: Columns that a setting names stay, whatever they look like.
+        self.named = {data.group, data.time, data.weight, config.gate.group}
+        self.named |= {name for name, each in data.columns.items() if each.kind}
 
-def _parse_whole(text: str) -> int:
-    number = int(text)
-    if abs(number) >= 1 << 63:
-        raise ValueError("too large for an int64")
-    return number
+    def read_all(
+        self, names: list[str]
+    ) -> tuple[dict[str, Values], dict[str, Spelling]]:
+        """Return the values and spelling of every column that is an input."""
+        inputs: dict[str, Values] = {}
+        spellings: dict[str, Spelling] = {}
+        ids: dict[str, Finding] = {}
+        for name in names:
+            if name in self.settings.ignore or self._is_unusable(name):
+                continue
+            spellings[name], findings = self._spelling(self.table.frame[name])
+            inputs[name], odd = self._read(self.table.frame[name], spellings[name])
+            finding = None
+            if name not in self.named and spellings[name].kind != "datetime":
+                finding = self._identifies(self.table.frame[name], inputs[name])
+            if finding:
+                ids[name] = finding
+            else:
+                self.findings += [*findings, *odd]
+                self.formats[name] = spellings[name]
+        # A single column cannot be left out.
+        if len(ids) < len(inputs):
+            self.findings += ids.values()
+            inputs = {n: values for n, values in inputs.items() if n not in ids}
+            spellings = {n: each for n, each in spellings.items() if n not in ids}
+        return inputs, spellings
 
+    def _is_unusable(self, name: str) -> bool:
+        """Report a column that cannot be an input because of its name or type."""
+        column = self.table.frame[name]
+        if name.startswith(("__index_level_", "Unnamed: ")) and name not in self.named:
+            reason = "is an index of pandas"
+        elif not is_supported(column):
+            reason = f"has values of type {column.dtype}, which cannot be an input,"
+        else:
+            return False
+        self._add("unused", name, f"column '{name}' {reason} and is left out")
+        return True
 
-def _refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:
-    """Raise DataError for the first row that is bad; rows are counted from 1."""
-    rows = bad.fill_null(False).arg_true()
-    if len(rows):
+    def _add(self, kind: str, name: str, sentence: str) -> None:
+        self.findings.append(Finding(kind, (name,), sentence))
+
+    def _spelling(self, column: pl.Series) -> tuple[Spelling, list[Finding]]:
+        """Return how a column is read: as set, as in production, or as it looks."""
+        name = column.name
+        setting = self.settings.columns.get(name, ColumnConfig())
+        text = untyped(column)
+        marks = tuple(setting.missing)
+        if setting.kind is not None and setting.format is not None:
+            return Spelling(setting.kind, setting.format, marks), []
+        if setting.kind is not None:
+            if text is None:
+                return Spelling(setting.kind, marks=marks), []
+            return kinds.as_kind(text, setting.kind, marks), []
+        guess = inferred(column, marks, self.numbers.get(name))
+        if setting.format is not None:
+            return self._with_format(name, setting.format, marks), []
+        if known := self.known.get(name):
+            return self._as_in_production(column, guess, known)
+        return guess, [*self.doubtful(name, guess), *self._mixed(column, guess)]
+
+    def _with_format(self, name: str, format: str, marks: tuple[str, ...]) -> Spelling:
+        for kind in ("numeric", "datetime"):
+            try:
+                kinds.check_format(kind, format)
+            except ValueError:
+                continue
+            return Spelling(kind, format, marks)
         raise DataError(
-            f"column '{column.name}', row {int(rows[0]) + 1}: "
-            f"expected {expected}, found {found}"
+            f"data.columns.{name}.format: expected an example of a number such as "
+            f"1.234,56 or a date such as %d/%m/%Y, found '{format}'"
         )
+
+    def _as_in_production(
+        self, column: pl.Series, guess: Spelling, known: Column
+    ) -> tuple[Spelling, list[Finding]]:
+        """Return the spelling of production if tonight's values fit it."""
+        name = column.name
+        before = Spelling(known.kind, known.format, guess.marks or known.marks)
+        text = untyped(column, typed=True)
+        if before.kind == "categorical":
+            if guess.is_text:
+                return guess, []
+            sentence = (
+                f"column '{name}' looks {guess.kind}, but is text as in production; "
+                f"data.columns.{name}.kind={guess.kind} changes it"
+            )
+            return before, [Finding("production", (name,), sentence)]
+        if text is None:
+            return (before if guess.kind == before.kind else guess), []
+        if (guess.kind, guess.format) == (before.kind, before.format):
+            return before, []
+        fits = kinds.share_of(text, before) >= max(kinds.HALF, guess.share - 0.01)
+        fits = fits or (guess.is_text and kinds.share_of(text, before) >= kinds.HALF)
+        return (before, []) if fits else (guess, self.doubtful(name, guess))
+
+    def doubtful(self, name: str, spelling: Spelling) -> list[Finding]:
+        """Report a column whose values fit two formats."""
+        if not spelling.doubt:
+            return []
+        sentence = (
+            f"column '{name}' fits the formats {spelling.format} and {spelling.doubt} "
+            f"alike: it is read as {spelling.format} (data.columns.{name}.format "
+            "chooses)"
+        )
+        return [Finding("format", (name,), sentence)]
+
+    def _mixed(self, column: pl.Series, guess: Spelling) -> list[Finding]:
+        """Report text that looks like something else."""
+        name = column.name
+        if not guess.is_text or not guess.reason:
+            return []
+        if guess.reason in COLUMN_KINDS:
+            sentence = (
+                f"column '{name}' is text, though {guess.share:.0%} of its values are "
+                f"{guess.reason}: data.columns.{name}.kind={guess.reason} makes it so, "
+                "and the others missing"
+            )
+        else:
+            sentence = (
+                f"column '{name}' has numbers with {guess.reason} and is text "
+                f"(data.columns.{name}.kind=numeric makes them numbers)"
+            )
+        return [Finding("text", (name,), sentence)]
+
+    def _read(
+        self, column: pl.Series, spelling: Spelling
+    ) -> tuple[Values, list[Finding]]:
+        """Return the raw values (n,), NaN or None where one is missing or odd."""
+        if spelling.is_text:
+            return categories(column, spelling.marks), []
+        text = untyped(column, typed=True)
+        if text is None:
+            values, odd = typed_values(column, spelling.kind)
+        else:
+            values, odd = kinds.read_numbers(
+                text, spelling, self.numbers.get(column.name)
+            )
+        if numbers := [_number(mark, spelling) for mark in spelling.marks]:
+            values = np.where(np.isin(values, numbers), np.nan, values)
+        if text is not None:
+            self._note_marks(text, spelling)
+        return values, self._odd(column, spelling, odd) if odd else []
+
+    def _odd(
+        self, column: pl.Series, spelling: Spelling, odd: list[int]
+    ) -> list[Finding]:
+        name, place = column.name, self.table.place
+        first: dict[str, str] = {}
+        for index in odd:
+            if len(first) <= MAX_NAMED:
+                first.setdefault(shown(column[index]), place(index))
+        named = [f"{value} ({row})" for value, row in [*first.items()][:MAX_NAMED]]
+        more = ", …" if len(first) > MAX_NAMED else ""
+        count = f"{len(odd):,} of {len(column):,} values"
+        sentence = (
+            f"column '{name}' is {spelling.kind}, and {count} that do not fit count as "
+            f"missing: {', '.join(named)}{more} (data.columns.{name}.kind=categorical "
+            "keeps them)"
+        )
+        return [Finding("odd", (name,), sentence)]
+
+    def _note_marks(self, text: pl.Series, spelling: Spelling) -> None:
+        """Note marks of a missing value that are not the usual ones."""
+        if spelling.kind == "numeric" and not spelling.format:
+            numbers = self.numbers.get(text.name)
+            text = text if numbers is None else text.filter(numbers.is_null())
+        for mark, n in _marks(text, spelling):
+            self.marks.setdefault(mark, {})[text.name] = n
+
+    def _identifies(self, column: pl.Series, values: Values) -> Finding | None:
+        """Report a column that tells which row it is, and is left out."""
+        if isinstance(values, np.ndarray):
+            if not _numbers_rows(values):
+                return None
+            reason, way = "numbers the rows", f", data.time={column.name} splits by it"
+        else:
+            distinct = column.n_unique() - bool(column.null_count())
+            present = len(column) - column.null_count()
+            if present < MIN_ROWS or distinct < UNIQUE * present:
+                return None
+            reason, way = f"has {distinct:,} different texts in {present:,} rows", ""
+        name = column.name
+        return Finding(
+            "unused",
+            (name,),
+            f"column '{name}' {reason}, and is left out as an identifier "
+            f"(data.columns.{name}.kind keeps it{way})",
+        )
+
+    def reading(self) -> Iterator[Finding]:
+        """Yield a sentence on each unusual mark, and one on all unusual formats."""
+        for mark, counts in self.marks.items():
+            named = [f"'{name}' ({n:,})" for name, n in counts.items()][:MAX_NAMED]
+            more = f", … ({len(counts)} columns)" if len(counts) > MAX_NAMED else ""
+            sentence = f"{shown(mark)} counts as missing in {', '.join(named)}{more}"
+            yield Finding("marks", tuple(counts), sentence)
+        spelled = {n: s.format for n, s in self.formats.items() if s.format}
+        if spelled:
+            each = ", ".join(f"'{n}' as {format}" for n, format in spelled.items())
+            yield Finding("reading", tuple(spelled), f"columns are read: {each}")
+
+
+def _number(mark: str, spelling: Spelling) -> float:
+    try:
+        return COLUMN_KINDS[spelling.kind].parse_text(mark, spelling.format)
+    except ValueError:
+        return np.nan
+
+
+def _marks(text: pl.Series, spelling: Spelling) -> list[tuple[str, int]]:
+    """Return the unusual marks in a column of text, and how often each occurs."""
+    return [
+        (value, n)
+        for value, n in kinds.count_texts(text).items()
+        if value.lower() not in USUAL and is_missing(value, spelling.marks)
+    ]
+
+
+def _numbers_rows(values: NDArray[np.float64]) -> bool:
+    """Tell whether distinct whole numbers, in even steps, are as dense as rows."""
+    if len(values) < MIN_ROWS or not np.isfinite(values).all():
+        return False
+    if (
+        (values[:MIN_ROWS] % 1).any()
+        or (values != np.floor(values)).any()
+        or np.abs(values).max() > EXACT
+    ):
+        return False
+    steps = np.diff(np.sort(values))
+    step = steps.min()
+    return bool(step > 0 and np.ptp(values) / step < 1.1 * len(values))

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
 from models.features.columns import Floats, Texts, Values
+from models.features.dates import seconds
 from models.features.table import Columns
-from models.features.text import is_missing, seconds
+from models.features.text import is_missing, parse_number
 from trainer.data.dataset import Dataset
 
 Role: TypeAlias = Literal["group", "time", "weight"]
@@ -116,9 +117,14 @@ def _times(column: _Column, values: Values) -> Floats:
     if column.kind == "boolean":
         raise DataError(f"{column.name}: expected {expected}, found true and false")
     if not isinstance(values, np.ndarray):
-        values = column.parsed(values, seconds, expected)
+        values = column.parsed(values, _moment, expected)
     column.require(~np.isnan(values), expected, "no value")
     return values
+
+
+def _moment(text: str) -> float:
+    """Return a number of more digits than float64 holds, or a date, as a number."""
+    return parse_number(text) if text.lstrip("+-").isdigit() else seconds(text)
 
 
 def _weights(column: _Column, values: Values) -> Floats:

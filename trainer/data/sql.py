@@ -11,6 +11,7 @@ import ctypes
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from models.storage.secret_files import read_secret
 from trainer.config import environment
 from trainer.config.environment import DATABASE_PASSWORD_FILE
 from trainer.data.source import Source
+from trainer.data.table import typed_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -68,8 +70,9 @@ def _read_postgresql(source: Source, query: str) -> pl.DataFrame:
         with opened as connection, connection.cursor() as c:
             c.execute(query)
             result = c.fetch_arrow()
-            _check_types(result)
-            return pl.DataFrame([_plain(column) for column in pl.DataFrame(result)])
+            types = _types(result)
+            columns = zip(pl.DataFrame(result), types, strict=True)
+            return pl.DataFrame([_plain(column, name) for column, name in columns])
     except (driver.Error, pl.exceptions.PolarsError) as error:
         raise DataError(f"{source}: {_sentence(error)}") from None
     except DataError as error:
@@ -123,46 +126,61 @@ class _ArrowSchema(ctypes.Structure):
 _ArrowSchema._fields_ = [
     ("format", ctypes.c_char_p),
     ("name", ctypes.c_char_p),
-    ("metadata", ctypes.c_char_p),
+    ("metadata", ctypes.POINTER(ctypes.c_char)),
     ("flags", ctypes.c_int64),
     ("n_children", ctypes.c_int64),
     ("children", ctypes.POINTER(ctypes.POINTER(_ArrowSchema))),
 ]
 
 
-def _check_types(result: Any) -> None:
-    """Refuse intervals, on which polars panics with a page on standard error."""
+def _types(result: Any) -> list[str]:
+    """Return PostgreSQL's names of the types of the columns.
+
+    Raises DataError for intervals, on which polars panics with a page on standard
+    error.
+    """
     capsule = result.__arrow_c_schema__()
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype = ctypes.c_void_p
     pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
     schema = _ArrowSchema.from_address(pointer(capsule, b"arrow_schema"))
-    for index in range(schema.n_children):
-        column = schema.children[index].contents
+    columns = [schema.children[index].contents for index in range(schema.n_children)]
+    for column in columns:
         if column.format == b"tin":
             raise DataError(
                 f"column '{column.name.decode()}' has intervals, which cannot be read; "
                 "write EXTRACT(EPOCH FROM …) in the query for seconds"
             )
+    return [_type(column.metadata) for column in columns]
 
 
-def _plain(column: pl.Series) -> pl.Series:
-    """Return a column of PostgreSQL's own types as one that polars computes with.
+def _type(metadata: Any) -> str:
+    """Return the type in Arrow's metadata: a count, then keys and values by length."""
+    if not metadata:
+        return ""
+    texts: list[str] = []
+    at = 4
+    for _ in range(2 * int.from_bytes(metadata[:4], sys.byteorder)):
+        end = at + 4 + int.from_bytes(metadata[at : at + 4], sys.byteorder)
+        texts.append(metadata[at + 4 : end].decode())
+        at = end
+    found = dict(zip(texts[::2], texts[1::2], strict=True))
+    return found.get("POSTGRESQL:type") or found.get("ADBC:postgresql:typname", "")
 
-    NUMERIC has any number of digits and arrives as text.
+
+def _plain(column: pl.Series, name: str) -> pl.Series:
+    """Return a column as one that polars computes with, given its type.
+
+    NUMERIC has any number of digits and arrives as text, money as whole cents. Other
+    types of PostgreSQL are bytes, which cannot be an input.
     """
     import polars as pl
 
     if isinstance(column.dtype, pl.BaseExtension):
-        storage = column.ext.storage()
-        if storage.dtype == pl.String:
-            return storage
-    if isinstance(column.dtype, pl.BaseExtension) or column.dtype == pl.Binary:
-        raise DataError(
-            f"column '{column.name}' has a type that cannot be read; "
-            f'write CAST("{column.name}" AS text) in the query'
-        )
-    return column
+        column = column.ext.storage()
+    if name == "numeric":
+        return column
+    return column / 100 if name == "money" else typed_text(column)
 
 
 def _read_sqlite(source: Source, query: str) -> pl.DataFrame:
@@ -180,9 +198,10 @@ def _read_sqlite(source: Source, query: str) -> pl.DataFrame:
             cursor = connection.execute(query)
             names = [column[0] for column in cursor.description or ()]
             # SQLite allows any value in any column, so infer from all of them.
-            return pl.DataFrame(
+            frame = pl.DataFrame(
                 cursor.fetchall(), names, orient="row", infer_schema_length=None
             )
+            return pl.DataFrame([typed_text(column) for column in frame])
     except (sqlite3.Error, pl.exceptions.PolarsError, ValueError) as error:
         raise DataError(f"{source}: {_sentence(error)}") from None
 

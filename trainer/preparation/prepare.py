@@ -249,7 +249,10 @@ def fit_inputs(data: Dataset, train: NDArray[np.intp]) -> Inputs:
     if isinstance(raw, np.ndarray):
         return TensorInput.fit(raw)
     return TableInput(
-        tuple(fit_column(name, kind, raw[name]) for name, kind in data.kinds.items())
+        tuple(
+            fit_column(name, kind, raw[name], data.spellings.get(name))
+            for name, kind in data.kinds.items()
+        )
     )
 
 
@@ -278,7 +281,7 @@ def read_part(
     the training rows have them.
     """
     also = [name for name in (settings.group, settings.weight) if name]
-    data = read_for(source, inputs, target, also)
+    data = read_for(source, inputs, target, also, output)
     roles: dict[Role, str] = {}
     if settings.group in data.kinds:
         roles["group"] = settings.group

@@ -21,9 +21,9 @@ from models.features.columns import (
     NumericColumn,
     Standardization,
 )
+from models.features.dates import seconds
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
-from models.features.text import seconds
 from trainer.data import read_for
 
 UNIT = Standardization(0.0, 1.0)
@@ -105,7 +105,7 @@ def test_a_tensor_is_its_numbers_in_order() -> None:
         ),
         ("age,city\n1,Bern\n", "column 'member' is missing"),
         (PLAIN + "x" + PLAIN, "row 1, column 'age': expected a finite number, or noth"),
-        (PLAIN.replace("30.5", "nan"), "row 0, column 'age': expected a finite number"),
+        (PLAIN.replace("30.5", "inf"), "row 0, column 'age': expected a finite number"),
         (PLAIN.replace("30.5", "1e999"), "row 0, column 'age': expected a finite"),
         (PLAIN.replace("true", "1"), "row 0, column 'member': expected true or false"),
         (PLAIN.replace("2026", "26"), "row 0, column 'joined': expected a date"),

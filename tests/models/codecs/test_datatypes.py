@@ -23,9 +23,9 @@ from models.features.columns import (
     NumericColumn,
     Standardization,
 )
+from models.features.dates import seconds
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
-from models.features.text import seconds
 
 bounded = settings(deadline=None, max_examples=200)
 UNIT = Standardization(0.0, 1.0)

@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as hnp
 from models.codecs import decoder_for
 from models.codecs.table import TableDecoder
 from models.codecs.tensor import TensorDecoder
+from models.features.dates import seconds
 from models.features.table import TableInput, fit_column
 from models.features.tensor import TensorInput
-from models.features.text import seconds
 
 bounded = settings(deadline=None, max_examples=100)
 NAN = np.nan

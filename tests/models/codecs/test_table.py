@@ -26,8 +26,8 @@ from models.features.columns import (
     Standardization,
     Values,
 )
+from models.features.dates import seconds
 from models.features.table import TableInput
-from models.features.text import seconds
 
 bounded = settings(deadline=None, max_examples=150)
 UNIT = Standardization(0.0, 1.0)

@@ -24,8 +24,8 @@ from models.features.columns import (
     NumericColumn,
     Standardization,
 )
+from models.features.dates import DAY, seconds
 from models.features.table import fit_column
-from models.features.text import DAY, seconds
 
 bounded = settings(deadline=None, max_examples=80)
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -18,8 +18,8 @@ from models.features.columns import (
     DatetimeColumn,
     NumericColumn,
 )
+from models.features.dates import seconds
 from models.features.table import CLIP, Columns, Layout, TableInput, fit_column
-from models.features.text import seconds
 from models.types import Array
 
 bounded = settings(deadline=None, max_examples=80)

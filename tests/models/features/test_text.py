@@ -9,14 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from models.features.dates import DAY, iso, seconds
 from models.features.text import (
-    DAY,
     is_missing,
     is_number,
-    iso,
     parse_number,
     parse_truth,
-    seconds,
 )
 
 bounded = settings(deadline=None, max_examples=80)
@@ -43,14 +41,17 @@ def test_codes_with_leading_zeros_are_not_numbers() -> None:
 
 def test_truth_values_are_read_in_any_case() -> None:
     assert parse_truth("TRUE") is True and parse_truth("false") is False
-    for text in ("1", "yes", " true", ""):
+    for text in ("1", "yes", "tru", ""):
         with pytest.raises(ValueError, match="expected true or false"):
             parse_truth(text)
 
 
 def test_empty_fields_and_usual_marks_are_missing() -> None:
-    assert all(map(is_missing, ["", "  ", "NA", " null ", "None"]))
-    assert not any(map(is_missing, ["0", "na", "nothing"]))
+    assert all(map(is_missing, ["", "  ", "NA", " null ", "None", "nan", "?", "-"]))
+    assert all(map(is_missing, [".", ".B", "--", "<NA>", "\\N", "(null)", "#DIV/0!"]))
+    assert all(map(is_missing, ["0000-00-00", "0000-00-00 00:00:00", "00/00/0000"]))
+    assert not any(map(is_missing, ["0", "nothing", "T", "0.0", "0-0", ".5", "-1"]))
+    assert is_missing(" -999 ", ("-999",))
 
 
 def test_one_instant_has_one_number() -> None:

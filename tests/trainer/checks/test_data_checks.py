@@ -42,13 +42,14 @@ def honest(n: int = 600, seed: int = 0) -> dict[str, list[Any]]:
 
 
 def examine(source: Any, *assignments: str, valid: Any = None) -> list[Finding]:
-    """Diagnose a file whose target is y; what is returned is what is said."""
+    """Diagnose a file whose target is y: what reading found, and what is said."""
     given = loading.load(None, assignments, {})
     own = None if valid is None else str(valid)
-    prepared = prepare(read(str(source), "y"), None, own, given, lambda said: None)
+    data = read(str(source), "y", given)
+    prepared = prepare(data, None, own, given, lambda said: None)
     said: list[str] = []
     found = diagnose(prepared, said.append)
-    assert said == [finding.sentence for finding in found]
+    assert said == [f.sentence for f in found[len(data.findings) :]]
     return list(found)
 
 
@@ -182,11 +183,14 @@ def test_columns_that_count_rows_and_names_of_rows_are_found(found: Found) -> No
     columns["name"] = [f"client {i}" for i in rng.permutation(9000)[:600]]
     findings = found(columns)
     assert [(f.kind, f.columns) for f in findings] == [
-        ("id", ("id",)),
-        ("id", ("number",)),
-        ("id", ("name",)),
+        ("unused", ("id",)),
+        ("unused", ("number",)),
+        ("unused", ("name",)),
     ]
     assert "data.time=id" in findings[0].sentence
+    kept = [f"data.columns.{name}.kind=numeric" for name in ("id", "number")]
+    findings = found(columns, *kept, "data.columns.name.kind=categorical")
+    assert [f.kind for f in findings] == ["id"] * 3
     assert " different texts in " in findings[2].sentence
 
 
@@ -454,9 +458,9 @@ def test_only_some_of_very_many_rows_are_looked_at(
     pl.DataFrame(columns).write_parquet(path)
     kinds = [(finding.kind, finding.columns) for finding in examine(path)]
     assert kinds == [
+        ("unused", ("id",)),
         ("leak", ("after",)),
-        ("id", ("id",)),
         ("duplicate", ("x", "copy")),
     ]
-    with pytest.raises(DataError, match="'id' numbers the rows"):
+    with pytest.raises(DataError, match="'after' alone explains"):
         examine(path, "data.findings=stop")

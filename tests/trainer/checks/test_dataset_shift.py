@@ -34,7 +34,8 @@ def psis(found: Iterable[Shift]) -> dict[str, float]:
 def ready(data: Path, *assignments: str, valid: Path | None = None) -> Prepared:
     given = loading.load(None, assignments, {})
     source = None if valid is None else str(valid)
-    return prepare(read(str(data), "y"), None, source, given, lambda said: None)
+    rows = read(str(data), "y", given)
+    return prepare(rows, None, source, given, lambda said: None)
 
 
 def rows(n: int, seed: int, shift: float = 0.0) -> dict[str, list[Any]]:
@@ -150,7 +151,8 @@ def test_columns_and_target_that_moved_are_found(
     shift: float, write_csv: WriteCsv
 ) -> None:
     valid = write_csv(rows(800, 1, shift), "valid.csv")
-    prepared = ready(write_csv(rows(4000, 0)), valid=valid)
+    kept = "data.columns.t.kind=numeric"
+    prepared = ready(write_csv(rows(4000, 0)), kept, valid=valid)
     found = psis(shifts(prepared, next(evaluation_sets(prepared))))
     del found["g"], found["t"]
     assert set(found) == {"x", "z", "c", "y"}

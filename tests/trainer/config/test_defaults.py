@@ -21,7 +21,7 @@ from trainer.config.defaults import (
     choose_split,
     choose_training,
 )
-from trainer.config.schema import Config, ResolvedConfig, settings
+from trainer.config.schema import NAME, Config, ResolvedConfig, settings
 
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 #: Rows from which a table gets RealMLP, eight of them.
@@ -76,6 +76,8 @@ OPTIONAL = {
 def flat(config: Config) -> dict[str, Any]:
     found = {}
     for setting in settings():
+        if NAME in setting.key:
+            continue
         value: Any = config
         for part in setting.key.split("."):
             value = getattr(value, part)

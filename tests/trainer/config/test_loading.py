@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import ConfigError
 from trainer.config.loading import load
-from trainer.config.schema import Config, Setting, settings
+from trainer.config.schema import NAME, Config, Setting, settings
 
 
 def value(config: Config, key: str) -> object:
@@ -49,8 +49,9 @@ def test_a_value_of_another_type_is_answered_with_an_example() -> None:
 def test_nothing_given_is_the_defaults() -> None:
     config = load(None, (), {})
     assert config == Config()
-    assert {s.key: value(config, s.key) for s in settings()} == {
-        s.key: s.default for s in settings()
+    single = [setting for setting in settings() if NAME not in setting.key]
+    assert {s.key: value(config, s.key) for s in single} == {
+        s.key: s.default for s in single
     }
     assert config.seed == 42
 

@@ -40,6 +40,7 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         "preset": {"fast", "default", "best"},
         "train.class_weights": {"balanced"},
         "data.split": {"random", "grouped", "time"},
+        "data.columns.NAME.kind": {"numeric", "boolean", "datetime", "categorical"},
         "data.findings": {"warn", "stop"},
         "guards.stop": set(get_args(Guard)),
     }

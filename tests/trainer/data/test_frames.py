@@ -1,9 +1,10 @@
-"""What kind a column is, what its values are, and how a target is spelled."""
+"""Which columns are inputs, what kind each is, and what its values are."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,42 @@ import polars as pl
 import pytest
 
 from models.errors import DataError
-from models.features.text import FIRST_SECOND, LAST_SECOND
-from trainer.data.frames import dataset, infer_kind, read_labels, read_values
+from models.features.dates import FIRST_SECOND, LAST_SECOND
+from models.features.table import TableInput, fit_column
+from trainer.config.loading import load
+from trainer.data.dataset import Dataset
+from trainer.data.frames import training_set
+from trainer.data.model_rows import model_rows
+from trainer.data.table import typed_text, whole
 
 PLUS_TWO = dt.timezone(dt.timedelta(hours=2))
+Y = ["yes", "no"]
 
 
 def text(*values: str | None) -> pl.Series:
     return pl.Series("c", values, pl.String)
+
+
+def trained(
+    columns: Mapping[str, Any], *settings: str, known: TableInput | None = None
+) -> Dataset:
+    frame = pl.DataFrame(columns)
+    if "y" not in frame.columns:
+        frame = frame.with_columns(y=pl.Series((Y * len(frame))[: len(frame)]))
+    return training_set(whole("data", frame), "y", load(None, settings, {}), known)
+
+
+def column_of(column: pl.Series, *settings: str) -> Any:
+    inputs = trained({"c": column, "x": np.ones(len(column)) / 2}, *settings).inputs
+    return inputs["c"]  # type: ignore[call-overload]
+
+
+def served(column: pl.Series, kind: str) -> Any:
+    """Return a column as a model reads it that has it as a kind."""
+    raw: Any = ["a", "b"] if kind == "categorical" else np.array([0.0, 1.0])
+    table = TableInput((fit_column("c", kind, raw),))
+    rows = model_rows(whole("data", column.to_frame("c")), table, None)
+    return rows.inputs["c"]  # type: ignore[call-overload]
 
 
 def refused(run: Any, *arguments: Any) -> str:
@@ -27,54 +56,8 @@ def refused(run: Any, *arguments: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        (["1", "-2.5", "3e4", "+1", ".5", " 7 "], "numeric"),
-        (["1", "", None, "NA", "N/A", "#N/A", "null", "NULL", "None"], "numeric"),
-        (["1", " ", " NA "], "numeric"),
-        (["", None, "NA"], "numeric"),
-        (["0", "1"], "numeric"),
-        (["nan", "1"], "numeric"),
-        (["1", "two"], "categorical"),
-        (["1,5", "2,5"], "categorical"),
-        (["true", "FALSE", "True", "", "NA", " "], "boolean"),
-        (["true", "yes"], "categorical"),
-        (["2024-02-29", "1969-12-31", "", "NA", " "], "datetime"),
-        (["2024-02-29T12:30:00", "2024-02-29 12:30"], "datetime"),
-        (["2024-02-29T12:30:00+02:00", "2024-02-29T12:30:00Z"], "datetime"),
-        (["2024-02-30"], "categorical"),
-        (["2024-02-29 lunch"], "categorical"),
-        (["29.02.2024"], "categorical"),
-        (["20240229"], "numeric"),
-        (["a", "b", None], "categorical"),
-    ],
-)
-def test_the_kind_of_text_is_that_of_all_its_values(
-    values: list[str | None], kind: str
-) -> None:
-    assert infer_kind(text(*values)) == kind
-
-
-@pytest.mark.parametrize(
-    ("column", "kind"),
-    [
-        (pl.Series("c", [1, None], pl.Int8), "numeric"),
-        (pl.Series("c", [1], pl.UInt64), "numeric"),
-        (pl.Series("c", [1.5], pl.Float32), "numeric"),
-        (pl.Series("c", ["1.50"]).cast(pl.Decimal(10, 2)), "numeric"),
-        (pl.Series("c", [None], pl.Null), "numeric"),
-        (pl.Series("c", [True, None]), "boolean"),
-        (pl.Series("c", [dt.date(2024, 1, 1)]), "datetime"),
-        (pl.Series("c", [dt.datetime(2024, 1, 1, tzinfo=PLUS_TWO)]), "datetime"),
-        (pl.Series("c", ["a"], pl.Categorical), "categorical"),
-        (pl.Series("c", ["a"], pl.Enum(["a", "b"])), "categorical"),
-        (pl.Series("c", ["1", "2"]), "numeric"),
-    ],
-    ids=lambda value: str(getattr(value, "dtype", value)),
-)
-def test_a_typed_column_says_its_kind(column: pl.Series, kind: str) -> None:
-    assert infer_kind(column) == kind
+def sentences(data: Dataset) -> list[tuple[str, str]]:
+    return [(finding.kind, finding.sentence) for finding in data.findings]
 
 
 UNUSABLE = [
@@ -87,11 +70,16 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize("column", UNUSABLE, ids=lambda column: str(column.dtype))
-def test_a_type_that_is_no_value_is_refused(column: pl.Series) -> None:
-    assert refused(infer_kind, column).startswith("column 'c': expected numbers, ")
+def test_a_type_that_is_no_value_is_left_out_with_a_sentence(
+    column: pl.Series,
+) -> None:
+    found = trained({"c": column, "x": [1.5]})
+    assert found.kinds == {"x": "numeric"}
+    [(kind, sentence)] = sentences(found)
+    assert kind == "unused"
+    assert sentence.startswith("column 'c' has values of type ")
     for kind in ("numeric", "boolean", "datetime", "categorical"):
-        assert refused(read_values, column, kind).startswith("column 'c'")
-    assert refused(read_labels, column).startswith("target 'c'")
+        assert refused(served, column, kind).startswith("column 'c'")
 
 
 @pytest.mark.parametrize(
@@ -99,39 +87,39 @@ def test_a_type_that_is_no_value_is_refused(column: pl.Series) -> None:
     [
         (text("1", "-2.5e3", " 7 "), [1.0, -2500.0, 7.0]),
         (text("1", "", None, "NA", " "), [1.0] + [math.nan] * 4),
+        (text("1", "NaN", "?", "."), [1.0] + [math.nan] * 3),
         (text("", None), [math.nan] * 2),
         (pl.Series("c", [1, None], pl.Int64), [1.0, math.nan]),
         (pl.Series("c", [0.5, None], pl.Float32), [0.5, math.nan]),
+        (pl.Series("c", [0.5, math.nan]), [0.5, math.nan]),
         (pl.Series("c", ["1.25"]).cast(pl.Decimal(10, 2)), [1.25]),
         (pl.Series("c", [None, None], pl.Null), [math.nan] * 2),
     ],
 )
 def test_numbers(column: pl.Series, expected: list[float]) -> None:
-    found = read_values(column, "numeric")
-    assert isinstance(found, np.ndarray) and found.dtype == np.float64
-    np.testing.assert_array_equal(found, expected)
-    assert found.flags.writeable
+    for found in (column_of(column), served(column, "numeric")):
+        assert isinstance(found, np.ndarray) and found.dtype == np.float64
+        np.testing.assert_array_equal(found, expected)
+        assert found.flags.writeable
 
 
 @pytest.mark.parametrize(
     ("column", "row", "found"),
     [
-        (text("1", "2", "x"), 3, "text"),
-        (text("1", "NaN"), 2, "NaN"),
-        (text("inf", "1"), 1, "infinity"),
-        (text("1", "-Infinity"), 2, "infinity"),
-        (text("1", "1e400"), 2, "infinity"),
-        (pl.Series("c", [1.0, math.nan]), 2, "NaN"),
-        (pl.Series("c", [1.0, None, math.inf]), 3, "infinity"),
+        (text("1", "2", "x"), 3, "'x'"),
+        (text("inf", "1"), 1, "'inf'"),
+        (text("1", "-Infinity"), 2, "'-Infinity'"),
+        (text("1", "1e400"), 2, "'1e400'"),
+        (pl.Series("c", [1.0, None, math.inf]), 3, "'inf'"),
         (pl.Series("c", [None, True]), 2, "Boolean"),
         (pl.Series("c", [None, dt.date(2024, 1, 1)]), 2, "Date"),
-        (pl.Series("c", ["a"], pl.Categorical), 1, "Categorical"),
+        (pl.Series("c", ["a"], pl.Categorical), 1, "'a'"),
     ],
 )
-def test_what_is_no_number_is_told_with_its_row(
+def test_what_is_no_number_of_a_model_is_told_with_its_row(
     column: pl.Series, row: int, found: str
 ) -> None:
-    message = refused(read_values, column, "numeric")
+    message = refused(served, column, "numeric")
     assert message.startswith(f"column 'c', row {row}: expected a ")
     assert message.endswith(f"found {found}")
 
@@ -142,20 +130,18 @@ def test_what_is_no_number_is_told_with_its_row(
         (text("true", "FALSE", "True"), [1, 0, 1]),
         (text("true", "", None, "NA", " "), [1] + [math.nan] * 4),
         (pl.Series("c", [True, None, False]), [1, math.nan, 0]),
-        (pl.Series("c", [None], pl.Null), [math.nan]),
-        (text("", ""), [math.nan] * 2),
     ],
 )
 def test_booleans(column: pl.Series, expected: list[float]) -> None:
-    found = read_values(column, "boolean")
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(column_of(column), expected)
+    np.testing.assert_array_equal(served(column, "boolean"), expected)
 
 
 @pytest.mark.parametrize(
     ("column", "row", "found"),
     [
-        (text("true", "yes"), 2, "other text"),
-        (text("true", "1"), 2, "other text"),
+        (text("true", "yes"), 2, "'yes'"),
+        (text("true", "1"), 2, "'1'"),
         (pl.Series("c", [None, 1, 5]), 2, "Int64"),
         (pl.Series("c", [0.0, 1.0]), 1, "Float64"),
         (pl.Series("c", [dt.date(2024, 1, 1)]), 1, "Date"),
@@ -164,7 +150,7 @@ def test_booleans(column: pl.Series, expected: list[float]) -> None:
 def test_what_is_no_boolean_is_told_with_its_row(
     column: pl.Series, row: int, found: str
 ) -> None:
-    message = refused(read_values, column, "boolean")
+    message = refused(served, column, "boolean")
     assert message == f"column 'c', row {row}: expected true or false, found {found}"
 
 
@@ -181,8 +167,6 @@ def moment(*parts: int, tzinfo: dt.tzinfo = dt.UTC) -> float:
         (text("2024-02-29T12:30:00+02:00"), [moment(2024, 2, 29, 10, 30)]),
         (text("2024-02-29 12:30:00.250"), [moment(2024, 2, 29, 12, 30) + 0.25]),
         (text("2024-02-29", "", None, "NA", " "), [1709164800.0] + [math.nan] * 4),
-        (text("", ""), [math.nan] * 2),
-        (pl.Series("c", [None], pl.Null), [math.nan]),
         (pl.Series("c", [dt.date(2024, 2, 29), None]), [1709164800.0, math.nan]),
         (pl.Series("c", [dt.datetime(2024, 2, 29, 12)]), [moment(2024, 2, 29, 12)]),
         (
@@ -204,7 +188,8 @@ def moment(*parts: int, tzinfo: dt.tzinfo = dt.UTC) -> float:
 def test_dates_are_seconds_since_1970_in_utc(
     column: pl.Series, expected: list[float]
 ) -> None:
-    np.testing.assert_array_equal(read_values(column, "datetime"), expected)
+    np.testing.assert_array_equal(column_of(column), expected)
+    np.testing.assert_array_equal(served(column, "datetime"), expected)
 
 
 def test_typed_dates_beyond_those_of_text_are_told() -> None:
@@ -212,14 +197,13 @@ def test_typed_dates_beyond_those_of_text_are_told() -> None:
     days = pl.Series("d", [0, (1 << 31) - 1], pl.Int32).cast(pl.Date)
     moments = pl.Series("d", [0, -(1 << 63)], pl.Int64).cast(pl.Datetime("us"))
     for column in (days, moments):
-        with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
-            read_values(column, "datetime")
-        with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
-            read_values(column, "categorical")
-        with pytest.raises(DataError, match="'d', row 2: expected a date of the years"):
-            read_labels(column)
+        for kind in ("datetime", "categorical"):
+            with pytest.raises(DataError, match="row 2: expected a date of the years"):
+                served(column, kind)
+        with pytest.raises(DataError, match="row 2: expected a date of the years"):
+            trained({"x": [1.0, 2.0], "y": column})
     edge = [dt.date(1, 1, 1), dt.date(9999, 12, 31)]
-    found = read_values(pl.Series("d", edge), "datetime")
+    found = served(pl.Series("d", edge), "datetime")
     assert list(found) == [FIRST_SECOND, LAST_SECOND // 86_400 * 86_400]
 
 
@@ -232,7 +216,7 @@ def test_typed_dates_beyond_those_of_text_are_told() -> None:
     ],
 )
 def test_what_is_no_date_is_told_with_its_row(column: pl.Series, row: int) -> None:
-    message = refused(read_values, column, "datetime")
+    message = refused(served, column, "datetime")
     assert message.startswith(f"column 'c', row {row}: expected a")
     assert "date" in message
 
@@ -240,8 +224,11 @@ def test_what_is_no_date_is_told_with_its_row(column: pl.Series, row: int) -> No
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        (text("a", "", None, "NA", " b"), ["a", None, None, "NA", " b"]),
+        (text("a", "", None, "NA", " b"), ["a", None, None, "NA", "b"]),
         (pl.Series("c", [1, None, 300]), ["1", None, "300"]),
+        (pl.Series("c", [1.0, None, 2.5]), ["1", None, "2.5"]),
+        (text("1", "1.0", "x", "  "), ["1", "1", "x", None]),
+        (text("1.0", "2.0", "x"), ["1.0", "2.0", "x"]),
         (pl.Series("c", [True, None]), ["true", None]),
         (pl.Series("c", ["a", None], pl.Categorical), ["a", None]),
         (pl.Series("c", [None], pl.Null), [None]),
@@ -249,110 +236,171 @@ def test_what_is_no_date_is_told_with_its_row(column: pl.Series, row: int) -> No
     ],
 )
 def test_categories_are_texts(column: pl.Series, expected: list[Any]) -> None:
-    assert read_values(column, "categorical") == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "labels"),
-    [
-        (["0", "1", "-3"], [0, 1, -3]),
-        (["1.5", "2.0", "1e-07"], [1.5, 2.0, 1e-07]),
-        (["true", "false"], [True, False]),
-        (["yes", "no"], ["yes", "no"]),
-        (["007", "7"], ["007", "7"]),
-        (["1.50", "2.50"], ["1.50", "2.50"]),
-        (["1", "1.5"], ["1", "1.5"]),
-        (["True", "False"], ["True", "False"]),
-        (["1", "true"], ["1", "true"]),
-        (["1e3", "5"], ["1e3", "5"]),
-        (["1", "", None], [1, None, None]),
-        (["a", "", None], ["a", None, None]),
-        # What is written for a missing number is missing among numbers …
-        (["1", "NA", "2"], [1, None, 2]),
-        (["1.50", "NA", "2"], ["1.50", None, "2"]),
-        (["true", "false", "NA"], [True, False, None]),
-        # … and may be a class among words.
-        (["a", "NA"], ["a", "NA"]),
-        (["NA", "null"], ["NA", "null"]),
-        (["100000000000000000000", "5"], ["100000000000000000000", "5"]),
-        (["1_000", "2_000"], ["1_000", "2_000"]),
-    ],
-)
-def test_labels_keep_their_spelling(values: list[Any], labels: list[Any]) -> None:
-    found = list(read_labels(text(*values)))
-    assert found == labels
-    assert [type(label) for label in found] == [type(label) for label in labels]
-
-
-@pytest.mark.parametrize(
-    ("column", "labels"),
-    [
-        (pl.Series("c", [1, None, 2]), [1, None, 2]),
-        (pl.Series("c", [1.5, None]), [1.5, None]),
-        (pl.Series("c", [True, None]), [True, None]),
-        (pl.Series("c", ["a", None], pl.Categorical), ["a", None]),
-        (pl.Series("c", ["007", ""]), ["007", None]),
-        (pl.Series("c", ["1.50"]).cast(pl.Decimal(10, 2)), ["1.50"]),
-        (pl.Series("c", [dt.date(2024, 2, 29)]), ["2024-02-29"]),
-    ],
-)
-def test_typed_labels_are_taken_as_they_are(
-    column: pl.Series, labels: list[Any]
-) -> None:
-    found = list(read_labels(column))
-    assert found == labels
-    assert [type(label) for label in found] == [type(label) for label in labels]
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_label_that_is_no_number_is_told_with_its_row(bad: float) -> None:
-    message = refused(read_labels, pl.Series("c", [1.0, None, bad]))
-    assert message == f"target 'c', row 3: expected a finite number, found {bad}"
+    assert column_of(column, "data.columns.c.kind=categorical") == expected
+    assert served(column, "categorical") == expected
 
 
 FRAME = pl.DataFrame({"a": ["1", "2"], "b": ["x", "y"], "y": ["0", "1"]})
 
 
 def test_every_column_but_the_target_is_an_input() -> None:
-    found = dataset(FRAME, "y", None)
+    found = trained(FRAME.to_dict())
     assert found.kinds == {"a": "numeric", "b": "categorical"}
     assert (found.target_name, found.target) == ("y", [0, 1])
-    np.testing.assert_array_equal(found.inputs["a"], [1, 2])
+    np.testing.assert_array_equal(found.inputs["a"], [1, 2])  # type: ignore[call-overload]
 
 
 def test_an_absent_target_is_told_with_the_nearest_column() -> None:
     frame = FRAME.rename({"y": "status"})
-    message = refused(dataset, frame, "Status", None)
+    message = refused(
+        training_set, whole("d", frame), "Status", load(None, [], {}), None
+    )
     assert "no target column 'Status'; did you mean 'status'?" in message
     assert "the columns are a, b, status" in message
 
 
 def test_a_frame_without_rows_or_inputs_is_told() -> None:
-    assert "expected rows" in refused(dataset, FRAME.clear(), "y", None)
-    message = refused(dataset, FRAME.select("y"), "y", None)
+    assert "expected rows" in refused(trained, FRAME.clear().to_dict())
+    message = refused(trained, FRAME.select("y").to_dict())
     assert message == "there is no input column besides the target 'y'"
 
 
-def test_a_model_takes_its_own_columns_as_its_own_kinds() -> None:
-    kinds = {"b": "categorical", "a": "categorical"}
-    found = dataset(FRAME, None, kinds)
-    assert found.inputs == {"b": ["x", "y"], "a": ["1", "2"]}
-    assert list(found.inputs) == ["b", "a"]
-    assert found.target is None
+def model(**columns: tuple[str, Any]) -> TableInput:
+    return TableInput(
+        tuple(fit_column(name, kind, raw) for name, (kind, raw) in columns.items())
+    )
 
 
-def test_a_nullable_column_may_be_absent() -> None:
-    kinds = {"a": "numeric", "z": "categorical", "w": "datetime"}
-    found = dataset(FRAME, None, kinds, frozenset({"z", "w"}))
-    assert found.inputs["z"] == [None, None]
-    np.testing.assert_array_equal(found.inputs["w"], [math.nan] * 2)
+N = 100
+NUMBERS = [f"{i % 13}.5" for i in range(N)]
 
 
-def test_another_absent_column_is_told_with_the_nearest() -> None:
-    message = refused(dataset, FRAME, None, {"aa": "numeric"}, frozenset({"b"}))
-    assert message == "column 'aa' is missing; did you mean 'a'?"
+def test_odd_values_are_missing_and_named() -> None:
+    found = trained({"age": [*NUMBERS, "x", "y", "x"], "b": ["q"] * (N + 3)})
+    assert found.kinds["age"] == "numeric"
+    assert np.isnan(found.inputs["age"][N:]).all()  # type: ignore[call-overload]
+    assert sentences(found) == [
+        (
+            "odd",
+            "column 'age' is numeric, and 3 of 103 values that do not fit count as "
+            "missing: 'x' (row 101), 'y' (row 102) (data.columns.age.kind=categorical "
+            "keeps them)",
+        )
+    ]
 
 
-def test_text_where_a_model_takes_numbers_is_told() -> None:
-    message = refused(dataset, FRAME, None, {"b": "numeric"})
-    assert message == "column 'b', row 1: expected a number, found text"
+def test_unusual_marks_of_a_missing_value_are_said_and_usual_ones_are_not() -> None:
+    found = trained({"age": [*NUMBERS, "?", "NA", "nan", ""]})
+    assert sentences(found) == [("marks", "'?' counts as missing in 'age' (1)")]
+    many = {f"c{i}": [*NUMBERS, "."] for i in range(7)}
+    [(_, sentence)] = sentences(trained(many))
+    assert sentence.startswith("'.' counts as missing in 'c0' (1), 'c1' (1), ")
+    assert sentence.endswith("'c4' (1), … (7 columns)")
+
+
+def test_formats_are_kept_for_requests_and_said() -> None:
+    columns = {"since": ["31/01/2024", "01/02/2024"] * 9, "p": ["1,5", "2,5"] * 9}
+    found = trained(columns)
+    assert found.kinds == {"since": "datetime", "p": "numeric"}
+    assert found.spellings == {
+        "since": {"format": "%d/%m/%Y"},
+        "p": {"format": "1.234,56"},
+    }
+    sentence = "columns are read: 'since' as %d/%m/%Y, 'p' as 1.234,56"
+    assert sentences(found) == [("reading", sentence)]
+
+
+def test_a_format_in_doubt_is_a_finding_and_a_setting_ends_it() -> None:
+    columns = {"since": ["03/01/2024", "01/02/2024"] * 9}
+    [(kind, sentence), _] = sentences(trained(columns))
+    assert kind == "format"
+    assert sentence.startswith("column 'since' fits the formats %m/%d/%Y and %d/%m/%Y")
+    found = trained(columns, "data.columns.since.format=%d/%m/%Y")
+    assert [kind for kind, _ in sentences(found)] == ["reading"]
+    assert found.inputs["since"][0] == moment(2024, 1, 3)  # type: ignore[call-overload]
+
+
+def test_settings_type_columns_and_leave_them_out() -> None:
+    columns = {"code": ["1", "2"] * 9, "x": ["-9", "5"] * 9, "free": ["a", "b"] * 9}
+    found = trained(
+        columns,
+        "data.ignore=['free']",
+        "data.columns.code.kind=categorical",
+        "data.columns.x.missing=['-9']",
+    )
+    assert found.kinds == {"code": "categorical", "x": "numeric"}
+    np.testing.assert_array_equal(found.inputs["x"], [np.nan, 5] * 9)  # type: ignore[call-overload]
+    assert found.spellings["x"] == {"marks": ("-9",)}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("data.ignore=['Free']", "data.ignore: there is no column 'Free'; did you"),
+        ("data.columns.cod.kind=numeric", "data.columns: there is no column 'cod'; "),
+        ("data.columns.code.format=xyz", "data.columns.code.format: expected an exa"),
+    ],
+)
+def test_a_setting_for_no_column_is_told(setting: str, message: str) -> None:
+    columns = {"code": ["1", "2"], "free": ["a", "b"]}
+    assert refused(trained, columns, setting).startswith(message)
+
+
+def test_identifiers_are_left_out_with_a_sentence() -> None:
+    columns: dict[str, Any] = {
+        "number": range(7, 7 + N),
+        "steps": range(1000, 1000 + 10 * N, 10),
+        "name": [f"person {i}" for i in range(N)],
+        "key": [1577134800018164904 + i for i in range(N)],
+        "amount": [i * i for i in range(N)],
+        "real": [i / 2 for i in range(N)],
+        "town": [f"town {i % 9}" for i in range(N)],
+        "day": [str(dt.date(2024, 1, 1) + dt.timedelta(i)) for i in range(N)],
+    }
+    found = trained(columns)
+    assert list(found.kinds) == ["amount", "real", "town", "day"]
+    left_out = [f.columns[0] for f in found.findings if f.kind == "unused"]
+    assert left_out == ["number", "steps", "name", "key"]
+    kept = trained(columns, "data.columns.number.kind=numeric", "data.time=steps")
+    assert {"number", "steps"} <= kept.kinds.keys()
+    assert not any("person" in sentence for _, sentence in sentences(found))
+
+
+def test_a_single_column_is_kept_even_if_it_identifies() -> None:
+    assert trained({"number": range(N)}).kinds == {"number": "numeric"}
+
+
+def test_an_index_of_pandas_is_left_out() -> None:
+    columns = {"__index_level_0__": [3, 1], "Unnamed: 0": [0, 1], "x": [1.5, 2]}
+    assert trained(columns).kinds == {"x": "numeric"}
+
+
+def test_the_kinds_of_production_are_the_default() -> None:
+    known = model(size=("categorical", ["XL", "10"]), n=("numeric", np.arange(3.0)))
+    columns = {"size": ["10", "12"] * 9, "n": ["1", "2.5"] * 9}
+    found = trained(columns, known=known)
+    assert found.kinds == {"size": "categorical", "n": "numeric"}
+    [(kind, sentence)] = sentences(found)
+    assert kind == "production"
+    assert "data.columns.size.kind=numeric" in sentence
+    typed = trained(columns, "data.columns.size.kind=numeric", known=known)
+    assert typed.kinds["size"] == "numeric"
+    # A column that is something else by now is not forced.
+    words = {"size": ["10", "12"] * 9, "n": ["low", "high"] * 9}
+    assert trained(words, known=known).kinds["n"] == "categorical"
+
+
+def test_the_format_of_production_settles_a_doubt() -> None:
+    dates = {"format": "%d/%m/%Y"}
+    known = TableInput((fit_column("since", "datetime", np.arange(3.0), dates),))
+    found = trained({"since": ["03/01/2024", "01/02/2024"] * 9}, known=known)
+    assert found.inputs["since"][0] == moment(2024, 1, 3)  # type: ignore[call-overload]
+    assert not any(kind == "format" for kind, _ in sentences(found))
+
+
+def test_text_by_its_type_stays_text() -> None:
+    digits = typed_text(pl.Series("zip", ["10115", "80331"] * 9))
+    assert trained({"zip": digits}).kinds == {"zip": "categorical"}
+    numbers = model(zip=("numeric", np.array([1.0, 2.0])))
+    rows = model_rows(whole("d", digits.to_frame()), numbers, None)
+    assert rows.inputs["zip"][0] == 10115  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import DataError
-from models.features.text import seconds
+from models.features.dates import seconds
 from trainer.data import Dataset
 from trainer.data.arrays import arrays
 from trainer.data.roles import Role, group_text, set_aside

@@ -183,6 +183,30 @@ def test_sqlite_values_that_change_their_type_late(tmp_path: Path) -> None:
     assert found.inputs["x"][4000] == 4000.5 and found.inputs["word"][-1] == "late"
 
 
+def test_types_of_postgresql_are_read_as_what_they_are(postgres: Any) -> None:
+    query = """SELECT 12.5::numeric::money AS price, '007'::text AS code,
+        'NaN'::numeric AS gap, 2.50::numeric AS exact, ARRAY[1] AS list,
+        gen_random_uuid() AS id, i AS y FROM generate_series(1, 3) i"""
+    found = read(Source(postgres.url, query), "y")
+    assert isinstance(found.inputs, dict)
+    np.testing.assert_array_equal(found.inputs["price"], [12.5] * 3)
+    np.testing.assert_array_equal(found.inputs["gap"], [math.nan] * 3)
+    np.testing.assert_array_equal(found.inputs["exact"], [2.5] * 3)
+    assert found.inputs["code"] == ["007"] * 3
+    assert [finding.columns for finding in found.findings] == [("list",), ("id",)]
+
+
+def test_text_of_digits_stays_text_in_sqlite(tmp_path: Path) -> None:
+    path = tmp_path / "zips.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (zip TEXT, day DATE, y INT)")
+        rows = [("10115", "2024-01-31", 1), ("80331", "2024-02-01", 0)]
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?)", rows)
+        connection.commit()
+    found = read(Source(f"sqlite:///{path}", "SELECT * FROM t"), "y")
+    assert found.kinds == {"zip": "categorical", "day": "datetime"}
+
+
 # What goes wrong is one sentence.
 
 
@@ -202,15 +226,12 @@ def test_sqlite_values_that_change_their_type_late(tmp_path: Path) -> None:
         ),
         (
             "SELECT '::1'::inet AS i, 1 AS y",
-            "column 'i' has a type that cannot be read",
+            "besides the target 'y': column 'i' has values of type Binary, which",
         ),
-        ("SELECT gen_random_uuid() AS i, 1 AS y", 'write CAST("i" AS text)'),
         (
             "SELECT ARRAY[1] AS i, 1 AS y",
-            "column 'i': expected numbers, text, booleans or dates, found List(Int32)",
+            "column 'i' has values of type List(Int32), which cannot be an input",
         ),
-        ("SELECT 'NaN'::numeric AS i, 1 AS y", "column 'i', row 1: expected a number"),
-        ("SELECT 'NaN'::float8 AS i, 1 AS y", "column 'i', row 1: expected a number"),
         ("SELECT 'infinity'::timestamp AS i, 1 AS y", "column 'i', row 1: expected"),
         ("SELECT '-infinity'::date AS i, 1 AS y", "column 'i', row 1: expected a"),
         ("SELECT 1 AS y", "there is no input column besides the target 'y'"),
@@ -236,9 +257,8 @@ def test_a_wrong_query_to_postgresql(query: str, expected: str, postgres: Any) -
         ("SELECT * FROM whole WHERE 0", "the query returned no rows"),
         (
             "SELECT x'00' AS i, 1 AS y",
-            "column 'i': expected numbers, text, booleans or dates, found Binary",
+            "column 'i' has values of type Binary, which cannot be an input",
         ),
-        ("SELECT 9e999 AS i, 1 AS y", "column 'i', row 1: expected a finite number"),
         ("DELETE FROM whole", "readonly database"),
         ("PRAGMA foreign_keys = 1", "expected a SELECT"),
         ("", "expected a SELECT"),

@@ -207,7 +207,7 @@ def fitted(
         path = write_csv(kept)
         fit(store, path, target="churn", settings=(*QUICK, *settings))
         artefact = store.load("m", store.versions("m")[-1])
-        return artefact, read(str(path), "churn")
+        return artefact, read(str(path), "churn", whole(*settings))
 
     return make
 

@@ -1,0 +1,163 @@
+"""What a column of text is, by the majority of its values."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.features.dates import DATE_FORMATS, ISO, seconds
+from trainer.data.kinds import Spelling, infer, read_numbers
+
+bounded = settings(deadline=None, max_examples=40)
+DAYS = [date(2023, 1, 1) + timedelta(days=9 * i) for i in range(60)]
+
+
+def text(*values: str | None) -> pl.Series:
+    return pl.Series("c", values, pl.String)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "-2.5", "3e4", "+1", ".5", " 7 "], "numeric"),
+        (["1", "", None, "NA", "N/A", "#N/A", "null", "NULL", "None"], "numeric"),
+        (["1", "?", "-", ".", "--", "na", "n/a", "nil", "<NA>", "\\N"], "numeric"),
+        (["1", "(null)", "#DIV/0!", "#VALUE!", "#REF!", "missing", ".B"], "numeric"),
+        (["", None, "NA"], "numeric"),
+        (["0", "1"], "numeric"),
+        (["nan", "1"], "numeric"),
+        (["1", "two"], "categorical"),
+        (["none", "missing", "none"], "categorical"),
+        (["true", "FALSE", "True", "", "NA", " ", "?"], "boolean"),
+        (["true", "yes"], "categorical"),
+        (["2024-02-29", "1969-12-31", "", "NA", "NaT", "0000-00-00"], "datetime"),
+        (["2024-02-29T12:30:00", "2024-02-29 12:30"], "datetime"),
+        (["2024-02-29T12:30:00+02:00", "2024-02-29T12:30:00Z"], "datetime"),
+        (["2024-02-30"], "categorical"),
+        (["2024-02-29 lunch"], "categorical"),
+        (["20240229"], "numeric"),
+        (["20240229T1200", "20240301T0000"], "datetime"),
+        (["a", "b", None], "categorical"),
+        (["01234", "61130", "95937"], "categorical"),
+        (["007", "12"] * 20, "categorical"),
+        (["1577134800018164904", "1577134800018164905"], "categorical"),
+        (["0", "0.5", "00.5"], "numeric"),
+        (["1.2.3", "1.2.4"], "categorical"),
+        (["12:30:00", "08:15:00"], "numeric"),
+        (["ABC123", "ABC124"], "categorical"),
+        (["+1 555 123456", "+1 555 987654"], "categorical"),
+        (["10-20", "20-30"], "categorical"),
+    ],
+)
+def test_a_column_is_what_its_values_are(values: list[str | None], kind: str) -> None:
+    assert infer(text(*values)).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("most", "odd", "kind"),
+    [
+        ([f"{i}.5" for i in range(95)], ["x"] * 5, "numeric"),
+        ([str(i % 7) for i in range(94)], [f"x{i}" for i in range(6)], "categorical"),
+        # A few words among many numbers are marks; many words are not.
+        ([f"{i}.5" for i in range(60)], ["T"] * 40, "numeric"),
+        ([f"{i % 9}" for i in range(60)], ["T"] * 40, "categorical"),
+        ([f"{i}.5" for i in range(60)], [f"{i} x" for i in range(40)], "categorical"),
+        ([f"{i}.5" for i in range(90)], [f"{i}' x" for i in range(9)], "numeric"),
+        (["true", "false"] * 48, ["x"], "boolean"),
+        ([f"{day:%d/%m/%Y}" for day in DAYS], ["soon"], "datetime"),
+    ],
+)
+def test_nearly_all_values_decide(most: list[str], odd: list[str], kind: str) -> None:
+    column = text(*most, *odd)
+    spelling = infer(column)
+    assert spelling.kind == kind
+    if kind != "categorical":
+        values, indices = read_numbers(column, spelling)
+        assert indices == list(range(len(most), len(column)))
+        assert np.isnan(values[indices]).all()
+        assert np.isfinite(values[: len(most)]).all()
+
+
+@pytest.mark.parametrize("format", DATE_FORMATS)
+def test_dates_of_a_column_show_their_format(format: str) -> None:
+    if format == "%Y%m%d":  # digits alone are numbers
+        return
+    column = text(*[day.strftime(format) for day in DAYS], None, "?")
+    spelling = infer(column)
+    assert spelling.kind == "datetime" and not spelling.doubt
+    values, odd = read_numbers(column, spelling)
+    assert not odd
+    expected = [seconds(day.isoformat()) for day in DAYS]
+    np.testing.assert_array_equal(values, [*expected, np.nan, np.nan])
+
+
+def test_a_date_that_may_be_two_is_read_as_iso_orders_it_and_doubted() -> None:
+    spelling = infer(text("01/02/2024", "03/04/2024"))
+    assert (spelling.format, spelling.doubt) == ("%m/%d/%Y", "%d/%m/%Y")
+    assert infer(text("05/05/2024")).doubt == ""
+    assert infer(text("01/02/2024", "13/04/2024")).format == "%d/%m/%Y"
+
+
+@bounded
+@given(
+    st.lists(st.decimals(-(10**7), 10**7, places=2), min_size=1, max_size=30),
+    st.sampled_from(["", "€", "$", "%"]),
+)
+def test_decimal_commas_of_a_column_are_read(numbers: list[object], sign: str) -> None:
+    swap = str.maketrans(",.", ".,")
+    column = text(*[f"{number:,.2f}".translate(swap) + sign for number in numbers])
+    spelling = infer(column)
+    values, odd = read_numbers(column, spelling)
+    assert spelling.kind == "numeric" and not odd
+    np.testing.assert_array_equal(values, [float(number) for number in numbers])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "format", "doubt"),
+    [
+        (["1,234.50", "12.25"], "1,234.56", ""),
+        (["1.234,50", "12,25"], "1.234,56", ""),
+        (["1,5", "2,25"], "1.234,56", ""),
+        (["1.234.567", "1.000"], "1.234,56", ""),
+        (["1,234", "2,345"], "1,234.56", "1.234,56"),
+        (["$1,234.50", "$2.00"], "$1,234.56", ""),
+        (["5 €", "1.234,50 €"], "1.234,56 €", ""),
+        (["5%", "12.5%"], "1234.56%", ""),
+        (["1'234.5", "2"], "1'234.56", ""),
+        (["1 234,5", "2"], "1 234,56", ""),
+        (["1.234", "2.345"], "", ""),
+        (["68.5", "70.125", "71"] * 9 + ["6,2"], "", ""),
+        (["999"] + [f"{i}.{i}" for i in range(100, 160)], "1.234,56", "1234.567"),
+    ],
+)
+def test_the_format_of_numbers(values: list[str], format: str, doubt: str) -> None:
+    spelling = infer(text(*values))
+    assert (spelling.kind, spelling.format) == ("numeric", format)
+    assert spelling.doubt == doubt
+
+
+@bounded
+@given(st.lists(st.text(max_size=8) | st.from_regex(r"[0-9.,: %-]{1,10}"), min_size=1))
+def test_any_text_is_read_or_odd(values: list[str]) -> None:
+    column = text(*values)
+    spelling = infer(column)
+    if spelling.is_text:
+        return
+    found, odd = read_numbers(column, spelling)
+    for index, value in enumerate(values):
+        try:
+            expected = spelling.parse(value)
+        except ValueError:
+            assert index in odd and np.isnan(found[index])
+        else:
+            np.testing.assert_array_equal(found[index], expected)
+
+
+def test_iso_is_the_plain_format_of_dates() -> None:
+    assert infer(text("2024-02-29")) == Spelling("datetime", "")
+    assert DATE_FORMATS[0] == ISO

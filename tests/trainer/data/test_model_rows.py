@@ -1,0 +1,41 @@
+"""A model takes its own columns of a table, as its own kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.errors import DataError
+from models.features.table import TableInput, fit_column
+from trainer.data.model_rows import model_rows
+from trainer.data.table import whole
+
+FRAME = pl.DataFrame({"a": ["1", "2"], "b": ["x", "y"], "y": ["0", "1"]})
+
+
+def refused(run: Any, *arguments: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        run(*arguments)
+    return str(caught.value)
+
+
+def model(**columns: tuple[str, Any]) -> TableInput:
+    return TableInput(
+        tuple(fit_column(name, kind, raw) for name, (kind, raw) in columns.items())
+    )
+
+
+def test_a_model_takes_its_own_columns_as_its_own_kinds() -> None:
+    table = model(b=("categorical", ["x"]), a=("categorical", ["1"]))
+    found = model_rows(whole("d", FRAME), table, None)
+    assert found.inputs == {"b": ["x", "y"], "a": ["1", "2"]}
+    assert found.target is None
+
+
+def test_an_absent_column_is_told_with_the_nearest() -> None:
+    table = model(aa=("numeric", np.array([1.0])))
+    message = refused(model_rows, whole("d", FRAME), table, None)
+    assert message == "column 'aa' is missing; did you mean 'a'?"

@@ -1,0 +1,158 @@
+"""The target of a table, from text or typed values to labels.
+
+Labels keep the spelling of the data, but blanks around them do not count, and `1` and
+`1.0` are one label. A row without a target has None.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.errors import DataError
+from models.features.predictions import Label, label_text
+from models.features.text import is_missing, is_number, parse_truth, plain_text
+from trainer.data.kinds import MANY, Spelling, as_kind, fits, infer
+from trainer.data.table import shown
+from trainer.data.values import as_text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Place = Callable[[int], str]
+#: Fewer odd cells than this share among a few numbers are no class of their own.
+NO_CLASS = 0.01
+
+
+def read_labels(
+    column: pl.Series,
+    place: Place,
+    kind: str | None = None,
+    format: str | None = None,
+    marks: tuple[str, ...] = (),
+) -> tuple[Sequence[Label | None], Spelling]:
+    """Return the labels (n,) of a target, and how they are spelled.
+
+    Raises DataError for a type that is not supported, for a number that is not finite,
+    and for an odd cell among numbers or truth values, with its row and value.
+    """
+    import polars as pl
+
+    if column.dtype == pl.String:
+        return _from_text(column, place, kind, format, marks)
+    if column.dtype == pl.Categorical or column.dtype == pl.Enum:
+        return _texts(column.cast(pl.String), marks), Spelling("categorical")
+    return _typed(column, place, marks), Spelling(kind or "numeric")
+
+
+def _typed(
+    column: pl.Series, place: Place, marks: tuple[str, ...]
+) -> Sequence[Label | None]:
+    import polars as pl
+
+    if column.dtype in (pl.Date, pl.Datetime, pl.Decimal):
+        column = as_text(column)
+    elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+        raise DataError(
+            f"target '{column.name}': expected numbers, text, booleans or dates, "
+            f"found {column.dtype}"
+        )
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+        infinite = column.is_infinite().fill_null(False).arg_true()
+        if len(infinite):
+            index = int(infinite[0])
+            raise DataError(
+                f"target '{column.name}', {place(index)}: expected a finite number, "
+                f"found {column[index]}"
+            )
+    values: list[Label | None] = column.to_list()
+    if not marks:
+        return values
+    return [None if plain_text(label_text(v or "")) in marks else v for v in values]
+
+
+def _texts(column: pl.Series, marks: tuple[str, ...]) -> list[str | None]:
+    bare = column.str.strip_chars().to_list()
+    return [None if not text or text in marks else text for text in bare]
+
+
+def _from_text(
+    column: pl.Series,
+    place: Place,
+    kind: str | None,
+    format: str | None,
+    marks: tuple[str, ...],
+) -> tuple[Sequence[Label | None], Spelling]:
+    texts = _texts(column, marks)
+    spelling = _spelling(column, kind, format, marks)
+    counts = Counter(text for text in texts if text is not None)
+    odd = {
+        text: n
+        for text, n in counts.items()
+        if not is_missing(text, marks) and not fits(spelling, text)
+    }
+    if spelling.kind not in ("numeric", "boolean") or (
+        kind is None and _are_classes(odd, counts)
+    ):
+        return texts, Spelling("categorical", marks=marks)
+    if odd:
+        index = next(i for i, text in enumerate(texts) if text in odd)
+        raise DataError(
+            f"target '{column.name}', {place(index)}: expected "
+            f"{'a number' if spelling.kind == 'numeric' else 'true or false'} as in "
+            f"{1 - sum(odd.values()) / counts.total():.1%} of the rows, found "
+            f"{shown(texts[index])}; correct it, or declare it missing "
+            f"(data.columns.{column.name}.missing=[{shown(texts[index])}])"
+        )
+    table = _parsed(spelling, [t for t in counts if not is_missing(t, marks)])
+    return [None if text is None else table.get(text) for text in texts], spelling
+
+
+def _spelling(
+    column: pl.Series, kind: str | None, format: str | None, marks: tuple[str, ...]
+) -> Spelling:
+    if kind is not None and format is not None:
+        return Spelling(kind, format, marks)
+    return infer(column, marks) if kind is None else as_kind(column, kind, marks)
+
+
+def _are_classes(odd: dict[str, int], counts: Counter[str]) -> bool:
+    """Tell whether odd texts are frequent enough to be classes beside a few numbers."""
+    few = len(counts) - len(odd) <= MANY
+    return few and sum(odd.values()) >= max(NO_CLASS * counts.total(), 2)
+
+
+def _parsed(spelling: Spelling, texts: Sequence[str]) -> dict[str, Label]:
+    """Return the label of each text, which are all numbers or all truth values.
+
+    Text that is not the canonical form of a number ("1.50") stays text, unless another
+    text is the same number or all are in a format of people.
+    """
+    if spelling.format:
+        return {text: spelling.parse(text) for text in texts}
+    table: dict[str, Label] = {text: plain_text(text) for text in texts}
+    for parse in (_parse_whole, float, parse_truth):
+        try:
+            values: dict[str, Label] = {text: parse(table[text]) for text in texts}  # type: ignore[arg-type]
+        except ValueError:
+            continue
+        written = {text: label_text(value) for text, value in values.items()}
+        if all(written[text] in (text, table[text]) for text in texts):
+            finite = all(np.isfinite(float(value)) for value in values.values())
+            return values if finite else table
+    if not all(map(is_number, texts)):
+        return {text: text for text in texts}
+    # Equal numbers are one label: the spelling that comes first.
+    first: dict[float, str] = {}
+    return {text: first.setdefault(float(text), text) for text in texts}
+
+
+def _parse_whole(text: str) -> int:
+    number = int(text)
+    if abs(number) >= 1 << 63:
+        raise ValueError("too large for an int64")
+    return number

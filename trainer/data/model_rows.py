@@ -1,0 +1,96 @@
+"""The rows of a table for a model that exists, as it was trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.errors import DataError, nearest
+from models.features.columns import COLUMN_KINDS, Column, Values
+from models.features.predictions import Output
+from models.features.table import TableInput
+from trainer.data import kinds
+from trainer.data.dataset import Dataset
+from trainer.data.kinds import Spelling
+from trainer.data.labels import read_labels
+from trainer.data.table import Table, require_target, shown
+from trainer.data.values import (
+    categories,
+    inferred,
+    kind_of_type,
+    refuse,
+    require_supported,
+    typed_values,
+    untyped,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def model_rows(
+    table: Table,
+    inputs: TableInput,
+    target: str | None,
+    output: Output | None = None,
+    also: Collection[str] = (),
+) -> Dataset:
+    """Return the columns of a model, and those of `also` that are there.
+
+    An absent column is filled with missing values if it is nullable. Raises DataError
+    if any other column, or the target, is absent, or if a value does not fit.
+    """
+    frame = table.frame
+    labels = None
+    require_target(frame, target)
+    if target is not None:
+        texts = output is not None and any(isinstance(c, str) for c in output.classes)
+        labels, _ = read_labels(
+            frame[target], table.place, "categorical" if texts else None
+        )
+    values: dict[str, Values] = {}
+    read_as: dict[str, str] = {}
+    for column in inputs.columns:
+        values[column.name] = _model_values(table, column)
+        read_as[column.name] = column.kind
+    for name in also:
+        if name in frame.columns and name not in values:
+            spelling = inferred(frame[name])
+            read_as[name] = spelling.kind
+            values[name] = _strict_values(table, frame[name], spelling)
+    return Dataset(values, read_as, target or "", labels)
+
+
+def _model_values(table: Table, column: Column) -> Values:
+    name, frame = column.name, table.frame
+    if name in frame.columns:
+        spelling = Spelling(column.kind, column.format, column.marks)
+        values = _strict_values(table, frame[name], spelling)
+        return values if isinstance(values, np.ndarray) else column.from_json(values)
+    if column.nullable:
+        return column.missing(len(frame))
+    raise DataError(f"column '{name}' is missing{nearest(name, frame.columns)}")
+
+
+def _strict_values(table: Table, column: pl.Series, spelling: Spelling) -> Values:
+    """Return the raw values (n,) of a column; raise DataError for an odd one."""
+    require_supported(column)
+    if spelling.is_text:
+        return categories(column, spelling.marks)
+    kind = COLUMN_KINDS[spelling.kind]
+    text = untyped(column, typed=True)
+    if text is not None:
+        values, odd = kinds.read_numbers(text, spelling)
+    elif kind_of_type(column) != spelling.kind:
+        refuse(column, ~column.is_null(), kind.expected, column.dtype)
+        return kind.missing(len(column))
+    else:
+        values, odd = typed_values(column, spelling.kind)
+    if odd:
+        raise DataError(
+            f"column '{column.name}', {table.place(odd[0])}: expected {kind.expected}, "
+            f"found {shown(column[odd[0]])}"
+        )
+    return values

@@ -1,0 +1,158 @@
+"""The kind and the values of one column, by its type or by its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import DataError
+from models.features.dates import FIRST_SECOND, LAST_SECOND
+from models.features.text import EXACT, plain_text
+from trainer.data import kinds
+from trainer.data.kinds import Spelling
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def is_supported(column: pl.Series) -> bool:
+    """Tell whether the values can be an input: numbers, text, booleans or dates."""
+    import polars as pl
+
+    kind = column.dtype
+    plain = (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Categorical, pl.Enum)
+    return kind.is_numeric() or kind in (*plain, pl.Null)
+
+
+def untyped(column: pl.Series, typed: bool = False) -> pl.Series | None:
+    """Return a column of text, also of typed text if `typed`; None for another."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        return column
+    if typed and column.dtype in (pl.Categorical, pl.Enum):
+        return column.cast(pl.String)
+    return None
+
+
+def inferred(
+    column: pl.Series, marks: tuple[str, ...] = (), numbers: pl.Series | None = None
+) -> Spelling:
+    """Return how a column is read by its type or, if it has none, by its values."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        return kinds.infer(column, marks, numbers)
+    kind = kind_of_type(column)
+    if kind == "categorical":
+        # Dates as text are common where a format has types, and are no codes.
+        found = kinds.infer(column.cast(pl.String), marks)
+        return found if found.kind == "datetime" else Spelling(kind, marks=marks)
+    if column.dtype.is_integer() and _is_long(column.cast(pl.Float64)):
+        reason = "more digits than a number can hold"
+        return Spelling("categorical", marks=marks, reason=reason)
+    return Spelling(kind, marks=marks)
+
+
+def kind_of_type(column: pl.Series) -> str:
+    """Return the kind that a type has; text is categorical."""
+    import polars as pl
+
+    if column.dtype.is_numeric() or column.dtype == pl.Null:
+        return "numeric"
+    if column.dtype == pl.Boolean:
+        return "boolean"
+    return "datetime" if column.dtype in (pl.Date, pl.Datetime) else "categorical"
+
+
+def require_supported(column: pl.Series) -> None:
+    """Raise DataError if the values cannot be an input."""
+    if not is_supported(column):
+        raise DataError(
+            f"column '{column.name}': expected numbers, text, booleans or dates, "
+            f"found {column.dtype}"
+        )
+
+
+def _is_long(numbers: pl.Series) -> bool:
+    """Tell whether some of the whole numbers are not exact as float64."""
+    long = int((numbers.abs() > EXACT).sum())
+    return long > 0 and long >= kinds.CODES * len(numbers)
+
+
+def infer_kind(column: pl.Series) -> str:
+    """Return the kind of a column; raise DataError for a type that is not supported."""
+    require_supported(column)
+    return inferred(column).kind
+
+
+def categories(column: pl.Series, marks: Collection[str] = ()) -> list[str | None]:
+    """Return values as text without blanks around it, where `1.0` is `1` if both are.
+
+    Raises DataError for a date that cannot be written.
+    """
+    texts = as_text(column).str.strip_chars()
+    distinct = set(texts.drop_nulls().unique().to_list())
+    spelled: dict[str, str | None] = {
+        text: plain
+        for text in distinct
+        if (plain := plain_text(text)) != text
+        and (plain in distinct or column.dtype.is_numeric())
+    }
+    spelled |= dict.fromkeys({"", *marks} & distinct)
+    values: list[str | None] = texts.to_list()
+    if not spelled:
+        return values
+    return [spelled.get(text, text) if text is not None else None for text in values]
+
+
+def as_text(column: pl.Series) -> pl.Series:
+    """Return values as text; check dates first, since polars panics on some."""
+    import polars as pl
+
+    if column.dtype in (pl.Date, pl.Datetime):
+        _datetimes(column)
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    return column.cast(pl.String)
+
+
+def typed_values(column: pl.Series, kind: str) -> tuple[NDArray[np.float64], list[int]]:
+    """Return the values (n,) of a typed column, and the indices of those not finite."""
+    import polars as pl
+
+    if column.dtype in (pl.Date, pl.Datetime):
+        return _datetimes(column), []
+    numbers = column.cast(pl.Float64)
+    infinite = numbers.is_infinite().fill_null(False)
+    return _array(numbers.set(infinite, None)), infinite.arg_true().to_list()
+
+
+def _datetimes(column: pl.Series) -> NDArray[np.float64]:
+    import polars as pl
+
+    if column.dtype == pl.Date:
+        moments = column.to_physical().cast(pl.Float64) * 86_400
+    else:
+        moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
+    far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
+    refuse(column, far, "a date of the years 1 to 9999", "another")
+    return _array(moments)
+
+
+def _array(numbers: pl.Series) -> NDArray[np.float64]:
+    """Return a new array (n,) of numbers, NaN if missing."""
+    return np.array(numbers.fill_null(np.nan).to_numpy())
+
+
+def refuse(column: pl.Series, bad: pl.Series, expected: object, found: object) -> None:
+    """Raise DataError for the first row that is bad; rows are counted from 1."""
+    rows = bad.fill_null(False).arg_true()
+    if len(rows):
+        raise DataError(
+            f"column '{column.name}', row {int(rows[0]) + 1}: "
+            f"expected {expected}, found {found}"
+        )

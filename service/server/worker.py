@@ -34,6 +34,8 @@ from service.settings import Settings
 
 #: How long a client may take to read its last reply, or to ask again while we stop.
 LINGER_SECONDS = 2.0
+#: How long a thread that computes keeps the interpreter's lock from the loop.
+SWITCH_SECONDS = 0.001
 #: How often deadlines are checked.
 TICK_SECONDS = 0.2
 #: The same shortage is logged once in this time.
@@ -88,6 +90,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._turn()
 
     def _start(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
         # Config looks a setting up by name each time, dozens of times per request.
         self.cfg.__dict__ |= {k: v.get() for k, v in self.cfg.settings.items()}
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
@@ -284,7 +287,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         head, conn.received.head, conn.state = conn.received.head, None, ANSWER
         assert head
         self.nr += 1
-        conn.keep = conn.keep and head.keep and self.alive
+        conn.keep = conn.keep and head.keep and (self.alive or len(conn.received) > 0)
         if not conn.keep:
             conn.received.clear()
         environ = {**head.environ, **conn.environ, "wsgi.input": BytesIO(body)}

@@ -34,6 +34,8 @@ from service.settings import Settings
 
 #: How long a client may take to read its last reply, or to ask again while we stop.
 LINGER_SECONDS = 2.0
+#: How long requests that were sent ahead may delay those of other clients.
+PIPELINED_SECONDS = 0.01
 #: How long a thread that computes keeps the interpreter's lock from the loop.
 SWITCH_SECONDS = 0.001
 #: How often deadlines are checked.
@@ -97,7 +99,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.room = max(8, min(self.cfg.worker_connections, descriptors))
         self.tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
         self.connections: dict[int, Connection] = {}
-        self.pipelined: list[Connection] = []
+        self.pipelined: deque[Connection] = deque()
         self.held, self.next_tick, self.stopped = 0, 0.0, 0.0
         self.done: deque[tuple[bytes, Connection, Pool]] = deque()
         self.answerer = Answerer(
@@ -117,8 +119,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _turn(self) -> None:
         """Handle what has happened, then what is overdue."""
-        again, self.pipelined = self.pipelined, []
-        wait = 0.0 if again else TICK_SECONDS if self.connections else 1.0
+        wait = 0.0 if self.pipelined else TICK_SECONDS if self.connections else 1.0
         for fd, _ in self.epoll.poll(wait):
             if conn := self.connections.get(fd):
                 self._guarded(conn, self._ready)
@@ -126,8 +127,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 self._accept(listener)
             elif fd == self.PIPE[0]:
                 os.read(fd, 4096)
-        for conn in again:
-            self._guarded(conn, self._advance)
+        end = time.monotonic() + PIPELINED_SECONDS
+        while self.pipelined and time.monotonic() < end:
+            self._guarded(self.pipelined.popleft(), self._advance)
         while self.done:
             reply, conn, pool = self.done.popleft()
             pool.active -= 1

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.serving import Server
 
 pytestmark = pytest.mark.e2e
 
@@ -257,40 +254,18 @@ def test_a_slow_request_delays_no_quick_one(patient: Any) -> None:
             assert answered(client).startswith(b"HTTP/1.1 200")
 
 
-#: Starts a server that may have few descriptors.
-LIMITED = (
-    "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)); "
-    "os.execv(sys.executable, [sys.executable, '-m', 'service.cli', 'run'])"
-)
-
-
 def test_without_free_descriptors_it_goes_on_and_says_so_once(
-    served: Path, tmp_path: Path, until: Callable[..., None]
+    start: Callable[..., Any], served: Path
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "GLASSNET_BIND": f"127.0.0.1:{port}"}
-    environment |= {"GLASSNET_STORE": str(served), "GLASSNET_WORKERS": "1"}
-    environment |= {"GLASSNET_DRAIN_SECONDS": "0"}
-    log = tmp_path / "log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-c", LIMITED],
-            env=environment,
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
-        server = Server(process, port, log)
-        until("readiness", lambda: server.request("GET", "/v2/health/ready")[0] == 200)
-        pids = server.workers()
-        with clients(server, 60, b"GET /ping HTTP/1.1\r\n\r\n"):
-            for _ in range(3):
-                assert server.request("GET", "/v2/health/live")[0] == 200
-        assert server.predict("xor", [[0, 1]])[0]["label"] == 1
-        assert server.workers() == pids
-        assert server.stop() == 0
-    errors = [line["message"] for line in server.log() if line["level"] == "error"]
-    assert len([line for line in errors if "Too many open files" in line]) == 1
+    server = start(served, workers=1, poll_seconds=60)
+    (pid,) = server.workers()
+    server.predict("xor", [[0, 1]])  # it opens the files of its metrics
+    few = len(os.listdir(f"/proc/{pid}/fd")) + 4
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, few))
+    with clients(server, 60, b"GET /ping HTTP/1.1\r\n\r\n"):
+        for _ in range(3):
+            assert server.request("GET", "/v2/health/live")[0] == 200
+    assert server.predict("xor", [[0, 1]])[0]["label"] == 1
+    assert server.workers() == [pid]
+    told = [line["message"] for line in server.log() if line["level"] == "error"]
+    assert len([line for line in told if "cannot accept" in line]) == 1

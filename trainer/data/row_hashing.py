@@ -102,7 +102,9 @@ def limit_for_tests(hashes: RowHashes, share: float) -> float:
         return 0.0
     distinct = np.unique(hashes)
     fewest = max(1, int(share * len(distinct) / 2))
-    return max(share, float(np.nextafter(distinct[fewest - 1], 2.0)))
+    limit = max(share, float(np.nextafter(distinct[fewest - 1], 2.0)))
+    # Leave two hashes, for training and validation rows.
+    return min(limit, float(distinct[-2])) if len(distinct) > 2 else limit
 
 
 def rotating_splits(

@@ -358,9 +358,9 @@ ROLES = [
         "expected a number or an ISO 8601 date, found no value",
     ),
     (
-        sets("data.group=colour"),
+        sets("data.group=member"),
         1,
-        "column 'colour' (data.group) has 3 groups, too few",
+        "column 'member' (data.group) has 2 groups, too few for 3 parts",
     ),
     (sets("data.split=grouped"), 2, "data.split=grouped needs data.group, the column"),
     (sets("data.split=time"), 2, "data.split=time needs data.time, the column that"),

@@ -183,9 +183,11 @@ def test_there_are_test_rows_however_few_the_rows(
     limit = limit_for_tests(hashes, test)
     distinct = len(set(where))
     assert len(set(hashes[hashes < limit].tolist())) >= min(
-        (test > 0) * max(1, int(test * distinct / 2)), distinct
+        (test > 0) * max(1, int(test * distinct / 2)), max(distinct - 2, 1)
     )
-    assert limit >= test and (limit == 0.0) == (test == 0)
+    assert (limit == 0.0) == (test == 0)
+    if test and distinct > 2:
+        assert len(set(hashes[hashes >= limit].tolist())) >= 2
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 64])

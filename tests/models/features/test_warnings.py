@@ -14,9 +14,9 @@ from models.features.columns import (
     DatetimeColumn,
     NumericColumn,
 )
+from models.features.dates import seconds
 from models.features.table import TableInput
 from models.features.tensor import TensorInput
-from models.features.text import seconds
 from models.features.warnings import MAX_WARNINGS, warnings
 
 NAN = float("nan")

@@ -138,8 +138,9 @@ def test_booleans_are_the_same_from_json_and_from_bytes(values: list[bool]) -> N
 @bounded
 @given(st.lists(st.text(max_size=9), min_size=1, max_size=9))
 def test_texts_are_the_same_from_json_and_from_bytes(values: list[str]) -> None:
+    bare = [text.strip() or None for text in values]  # blanks around it do not count
     for raw in (json.dumps(values).encode(), packed(values, "BYTES")):
-        assert PEOPLE.column_of("city", raw, [len(values)], "BYTES") == values
+        assert PEOPLE.column_of("city", raw, [len(values)], "BYTES") == bare
 
 
 def test_moments_are_texts() -> None:

@@ -42,7 +42,7 @@ from trainer.evaluation.measurement import Measurement, measure
 from trainer.evaluation.paired_comparison import Comparison
 from trainer.evaluation.prediction_intervals import fit_intervals
 from trainer.evaluation.production import ProductionModel, load_production
-from trainer.preparation.prepare import Prepared, prepare
+from trainer.preparation.prepare import Evaluation, Prepared, prepare
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.ensemble import Member, fit_members, network_spec
 from trainer.training.progress import ProgressCallback
@@ -168,6 +168,12 @@ def run(
     )
 
 
+def _is_example(request: FitRequest, evaluation: Evaluation) -> bool:
+    """Tell whether there is nothing to judge: a few built-in rows, all learnt."""
+    builtin = str(request.data).startswith("builtin:")
+    return builtin and request.promote == "auto" and not evaluation.held_out
+
+
 def _label(policy: gate.Policy, promoted: bool) -> str | None:
     """Return the label that is pointed at the version, if any."""
     if promoted:
@@ -225,6 +231,8 @@ def _gate_and_publish(
             constant_losses,
             faults,
         )
+        if _is_example(request, evaluation):
+            verdict = gate.Verdict(True, "an example, too small to hold rows out")
         timing = timing_now()
         contents[RUN] = _run_json(request, timing, verdict, guard_findings)
         if prepared.config.runtime.report:

@@ -18,7 +18,8 @@ SHOWN = {
 def summary(result: FitResult, store: str) -> Iterator[str]:
     """Yield task, rows, metrics, diagnosis, verdict, report and the next command."""
     data, metrics = result.data, result.metrics
-    yield f"{result.model} version {result.version}, {result.task}"
+    yield f"{result.model} version {result.version}"
+    yield _line("task", result.task)
     yield _line(
         "rows",
         f"{data.rows:,}: {data.train_rows:,} to learn from, "
@@ -33,7 +34,7 @@ def summary(result: FitResult, store: str) -> Iterator[str]:
     yield _line("verdict", verdict(result))
     if result.report is not None:
         yield _line("report", result.report)
-    yield _line("next", _next(result, store))
+    yield _line("next", next_command(result, store))
 
 
 def verdict(result: FitResult) -> str:
@@ -41,7 +42,8 @@ def verdict(result: FitResult) -> str:
     return f"{'promoted' if result.promoted else 'not promoted'}: {result.reason}"
 
 
-def _next(result: FitResult, store: str) -> str:
+def next_command(result: FitResult, store: str) -> str:
+    """Return the command that serves a promoted version, or promotes another."""
     at = "" if store == "artefacts" else f" --store {store}"
     if result.promoted:
         return f"service run{at}"
@@ -49,4 +51,4 @@ def _next(result: FitResult, store: str) -> str:
 
 
 def _line(name: str, text: str) -> str:
-    return f"  {name:10s} {text}"
+    return f"{name:10s} {text}"

@@ -113,7 +113,7 @@ def fit(
     postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
     PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
     """
-    from trainer.cli.summary import summary, verdict
+    from trainer.cli.summary import next_command, summary, verdict
     from trainer.operations import notifications
     from trainer.pipeline import FitRequest, run
 
@@ -144,6 +144,8 @@ def fit(
     if as_json:
         print_json(result)
         say(f"{result.model} version {result.version} {verdict(result)}")
+        if not result.promoted:
+            say(f"to promote it: {next_command(result, store.location)}")
     else:
         for line in summary(result, store.location):
             click.echo(printable(line))

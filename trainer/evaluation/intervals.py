@@ -78,8 +78,10 @@ def mean_interval(
             statistics.append(np.log(again / mean) * again / deviation)
     tail = (1.0 - LEVEL) / 2.0
     low, high = np.quantile(statistics, [tail, 1.0 - tail])
-    relative = error / mean
-    return mean * float(np.exp(-high * relative)), mean * float(np.exp(-low * relative))
+    ends = mean * np.exp(-np.array([high, low]) * (error / mean))
+    # A few surprising rows can send an end to infinity: none lies beyond all rows.
+    each = loss[count > 0] / count[count > 0]
+    return float(max(ends[0], each.min())), float(min(ends[1], each.max()))
 
 
 def _standard_error(sums: Floats, drawn: Floats) -> float:

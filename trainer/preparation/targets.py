@@ -22,6 +22,8 @@ from models.features.text import is_number
 #: A target with more distinct whole numbers than this is numeric, not classes.
 MAX_NUMERIC_CLASSES = 20
 MAX_CLASSES = 1_000
+#: With fewer rows, a class for every other row may be what is meant.
+MIN_ROWS = 10
 
 
 class Guess(NamedTuple):
@@ -32,7 +34,11 @@ class Guess(NamedTuple):
 
 
 def guess_task(labels: Sequence[Label], name: str) -> Guess:
-    """Guess the task from the target's values; raise DataError if they do not vary."""
+    """Guess the task from the target's values.
+
+    Raises DataError if they do not vary, or if most rows have a value of their own that
+    is no number.
+    """
     distinct = set(labels)
     k = len(distinct)
     if k < 2:
@@ -43,6 +49,12 @@ def guess_task(labels: Sequence[Label], name: str) -> Guess:
     kind: Task = "binary" if k == 2 else "multiclass"
     numbers = [float(label) for label in distinct if _is_numeric(label)]
     if len(numbers) < k:
+        if k * 2 > len(labels) >= MIN_ROWS:
+            raise DataError(
+                f"target '{name}' has {k:,} different values in {len(labels):,} rows: "
+                "too many for classes, and they are no numbers; is it the right "
+                "--target? With --task multiclass they are taken as classes"
+            )
         return Guess(kind, f"task {kind}: target '{name}' has {k} classes")
     few = k <= MAX_NUMERIC_CLASSES and k * 5 <= len(labels)
     if k == 2 or (few and all(number.is_integer() for number in numbers)):

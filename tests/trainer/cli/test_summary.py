@@ -34,13 +34,13 @@ def test_at_most_twelve_lines_of_at_most_three_digits(result: FitResult) -> None
     assert len(lines) <= 12
     loss = f"{result.metrics['log_loss']:.3g}"
     (line,) = [line for line in lines if "log loss" in line]
-    assert line.startswith(f"  log loss   {loss} (") and "; constant " in line
-    assert f"  rows       {result.data.rows}: " in "\n".join(lines)
+    assert line.startswith(f"log loss   {loss} (") and "; constant " in line
+    assert f"rows       {result.data.rows}: " in "\n".join(lines)
 
 
 def test_a_promoted_version_is_served_next(result: FitResult) -> None:
     promoted = dataclasses.replace(result, promoted=True)
-    assert list(summary(promoted, "artefacts"))[-1] == "  next       service run"
+    assert list(summary(promoted, "artefacts"))[-1] == "next       service run"
 
 
 def test_a_refused_version_names_the_command_that_promotes_it(
@@ -48,4 +48,4 @@ def test_a_refused_version_names_the_command_that_promotes_it(
 ) -> None:
     refused = dataclasses.replace(result, promoted=False)
     *_, last = summary(refused, "elsewhere")
-    assert last == "  next       trainer promote m 1 --store elsewhere"
+    assert last == "next       trainer promote m 1 --store elsewhere"

@@ -215,3 +215,11 @@ def test_each_task_has_its_loss() -> None:
         "multiclass": softmax_cross_entropy,
         "regression": mean_squared_error,
     } == LOSSES
+
+
+def test_a_text_for_each_row_is_no_classification() -> None:
+    names = [f"name {n}" for n in range(40)]
+    with pytest.raises(DataError, match="40 different values in 40 rows: too many"):
+        guess_task(names, "y")
+    assert guess_task([*names, *names], "y").task == "multiclass"
+    assert guess_task(["a", "b", "c"], "y").task == "multiclass"

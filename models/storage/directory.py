@@ -149,8 +149,10 @@ class DirectoryStore(ArtefactStore):
 
     def _remove_abandoned(self, home: Path) -> None:
         """Remove the hidden directories of killed processes."""
-        for directory in home.glob(".old-*"):
-            shutil.rmtree(directory, ignore_errors=True)
+        if old := list(home.glob(".old-*")):
+            with files.locked(home):  # no version is being moved into one
+                for directory in old:
+                    shutil.rmtree(directory, ignore_errors=True)
         for directory in home.glob(".new-*"):
             # BlockingIOError: its trainer is alive. Others: it is harmless, skip it.
             with contextlib.suppress(OSError), files.locked(directory, wait=False):

@@ -79,10 +79,9 @@ def asking(server: Server) -> Iterator[Clients]:
             thread.join()
 
 
-def unreadable(server: Server) -> set[float]:
+def reported(server: Server, metric: str) -> set[float]:
     """What the workers say of the store, each asked by chance."""
-    found = [server.metrics()["glassnet_store_unreadable"][()] for _ in range(8)]
-    return set(found)
+    return {server.metrics()[f"glassnet_store_{metric}"][()] for _ in range(8)}
 
 
 def more(clients: Clients, until: Callable[..., None], n: int = 40) -> None:
@@ -99,21 +98,22 @@ def test_without_its_store_a_server_goes_on(
 ) -> None:
     server = start(store.root, poll_seconds=0.1)
     away = store.root.with_name("away")
-    assert unreadable(server) == {0.0}
+    metric = "unreadable_models" if how == "damaged labels" else "unreadable"
+    assert reported(server, metric) == {0.0}
     with asking(server) as clients:
         if how == "damaged labels":
             shutil.copytree(store.root, away)
             (store.root / "xor" / "labels.json").write_text("{")
         else:
             store.root.rename(away)
-        until("the metric to say so", lambda: unreadable(server) == {1.0})
+        until("the metric to say so", lambda: reported(server, metric) == {1.0})
         more(clients, until)
         # Its store comes back, with a version that is new.
         content = Store(away).path("xor", 1).read_bytes()
         Store(away).publish("xor", {ARTEFACT: content}, "production")
         shutil.rmtree(store.root, ignore_errors=True)
         away.rename(store.root)
-        until("the metric to say so", lambda: unreadable(server) == {0.0})
+        until("the metric to say so", lambda: reported(server, metric) == {0.0})
         version = "/v2/models/xor/versions/2/ready"
         until("the new one", lambda: server.request("GET", version)[0] == 200)
         more(clients, until)
@@ -126,7 +126,7 @@ def test_a_worker_that_is_replaced_while_the_store_is_gone_has_its_models(
 ) -> None:
     server = start(store.root, poll_seconds=0.1)
     store.root.rename(store.root.with_name("away"))
-    until("the metric to say so", lambda: unreadable(server) == {1.0})
+    until("the metric to say so", lambda: reported(server, "unreadable") == {1.0})
     before = server.workers()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
@@ -135,7 +135,7 @@ def test_a_worker_that_is_replaced_while_the_store_is_gone_has_its_models(
     with asking(server) as clients:
         more(clients, until)
     assert clients.failures == []
-    assert unreadable(server) == {1.0}
+    assert reported(server, "unreadable") == {1.0}
 
 
 def test_too_little_memory_for_metrics_is_told_at_the_start(

@@ -337,7 +337,7 @@ def test_hostile_requests_leave_no_trace(
         b"{",
         b"[" * 100_000,
         b'{"instances": ' + b"[" * 100_000,
-        b'{"instances": [[NaN, 1]]}',
+        b'{"instances": [[Infinity, 1]]}',
         b'{"instances": [[1e999, 1]]}',
         b'{"instances": [["a", 1]]}',
         b'{"instances": [[1], [1, 2]]}',

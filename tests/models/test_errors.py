@@ -31,7 +31,7 @@ def test_the_drawn_tree_is_the_real_one() -> None:
         if issubclass(kind, Exception)
     }
     assert drawn() == real
-    assert len(real) == 11
+    assert len(real) == 13
 
 
 def test_every_error_says_what_it_is() -> None:

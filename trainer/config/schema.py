@@ -293,7 +293,10 @@ def settings() -> Iterator[Setting]:
         choices = tuple(_choices(field.type))
         help_text = extra.get("description", "")
         example = _example(field.type)
-        yield Setting(key, field.default, help_text, choices, key in chosen, example)
+        default = field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        yield Setting(key, default, help_text, choices, key in chosen, example)
 
 
 def _fields(

@@ -92,6 +92,8 @@ def _fast(data: bytes) -> pl.DataFrame | None:
         body = data[start:]  # a copy only if there is something before it
         if body.endswith((b"\n\n", b"\n\r\n")):
             body = body.rstrip(b"\r\n") + b"\n"
+        if b"\n\n" in body or b"\n\r\n" in body:
+            return None  # a blank line would count as a row below
         header = next(
             csv.reader([body[: body.find(b"\n")].decode()], delimiter=separator)
         )

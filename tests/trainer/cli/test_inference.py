@@ -161,7 +161,9 @@ def test_predict_tells_what_is_wrong_with_a_row(
     path = write_csv(whole)
     arguments = ("predict", path, "--model", "churn", "--out", tmp_path / "a.csv")
     result = command(*arguments, code=1)
-    assert "column 'size', row 7: expected a number, found text" in result.stderr
+    assert (
+        "column 'size', row 7: expected a finite number, found 'big'" in result.stderr
+    )
     assert not (tmp_path / "a.csv").exists()
 
 

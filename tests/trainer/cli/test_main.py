@@ -150,7 +150,8 @@ def test_the_password_of_a_database_stays_where_it_is(
     """Nothing that a run writes, says or shows to other processes holds it."""
     secret = tmp_path / "secret"
     write_secret(secret, postgres.password)
-    query = "SELECT g AS x, (g > 40)::int AS y FROM generate_series(1, 80) g ORDER BY g"
+    numbers = "(g * 7919) % 1000 / 10.0 AS x, ((g * 7919) % 1000 > 500)::int AS y"
+    query = f"SELECT {numbers} FROM generate_series(1, 300) g ORDER BY g"
     store = tmp_path / "store"
     for url, code in ((postgres.url, 0), (postgres.url + "?sslmode=nope", 1)):
         done = process(

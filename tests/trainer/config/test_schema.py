@@ -43,4 +43,5 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         "data.columns.NAME.kind": {"numeric", "boolean", "datetime", "categorical"},
         "data.findings": {"warn", "stop"},
         "guards.stop": set(get_args(Guard)),
+        "guards.refuse": set(get_args(Guard)),
     }

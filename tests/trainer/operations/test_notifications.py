@@ -75,7 +75,7 @@ def check(found: dict[str, dict[str, float]], result: FitResult) -> None:
     assert found["version"][""] == result.version
     figures = {k: v for k, v in result.metrics.items() if isinstance(v, float)}
     assert found["figure"] == figures and "log_loss" in figures
-    everywhere, _ = result.gate
+    (everywhere,) = result.gate
     assert {k: v for k, v in found["gate_figure"].items() if "held-out" in k} == {
         "held-out rows, candidate": everywhere.candidate,
         "held-out rows, production": everywhere.production,

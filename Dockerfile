@@ -73,8 +73,8 @@ COPY --from=service-build /opt/glassnet /opt/glassnet
 # The official Python image ships no bytecode of the standard library, and a
 # read-only root cannot keep any: compile what the service imports, once, here.
 RUN PYTHONDONTWRITEBYTECODE='' python -c 'import flask, msgspec, numpy, service.cli, \
-        gunicorn.app.wsgiapp, gunicorn.workers.gthread, prometheus_client.multiprocess, \
-        service.app'
+        gunicorn.app.wsgiapp, prometheus_client.multiprocess, service.app, \
+        service.server.json_logging, service.server.worker'
 # NumPy is called from several request threads already; BLAS threads on top only
 # make them wait for each other.
 ENV OPENBLAS_NUM_THREADS=1

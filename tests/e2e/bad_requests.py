@@ -110,7 +110,7 @@ def stock_of(store: Path, size: int) -> Stock:
     documents: list[Any] = [
         client.get(path).get_json() for path in index["x-models"].values()
     ]
-    contract: Any = {"paths": {}, "components": {"schemas": {}}}
+    contract: Any = {**index, "paths": {}, "components": {"schemas": {}}}
     for document in documents:
         contract["paths"] |= document["paths"]
         contract["components"]["schemas"] |= document["components"]["schemas"]

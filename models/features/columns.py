@@ -33,7 +33,7 @@ from models.features.column import Texts as Texts
 from models.features.column import Values as Values
 from models.features.dates import DAY, iso, seconds
 from models.features.histograms import Histogram, Shares
-from models.features.text import parse_number, parse_truth, plain_text
+from models.features.text import missing_pattern, parse_number, parse_truth, plain_text
 
 #: A column keeps this many categories; rarer ones are encoded like unknown ones.
 MAX_CATEGORIES = 1_000
@@ -220,8 +220,9 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
             {"type": "string", "format": form} for form in ("date", "date-time")
         ]
         spelled = f" or as {self.format}" if self.format else ""
-        if self.format:
-            texts.append({"type": "string"})
+        # Any text may be in a format; others that are no date are missing ones.
+        pattern = {} if self.format else {"pattern": missing_pattern(self.marks)}
+        texts.append({"type": "string", **pattern})
         return {
             "anyOf": [*texts, {"type": "null"}],
             "description": f"ISO 8601{spelled}, UTC without an offset{seen}",

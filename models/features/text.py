@@ -30,6 +30,8 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PADDED = re.compile(r"[+-]?0\d", re.ASCII)
 #: MySQL's zero date, in any order.
 _ZERO_DATE = re.compile(r"0{2,4}([-/.])00\1(?:0{2,4})([T ][0:.]+)?")
+#: What ECMAScript's patterns escape, and nothing else may be.
+_SYNTAX, _ESCAPED = re.compile(r"[\^$\\.*+?()\[\]{}|]"), r"\\\g<0>"
 _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
 
 
@@ -42,6 +44,13 @@ def is_missing(text: str, marks: Collection[str] = ()) -> bool:
     if not bare or bare in marks or bare.lower() in MISSING:
         return True
     return bool(_ZERO_DATE.fullmatch(bare))
+
+
+def missing_pattern(marks: Collection[str] = ()) -> str:
+    """Return the pattern, for JSON Schema, of texts that stand for a missing date."""
+    texts = ("", *sorted({*MISSING, *marks}))
+    choices = "|".join(_SYNTAX.sub(_ESCAPED, text) for text in texts)
+    return rf"^\s*({choices})\s*$"
 
 
 def parse_truth(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from models.features.dates import DAY, iso, seconds
 from models.features.text import (
+    MISSING,
     is_missing,
     is_number,
+    missing_pattern,
     parse_number,
     parse_truth,
 )
@@ -52,6 +55,13 @@ def test_empty_fields_and_usual_marks_are_missing() -> None:
     assert all(map(is_missing, ["0000-00-00", "0000-00-00 00:00:00", "00/00/0000"]))
     assert not any(map(is_missing, ["0", "nothing", "T", "0.0", "0-0", ".5", "-1"]))
     assert is_missing(" -999 ", ("-999",))
+
+
+def test_the_pattern_of_missing_texts_has_what_is_missing_and_no_more() -> None:
+    pattern = missing_pattern(["-999", "[x]"])
+    for text in [*MISSING, "", " ", " na ", "-999", "[x]"]:
+        assert re.search(pattern, text) and is_missing(text, ("-999", "[x]"))
+    assert not any(re.search(pattern, text) for text in ("x", "nothing", "-1", ".z."))
 
 
 def test_one_instant_has_one_number() -> None:

@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(3600)]
 MOMENTS = int(os.environ.get("MOMENTS", "4"))
 #: Rows that take a while to come, so that many a moment falls among them.
 QUERY = """
-SELECT g AS x, CASE WHEN g > 40 THEN 'a' ELSE 'b' END AS y, pg_sleep(0.005)::text AS w
+SELECT sin(g) AS x, CASE WHEN sin(g) > 0 THEN 'a' ELSE 'b' END AS y,
+    pg_sleep(0.005)::text AS w
 FROM generate_series(1, 80) AS g ORDER BY g
 """
 
@@ -30,6 +31,7 @@ FROM generate_series(1, 80) AS g ORDER BY g
 def start(postgres: Any, store: Store) -> subprocess.Popen[str]:
     arguments = ["fit", postgres.url, "--query", QUERY, "--target", "y"]
     arguments += ["--model", "m", "--store", str(store.root), "--epochs", "5"]
+    arguments += ["--promote", "always"]  # too few rows to prove anything
     return subprocess.Popen(
         [sys.executable, "-m", "trainer.cli", *arguments],
         env={**os.environ, "PGPASSWORD": postgres.password},

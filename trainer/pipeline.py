@@ -35,7 +35,7 @@ from trainer import report
 from trainer.checks.data_checks import diagnose, report_findings
 from trainer.checks.production_guards import guard, refusing
 from trainer.config.schema import Config, ResolvedConfig
-from trainer.data import Dataset, Source, read
+from trainer.data import Source, read
 from trainer.evaluation import gate, row_fingerprints
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.measurement import Measurement, measure
@@ -44,7 +44,12 @@ from trainer.evaluation.prediction_intervals import fit_intervals
 from trainer.evaluation.production import ProductionModel, load_production
 from trainer.preparation.prepare import Evaluation, Prepared, prepare
 from trainer.training.checkpoint import Checkpoints
-from trainer.training.ensemble import Member, fit_members, network_spec
+from trainer.training.ensemble import (
+    Member,
+    fit_members,
+    network_spec,
+    time_limit_note,
+)
 from trainer.training.progress import ProgressCallback
 from trainer.types import Messages, Say
 
@@ -102,7 +107,8 @@ def run(
     store.check_writable()
     store.labels(request.model)  # damaged ones end the run now rather than at its end
     previous = load_production(store, request.model, lambda sentence: None)
-    data = _read(request, previous)
+    known = None if previous is None else previous.artefact.manifest.inputs
+    data = read(request.data, request.target, request.config, known)
     load_s = time.perf_counter() - started
     report_findings(data.findings, request.config.data, messages.finding)
     streams = np.random.SeedSequence(request.config.seed).spawn(64)
@@ -120,7 +126,7 @@ def run(
     except TrainingDiverged:
         checkpoints.clear()  # resuming would diverge again
         raise
-    for sentence in _time_limit_note(members):
+    for sentence in time_limit_note(members):
         say(sentence)
     networks = [member.network for member in members]
     prepared = fit_intervals(calibrate(prepared, networks), networks)
@@ -130,8 +136,7 @@ def run(
     encoded = dump(
         manifest(prepared, members, model, predictions, measurement, findings), networks
     )
-    # Load it as a reader will, so that the gate measures what is published.
-    candidate = load(encoded)
+    candidate = load(encoded)  # as a reader does: the gate measures what is published
     version, verdict, timing, diagnosis = _gate_and_publish(
         request,
         prepared,
@@ -179,12 +184,6 @@ def _label(policy: gate.Policy, promoted: bool) -> str | None:
     if promoted:
         return PRODUCTION
     return CANDIDATE if policy == "auto" else None
-
-
-def _read(request: FitRequest, previous: ProductionModel | None) -> Dataset:
-    """Read the training data, columns as in production if nothing else is set."""
-    known = None if previous is None else previous.artefact.manifest.inputs
-    return read(request.data, request.target, request.config, known)
 
 
 def _check(
@@ -277,16 +276,6 @@ def _checkpoints(
     return checkpoints
 
 
-def _time_limit_note(members: Sequence[Member]) -> list[str]:
-    """Return a sentence on the epochs trained if the time limit ended training."""
-    histories = [member.history for member in members]
-    if not any(history.out_of_time for history in histories):
-        return []
-    epochs = ", ".join(str(history.epochs) for history in histories)
-    planned = histories[0].planned
-    return [f"the time limit ended training in epoch {epochs} of {planned}"]
-
-
 def manifest(
     prepared: Prepared,
     members: Sequence[Member],
@@ -313,7 +302,7 @@ def manifest(
         target=data.target_name,
         network=members[0].network.spec,
         recipe=Recipe(
-            (*prepared.reasons, *_time_limit_note(members)),
+            (*prepared.reasons, *time_limit_note(members)),
             division.by,
             findings=tuple(findings),
             test_below=division.test_below,

@@ -188,6 +188,16 @@ def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedAr
     return FittedArrays(run.network.parameters, run.network.state, history, spent)
 
 
+def time_limit_note(members: Sequence[Member]) -> list[str]:
+    """Return a sentence on the epochs trained if the time limit ended training."""
+    histories = [member.history for member in members]
+    if not any(history.out_of_time for history in histories):
+        return []
+    epochs = ", ".join(str(history.epochs) for history in histories)
+    planned = histories[0].planned
+    return [f"the time limit ended training in epoch {epochs} of {planned}"]
+
+
 def make_run(
     prepared: Prepared,
     spec: NetworkSpec,

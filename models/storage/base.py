@@ -265,7 +265,7 @@ class ArtefactStore(StoreBackend):
         if label is not None:
             self.check_label(label)
         keys = self.keys()
-        digests = {file: _sha256(content) for file, content in contents.items()}
+        digests = {file: _sha256(content) for file, content in contents.items() if keys}
 
         def complete(
             version: int, before: bytes | None

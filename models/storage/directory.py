@@ -8,7 +8,7 @@
 A version is written to a hidden directory beside its final one, flushed to the disk,
 and renamed; then labels.json is replaced. Versions get their numbers and are removed,
 and labels change, under a lock that the kernel drops with the process that holds it.
-Only regular files are read, so a FIFO or a device in a store blocks nobody.
+Only regular files are read, so a FIFO or a device in a store never blocks.
 """
 
 from __future__ import annotations

@@ -203,7 +203,9 @@ class Registry:
         if default not in versions:
             if not versions:
                 return None
-            default = max(versions)
+            # A candidate may have been refused by the gate.
+            candidate = labels.get(CANDIDATE)
+            default = max(versions, key=lambda version: (version != candidate, version))
         split = _traffic_split(versions, default, stored_labels.get(CANDIDATE))
         return Entry(versions, labels, default, refused, split)
 
@@ -238,7 +240,7 @@ class Registry:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error as a sentence; those that nobody expected with their type."""
+    """Return an error as a sentence; unexpected ones with their type."""
     expected = isinstance(error, GlassnetError | OSError)
     return str(error) if expected else f"{type(error).__name__}: {error}"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 WORKER_BYTES = 1 << 20
 
 
-#: A directory that nobody has locked is removed after this time.
+#: An unlocked directory is removed after this time.
 LEFT_SECONDS = 60.0
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,21 +45,6 @@ KINDS = {
     "hello alone": b"",
 }
 WITHOUT_HANDSHAKE = ("no handshake", "a byte of TLS", "hello alone")
-
-
-@pytest.fixture(scope="module")
-def certificate(
-    tmp_path_factory: pytest.TempPathFactory, program: Callable[[str, str], str]
-) -> dict[str, Path]:
-    place = tmp_path_factory.mktemp("tls")
-    files = {"tls_certificate_file": place / "c", "tls_key_file": place / "k"}
-    command = [program("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048"]
-    command += ["-nodes", "-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1"]
-    out, key = map(str, files.values())
-    subprocess.run(
-        [*command, "-out", out, "-keyout", key], check=True, stderr=subprocess.DEVNULL
-    )
-    return files
 
 
 def hello() -> bytes:

@@ -19,22 +19,6 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
-def certificate(tmp_path: Path, program: Callable[[str, str], str]) -> dict[str, Path]:
-    """The settings of a certificate for this machine, made by OpenSSL."""
-    files = {
-        "tls_certificate_file": tmp_path / "cert.pem",
-        "tls_key_file": tmp_path / "key.pem",
-    }
-    command = [program("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048"]
-    command += ["-nodes", "-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1"]
-    out, key = map(str, files.values())
-    subprocess.run(
-        [*command, "-out", out, "-keyout", key], check=True, stderr=subprocess.DEVNULL
-    )
-    return files
-
-
 def test_https_and_nothing_else(
     start: Callable[..., Any], served: Path, certificate: dict[str, Path]
 ) -> None:

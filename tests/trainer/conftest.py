@@ -36,6 +36,20 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
+def write_parquet(tmp_path: Path) -> Callable[..., Path]:
+    """Write columns as Parquet, in a folder that is made if need be."""
+    import polars as pl
+
+    def write(columns: Any, name: str = "data.parquet") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        pl.DataFrame(columns).write_parquet(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
 def configured() -> Callable[..., Config]:
     """Make a config of `--set` texts."""
     return lambda *assignments: loading.load(None, assignments, {})

@@ -11,7 +11,6 @@ from dataclasses import replace
 from glob import glob
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import numpy as np
@@ -19,9 +18,6 @@ import numpy as np
 from models.errors import DataError
 from trainer.data.csv import read_csv
 from trainer.data.table import Part, Table, join_parts, typed_text
-
-if TYPE_CHECKING:
-    pass
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET = (".parquet", ".pq")

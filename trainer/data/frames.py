@@ -41,7 +41,7 @@ MIN_ROWS = 50
 UNIQUE = 0.95
 #: Most odd values that a finding names.
 MAX_NAMED = 5
-#: Marks of a missing value that every tool writes, in lower case; nobody needs to know.
+#: Usual marks of a missing value, in lower case, which are not reported.
 USUAL = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "nat"})
 
 

@@ -42,18 +42,9 @@ def _errors(
 ) -> tuple[Floats, Floats]:
     """Return absolute errors (n,) and the networks' disagreement (n,), both standard.
 
-    Only the networks of `indices` have not learnt the rows. Their errors are larger
-    than those of the whole ensemble: by the ambiguity decomposition (Krogh and Vedelsby
-    1995) the squared error of the mean is the mean squared error minus the variance
-    between the networks. The errors are scaled by the root of that ratio.
+    Only the networks of `indices` have not learnt the rows. Fewer than all err more,
+    which makes up for the epoch that they chose on these rows.
     """
     X, T, _ = prepared.rows(part)
     Z = output.standard(np.stack([network.predict(X) for network in networks]))
-    spread = Z.std(axis=0)
-    errors = np.abs(Z[list(indices)].mean(axis=0) - T)
-    missing = 1.0 / len(indices) - 1.0 / len(networks)
-    squared = float(np.mean(errors**2))
-    if missing and squared:
-        gain = missing * float(np.mean(spread**2)) / squared
-        errors *= np.sqrt(max(1.0 - gain, 0.5))
-    return errors, spread
+    return np.abs(Z[list(indices)].mean(axis=0) - T), Z.std(axis=0)

@@ -122,6 +122,14 @@ def test_a_damaged_newest_without_labels_leaves_the_default(
     assert registry.find("xor").version == 3
 
 
+def test_a_candidate_does_not_stand_in_for_a_damaged_production(store: Store) -> None:
+    store.promote("xor", 3, "candidate")  # the gate may have refused it
+    damage(store.path("xor", 1))
+    registry = Registry(store)
+    registry.refresh()
+    assert registry.find("xor").version == 2
+
+
 def test_a_mended_version_is_loaded(registry: Registry, store: Store) -> None:
     publish_like(store, 1)
     whole = store.path("xor", 4).read_bytes()

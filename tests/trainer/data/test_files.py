@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from models.errors import DataError
@@ -17,17 +16,6 @@ def refused(run: Any, *arguments: Any) -> str:
     with pytest.raises(DataError) as caught:
         run(*arguments)
     return str(caught.value)
-
-
-@pytest.fixture
-def write_parquet(tmp_path: Path) -> Callable[..., Path]:
-    def write(columns: Any, name: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        pl.DataFrame(columns).write_parquet(path)
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize("pattern", ["hive", "hive/*/*.parquet", "hive/region=*/*"])

@@ -41,17 +41,6 @@ def check(found: Dataset) -> None:
     assert found.kinds == {"x": "numeric", "c": "categorical"}
 
 
-@pytest.fixture
-def write_parquet(tmp_path: Path) -> Callable[..., Path]:
-    def write(columns: Any, name: str = "data.parquet") -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        pl.DataFrame(columns).write_parquet(path)
-        return path
-
-    return write
-
-
 def test_csv_and_parquet_give_the_same(
     write_csv: WriteCsv, write_parquet: Callable[..., Path]
 ) -> None:

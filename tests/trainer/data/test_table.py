@@ -22,17 +22,6 @@ def refused(run: Any, *arguments: Any) -> str:
     return str(caught.value)
 
 
-@pytest.fixture
-def write_parquet(tmp_path: Path) -> Callable[..., Path]:
-    def write(columns: Any, name: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        pl.DataFrame(columns).write_parquet(path)
-        return path
-
-    return write
-
-
 MONTHS: list[dict[str, Any]] = [
     {
         "n": pl.Series([1, 2], dtype=pl.Int64),

@@ -14,6 +14,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,6 +129,17 @@ def _header(header: list[str]) -> list[str] | None:
     return names if all(names) and len(set(names)) == len(names) else None
 
 
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Accept fields of any length for a while: the limit is the whole process's."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+@_long_fields()
 def _careful(data: bytes, path: Path) -> pl.DataFrame:
     import polars as pl
 
@@ -137,7 +149,6 @@ def _careful(data: bytes, path: Path) -> pl.DataFrame:
     first = text.readline()
     if not first.strip():
         raise DataError(f"{path}: the file is empty")
-    csv.field_size_limit(sys.maxsize)
     lines = csv.reader(chain([first], text), delimiter=separator, strict=True)
     rows = _rows(lines, blank, path)
     header = next(rows)

@@ -276,6 +276,15 @@ def test_the_header_in_the_middle_is_left_out_and_said(tmp_path: Path) -> None:
     ]
 
 
+def test_the_limit_of_a_field_is_that_of_others_again(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    path = tmp_path / "data.csv"
+    long = "x" * (limit + 1)
+    path.write_text(f"a,b\n\n1,{long}\n")  # a blank line needs the careful reader
+    assert rows(read_csv(path).frame) == [("1", long)]
+    assert csv.field_size_limit() == limit
+
+
 fields = st.text(st.sampled_from('ab1 ,;"\n\r'), max_size=5)
 lines = st.lists(st.lists(fields, min_size=1, max_size=4), min_size=1, max_size=5)
 

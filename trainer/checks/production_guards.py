@@ -238,6 +238,10 @@ def _old(prepared: Prepared, now: float) -> Iterator[Finding]:
     if settings.hours is None:
         return
     name, moment = _newest(prepared, settings, now)
+    if moment == -np.inf:
+        sentence = f"every date of column '{name}' is in the future: check its unit"
+        yield Finding("stale", (name,), sentence)
+        return
     hours = (now - moment) / SECONDS_PER_HOUR
     if hours > settings.hours:
         when = datetime.fromtimestamp(moment, UTC).isoformat(timespec="minutes")
@@ -254,7 +258,7 @@ def _newest(
 ) -> tuple[str, float]:
     """Return the column of dates with the latest that is not in the future.
 
-    The date is in seconds since 1970; it is 1970 if there are only later ones.
+    The date is in seconds since 1970, and -inf if all are in the future.
     """
     data = prepared.data
     columns: dict[str, Any] = {
@@ -273,7 +277,7 @@ def _newest(
     for name, values in columns.items():
         moments = _in_seconds(values[~np.isnan(values)])
         past = moments[moments <= now + SECONDS_PER_DAY]  # clocks and zones differ
-        latest[name] = float(past.max(initial=0.0))
+        latest[name] = float(past.max(initial=-np.inf))
     name = max(latest, key=lambda name: latest[name])
     return name, latest[name]
 

@@ -318,6 +318,14 @@ def test_age_is_told_in_any_unit_and_whatever_the_future_holds(
         assert finding.kind == "stale" and "2020-01-26" in finding.sentence
 
 
+def test_dates_that_are_all_in_the_future_are_said(found: Found) -> None:
+    last = 1_580_000_000
+    now = {**rows(200), "t": [last + 3600 * i for i in range(200)]}
+    asked = ("data.time=t", "guards.hours=48")
+    (finding,) = found(now, None, *asked, now=last - 3 * DAY)
+    assert finding.kind == "stale" and "is in the future" in finding.sentence
+
+
 @pytest.mark.parametrize("settings", ["data.group=g", "data.time=g"])
 def test_the_same_rows_raise_no_alarm_though_many_have_equal_inputs(
     settings: str,

@@ -2,7 +2,7 @@
 
 A test is one of them if its own code, its fixtures or a helper of the tests names
 something that does so, or something of a product module that does. Nobody has to set
-the mark `processes` by hand, so nobody can forget it.
+the mark `processes` by hand, so it cannot be forgotten.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def blocks(raw: Json, most: int, values: int, size: int = BLOCK) -> Iterator[byt
 
 
 def fits(raw: Json, items: int, values: float = math.inf) -> bool:
-    """Tell whether a JSON list or object has at most so many items, and values in all.
+    """Tell whether a JSON list or object is within limits of items and values.
 
     A text of at most `BLOCK` bytes always does.
     """

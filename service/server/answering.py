@@ -31,7 +31,7 @@ class Pool:
     def __init__(self, threads: int) -> None:
         self.threads, self.active = 0, 0
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        with suppress(RuntimeError):  # the process may not have so many
+        with suppress(RuntimeError):  # the process may not have this many
             for _ in range(threads):
                 Thread(target=self._run, daemon=True).start()
                 self.threads += 1

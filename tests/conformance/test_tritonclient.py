@@ -166,7 +166,7 @@ def test_numbers_of_every_datatype_are_taken(
 def test_texts_booleans_and_missing_numbers(
     asked: Any, server: Any, binary: bool
 ) -> None:
-    # JSON has no NaN: the client would write one that is none.
+    # JSON has no NaN: the client would write invalid JSON.
     columns = {k: v for k, v in PEOPLE.items() if binary or k != "income"}
     tensors = [given(name, values, binary) for name, values in columns.items()]
     found = asked.infer("people", tensors)
@@ -336,7 +336,7 @@ def index(found: Any) -> dict[tuple[str, str | None], str]:
 
 
 def test_what_one_worker_is_told_all_do(start: Any, store: Path) -> None:
-    server = start(store, poll_seconds=3600)  # nobody looks of his own accord
+    server = start(store, poll_seconds=3600)  # the watcher does not look by itself
     with client(server) as found:
         assert set(index(found).values()) == {"READY"}
         found.unload_model("xor")
@@ -360,7 +360,7 @@ def test_what_one_worker_is_told_all_do(start: Any, store: Path) -> None:
             assert answered["model_version"] == "2"
 
 
-def test_without_a_token_nobody_loads_or_unloads(server: Any) -> None:
+def test_loading_and_unloading_need_a_token(server: Any) -> None:
     with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as found:
         for change in (found.load_model, found.unload_model):
             with pytest.raises(InferenceServerException, match="expected a bearer"):
@@ -386,7 +386,7 @@ def test_a_worker_that_starts_later_knows_what_is_unloaded(
             assert not found.is_model_ready("xor")
             assert found.is_model_ready("digits")
     with client(server) as found:
-        found.load_model("xor")  # the sockets of the killed are in nobody's way
+        found.load_model("xor")  # sockets of killed workers do no harm
         assert found.is_model_ready("xor")
 
 

@@ -205,7 +205,7 @@ def test_every_panel_shows_something_of_a_real_service(
         return server.query(re.sub(r"\$(\w+)", lambda m: choices[m[1]], query))
 
     def blank() -> list[str]:
-        # So many that their drift can be told, and as they were learnt: there is none.
+        # Enough rows to measure drift, distributed as in training: no drift.
         service.predict("half_plus_two", [x / 50 - 10 for x in range(1000)])
         path = "/v1/models/half_plus_two:predict"
         assert service.request("POST", path, {"instances": ["two"]})[0] == 400

@@ -104,7 +104,7 @@ class Stock(NamedTuple):
 
 
 def stock_of(store: Path, size: int) -> Stock:
-    """Return what so many requests to the models of a store are made of."""
+    """Return the ingredients of `n` requests to the models of a store."""
     client = create_app(Settings(store=str(store))).test_client()
     index: Any = client.get("/openapi.json").get_json()
     documents: list[Any] = [
@@ -128,7 +128,7 @@ def stock_of(store: Path, size: int) -> Stock:
 
 
 def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
-    """Return so many examples of a strategy, the same each time."""
+    """Return examples of a strategy, the same each time."""
     found: list[Any] = []
 
     @settings(

@@ -81,7 +81,7 @@ def server(start_shared: Callable[..., Server], looked_into: Path) -> Server:
 
 @contextmanager
 def opened(browser: Browser, server: Server, model: str, **how: Any) -> Iterator[Page]:
-    """Open the page of a model; end when it has said nothing wrong and asked nobody."""
+    """Open the page of a model; it must log no error and ask no other host."""
     width, height = how.pop("size", DESKTOP)
     context = browser.new_context(viewport={"width": width, "height": height}, **how)
     page, home, faults = context.new_page(), f"http://127.0.0.1:{server.port}/", []

@@ -68,7 +68,7 @@ def test_no_file_breaks_it(served: Path) -> None:
             continue
         with pytest.raises(ArtefactCorrupt):
             load(bad)
-        # The same by one who knows how to seal: it may stand where nobody looks.
+        # The same with valid checksums: the damage may be in a field that is not read.
         body = damaged(data[:-SEAL_BYTES], pick)
         with suppress(ArtefactCorrupt):
             load(body + hashlib.sha256(body).hexdigest().encode())

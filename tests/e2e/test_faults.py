@@ -1,4 +1,4 @@
-"""What a machine does to a server: it goes on answering, and says nothing untrue."""
+"""Faults of the machine: the server keeps answering, and reports what is wrong."""
 
 from __future__ import annotations
 

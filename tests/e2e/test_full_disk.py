@@ -36,7 +36,7 @@ class Disk:
         return shutil.disk_usage(self.place).free
 
     def fill(self, leave: int = 0) -> None:
-        """Leave so many bytes, if there are as many."""
+        """Leave this many bytes free, if there are as many."""
         with self.ballast.open("wb") as file:
             while (left := self.free - leave) >= PAGE:
                 file.write(bytes(min(left, 64 * PAGE) // PAGE * PAGE))
@@ -74,7 +74,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def check(store: Store) -> None:
-    """Prove what is visible; and that nobody holds the lock."""
+    """Verify the visible versions, and that the lock is free."""
     for version in store.versions("m"):
         store.load("m", version)
     assert store.resolve("m") in store.versions("m")

@@ -31,7 +31,7 @@ REQUESTS = int(os.environ.get("REQUESTS", "200"))
 MARKS = (0.1, 0.5, 1.0)
 #: So many at least, before it is told whether memory grows.
 TELLING = 20_000
-#: So many ask at once, and so many dawdle beside them.
+#: Clients that ask at once, and slow ones beside them.
 CLIENTS, DAWDLERS = 4, 6
 MAX_BODY = 1 << 20
 XOR = b'{"instances": [[0, 1]]}'

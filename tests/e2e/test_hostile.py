@@ -139,7 +139,7 @@ def sockets(server: Server) -> int:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_slow_clients_delay_nobody(
+def test_slow_clients_delay_no_other_client(
     start: Callable[..., Server],
     served: Path,
     until: Callable[..., None],

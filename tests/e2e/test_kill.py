@@ -115,7 +115,7 @@ def test_whatever_is_killed_what_is_visible_is_whole(
         return while_publishing(store, rng.uniform(0, 0.01))
 
     def kill(wait: Callable[[subprocess.Popen[str]], None]) -> int:
-        """Kill a run, and see that the next one is none the worse for it."""
+        """Kill a run; the next one must not be affected."""
         process = start()
         wait(process)
         process.kill()
@@ -134,7 +134,7 @@ def test_whatever_is_killed_what_is_visible_is_whole(
         pass  # no lock outlives who held it
     print(f"{when}: {killed} of {runs} runs were killed, {len(seen)} versions")
 
-    # What the dead left is in nobody's way, and goes once it is old.
+    # Remains of killed runs do no harm, and are removed once they are old.
     home = store.root / "m"
     for left in home.glob(".new-*"):
         old = time.time() - 2 * ABANDONED_SECONDS

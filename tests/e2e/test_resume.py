@@ -111,7 +111,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
-    """The sha256 of a run that nobody interrupts, and the seconds that it takes."""
+    """The sha256 of a run that is not interrupted, and the seconds that it takes."""
     homes = [tmp_path_factory.mktemp("whole") for _ in range(AT_ONCE)]
     began = time.monotonic()
     runs = [Trainer(data, home).start() for home in homes]

@@ -62,7 +62,7 @@ def test_a_column_that_is_shifted_shows_up_in_the_metrics(
 
 @pytest.fixture
 def store(served: Path, tmp_path: Path) -> Store:
-    """A store with another model for people, of which nobody has heard yet."""
+    """A store with another model for people, that no server has loaded yet."""
     shutil.copytree(served, tmp_path / "store")
     store = Store(tmp_path / "store")
     content = store.path("people", 1).read_bytes()

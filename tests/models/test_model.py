@@ -1,4 +1,4 @@
-"""Rows in, answers out: one row as in a batch, and never a number that is none."""
+"""Rows in, predictions out: one row as in a batch, and never NaN."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_parts_that_do_not_fit_together_are_refused(n_in: int, n_out: int) -> No
         Model(NUMBER, [Network(mlp([n_in, n_out]))], Regression(0.0, 1.0))
 
 
-# No number that is none
+# Never NaN
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

@@ -15,7 +15,7 @@ from service.settings import table
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    with socket.socket() as held:  # bound, but nobody listens
+    with socket.socket() as held:  # bound, but not listening
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
 

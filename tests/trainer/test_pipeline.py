@@ -412,7 +412,7 @@ def test_policies_move_labels_or_leave_them(fit: Fit, store: Store, data: Path) 
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
-def test_damaged_production_stands_in_nobodys_way(
+def test_a_damaged_production_version_does_not_block_a_run(
     damage: str, fit: Fit, store: Store, data: Path
 ) -> None:
     fit(store, data, target="churn", settings=FAST)
@@ -826,7 +826,7 @@ def test_one_network_that_diverges_fails_the_run(
     assert not store.root.exists()
 
 
-# Interrupted and gone on with.
+# Interrupted and resumed.
 
 
 class Stopped(BaseException):
@@ -944,7 +944,7 @@ def test_another_run_does_not_go_on_from_it(
     assert STARTING_ANEW in said and RESUMING not in said
     alone = fit(Store(tmp_path / "other"), place, **arguments)
     assert found.sha256 == alone.sha256
-    assert checkpoints_in(store) == left  # the other may still be gone on with
+    assert checkpoints_in(store) == left  # the other may still be resumed
 
 
 @pytest.mark.usefixtures("at_once")

@@ -60,8 +60,8 @@ LEAK = 0.98
 MOSTLY_MISSING = 0.9
 #: Share of distinct texts from which a column identifies rows.
 UNIQUE = 0.95
-#: A target is an outlier beyond so many times the range of the middle half, and so
-#: many times the distance from the median that 99 % of the rows keep.
+#: A target is an outlier beyond these multiples of the range of the middle half, and of
+#: the distance from the median that 99 % of the rows keep.
 FAR_QUARTILES, FAR_USUAL = 20.0, 5.0
 #: Later rows differ if this share of them is outside of the range of training rows.
 OUTSIDE = 0.25

@@ -23,7 +23,7 @@ MAX_VALUES = 2_000_000
 #: Most inputs of the linear model, with an input for each category.
 MAX_INPUTS = 1_500
 STEPS = 200
-#: Strength of the penalty, in rows: as if each input had been seen in so many rows
+#: Strength of the penalty, in rows: as if each input had been seen in this many rows
 #: without an effect.
 PENALTY = 1.0
 

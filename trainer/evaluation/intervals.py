@@ -97,7 +97,7 @@ def _standard_error(sums: Floats, drawn: Floats) -> float:
 def _wilson(share: float, error: float, n: int) -> Interval:
     """Return Wilson's interval of a share (Wilson 1927).
 
-    `n` clusters count as so many independent rows as have the standard error.
+    `n` clusters count as the number of independent rows with the same standard error.
     """
     rows = share * (1.0 - share) / error**2 if error > 0 else float(n)
     rows = max(min(rows, 1e12), 1.0)

@@ -131,7 +131,7 @@ def newest(stack: Any) -> dict[str, Any]:
 
 
 def run_of(stack: Any, rows: int, after: int) -> dict[str, Any]:
-    """Wait for a scheduled run on so many rows; return what came of it."""
+    """Wait for a scheduled run on this many rows; return its result."""
     found: dict[str, Any] = {}
 
     def published() -> bool:

@@ -150,7 +150,7 @@ def test_an_index_is_symmetric_and_knows_no_order(
 def test_an_index_is_its_formula() -> None:
     p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
     expected = float(((p - q) * np.log(p / q)).sum())
-    # A bin of neither is none; half a row in each is nothing to a million.
+    # A bin that is empty on both sides adds nothing; half a row in each is negligible.
     ours, theirs = np.append(p, 0) * 1e6, np.append(q, 0) * 1e6
     assert psi(ours, theirs) == pytest.approx(expected, rel=1e-4)
 

@@ -254,7 +254,7 @@ def test_a_wrong_gradient_would_be_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert max(finding.error for finding in found) > TOLERANCE
 
 
-def test_no_gradient_is_computed_that_nobody_reads(
+def test_no_unused_gradient_is_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[bool] = []

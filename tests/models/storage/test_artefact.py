@@ -290,7 +290,7 @@ def test_structure_flipped_under_a_valid_seal_is_refused_or_changes_nothing(
             found.model.networks, whole.model.networks, strict=True
         ):
             np.testing.assert_array_equal(network.parameters, other.parameters)
-    # The rest is dates, attributes and versions, which nobody reads.
+    # The rest is dates, attributes and versions, which are not read.
     assert refused > len(positions) / 2
 
 
@@ -694,7 +694,7 @@ OPEN = re.compile(
 )
 
 
-def test_a_field_that_nobody_knows_is_refused_wherever_it_stands(made: Any) -> None:
+def test_an_unknown_field_is_refused_wherever_it_stands(made: Any) -> None:
     data = made.dump()
     manifest = json.loads(unpack(data)[MANIFEST])
     ways = [".".join(map(str, way)) for way in places(manifest, dict)]

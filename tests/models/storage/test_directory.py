@@ -329,7 +329,7 @@ def test_what_a_living_trainer_holds_stays_however_old(three: Store) -> None:
     assert not left.exists()
 
 
-def test_a_hidden_file_is_in_nobodys_way(three: Store) -> None:
+def test_a_hidden_file_is_ignored(three: Store) -> None:
     stray = three.root / "m" / ".new-file"
     stray.write_bytes(b"")
     age(stray, 100 * ABANDONED_SECONDS)
@@ -381,7 +381,7 @@ def test_a_store_that_cannot_be_read_is_an_os_error(tmp_path: Path) -> None:
 def test_version_then_label_then_production_then_the_newest(three: Store) -> None:
     assert three.resolve("m") == 3
     three.promote("m", 2, "candidate")
-    assert three.resolve("m") == 3  # a candidate serves nobody who does not ask
+    assert three.resolve("m") == 3  # a candidate answers only requests that name it
     three.promote("m", 1)
     assert three.resolve("m") == 1
     assert three.resolve("m", label="candidate") == 2
@@ -895,4 +895,4 @@ def test_damaged_labels_are_said_to_be(three: Store, damage: bytes) -> None:
             call()
         assert str(caught.value).startswith(f"{path}: ")
     assert path.read_bytes() == damage  # whoever can mend it finds it as it was
-    assert three.resolve("m", version=2) == 2  # what needs no label goes on
+    assert three.resolve("m", version=2) == 2  # needs no label

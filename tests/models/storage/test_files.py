@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and locks that nobody has to clear away."""
+"""Files appear whole or not at all, and locks end with their process."""
 
 from __future__ import annotations
 

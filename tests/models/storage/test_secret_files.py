@@ -1,4 +1,4 @@
-"""Secrets are read only where nobody else can read them."""
+"""Secrets are read only from files that other users cannot read."""
 
 from __future__ import annotations
 

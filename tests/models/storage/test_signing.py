@@ -198,7 +198,7 @@ def test_the_files_beside_the_artefact_are_signed_too(store: Store, made: Any) -
     store.path("m", 1, RUN).write_bytes(b'{"trained_at": "then"}')
     with pytest.raises(SignatureInvalid, match=r"m/1/run\.json: it is not the file"):
         store.run("m", 1)
-    store.path("m", 1, "more").write_bytes(b"nobody signed it")
+    store.path("m", 1, "more").write_bytes(b"unsigned")
     with pytest.raises(SignatureInvalid, match="not the file that was signed"):
         store.read_attachment("m", 1, "more")
 

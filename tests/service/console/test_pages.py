@@ -76,7 +76,7 @@ def test_what_may_be_open_names_no_model(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
-def test_files_ask_nobody_else_and_make_no_markup_of_text(
+def test_files_load_nothing_from_other_hosts_and_escape_text(
     client: FlaskClient, name: str
 ) -> None:
     reply = client.get(f"/console/{name}")
@@ -137,7 +137,7 @@ def test_a_report_is_shown_and_can_do_nothing(store: Path) -> None:
     [
         ("xor/1", "model 'xor' version 1 has no report"),
         ("xor/2", "has no version 2 loaded"),
-        ("nobody/1", "unknown model 'nobody'"),
+        ("missing/1", "unknown model 'missing'"),
         ("xor/..", "expected a whole number as version"),
     ],
 )

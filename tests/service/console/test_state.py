@@ -91,7 +91,9 @@ def test_a_version_that_is_refused_is_told(served: Path, tmp_path: Path) -> None
     assert (told["live"], told["refused"]) == (1, [2])
 
 
-def test_without_a_label_nobody_knows_since_when(served: Path, tmp_path: Path) -> None:
+def test_without_a_label_there_is_no_time_of_promotion(
+    served: Path, tmp_path: Path
+) -> None:
     store = Path(shutil.copytree(served, tmp_path / "store"))
     (store / "xor" / "labels.json").unlink()
     (store / "xor" / "1" / "run.json").write_text("{")

@@ -83,7 +83,7 @@ def test_a_refused_version_is_told_and_the_old_one_goes_on(
     assert model_server.registry.find("xor").version == 1
 
 
-def test_a_refused_version_that_nobody_wants_is_no_failure(
+def test_a_refused_version_without_a_label_is_no_failure(
     model_server: ModelServer,
 ) -> None:
     model_server.registry.store.promote("xor", 1)
@@ -139,7 +139,7 @@ def test_a_worker_that_does_not_look_is_told(
     monkeypatch.setattr("service.inference.model_server.REFRESH_SECONDS", 0.1)
     model_server.directory = tmp_path / "workers"
     model_server.directory.mkdir()
-    ear = RefreshListener(model_server.directory)  # nobody waits at it
+    ear = RefreshListener(model_server.directory)  # without a watcher
     with pytest.raises(Unavailable, match="1 workers have not refreshed"):
         model_server.unload("xor")
     ear._socket.close()

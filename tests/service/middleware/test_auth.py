@@ -108,7 +108,7 @@ def test_models_are_loaded_and_unloaded_by_the_other_file(guarded: FlaskClient) 
         assert guarded.post(path, headers=bearer(ADMIN)).status_code == 200
 
 
-def test_without_that_file_nobody_may(client: FlaskClient) -> None:
+def test_without_that_file_every_request_is_rejected(client: FlaskClient) -> None:
     reply = client.post(LOAD, headers=bearer(ADMIN))
     assert reply.status_code == 403
     assert "GLASSNET_ADMIN_TOKEN_FILE" in reply.get_json()["error"]
@@ -149,7 +149,7 @@ def test_a_file_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
     Access(str(path))
 
 
-def test_what_is_no_file_holds_no_tokens_and_blocks_nobody(tmp_path: Path) -> None:
+def test_a_token_file_that_is_no_file_holds_no_tokens(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(ConfigError, match="not a regular file"):
         Access(str(tmp_path / "fifo"))

@@ -82,7 +82,7 @@ def ask(drift: Drift, loaded: Loaded, raw: Any) -> None:
 
 
 def indices(drift: Drift, registry: Registry) -> dict[str, float]:
-    """The index of each column of `people`; nothing of a model nobody asked."""
+    """The index of each column of `people`; nothing of a model without requests."""
     found = dict(drift.indices(registry.catalogue))
     assert all(key[:2] == ("people", "1") for key in found)
     return {key[2]: value for key, value in found.items()}

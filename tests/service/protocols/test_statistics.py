@@ -56,7 +56,7 @@ def test_requests_rows_and_failures_are_counted(fresh: FlaskClient) -> None:
     assert found["batch_stats"] == []
 
 
-def test_a_version_nobody_asked_has_nothing(fresh: FlaskClient) -> None:
+def test_a_version_without_requests_has_no_statistics(fresh: FlaskClient) -> None:
     (found,) = stats(fresh, "digits/versions/1/stats")
     assert found["inference_count"] == found["last_inference"] == 0
     assert found["inference_stats"]["success"] == {"count": 0, "ns": 0}

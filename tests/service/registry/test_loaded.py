@@ -205,7 +205,7 @@ def test_a_request_at_fault_is_refused_as_ever(
     assert trialled.count("inference_failures_total", **failed) == 1
 
 
-def test_a_shadow_answers_nobody_and_is_compared(
+def test_a_shadow_answers_no_client_and_is_compared(
     trialled: Trialled, until: Callable[..., None]
 ) -> None:
     trialled.candidate(shadow=True)

@@ -60,7 +60,7 @@ def patient(start_shared: Callable[..., Any], served: Path) -> Any:
     return start_shared(served, workers=1, threads=2, read_seconds=600)
 
 
-def test_a_head_that_does_not_come_keeps_nobody_waiting(patient: Any) -> None:
+def test_a_head_that_does_not_come_delays_no_other_request(patient: Any) -> None:
     whole = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
         for length in (0, 1, 20, len(whole) - 1):
@@ -78,7 +78,7 @@ def test_a_head_of_which_no_more_comes_is_over_at_once(patient: Any) -> None:
             received(client)
 
 
-def test_a_connection_is_kept_after_a_body_that_nobody_read(patient: Any) -> None:
+def test_a_connection_is_kept_after_a_body_that_was_not_read(patient: Any) -> None:
     for size in (1, 1 << 16, 1 << 20):
         head = HEAD.replace(b"Host: x", b"Host: x\r\nContent-Encoding: br")
         with clients(patient, 1, head % size + bytes(size)) as (client,):
@@ -90,7 +90,7 @@ def test_a_connection_is_kept_after_a_body_that_nobody_read(patient: Any) -> Non
 def test_nor_do_more_connections_than_there_is_room_for(
     start: Callable[..., Any], served: Path
 ) -> None:
-    # Of its own: to end so many takes a while, in which others would be in the way.
+    # A server of its own: closing this many connections takes a while.
     patient = start(served, workers=1, threads=2, read_seconds=600)
     with clients(patient, 1100, b"G"):  # gunicorn's worker_connections and some
         assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
@@ -107,14 +107,16 @@ def test_nor_does_the_next_head_on_a_connection_that_was_kept(patient: Any) -> N
         assert answered(slow[0]).startswith(b"HTTP/1.1 200")
 
 
-def test_who_does_not_close_keeps_nobody_waiting(patient: Any) -> None:
+def test_a_client_that_does_not_close_delays_no_other_request(patient: Any) -> None:
     with clients(patient, MANY, b"no request\r\n\r\n") as slow:
         for client in slow:
             assert received(client).startswith(b"HTTP/1.1 400")
         assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
 
 
-def test_a_refused_body_that_does_not_come_keeps_nobody_waiting(patient: Any) -> None:
+def test_a_refused_body_that_does_not_come_delays_no_other_request(
+    patient: Any,
+) -> None:
     with clients(patient, MANY, HEAD % len(BODY) + BODY[:3]):
         assert patient.request("GET", "/v2/health/ready")[0] == 200
         assert patient.request("GET", "/v2/health/live")[0] == 200

@@ -271,7 +271,7 @@ def test_copies_of_rows_are_counted(found: Found) -> None:
         "30 of 630 rows (4.8%) are copies of others: leave them out if they were "
         "recorded twice, or weight the rows (data.weight)"
     )
-    # With another answer a row is none.
+    # A row with another target is not a duplicate.
     columns["y"][600:] = ["no" if y == "yes" else "yes" for y in columns["y"][600:]]
     assert found(columns) == []
     columns = {name: [*values, *values[:3]] for name, values in honest().items()}

@@ -292,7 +292,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     )
 
 
-# Who may read, and that nobody learns how.
+# Credentials are used, and never shown.
 
 
 def test_the_password_may_lie_in_a_file(

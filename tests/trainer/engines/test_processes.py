@@ -199,7 +199,7 @@ def test_what_cannot_be_pickled_is_an_error(how: str) -> None:
 
 
 def test_an_error_comes_before_the_end_of_its_process() -> None:
-    """Also if nobody read from the process until it was gone."""
+    """Also if nothing was read from the process before it exited."""
 
     def fails(report: Report) -> None:
         report(os.getpid())
@@ -284,7 +284,7 @@ def test_a_process_that_ends_after_a_large_message_has_sent_it() -> None:
 
 
 def test_a_process_that_is_killed_in_the_middle_of_a_message_is_an_error() -> None:
-    """A message that nobody reads is never sent whole: the pipe holds 64 KiB."""
+    """A large message is sent only as it is read: the pipe holds 64 KiB."""
 
     class Slow:
         def __reduce__(self) -> Any:

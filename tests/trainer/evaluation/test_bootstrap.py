@@ -89,7 +89,7 @@ def test_many_rows_are_thrown_together_and_say_the_same() -> None:
     first, second = losses(n, 4)
     low, high = interval((first, second))
     gap = first - second
-    # Of so many rows the mean is normal.
+    # With this many rows the mean is normally distributed.
     off = 1.96 * gap.std() / np.sqrt(n)
     expected = gap.mean() - off, gap.mean() + off
     assert (low, high) == pytest.approx(expected, abs=0.1 * off)

@@ -50,7 +50,7 @@ def test_without_marks_it_serves_still(
 
 
 @pytest.mark.parametrize("file", ["model.npz", row_fingerprints.ROWS])
-def test_damage_is_said_and_stands_in_nobodys_way(
+def test_damage_is_reported_and_does_not_block_a_run(
     file: str, fit: Fit, store: Store, people_csv: Path, said: list[str]
 ) -> None:
     fit(store, people_csv, target="Status", settings=FAST)

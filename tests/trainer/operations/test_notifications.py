@@ -84,10 +84,10 @@ def check(found: dict[str, dict[str, float]], result: FitResult) -> None:
     assert found["gate_difference"]["held-out rows, high"] == everywhere.high
 
 
-# Where there is nobody to tell
+# Without a webhook or a gateway
 
 
-def test_nobody_is_told_unless_asked(
+def test_nothing_is_sent_unless_configured(
     result: tuple[Store, FitResult],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],

@@ -143,7 +143,7 @@ def test_restarts_long_runs_and_two_at_once_miss_and_double_nothing(
             night.scheduler(jitter=jitter) for _ in range(data.draw(st.integers(1, 2)))
         ]
         night.until(night.time + MINUTE * data.draw(st.integers(1, 900)), *alive)
-        night.time += MINUTE * data.draw(st.integers(0, 900))  # nobody lives
+        night.time += MINUTE * data.draw(st.integers(0, 900))  # no process lives
     night.lasts = MINUTE
     night.until(night.time + HOUR, night.scheduler())
     night.check(start, night.time)

@@ -130,7 +130,7 @@ def test_a_shift_of_whole_pixels_is_a_slice(monkeypatch: pytest.MonkeyPatch) -> 
     X = pixels(5, (9, 11))
     images = X.reshape(5, 9, 11).copy()
     found(X, np.random.default_rng(0))
-    # Beyond the edge the edge goes on.
+    # Pixels beyond the edge repeat the edge.
     expected = np.pad(images, ((0, 0), (0, 2), (3, 0)), mode="edge")[:, 2:, :11]
     np.testing.assert_allclose(X.reshape(5, 9, 11), expected, atol=1e-6)
 

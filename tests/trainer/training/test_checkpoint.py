@@ -1,4 +1,4 @@
-"""Interrupted anywhere and gone on with, every number is the same, bit for bit."""
+"""A run that is interrupted anywhere and resumed gives the same bytes."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def at(path: Path, said: list[str]) -> Checkpoint:
 
 
 def interrupt(descent: TrainingRun, place: Checkpoint, after: int) -> None:
-    """Train until so many epochs are written down."""
+    """Train until this many epochs are in the checkpoint."""
 
     def keep(run: TrainingRun) -> None:
         place.saved = -np.inf
@@ -450,7 +450,7 @@ class Timed:
         monkeypatch.setattr(place, "_write", slow)
 
     def after(self, seconds: float) -> bool:
-        """Whether it is written so many seconds after it last was."""
+        """Tell whether it is written this many seconds after the last time."""
         before = self.written
         self.now = self.place.saved + seconds
         self.place.save(self.descent)
@@ -540,7 +540,7 @@ def test_one_that_is_killed_while_writing_leaves_the_one_before(
 
 @contextmanager
 def no_room(bytes_a_file: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: what a full disk does, without one."""
+    """Limit the size of every file, which fails as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_a_file, hard))
     try:
@@ -688,7 +688,7 @@ def test_clear_takes_the_half_written_along(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_clear_removes_what_nobody_goes_on_from(tmp_path: Path) -> None:
+def test_clear_removes_checkpoints_that_no_run_can_resume(tmp_path: Path) -> None:
     old, recent, found = (made(tmp_path, key) for key in ("old", "recent", "key"))
     now = time.time()
     for which, age in ((old, 1.01), (recent, 0.99)):

@@ -63,7 +63,7 @@ def test_the_first_layer_that_overflows_is_named(number: int) -> None:
 def test_outputs_that_are_numbers_are_too_large_for_the_loss() -> None:
     large = network()
     large.parameters[...] = 0.0
-    large.parameters[-1] = 1e30  # its square is none
+    large.parameters[-1] = 1e30  # its square overflows
     told = str(diverged(large, X, 1, 0.1))
     assert ": the outputs of layer 5 (linear) are too large for the loss; " in told
 

@@ -97,7 +97,7 @@ ORDER = {
         preparation
         evaluation engines
         training checks inspection
-        report
+        scoring report
         pipeline
         operations
         cli

@@ -42,8 +42,15 @@ def evaluate(data: Source, reference: str, store: ArtefactStore, as_json: bool) 
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    metavar="FILE.csv|FILE.parquet",
-    help="File to write, with one row for each row of DATA.",
+    metavar="FILE.csv|FILE.parquet|FOLDER",
+    help="File to write, with one row for each row of DATA; or a folder, with one file "
+    "for each file of DATA.",
+)
+@click.option(
+    "--keep",
+    default="",
+    metavar="COLUMN,COLUMN",
+    help="Columns of DATA to write before the predictions, such as an identifier.",
 )
 @click.option(
     "--interval",
@@ -56,17 +63,32 @@ def predict(
     data: Source,
     reference: str,
     out: Path,
+    keep: str,
     interval: float | None,
     store: ArtefactStore,
 ) -> None:
-    """Predict every row of DATA.
+    """Predict every row of DATA, in batches: memory does not grow with the rows.
 
     The output has the column `prediction` and, for classification, a column
     `p_<class>` with the probability of each class.
+
+    If DATA is a folder or a glob, --out may be a folder: each file of DATA gets a
+    Parquet file of the same name, which appears when it is complete. The files that
+    the same model has written are left, so an interrupted run is continued by
+    running it again.
     """
+    from trainer.scoring import files
+
     name, version = listing.resolve(store, reference)
-    rows = batch_inference.predict(store.load(name, version), data, out, interval)
-    say(f"wrote {rows} predictions of {name} version {version} to {out}")
+    columns = tuple(column.strip() for column in keep.split(",") if column.strip())
+    scoring = files.Scoring(store.load(name, version), columns, interval)
+    by = f"of {name} version {version} to {out}"
+    if out.suffix in (".csv", ".parquet") or not files.is_folder(data):
+        say(f"wrote {files.predict(scoring, data, out)} predictions {by}")
+        return
+    found = files.predict_folder(scoring, data, out, say)
+    left = f"; {found.left} were there already" if found.left else ""
+    say(f"wrote {found.rows:,} predictions {by}, in {found.written} files{left}")
 
 
 @click.command()

@@ -12,7 +12,7 @@ builtin:NAME          xor, digits
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from models.features.predictions import Output
 from models.features.table import TableInput
 from trainer.config.schema import Config
 from trainer.data.arrays import read_idx, read_npz
+from trainer.data.batches import Tables, WholeTable, table_files
 from trainer.data.builtin import read_builtin
 from trainer.data.dataset import Dataset, join, length, take
 from trainer.data.files import read_files
@@ -34,6 +35,9 @@ from trainer.data.table import Table, whole
 #: Suffixes of IDX files: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz
 _IDX = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$")
 
+#: Files of arrays.
+_ARRAYS = re.compile(rf"\.npz$|{_IDX.pattern}")
+
 __all__ = [
     "Dataset",
     "Source",
@@ -41,6 +45,7 @@ __all__ = [
     "length",
     "read",
     "read_for",
+    "read_tables",
     "source",
     "take",
 ]
@@ -91,6 +96,22 @@ def read_for(
         raise DataError(f"{data}: this model takes arrays (.npz, IDX), not tables")
     _require_fit(data, arrays, inputs)
     return arrays
+
+
+def read_tables(data: Source | str) -> Sequence[Tables] | None:
+    """Return the tables of the data, one a file, to be read in parts; None for arrays.
+
+    Raises DataError if there is no such file.
+    """
+    if isinstance(data, Source) and data.scheme is not None:
+        return [WholeTable(_read_table(data))]
+    address = str(data)
+    if address.startswith("builtin:") or _ARRAYS.search(address):
+        return None
+    path = Path(address)
+    if not path.exists() and not set(address) & set("*?["):
+        raise DataError(f"no such file: {address}")
+    return table_files(path)
 
 
 @contextmanager

@@ -13,11 +13,11 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -36,6 +36,10 @@ SEPARATORS = (",", ";", "\t", "|")
 INDEX = "Unnamed: 0"
 #: Rows held as Python objects at once; a frame takes much less memory.
 CHUNK = 50_000
+#: A file of more bytes is not read at once where its rows can be taken in parts.
+WHOLE = 1 << 25
+#: Bytes that show the separator.
+HEAD = 1 << 16
 #: Rows that show what a column holds below a possible row of units.
 SAMPLE = 200
 _MARKED = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
@@ -47,11 +51,37 @@ def read_csv(path: Path) -> Part:
     Blank lines are skipped; in a table of one column they are missing values. A row of
     units below the header and a header that is repeated are left out, with a finding.
     """
-    try:
-        data = _contents(path)
+    import polars as pl
+
+    with _readable(path):
+        with _opened(path) as stream:
+            data = stream.read()
         frame = _fast(data)
         if frame is None:
-            frame = _careful(data, path)
+            frame = pl.concat(_careful(io.BytesIO(data), path))
+    return _without_headings(path, frame)
+
+
+def read_parts(path: Path) -> Generator[Part]:
+    """Yield the rows of a file in parts, as `read_csv` reads them, and at least one.
+
+    A plain file of at most WHOLE bytes is one part. Raises DataError.
+    """
+    with _readable(path), _opened(path) as stream:
+        if isinstance(stream, gzip.GzipFile) or path.stat().st_size > WHOLE:
+            start = 0
+            for frame in _careful(stream, path):
+                yield _without_headings(path, frame, start)
+                start += len(frame)
+            return
+    yield read_csv(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be read what is wrong with it."""
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: expected UTF-8 text, found byte "
@@ -59,14 +89,17 @@ def read_csv(path: Path) -> Part:
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error})") from None
-    return _without_headings(path, frame)
 
 
-def _contents(path: Path) -> bytes:
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)
-    return data.removeprefix(b"\xef\xbb\xbf")
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, gzipped or not, behind the mark of UTF-8 that it may begin with."""
+    with path.open("rb") as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if gzipped else file)
+        stream.seek(3 if stream.read(3) == b"\xef\xbb\xbf" else 0)
+        yield stream
 
 
 def _start(data: bytes) -> tuple[str, int]:
@@ -139,26 +172,39 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-@_long_fields()
-def _careful(data: bytes, path: Path) -> pl.DataFrame:
+def _careful(stream: IO[bytes], path: Path) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a stream, CHUNK at a time, and at least one frame."""
+    begin = stream.tell()
+    separator, start = _start(head := stream.read(HEAD))
+    blank = head[:start].count(b"\n")
+    stream.seek(begin + start)
+    text = io.TextIOWrapper(stream, "utf-8", newline="")
+    try:
+        first = text.readline()
+        if not first.strip():
+            raise DataError(f"{path}: the file is empty")
+        lines = csv.reader(chain([first], text), delimiter=separator, strict=True)
+        yield from _frames(_rows(lines, blank, path), path)
+    finally:
+        text.detach()  # the stream is the caller's to close
+
+
+def _frames(rows: Iterator[list[str]], path: Path) -> Iterator[pl.DataFrame]:
     import polars as pl
 
-    separator, start = _start(data)
-    blank = data[:start].count(b"\n")
-    text = io.StringIO(data[start:].decode(), newline="")
-    first = text.readline()
-    if not first.strip():
-        raise DataError(f"{path}: the file is empty")
-    lines = csv.reader(chain([first], text), delimiter=separator, strict=True)
-    rows = _rows(lines, blank, path)
-    header = next(rows)
+    with _long_fields():
+        header = next(rows)
     names = _header(header) or _refuse_header(header, path)
     schema = dict.fromkeys(names, pl.String)
-    frames = [pl.DataFrame(schema=schema)]
-    while chunk := list(islice(rows, CHUNK)):
-        columns = dict(zip(names, zip(*chunk, strict=True), strict=True))
-        frames.append(pl.DataFrame(columns, schema))
-    return pl.concat(frames)
+    is_first = True
+    while True:
+        with _long_fields():
+            chunk = list(islice(rows, CHUNK))
+        if not chunk and not is_first:
+            return
+        columns = dict(zip(names, zip(*chunk, strict=True), strict=bool(chunk)))
+        yield pl.DataFrame(columns, schema)
+        is_first = False
 
 
 def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
@@ -197,17 +243,18 @@ def _refuse_header(header: list[str], path: Path) -> list[str]:
     raise DataError(f"{path}: expected names of columns in the header")
 
 
-def _without_headings(path: Path, frame: pl.DataFrame) -> Part:
-    """Leave out a row of units and repeated headers."""
+def _without_headings(path: Path, frame: pl.DataFrame, start: int = 0) -> Part:
+    """Leave out a row of units and repeated headers; `start` rows stand before."""
     kept, findings = np.ones(len(frame), bool), []
     for index in _repeated_headers(frame):
         kept[index] = False
-        findings.append(f"{path.name}, row {index + 1}: the header again, left out")
-    if len(frame) and kept[0] and (units := _units(frame)):
+        row = start + index + 1
+        findings.append(f"{path.name}, row {row}: the header again, left out")
+    if not start and len(frame) and kept[0] and (units := _units(frame)):
         kept[0] = False
         findings.append(f"{path.name}, row 1: a row of units ({units}), left out")
     found = tuple(Finding("heading", (), sentence) for sentence in findings)
-    numbers = np.flatnonzero(kept) + 1
+    numbers = np.flatnonzero(kept) + start + 1
     rows = frame if kept.all() else frame.filter(kept)
     return Part(str(path), path.name, rows, numbers, found)
 

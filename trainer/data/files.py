@@ -7,6 +7,8 @@ Folders named `column=value` give a column, as Hive and Spark write them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from glob import glob
 from itertools import takewhile
@@ -17,7 +19,7 @@ import numpy as np
 
 from models.errors import DataError
 from trainer.data.csv import read_csv
-from trainer.data.table import Part, Table, join_parts, typed_text
+from trainer.data.table import Part, Table, join_parts, typed
 
 CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET = (".parquet", ".pq")
@@ -27,20 +29,27 @@ _NOTHING = "__HIVE_DEFAULT_PARTITION__"
 
 def read_files(path: Path) -> Table:
     """Return the rows of the files; raise DataError that names a file at fault."""
-    files = _files(path)
     parts = []
-    for file in files:
-        part = _read_parquet(file) if _is(file, PARQUET) else read_csv(file)
+    for file in list_files(path):
+        part = _read_parquet(file) if is_parquet(file) else read_csv(file)
         parts.append(_with_folders(part, file, path))
     return join_parts(parts)
+
+
+def is_parquet(file: Path) -> bool:
+    """Tell by its name whether a file is Parquet."""
+    return _is(file, PARQUET)
 
 
 def _is(file: Path, endings: tuple[str, ...]) -> bool:
     return file.name.lower().endswith(endings)
 
 
-def _files(path: Path) -> list[Path]:
-    """Return the files of a table in the order of their names, all of one format."""
+def list_files(path: Path) -> list[Path]:
+    """Return the files of a table in the order of their names, all of one format.
+
+    Raises DataError if there are none, or of two formats.
+    """
     if path.is_dir():
         files = [file for file in _walk(path) if _is(file, CSV + PARQUET)]
     elif not _is(path, CSV + PARQUET):
@@ -53,7 +62,7 @@ def _files(path: Path) -> list[Path]:
     files = sorted(file for file in files if not file.name.startswith("."))
     if not files:
         raise DataError(f"{path}: there is no .csv, .tsv, .txt or .parquet file")
-    if len({_is(file, PARQUET) for file in files}) > 1:
+    if len({is_parquet(file) for file in files}) > 1:
         raise DataError(
             f"{path}: expected files of one format, found .csv and .parquet; choose "
             "some of them by a glob"
@@ -75,32 +84,50 @@ def _walk(folder: Path) -> list[Path]:
 def _read_parquet(file: Path) -> Part:
     import polars as pl
 
-    try:
+    with damage_said(file):
         frame = pl.read_parquet(file, glob=False, hive_partitioning=False)
-        frame = pl.DataFrame([typed_text(column) for column in frame])
+        frame = typed(frame)
+    return Part(str(file), file.name, frame, np.arange(1, len(frame) + 1))
+
+
+@contextmanager
+def damage_said(file: Path) -> Iterator[None]:
+    """Raise DataError in place of what polars raises on a file that is damaged."""
+    import polars as pl
+
+    try:
+        yield
     # polars panics on some damage.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(f"{file}: {str(error).splitlines()[0]}") from None
-    return Part(str(file), file.name, frame, np.arange(1, len(frame) + 1))
+
+
+def folder_values(file: Path, base: Path) -> dict[str, str | None]:
+    """Return the columns that the folders below the base name, and their value."""
+    values: dict[str, str | None] = {}
+    for folder in name_below(file, base).parts[:-1]:
+        name, equals, value = folder.partition("=")
+        if equals and name:
+            values[name] = None if value == _NOTHING else unquote(value)
+    return values
 
 
 def _with_folders(part: Part, file: Path, base: Path) -> Part:
     """Add the columns that the folders below the base name."""
     import polars as pl
 
-    columns = {}
-    for folder in _below(file, base).parts[:-1]:
-        name, equals, value = folder.partition("=")
-        if equals and name and name not in part.frame.columns:
-            text = None if value == _NOTHING else unquote(value)
-            columns[name] = pl.lit(text, pl.String)
+    columns = {
+        name: pl.lit(text, pl.String)
+        for name, text in folder_values(file, base).items()
+        if name not in part.frame.columns
+    }
     if not columns:
         return part
-    name = str(_below(file, base))
+    name = str(name_below(file, base))
     return replace(part, name=name, frame=part.frame.with_columns(**columns))
 
 
-def _below(file: Path, base: Path) -> Path:
+def name_below(file: Path, base: Path) -> Path:
     """Return the path of a file below the folder, or the fixed folders of the glob."""
     if base.is_dir():
         return file.relative_to(base)

@@ -23,7 +23,7 @@ from models.storage.secret_files import read_secret
 from trainer.config import environment
 from trainer.config.environment import DATABASE_PASSWORD_FILE
 from trainer.data.source import Source
-from trainer.data.table import typed_text
+from trainer.data.table import typed, typed_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -201,7 +201,7 @@ def _read_sqlite(source: Source, query: str) -> pl.DataFrame:
             frame = pl.DataFrame(
                 cursor.fetchall(), names, orient="row", infer_schema_length=None
             )
-            return pl.DataFrame([typed_text(column) for column in frame])
+            return typed(frame)
     except (sqlite3.Error, pl.exceptions.PolarsError, ValueError) as error:
         raise DataError(f"{source}: {_sentence(error)}") from None
 

@@ -73,6 +73,13 @@ def typed_text(column: pl.Series) -> pl.Series:
     return column.cast(pl.Categorical) if column.dtype == pl.String else column
 
 
+def typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose columns have types: see `typed_text`."""
+    import polars as pl
+
+    return pl.DataFrame([typed_text(column) for column in frame])
+
+
 def shown(value: object) -> str:
     """Return a value in quotes for a message, cut if it is long."""
     text = str(value)

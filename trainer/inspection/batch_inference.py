@@ -1,4 +1,4 @@
-"""A published model on all rows of a data set: evaluate, predict and explain."""
+"""A published model on all rows of a data set: evaluate and explain."""
 
 from __future__ import annotations
 
@@ -42,33 +42,6 @@ def evaluate(artefact: Artefact, source: Source | str) -> dict[str, Any]:
     return {**values, "rows": len(part), **basis}
 
 
-def predict(
-    artefact: Artefact, source: Source | str, out: Path, interval: float | None = None
-) -> int:
-    """Write the prediction of every row to `out`; return the number of rows.
-
-    With `interval`, a level such as 0.9, its ends are the columns `lower` and `upper`.
-    Raises ConfigError if `out` is neither CSV nor Parquet, and InvalidInput for an
-    interval that the model does not have.
-    """
-    require_table_file(out)
-    data = read_for(source, artefact.manifest.inputs, None)
-    predictions = artefact.model.predict(data.inputs, interval)
-    output = artefact.manifest.output
-    columns: dict[str, Any]
-    if output.classes:
-        labels = predictions["label"].tolist()
-        if out.suffix == ".csv" or len({type(label) for label in labels}) > 1:
-            labels = [label_text(label) for label in labels]
-        columns = {"prediction": labels}
-        for number, name in enumerate(output.class_names):
-            columns[f"p_{name}"] = predictions["probabilities"][:, number]
-    else:
-        columns = {"prediction": predictions.pop("value"), **predictions}
-    _write_table(columns, out)
-    return len(data)
-
-
 def explain(
     artefact: Artefact, source: Source | str, target: str | None
 ) -> Explanation:
@@ -96,7 +69,7 @@ def write_explanation(explanation: Explanation, out: Path) -> None:
     _write_table(columns, out)
 
 
-def _inert(value: Any) -> Any:
+def inert(value: Any) -> Any:
     """Return a value of a CSV file; text that a spreadsheet would run gets a ' before.
 
     Such text begins with = + - @ or a control character, and is no number.
@@ -119,7 +92,7 @@ def _write_table(columns: dict[str, Any], out: Path) -> None:
     if out.suffix == ".csv":
         # Names of columns begin with p_ or a_; classes are as the data have them.
         columns |= {
-            name: [*map(_inert, values)]
+            name: [*map(inert, values)]
             for name, values in columns.items()
             if isinstance(values, list)
         }

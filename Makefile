@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Tests start many processes, and each would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test browser repeat conformance endurance fuzz load hostile containers docs check lint types fmt lock clean
+.PHONY: demo serve test browser repeat conformance interop endurance fuzz load hostile containers docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -55,6 +55,9 @@ clients := .conformance/kserve/.run .conformance/mlflow/.run
 conformance: $(VENV)/.dev $(clients)  ## KServe's and MLflow's clients, a real server.
 	$(BIN)/pytest tests/conformance/isolated
 
+interop: .interop/.run  ## scikit-learn's checks and tools, and pandas, as in a notebook.
+	.interop/bin/pytest tests/interop/isolated
+
 check: lint types
 
 docs: $(VENV)/.dev  ## Rewrite what follows from the code.
@@ -78,6 +81,9 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	    --extra trainer --extra sql -c deploy/locks/service.txt pyproject.toml -o deploy/locks/trainer.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra dev -c deploy/locks/trainer.txt pyproject.toml -o deploy/locks/dev.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    --extra trainer -c deploy/locks/dev.txt pyproject.toml \
+	    tests/interop/isolated/interop.in -o deploy/locks/interop.txt
 	for client in kserve mlflow; do \
 	    uv pip compile --quiet --universal --generate-hashes --no-header \
 	        --python-version 3.11 --upgrade tests/conformance/isolated/$$client.in \
@@ -85,7 +91,7 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	done
 
 clean:
-	rm -rf $(VENV) .conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
+	rm -rf $(VENV) .conformance .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -105,4 +111,13 @@ $(VENV)/.dev: deploy/locks/dev.txt $(VENV)/.run
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
 	    --require-hashes -r $<
+	touch $@
+
+.interop/.run: deploy/locks/interop.txt pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --require-hashes -r $<
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet 'setuptools>=77'
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+	    --no-build-isolation --editable .
 	touch $@

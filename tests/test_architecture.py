@@ -88,6 +88,7 @@ ORDER = {
         model
         storage
         explain
+        loading
     """,
     "trainer": """
         types
@@ -97,9 +98,9 @@ ORDER = {
         preparation
         evaluation engines
         training checks inspection
-        scoring report
+        scoring report candidate
         pipeline
-        operations
+        estimators operations
         cli
     """,
     "service": """
@@ -211,9 +212,10 @@ def test_only_storage_knows_how_a_store_keeps_its_files(path: Path) -> None:
 def test_what_the_suite_leaves_out_is_run_by_ci() -> None:
     """`pytest` passes by the tests of clients that have an environment of their own."""
     makefile = (ROOT / "Makefile").read_text()
-    (recipe,) = re.findall(r"^conformance:.*\n\t(.*)", makefile, re.MULTILINE)
-    assert recipe == "$(BIN)/pytest tests/conformance/isolated"
-    assert "make conformance" in (ROOT / ".ci" / "run").read_text().splitlines()
+    for target, programs in (("conformance", "$(BIN)"), ("interop", ".interop/bin")):
+        (recipe,) = re.findall(rf"^{target}:.*\n\t(.*)", makefile, re.MULTILINE)
+        assert recipe == f"{programs}/pytest tests/{target}/isolated"
+        assert f"make {target}" in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
 def test_every_module_has_its_test() -> None:
@@ -226,6 +228,8 @@ def test_every_module_has_its_test() -> None:
         "models/storage/interfaces.py": "protocols alone",
         "trainer/cli/__main__.py": "tests/trainer/cli/test_main.py",
         "trainer/types.py": "a tuple alone",
+        "trainer/candidate.py": "tests/trainer/test_pipeline.py",
+        "trainer/estimators/base.py": "tests/trainer/estimators/test_estimators.py",
         "service/server/gunicorn_conf.py": "tests/e2e",
         "service/web/errors.py": "tests/service/test_app.py",
         "service/monitoring/metrics.py": "tests/service/test_app.py",

@@ -31,7 +31,7 @@ from models.model import Model
 from models.nn.layers import EmbeddingsSpec
 from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION
 from models.storage.directory import DirectoryStore as Store
-from trainer import pipeline
+from trainer import candidate, pipeline
 from trainer.config.defaults import TOO_FEW_FOR_REALMLP
 from trainer.data import Dataset, read, take
 from trainer.data.row_hashing import Split, hash_rows, limit_for_tests, rotating_splits
@@ -448,7 +448,7 @@ def test_nothing_is_published_on_an_error(
     def fail(*arguments: Any) -> None:
         raise RuntimeError("stop here")
 
-    monkeypatch.setattr(pipeline, at, fail)
+    monkeypatch.setattr(candidate, at, fail)
     with pytest.raises(RuntimeError, match="stop here"):
         fit(store, data, target="churn", settings=settings)
     # A run that took long enough can go on from where it failed.
@@ -983,7 +983,7 @@ def test_what_failed_after_training_is_gone_on_with_without_it(
         raise RuntimeError("stop here")
 
     with monkeypatch.context() as patched, pytest.raises(RuntimeError):  # noqa: PT012
-        patched.setattr(pipeline, at, fail)
+        patched.setattr(candidate, at, fail)
         fit(store, data, target="churn", settings=FIVE)
     seen: list[Any] = []
     arguments = {"target": "churn", "settings": FIVE}
@@ -1103,8 +1103,8 @@ def test_reading_takes_its_part_of_the_limit(
         limits.append(arguments[5])
         return ensemble.fit_members(*arguments)
 
-    monkeypatch.setattr(pipeline, "read", slow)
-    monkeypatch.setattr(pipeline, "fit_members", learned)
+    monkeypatch.setattr(candidate, "read", slow)
+    monkeypatch.setattr(candidate, "fit_members", learned)
     fit(store, data, target="churn", settings=FAST, time_limit=100.0)
     assert 0.0 < limits[0] <= 99.8
 

@@ -7,6 +7,7 @@ postgresql:// sqlite:///   the rows of a query, with the database's types
 .npz                  arrays X and y
 IDX                   images, with the file of labels next to them
 builtin:NAME          xor, digits
+FrameSource, ArraySource   a data frame, or images, of this process
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from trainer.data.builtin import read_builtin
 from trainer.data.dataset import Dataset, join, length, take
 from trainer.data.files import read_files
 from trainer.data.frames import training_set
+from trainer.data.memory import ArraySource, FrameSource
 from trainer.data.model_rows import model_rows
 from trainer.data.source import Source, source
 from trainer.data.sql import read_sql
@@ -39,7 +41,9 @@ _IDX = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$")
 _ARRAYS = re.compile(rf"\.npz$|{_IDX.pattern}")
 
 __all__ = [
+    "ArraySource",
     "Dataset",
+    "FrameSource",
     "Source",
     "join",
     "length",
@@ -133,6 +137,8 @@ def _require_fit(data: Source | str, arrays: Dataset, inputs: Inputs) -> None:
 
 
 def _read_table(data: Source | str) -> Table:
+    if isinstance(data, FrameSource):
+        return data.table()
     if isinstance(data, Source) and data.scheme is not None:
         return whole(str(data), read_sql(data))
     return read_files(Path(str(data)))
@@ -143,6 +149,10 @@ def _read_arrays(data: Source | str, need_target: bool) -> Dataset | None:
 
     Raises DataError if there is no such file.
     """
+    if isinstance(data, ArraySource):
+        return data.dataset()
+    if isinstance(data, FrameSource):
+        return None
     if isinstance(data, Source) and data.scheme is not None:
         return None
     address = str(data)

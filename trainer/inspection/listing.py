@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from models.errors import ArtefactCorrupt, ConfigError
+from models.errors import ArtefactCorrupt
 from models.storage.artefact import SplitStrategy
 from models.storage.base import ArtefactStore
+from models.storage.references import resolve as resolve
 from trainer.evaluation.metrics import PRIMARY, described
-
-_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 
 DIVIDED: dict[SplitStrategy, str] = {
     "hash": "split at random, by a hash of each row",
@@ -58,20 +56,6 @@ def table(rows: Sequence[VersionRow]) -> str:
         "  ".join(text.ljust(n) for text, n in zip(line, widths, strict=True)).rstrip()
         for line in cells
     )
-
-
-def resolve(store: ArtefactStore, reference: str) -> tuple[str, int]:
-    """Return the model and version of NAME, NAME@VERSION or NAME:LABEL.
-
-    Raises ConfigError if the reference has another form, NotFound if there is none.
-    """
-    match = _REFERENCE.fullmatch(reference)
-    if not match:
-        raise ConfigError(
-            f"expected NAME, NAME@VERSION or NAME:LABEL, found '{reference}'"
-        )
-    name, version, label = match.groups()
-    return name, store.resolve(name, int(version) if version else None, label)
 
 
 def list_versions(store: ArtefactStore, name: str | None) -> list[VersionRow]:

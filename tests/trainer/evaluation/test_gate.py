@@ -15,6 +15,7 @@ from models.errors import ConfigError
 from models.model import Model
 from models.nn.network import Network
 from models.storage.artefact import Artefact, dump, load
+from trainer.candidate import manifest
 from trainer.config.schema import Config
 from trainer.config.thresholds import GateConfig
 from trainer.data import Dataset, read
@@ -25,8 +26,8 @@ from trainer.evaluation.metrics import classification, losses, regression
 from trainer.evaluation.paired_comparison import MIN_ROWS
 from trainer.evaluation.production import ProductionModel
 from trainer.evaluation.row_fingerprints import fingerprint_rows
-from trainer.pipeline import Member, manifest, network_spec
 from trainer.preparation.prepare import Evaluation, prepare
+from trainer.training.ensemble import Member, network_spec
 from trainer.training.history import History
 
 X = np.linspace(-2, 2, 41)

@@ -1,0 +1,280 @@
+"""The first half of a run: read, prepare, check, fit, measure. Nothing is published."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models.errors import TrainingDiverged
+from models.features.columns import Floats
+from models.features.predictions import Predictions, Task
+from models.features.reference import Reference
+from models.model import Model
+from models.nn.network import NetworkSpec
+from models.storage.artefact import (
+    Artefact,
+    Finding,
+    Fingerprint,
+    Golden,
+    Manifest,
+    Recipe,
+    dump,
+    load,
+)
+from models.storage.base import ArtefactStore
+from trainer.checks.data_checks import diagnose, report_findings
+from trainer.checks.production_guards import guard
+from trainer.config.schema import Config, ResolvedConfig
+from trainer.data import Source, read
+from trainer.evaluation import gate
+from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.measurement import Measurement, measure
+from trainer.evaluation.prediction_intervals import fit_intervals
+from trainer.evaluation.production import ProductionModel
+from trainer.preparation.prepare import Prepared, prepare
+from trainer.training.checkpoint import Checkpoints
+from trainer.training.ensemble import (
+    Member,
+    fit_members,
+    network_spec,
+    time_limit_note,
+)
+from trainer.training.progress import ProgressCallback
+from trainer.types import Messages, Say
+
+#: Rows of the golden request, which every reader of the artefact replays.
+GOLDEN_ROWS = 3
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """The arguments of `trainer fit`."""
+
+    data: Source | str
+    target: str | None
+    model: str
+    task: Task | None
+    validation: Source | str | None
+    config: Config
+    promote: gate.Policy
+    resume: bool = False
+    live: bool = False
+    time_limit: float = math.inf
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fitted and measured ensemble, and its artefact as a reader loads it.
+
+    `constant_losses` (n,) are those of the constant answer on the n evaluation rows.
+    `timing` counts the seconds so far.
+    """
+
+    prepared: Prepared
+    members: Sequence[Member]
+    artefact: Artefact
+    encoded: bytes
+    constant_losses: Floats
+    findings: tuple[Finding, ...]
+    guard_findings: tuple[Finding, ...]
+    timing: dict[str, float]
+    checkpoints: Checkpoints
+
+
+def fit_candidate(
+    request: FitRequest,
+    store: ArtefactStore,
+    messages: Messages,
+    on_epoch: ProgressCallback,
+    production: ProductionModel | None = None,
+) -> Candidate:
+    """Fit and measure a candidate; the store takes its checkpoints.
+
+    Columns are read as those of `production`, and compared with them. Raises
+    TrainingDiverged, and DataError or ConfigError for data or settings that do not fit.
+    """
+    started, say = time.perf_counter(), messages.step
+    known = None if production is None else production.artefact.manifest.inputs
+    data = read(request.data, request.target, request.config, known)
+    load_s = time.perf_counter() - started
+    report_findings(data.findings, request.config.data, messages.finding)
+    streams = np.random.SeedSequence(request.config.seed).spawn(64)
+    prepared = prepare(
+        data, request.task, request.validation, request.config, messages.finding
+    )
+    findings, guard_findings = _check(prepared, production, messages)
+    spec = network_spec(prepared)
+    checkpoints = _checkpoints(request, prepared, spec, store, say)
+    limit = request.time_limit - (time.perf_counter() - started)
+    try:
+        members, train_s = fit_members(
+            prepared, spec, streams, on_epoch, checkpoints, limit, request.live
+        )
+    except TrainingDiverged:
+        checkpoints.clear()  # resuming would diverge again
+        raise
+    for sentence in time_limit_note(members):
+        say(sentence)
+    networks = [member.network for member in members]
+    prepared = fit_intervals(calibrate(prepared, networks), networks)
+    model = Model(prepared.inputs, networks, prepared.output)
+    predictions = model.predict(prepared.evaluation.rows.raw)
+    measurement = measure(prepared, model, predictions)
+    encoded = dump(
+        manifest(prepared, members, model, predictions, measurement, findings), networks
+    )
+    return Candidate(
+        prepared=prepared,
+        members=members,
+        artefact=load(encoded),  # as a reader does: the gate measures what is published
+        encoded=encoded,
+        constant_losses=measurement.constant_losses,
+        findings=findings,
+        guard_findings=guard_findings,
+        timing=_timing(prepared, members, train_s, load_s, started),
+        checkpoints=checkpoints,
+    )
+
+
+def _check(
+    prepared: Prepared, previous: ProductionModel | None, messages: Messages
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Print the findings on the data, and those on their changes, and return both."""
+    gate.check(prepared.config.gate, prepared)
+    findings = diagnose(prepared, messages.finding)
+    guard_findings = guard(prepared, previous, messages.finding)
+    for reason in prepared.reasons:
+        messages.reason(reason)
+    return findings, guard_findings
+
+
+def _checkpoints(
+    request: FitRequest,
+    prepared: Prepared,
+    spec: NetworkSpec,
+    store: ArtefactStore,
+    say: Say,
+) -> Checkpoints:
+    """Return the checkpoints of this run: with --resume those an earlier start left."""
+    validation = prepared.user_validation
+    checkpoints = Checkpoints(
+        store.scratch,
+        request.model,
+        say,
+        prepared.data.fingerprint,
+        validation and validation.digest,
+        _model_settings(prepared.config),
+        spec,
+        prepared.task,
+        np.__version__,
+    )
+    if not request.resume:
+        checkpoints.clear()
+    elif checkpoints.exist:
+        say("resuming the interrupted run")
+    else:
+        say("found no interrupted run with these data and settings: starting a new one")
+    return checkpoints
+
+
+def manifest(
+    prepared: Prepared,
+    members: Sequence[Member],
+    model: Model,
+    predictions: Predictions,
+    measurement: Measurement,
+    findings: Sequence[Finding] = (),
+) -> Manifest:
+    """Return the manifest of the fitted networks.
+
+    `predictions` are those for the evaluation rows, which were measured.
+    """
+    inputs, output = prepared.inputs, prepared.output
+    rows, measured_on, _ = prepared.evaluation
+    weight = prepared.config.data.weight
+    basis = {} if weight is None else {"weighted_by": weight}
+    golden = inputs.to_json(rows.raw, slice(0, GOLDEN_ROWS))
+    data, division = prepared.data, prepared.split_plan
+    first, validation = division.splits[0], prepared.user_validation
+    return Manifest(
+        task=prepared.task,
+        inputs=inputs,
+        output=output,
+        target=data.target_name,
+        network=members[0].network.spec,
+        recipe=Recipe(
+            (*prepared.reasons, *time_limit_note(members)),
+            division.by,
+            findings=tuple(findings),
+            test_below=division.test_below,
+            test_from=division.test_from,
+        ),
+        config=_model_settings(prepared.config),
+        data=Fingerprint(
+            sha256=data.fingerprint,
+            rows=len(data),
+            columns=data.n_columns,
+            train_rows=len(first.train),
+            validation_rows=len(first.validation if validation is None else validation),
+            test_rows=len(first.test),
+        ),
+        metrics={
+            **measurement.metrics,
+            "rows": len(rows),
+            "measured_on": measured_on,
+            **basis,
+        },
+        history=[
+            {
+                **member.history.curves(),
+                "best_epoch": [float(member.history.best_epoch)],
+            }
+            for member in members
+        ],
+        reference=Reference.fit(
+            inputs, data.inputs, output, predictions, prepared.all_rows.target
+        ),
+        intervals=measurement.intervals,
+        baselines=measurement.baselines,
+        golden=Golden(golden, model.answer_json(msgspec.json.encode(golden))),
+    )
+
+
+def _model_settings(config: ResolvedConfig) -> dict[str, Any]:
+    """Return the settings that the artefact's bytes depend on.
+
+    Gate, guards and runtime are left out, except for several BLAS threads of a single
+    network: they change the last bits of its weights.
+    """
+    settings: dict[str, Any] = msgspec.to_builtins(config)
+    del settings["runtime"], settings["gate"], settings["guards"]
+    if config.ensemble.members == 1 and (config.runtime.threads or 1) > 1:
+        settings["runtime"] = {"threads": config.runtime.threads}
+    return settings
+
+
+def _timing(
+    prepared: Prepared,
+    members: Sequence[Member],
+    train_s: float,
+    load_s: float,
+    started: float,
+) -> dict[str, float]:
+    epochs = [member.history.epochs for member in members]
+    rows = sum(
+        n * len(split.train) for n, split in zip(epochs, prepared.splits, strict=True)
+    )
+    seconds = members[0].history.seconds if len(members) == 1 else train_s
+    return {
+        "train_s": round(seconds, 6),
+        "epochs": sum(epochs),
+        "rows_per_s": round(rows / max(seconds, 1e-9), 1),
+        "load_s": round(load_s, 6),
+        "total_s": round(time.perf_counter() - started, 6),
+    }

@@ -144,6 +144,7 @@ def series(name: str, values: Any) -> pl.Series:
         array = np.asarray(values)
     if array is not None and array.dtype.kind in "biufM":
         array = array.astype(np.float32) if array.dtype == np.float16 else array
+        array = array.astype("M8[us]") if array.dtype.kind == "M" else array
         # An array of its own, in the byte order of this machine, as polars needs it.
         return pl.Series(name, array.astype(array.dtype.newbyteorder("="), order="C"))
     missing = values.isna().tolist() if hasattr(values, "isna") else None

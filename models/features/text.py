@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Collection
 from functools import lru_cache
+from unicodedata import normalize
 
 #: Texts in lower case that stand for a missing value where numbers, truth values or
 #: dates are expected, besides an empty one. Among words they may be words.
@@ -68,8 +69,11 @@ def is_number(text: str) -> bool:
 
 
 def plain_text(text: str) -> str:
-    """Return a text without blanks around it, and a whole number without `.0`."""
-    bare = text.strip()
+    """Return a text without blanks around it, and a whole number without `.0`.
+
+    Letters with accents are composed: NFC and NFD of a text are one.
+    """
+    bare = normalize("NFC", text.strip())
     whole = _WHOLE.fullmatch(bare)
     return whole[1] if whole else bare
 

@@ -38,7 +38,11 @@ class Inference:
 
     @overload
     def answer(
-        self, loaded: Loaded, decode: Callable[[Any], RawColumns]
+        self,
+        loaded: Loaded,
+        decode: Callable[[Any], RawColumns],
+        *,
+        interval: float | None = ...,
     ) -> Predictions: ...
 
     @overload

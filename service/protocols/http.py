@@ -20,6 +20,13 @@ from service.web.request_context import current_request, model_server
 MAX_KEYS = 16
 
 
+class Parameters(msgspec.Struct):
+    """What a reply is to have, such as an interval of 0.9; others are ignored."""
+
+    warnings: bool = False
+    interval: float | None = None
+
+
 def misnamed(raw: bytes, expected: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" if a key of the body is almost an expected one."""
     if not fits(raw, MAX_KEYS):

@@ -6,15 +6,17 @@ GET  /ping, /health     an empty 200, once a model is loaded
 GET  /version
 
 AIP_PREDICT_ROUTE and AIP_HEALTH_ROUTE are Vertex AI's own paths for the first two. The
-model is the only one loaded, or GLASSNET_DEFAULT_MODEL. Models take no parameters:
-`params` (MLflow) and `parameters` (Vertex AI) are ignored.
+model is the only one loaded, or GLASSNET_DEFAULT_MODEL. `params` (MLflow) and
+`parameters` (Vertex AI) are one: `warnings` and `interval`, as of V1; others are
+ignored.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import msgspec
 from flask import request
@@ -31,7 +33,7 @@ from models.features.inputs import RawColumns
 from models.features.predictions import Predictions, label_text
 from models.model import by_row
 from service.monitoring.metrics import VERSION
-from service.protocols.http import find, misnamed
+from service.protocols.http import Parameters, find, misnamed, noting
 from service.registry.loaded import Loaded
 from service.web import errors
 from service.web.body import body, decode
@@ -59,10 +61,6 @@ class Frame(msgspec.Struct, forbid_unknown_fields=True):
     index: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-class _Ignored(msgspec.Struct):
-    """Any object."""
-
-
 class Invocation(msgspec.Struct):
     """The JSON body: exactly one of the four formats."""
 
@@ -70,7 +68,8 @@ class Invocation(msgspec.Struct):
     dataframe_records: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     instances: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     inputs: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
-    params: _Ignored | None = None
+    params: Parameters | None = None
+    parameters: Parameters | None = None
 
 
 _invocation = msgspec.json.Decoder(Invocation)
@@ -91,10 +90,9 @@ def _invocation_body(model: ModelSchemas) -> Body:
 )
 def invocations() -> errors.Reply:
     """Predict from rows in JSON or CSV; reply in JSON or, if accepted first, CSV."""
-    as_csv = _wants_csv()
-    given_csv = _is_csv()
-    loaded = _model()
-    raw = body()
+    as_csv, given_csv = _wants_csv(), _is_csv()
+    loaded, raw = _model(), body()
+    notes: dict[str, Any] = {}
     if given_csv:
         header = _header()
         max_rows = model_server().inference.max_rows
@@ -103,14 +101,18 @@ def invocations() -> errors.Reply:
         )
     else:
         invocation = _decode_body(raw)
+        parameters = invocation.parameters or invocation.params or Parameters()
+        decode_rows, notes = noting(
+            loaded, partial(_rows, invocation=invocation), parameters.warnings
+        )
         predictions = model_server().inference.answer(
-            loaded, lambda decoder: _rows(decoder, invocation)
+            loaded, decode_rows, interval=parameters.interval
         )
     named = {"X-Model-Version": str(loaded.version)}
     if as_csv:
         kind = {"Content-Type": f"{CSV}; charset=utf-8"}
         return csv_lines(predictions).encode(), 200, {**kind, **named}
-    content = msgspec.json.encode({"predictions": by_row(predictions)})
+    content = msgspec.json.encode({"predictions": by_row(predictions), **notes})
     return content, 200, {"Content-Type": JSON, **named}
 
 

@@ -31,7 +31,7 @@ from models.features.inputs import RawColumns
 from models.features.predictions import Predictions
 from models.model import by_row
 from service.protocols.fast_json import parse_numeric_rows
-from service.protocols.http import answer, description, find, misnamed, noting
+from service.protocols.http import Parameters, answer, description, find, misnamed, noting
 from service.registry.loaded import Loaded
 from service.web.body import body, decode
 from service.web.errors import Reply
@@ -50,13 +50,6 @@ _TF_TYPES = {
 SIGNATURE = "serving_default"
 _SIGNATURE_NAME: Schema = {"signature_name": {"enum": [None, "", SIGNATURE]}}
 VERBS = ("predict", "classify", "regress")
-
-
-class Parameters(msgspec.Struct):
-    """What a reply is to have, such as an interval of 0.9; others are ignored."""
-
-    warnings: bool = False
-    interval: float | None = None
 
 
 class PredictRequest(msgspec.Struct):

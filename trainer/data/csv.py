@@ -120,13 +120,15 @@ def _fast(data: bytes) -> pl.DataFrame | None:
     import polars as pl
 
     separator, start = _start(data)
-    if data.count(b"\r") != data.count(b"\r\n"):
+    returns = data.count(b"\r")
+    if returns and returns != data.count(b"\r\n"):
         return None  # an old Mac's line end
+    blank_lines = (b"\n\n", b"\n\r\n") if returns else (b"\n\n",)
     try:
         body = data[start:]  # a copy only if there is something before it
-        if body.endswith((b"\n\n", b"\n\r\n")):
+        if body.endswith(blank_lines):
             body = body.rstrip(b"\r\n") + b"\n"
-        if b"\n\n" in body or b"\n\r\n" in body:
+        if any(blank in body for blank in blank_lines):
             return None  # a blank line would count as a row below
         header = next(
             csv.reader([body[: body.find(b"\n")].decode()], delimiter=separator)

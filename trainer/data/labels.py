@@ -76,7 +76,7 @@ def _typed(
 
 
 def _texts(column: pl.Series, marks: tuple[str, ...]) -> list[str | None]:
-    bare = column.str.strip_chars().to_list()
+    bare = column.str.strip_chars().str.normalize("NFC").to_list()
     return [None if not text or text in marks else text for text in bare]
 
 

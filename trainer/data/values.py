@@ -92,6 +92,8 @@ def infer_kind(column: pl.Series) -> str:
 def categories(column: pl.Series, marks: Collection[str] = ()) -> list[str | None]:
     """Return values as text without blanks around it, where `1.0` is `1` if both are.
 
+    So are NFC and NFD of a text.
+
     Raises DataError for a date that cannot be written.
     """
     texts = as_text(column).str.strip_chars()

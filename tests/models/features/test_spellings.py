@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
+from unicodedata import normalize
 
 import msgspec
 import numpy as np
@@ -136,3 +137,13 @@ def test_a_category_is_known_by_what_it_says(
     assert column.from_json([text]) == [expected]
     if text is not None:
         assert column.from_text([text]) == [expected]
+
+
+@pytest.mark.parametrize("trained", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_category_is_known_in_either_form_of_unicode(
+    trained: str, asked: str
+) -> None:
+    name = normalize(trained, "caf\u00e9")  # type: ignore[arg-type]
+    column = CategoricalColumn(name="c", categories=(name, "tea"))
+    assert column.category(normalize(asked, " caf\u00e9 ")) == name  # type: ignore[arg-type]

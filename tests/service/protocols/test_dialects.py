@@ -241,6 +241,14 @@ def test_a_reply_has_warnings_if_they_are_wanted(ask: Callable[..., Any]) -> Non
         assert reply == ask("people", f"{v1}:{verb.strip()}", none)
 
 
+@pytest.mark.parametrize("key", ["params", "parameters"])
+def test_so_has_one_of_invocations(ask: Callable[..., Any], key: str) -> None:
+    body = {"instances": [GOOD, {**GOOD, "home": "castle"}]}
+    reply = ask("people", "/invocations", {**body, key: {"warnings": True}})
+    assert reply.pop("warnings") == [WARNING]
+    assert reply == ask("people", "/invocations", body)
+
+
 def test_so_has_one_of_the_open_inference_protocol(ask: Callable[..., Any]) -> None:
     values = {**GOOD, "home": "castle"}
     inputs = [
@@ -292,6 +300,8 @@ def test_a_number_has_an_interval_if_it_is_wanted(numbers: FlaskClient) -> None:
     assert {each["name"]: each["data"] for each in reply["outputs"]} == {
         name: [each[name] for each in found] for name in ("value", "lower", "upper")
     }
+    body = {"instances": rows, **wanted}
+    assert numbers.post("/invocations", json=body).json["predictions"] == found
     asked = {"inputs": [tensor], "outputs": [{"name": "upper"}]}
     reply = numbers.post("/v2/models/m/infer", json={**asked, **wanted}).json
     assert [each["name"] for each in reply["outputs"]] == ["upper"]

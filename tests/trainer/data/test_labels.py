@@ -47,6 +47,7 @@ def refused(column: pl.Series, *setting: Any) -> str:
         (["True", "False"], ["True", "False"]),
         (["True", " True", "False"], ["True", "True", "False"]),
         (["1", "true"], ["1", "true"]),
+        (["caf\u00e9", "cafe\u0301", "tea"], ["caf\u00e9", "caf\u00e9", "tea"]),
         (["1e3", "5"], ["1e3", "5"]),
         (["1", "", None], [1, None, None]),
         (["a", "", None], ["a", None, None]),

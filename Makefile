@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Tests start many processes, and each would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test browser repeat conformance interop endurance fuzz load hostile containers docs check lint types fmt lock clean
+.PHONY: demo serve test browser repeat cloud conformance interop endurance fuzz load hostile containers docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -17,15 +17,20 @@ test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not long and not browser"
+	$(BIN)/pytest -n 2 -m "not long and not browser and not cloud"
 
 browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 	$(BIN)/pytest -m browser
 
+cloud: .cloud/.run  ## Stores in buckets, on real servers (PUBLISHED=50 MOVED=1000: more).
+	.cloud/bin/python -m pytest -n 2 --dist loadfile -m cloud $(addprefix \
+	    tests/models/storage/test_,contract.py bucket.py bucket_client.py object_store.py \
+	    object_files.py many_writers.py)
+
 TIMES ?= 50
 
 repeat: $(VENV)/.dev  ## What starts a process, a thread or a signal, TIMES times over.
-	$(BIN)/pytest -n 2 --times $(TIMES) -m "processes and not long and not browser"
+	$(BIN)/pytest -n 2 --times $(TIMES) -m "processes and not long and not browser and not cloud"
 
 KILLS ?= 200
 MOMENTS ?= 20
@@ -84,6 +89,9 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra trainer -c deploy/locks/dev.txt pyproject.toml \
 	    tests/interop/isolated/interop.in -o deploy/locks/interop.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    --extra trainer --extra cloud -c deploy/locks/service.txt pyproject.toml \
+	    tests/cloud.in -o deploy/locks/cloud.txt
 	for client in kserve mlflow; do \
 	    uv pip compile --quiet --universal --generate-hashes --no-header \
 	        --python-version 3.11 --upgrade tests/conformance/isolated/$$client.in \
@@ -91,7 +99,7 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	done
 
 clean:
-	rm -rf $(VENV) .conformance .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
+	rm -rf $(VENV) .conformance .interop .cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -105,6 +113,14 @@ $(VENV)/.run: deploy/locks/trainer.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: deploy/locks/dev.txt $(VENV)/.run
 	$(PIP) --require-hashes -r deploy/locks/dev.txt
+	touch $@
+
+.cloud/.run: deploy/locks/cloud.txt pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --require-hashes -r $<
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --no-deps --no-build-isolation --editable .
 	touch $@
 
 .conformance/%/.run: deploy/locks/%.txt

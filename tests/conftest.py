@@ -7,6 +7,7 @@ import inspect
 import math
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from models.storage.directory import DirectoryStore as Store
+from tests.buckets import BucketServer, running
 from tests.lacking import absent, lacking
 from tests.postgres import PASSWORD, Postgres
 from tests.serving import Server, serving, wait_for
@@ -226,3 +228,18 @@ def postgres(_postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Postgres:
     if _postgres.process is None or _postgres.process.poll() is not None:
         _postgres.start()
     return _postgres
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[BucketServer]:
+    """A running SeaweedFS of the tests' own."""
+    with running("seaweedfs") as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(bucket_server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty store in a bucket, and its keys in the environment."""
+    for name, value in bucket_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return bucket_server.address(uuid.uuid4().hex)

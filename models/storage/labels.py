@@ -48,11 +48,23 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: str
 
 
+class StoredObject(msgspec.Struct, frozen=True, array_like=True):
+    """A file of a version in a bucket: its sha256, and its name in the version."""
+
+    sha256: str
+    name: str
+
+
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
-    """The content of labels.json."""
+    """The content of labels.json.
+
+    In a bucket it also lists the versions, and identifies each write of the file.
+    """
 
     labels: dict[str, Label] = {}
     history: list[Change] = []
+    versions: dict[Version, dict[str, StoredObject]] | msgspec.UnsetType = msgspec.UNSET
+    write: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def decode(cls, content: bytes | None, address: str) -> Labels:

@@ -34,7 +34,8 @@ store_option = click.option(
     envvar=STORE,
     default="./artefacts",
     show_default=True,
-    help="Directory of models and versions (GLASSNET_STORE).",
+    help="Directory of models and versions, or s3://, gs:// or az://BUCKET/PREFIX "
+    "(GLASSNET_STORE).",
     callback=lambda context, parameter, value: _store(value),
 )
 json_option = click.option(

@@ -17,7 +17,7 @@ WEBHOOK_URL = "GLASSNET_WEBHOOK_URL"
 
 #: The help of every variable.
 VARIABLES = {
-    STORE: "Directory of models and versions.",
+    STORE: "Directory of models and versions, or s3://, gs:// or az://BUCKET/PREFIX.",
     SIGNING_KEY_FILE: "File of keys, one a line: the first signs, all are accepted.",
     DATABASE_PASSWORD_FILE: "File with the password of the database that DATA names.",
     METRICS_DIRECTORY: "Directory that node_exporter's textfile collector reads.",

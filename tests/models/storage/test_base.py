@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Callable, Collection, Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
 import pytest
 
 from models.errors import (
@@ -24,7 +22,6 @@ from models.storage.backend import Complete
 from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, ArtefactStore
 from models.storage.directory import DirectoryStore
 from models.storage.interfaces import Schedule, Scratch, Snapshot
-from models.storage.labels import Labels
 from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE
 from tests.private import write_secret
 
@@ -154,25 +151,6 @@ def test_a_pruning_that_loses_the_race_to_a_promotion_keeps_the_version(
     assert memory.versions("m") == [1, 3] and memory.resolve("m") == 1
 
 
-def test_a_commit_on_an_old_snapshot_changes_nothing(tmp_path: Path) -> None:
-    store = DirectoryStore(tmp_path)
-    store.publish("m", {ARTEFACT: b"1"})
-    before = store.snapshot("m")
-    store.publish("m", {ARTEFACT: b"2"})
-    assert not store.commit("m", before, msgspec.json.encode(Labels()), [1])
-    assert store.versions("m") == [1, 2] and store.labels("m") == {}
-    assert store.commit("m", store.snapshot("m"), None, [1])
-    assert store.versions("m") == [2] and store.read_labels("m") is None
-
-
-def test_moves_of_many_threads_are_all_kept(tmp_path: Path) -> None:
-    store = DirectoryStore(tmp_path)
-    store.publish("m", {ARTEFACT: b"1"})
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: store.promote("m", 1, f"label_{n}"), range(20)))
-    assert len(store.labels("m")) == len(store.history("m")) == 20
-
-
 # Publishing what was compared with production
 
 
@@ -187,24 +165,6 @@ def test_nothing_is_published_if_production_moved_since(
     assert memory.versions("m") == [1, 2, 3] and memory.resolve("m") == 2
     assert memory.publish("m", {ARTEFACT: b"4"}, label, 2) == 4
     assert memory.resolve("m") == (4 if label == PRODUCTION else 2)
-
-
-def test_of_two_runs_that_were_compared_with_the_same_one_moves_the_label(
-    tmp_path: Path,
-) -> None:
-    store = DirectoryStore(tmp_path)
-    store.publish("m", {ARTEFACT: b"1"}, PRODUCTION, expected=None)
-
-    def publish(number: int) -> int:
-        try:
-            return store.publish("m", {ARTEFACT: b"%d" % number}, PRODUCTION, 1)
-        except ProductionMoved:
-            return 0
-
-    with ThreadPoolExecutor(8) as pool:
-        published = sorted(pool.map(publish, range(8)))
-    assert published == [0] * 7 + [2]
-    assert store.versions("m") == [1, 2] and store.resolve("m") == 2
 
 
 # Loading

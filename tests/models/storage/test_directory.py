@@ -1,4 +1,7 @@
-"""Versions appear whole or not at all, and labels forget nothing."""
+"""A store on a disk: versions appear whole or not at all; nothing is left behind.
+
+`test_contract` has what every store does.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,14 @@ import pytest
 from models.errors import (
     ArtefactCorrupt,
     ConfigError,
-    LabelNotFound,
     ModelNotFound,
-    NotFound,
     VersionNotFound,
 )
 from models.storage import directory as module
 from models.storage.base import ARTEFACT, LABELS, RUN
 from models.storage.directory import ABANDONED_SECONDS
 from models.storage.directory import DirectoryStore as Store
-from models.storage.labels import Change
-
-FILES = {ARTEFACT: b"model", RUN: b'{"trained_at":"2026-01-31"}'}
+from tests.models.storage.filled import FILES, LABELLED, fill, missing, standing
 
 
 @pytest.fixture
@@ -44,9 +41,13 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def three(store: Store) -> Store:
-    """A store whose model `m` has three versions."""
-    for number in 1, 2, 3:
-        store.publish("m", {**FILES, ARTEFACT: b"model %d" % number})
+    fill(store)
+    return store
+
+
+@pytest.fixture
+def ten(store: Store) -> Store:
+    fill(store, 10, LABELLED)
     return store
 
 
@@ -60,12 +61,6 @@ def content(store: Store, version: int, name: str = "m") -> bytes:
 
 
 # Publishing
-
-
-def test_versions_count_from_one(store: Store) -> None:
-    assert [store.publish("m", FILES) for _ in range(12)] == [*range(1, 13)]
-    assert store.versions("m") == [*range(1, 13)]  # by number, not by text
-    assert store.publish("other", FILES) == 1
 
 
 def test_a_version_holds_its_files_and_nothing_is_left_beside_it(
@@ -378,50 +373,6 @@ def test_a_store_that_cannot_be_read_is_an_os_error(tmp_path: Path) -> None:
         Store(tmp_path / "store").names()
 
 
-def test_version_then_label_then_production_then_the_newest(three: Store) -> None:
-    assert three.resolve("m") == 3
-    three.promote("m", 2, "candidate")
-    assert three.resolve("m") == 3  # a candidate answers only requests that name it
-    three.promote("m", 1)
-    assert three.resolve("m") == 1
-    assert three.resolve("m", label="candidate") == 2
-    assert three.resolve("m", label="production") == 1
-    assert three.resolve("m", version=3) == 3
-
-
-def missing(kind: type[NotFound], call: Any, *args: Any, **kwargs: Any) -> str:
-    with pytest.raises(NotFound) as caught:
-        call(*args, **kwargs)
-    assert type(caught.value) is kind
-    return str(caught.value)
-
-
-def test_an_unknown_name_is_answered_with_the_nearest(three: Store) -> None:
-    for number in range(3):
-        three.publish("digits", {ARTEFACT: b"%d" % number})
-    three.promote("m", 2)
-    found = missing(ModelNotFound, three.resolve, "digist")
-    assert found == "no model 'digist' in the store; did you mean 'digits'?"
-    found = missing(ModelNotFound, three.resolve, "zzz")
-    assert found == "no model 'zzz' in the store; it has digits, m"
-    found = missing(VersionNotFound, three.resolve, "m", 7)
-    assert found == "model 'm' has no version 7; it has 1, 2, 3"
-    assert missing(VersionNotFound, three.resolve, "m", 0)
-    found = missing(LabelNotFound, three.resolve, "m", label="prodution")
-    assert found == "model 'm' has no label 'prodution'; did you mean 'production'?"
-    found = missing(VersionNotFound, three.promote, "m", 4)
-    assert found == "model 'm' has no version 4; it has 1, 2, 3"
-    assert missing(ModelNotFound, three.promote, "n", 1)
-    assert missing(ModelNotFound, three.rollback, "n")
-    found = missing(LabelNotFound, three.rollback, "m", "candidate")
-    assert found == "model 'm' has no label 'candidate'"
-
-
-def test_an_empty_store_says_that_it_is(store: Store) -> None:
-    found = missing(ModelNotFound, store.resolve, "m")
-    assert found == "no model 'm' in the store, which is empty"
-
-
 @pytest.mark.parametrize(
     ("n", "named"), [(8, "1, 2, 3, 4, 5, 6, 7, 8"), (9, "… 2, 3, 4, 5, 6, 7, 8, 9")]
 )
@@ -447,12 +398,6 @@ def test_a_name_that_cannot_be_is_refused(store: Store, name: str) -> None:
     with pytest.raises(ConfigError, match="a model's name is letters"):
         store.publish(name, FILES)
     assert not store.root.exists()
-
-
-@pytest.mark.parametrize("name", ["a", "0", "A.b-c_d", "a" * 128, "1"])
-def test_a_name_that_can_be_is_taken(store: Store, name: str) -> None:
-    store.publish(name, FILES)
-    assert store.names() == [name]
 
 
 def test_what_is_loaded_is_proven(store: Store, made: Any) -> None:
@@ -522,58 +467,6 @@ def test_a_label_that_moves_while_it_is_looked_up_still_leads_somewhere(
 # Pruning
 
 
-@pytest.fixture
-def ten(store: Store) -> Store:
-    """Ten versions; production went 2, 5, 7 and candidate 3, 6."""
-    for number in range(1, 11):
-        store.publish("m", {**FILES, ARTEFACT: b"model %d" % number})
-    for version in 2, 5, 7:
-        store.promote("m", version)
-    for version in 3, 6:
-        store.promote("m", version, "candidate")
-    return store
-
-
-@pytest.mark.parametrize(
-    ("keep", "forget", "deleted"),
-    [
-        (1, False, [1, 3, 4, 8, 9]),
-        (2, False, [1, 3, 4, 8]),
-        (4, False, [1, 3, 4]),
-        (1, True, [1, 2, 3, 4, 5, 8, 9]),
-        (6, True, [1, 2, 3, 4]),
-        (9, False, [1]),
-        (10, True, []),
-        (99, True, []),
-    ],
-)
-def test_the_newest_and_what_labels_need_are_kept(
-    ten: Store, keep: int, forget: bool, deleted: list[int]
-) -> None:
-    before = ten.versions("m"), standing(ten)
-    assert ten.prune("m", keep, forget, dry_run=True) == deleted
-    assert (ten.versions("m"), standing(ten)) == before
-    assert ten.prune("m", keep, forget) == deleted
-    left = [version for version in range(1, 11) if version not in deleted]
-    assert ten.versions("m") == left
-    assert hidden(ten) == []
-    assert all(content(ten, version) == b"model %d" % version for version in left)
-    assert ten.resolve("m") == 7 and ten.resolve("m", label="candidate") == 6
-    assert ten.prune("m", keep, forget) == []
-    if not forget:
-        assert [ten.rollback("m"), ten.rollback("m")] == [5, 2]
-    else:
-        stood = [version for version in (2, 5) if version in left]
-        assert ten.labels("m")["production"].previous == stood
-    assert ten.publish("m", FILES) == 11
-
-
-def test_what_happened_stays_told(ten: Store) -> None:
-    moves = ten.history("m")
-    ten.prune("m", 1, forget=True)
-    assert ten.history("m") == moves
-
-
 def test_a_model_without_labels_keeps_its_newest(three: Store) -> None:
     assert three.prune("m", 1) == [1, 2]
     assert three.resolve("m") == 3
@@ -604,31 +497,6 @@ def test_what_a_killed_pruning_left_is_removed(three: Store) -> None:
     assert three.versions("m") == [2, 3]
     three.publish("m", FILES)
     assert not left.exists()
-
-
-def test_a_version_deleted_meanwhile_is_not_promoted(
-    three: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = three.require
-
-    def then_pruned(name: str) -> list[int]:
-        found = real(name)
-        monkeypatch.undo()
-        three.prune("m", 1)
-        return found
-
-    monkeypatch.setattr(three, "require", then_pruned)
-    assert missing(VersionNotFound, three.promote, "m", 1)
-    assert three.labels("m") == {}
-
-
-def test_a_version_is_labelled_before_it_could_be_pruned(three: Store) -> None:
-    assert three.publish("m", FILES, "production") == 4
-    assert three.publish("m", FILES, "candidate") == 5
-    assert standing(three) == {"production": (4, []), "candidate": (5, [])}
-    with pytest.raises(ConfigError, match="a label is letters"):
-        three.publish("m", FILES, "a b")
-    assert three.versions("m") == [1, 2, 3, 4, 5]
 
 
 def test_trainers_readers_and_pruning_at_once(store: Store) -> None:
@@ -710,97 +578,12 @@ store.prune("m", 4, forget=True)
 # Labels
 
 
-def standing(store: Store) -> dict[str, tuple[int, list[int]]]:
-    labels = store.labels("m")
-    return {name: (label.version, label.previous) for name, label in labels.items()}
-
-
-def test_a_label_moves_and_remembers(three: Store) -> None:
-    assert three.labels("m") == {}
-    three.promote("m", 1)
-    three.promote("m", 3)
-    three.promote("m", 2, "candidate")
-    assert standing(three) == {"production": (3, [1]), "candidate": (2, [])}
-    moves = [(c.label, c.version, c.action) for c in three.history("m")]
-    assert moves == [
-        ("production", 1, "promote"),
-        ("production", 3, "promote"),
-        ("candidate", 2, "promote"),
-    ]
-
-
-def test_each_move_has_its_time(three: Store) -> None:
-    three.promote("m", 1)
-    (change,) = three.history("m")
-    assert isinstance(change, Change)
-    for text in change.at, three.labels("m")["production"].since:
-        offset = datetime.fromisoformat(text).utcoffset()
-        assert offset is not None
-        assert not offset
-
-
-def test_to_promote_again_is_no_step_to_roll_back(three: Store) -> None:
-    three.promote("m", 1)
-    three.promote("m", 2)
-    three.promote("m", 2)
-    assert standing(three) == {"production": (2, [1])}
-    assert len(three.history("m")) == 3
-    assert three.rollback("m") == 1
-
-
-def test_a_rollback_goes_back_step_by_step(three: Store) -> None:
-    for version in 1, 2, 3:
-        three.promote("m", version)
-    assert three.rollback("m") == 2
-    assert three.resolve("m") == 2
-    assert three.rollback("m") == 1
-    found = missing(VersionNotFound, three.rollback, "m")
-    assert (
-        found == "label 'production' of model 'm' has no version before 1 to go back to"
-    )
-    assert three.resolve("m") == 1
-    moves = [(c.version, c.action) for c in three.history("m")]
-    assert moves[3:] == [(2, "rollback"), (1, "rollback")]
-
-
-def test_what_was_rolled_back_may_be_promoted_again(three: Store) -> None:
-    for version in 1, 2:
-        three.promote("m", version)
-    three.rollback("m")
-    three.promote("m", 3)
-    assert standing(three) == {"production": (3, [1])}
-    assert three.rollback("m") == 1
-
-
 def test_a_rollback_passes_over_what_was_pruned(three: Store) -> None:
     for version in 1, 2, 3:
         three.promote("m", version)
     shutil.rmtree(three.root / "m" / "2")
     assert three.rollback("m") == 1
     assert standing(three) == {"production": (1, [])}
-
-
-def test_a_rollback_of_one_label_leaves_others_alone(three: Store) -> None:
-    for label in "production", "candidate":
-        three.promote("m", 1, label)
-        three.promote("m", 2, label)
-    assert three.rollback("m", "candidate") == 1
-    assert standing(three) == {"production": (2, [1]), "candidate": (1, [])}
-
-
-@pytest.mark.parametrize(
-    "label", ["", "a b", "a-b", "a.b", "a\n", "é", "a/b", "a" * 65]
-)
-def test_a_label_that_cannot_be_is_refused(three: Store, label: str) -> None:
-    with pytest.raises(ConfigError, match="a label is letters"):
-        three.promote("m", 1, label)
-    assert three.labels("m") == {}
-
-
-@pytest.mark.parametrize("label", ["a", "_", "0", "Canary_2", "a" * 64])
-def test_a_label_that_can_be_is_taken(three: Store, label: str) -> None:
-    three.promote("m", 1, label)
-    assert three.resolve("m", label=label) == 1
 
 
 def test_a_refused_move_changes_nothing(three: Store) -> None:
@@ -810,18 +593,6 @@ def test_a_refused_move_changes_nothing(three: Store) -> None:
     missing(VersionNotFound, three.rollback, "m")
     assert (three.root / "m" / LABELS).read_bytes() == before
     assert hidden(three) == []
-
-
-def test_promotes_at_once_lose_no_move(three: Store) -> None:
-    versions = [1 + i % 3 for i in range(60)]
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda v: three.promote("m", v), versions))
-    moves = [change.version for change in three.history("m")]
-    assert sorted(moves) == sorted(versions)
-    label = three.labels("m")["production"]
-    assert label.version == moves[-1]
-    changes = [a for a, b in zip(moves, moves[1:], strict=False) if a != b]
-    assert label.previous == changes
 
 
 def test_labels_are_replaced_whole(

@@ -1,0 +1,183 @@
+"""A bucket whose requests are done by a process beside this one.
+
+obstore runs threads (Rust's tokio) that do not exist in a fork of their process, where
+its requests would wait for ever (tokio-rs/tokio#4301). But gunicorn's master forks, and
+so does the trainer. So obstore is in a child, a new process of each process that uses
+a bucket. It ends with its parent, or after a pause.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgspec
+
+from models.errors import ArtefactCorrupt, ConfigError
+from models.storage.bucket_client import BucketClient, BucketError, Found, Listed
+
+#: A child without requests ends after this time; its parent does not wait as long.
+IDLE_SECONDS, PARENT_IDLE_SECONDS = 10.0, 7.0
+
+
+class Bucket:
+    """A prefix of a bucket; its methods are those of `BucketClient`.
+
+    They raise BucketError, and ConfigError if obstore is missing or the address wrong.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        self.after_fork()
+        _buckets.add(self)
+
+    def after_fork(self) -> None:
+        """Leave the child to the parent."""
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+
+    def get(self, key: str, limit: int, revision: str = "") -> Found | None:
+        """Return an object, or None; without content if it has the `revision` still.
+
+        Raises ArtefactCorrupt if it has more than `limit` bytes.
+        """
+        found = self._call("get", key, limit, revision)
+        return found and Found(*found)
+
+    def revision(self, key: str) -> str:
+        """Return the revision of an object, or nothing if there is none."""
+        return str(self._call("revision", key))
+
+    def put(self, key: str, content: bytes, condition: str = "") -> str:
+        """Write an object; return its revision, or nothing if the condition fails."""
+        return str(self._call("put", key, content, condition))
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects, if they exist."""
+        self._call("delete", list(keys))
+
+    def entries(self, prefix: str) -> list[Listed]:
+        """Return the objects below a prefix."""
+        return [Listed(*entry) for entry in self._call("entries", prefix)]
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names of the folders in one."""
+        return [str(name) for name in self._call("folders", prefix)]
+
+    def check_conditions(self) -> None:
+        """Raise BucketError unless conditional writes are done as they should be."""
+        self._call("check_conditions")
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        with self._lock:
+            if self._child is None or not self._child.usable:
+                self._child = _Child(self.address)
+            return self._child.call(method, arguments)
+
+
+_buckets: weakref.WeakSet[Bucket] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for bucket in _buckets:
+        bucket.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class _Child:
+    """The process that does the requests, one at a time."""
+
+    def __init__(self, address: str) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handle = theirs.fileno()
+            # A session of its own: Ctrl-C is for the parent, which may need it still.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(handle), address],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[handle],
+                start_new_session=True,
+            )
+        self._address = address
+        self._connection = Connection(ours.detach())
+        self._used = time.monotonic()
+        self._end = weakref.finalize(
+            self, _end, os.getpid(), self._connection, self._process
+        )
+
+    @property
+    def usable(self) -> bool:
+        """Whether it still waits for requests."""
+        recent = time.monotonic() - self._used < PARENT_IDLE_SECONDS
+        return recent and self._end.alive
+
+    def call(self, method: str, arguments: Sequence[object]) -> Any:
+        """Call a method of `BucketClient`; return, or raise, what it does."""
+        try:
+            self._connection.send_bytes(msgspec.msgpack.encode([method, *arguments]))
+            kind, value = msgspec.msgpack.decode(self._connection.recv_bytes())
+        except (EOFError, OSError):
+            self._end()
+            raise BucketError(
+                errno.EIO, f"{self._address}: the process that reads it has ended"
+            ) from None
+        except BaseException:  # such as Ctrl-C: the reply would answer the next call
+            self._end()
+            raise
+        self._used = time.monotonic()
+        if kind == "result":
+            return value
+        if kind == "bucket":
+            raise BucketError(*value)
+        raise (ConfigError if kind == "config" else ArtefactCorrupt)(value)
+
+
+def _end(parent: int, connection: Connection, process: subprocess.Popen[bytes]) -> None:
+    """End the child; a fork of its parent leaves it alone."""
+    connection.close()
+    if os.getpid() == parent:
+        process.kill()
+        process.wait()
+    else:
+        process.returncode = 0  # not ours to wait for
+
+
+def _answer(clients: dict[str, BucketClient], address: str, request: bytes) -> Any:
+    """Return the kind of an outcome and its value."""
+    method, *arguments = msgspec.msgpack.decode(request)
+    try:
+        if not clients:
+            clients[address] = BucketClient(address)
+        return "result", getattr(clients[address], method)(*arguments)
+    except BucketError as error:
+        return "bucket", (error.errno, error.strerror)
+    except ConfigError as error:
+        return "config", str(error)
+    except ArtefactCorrupt as error:
+        return "corrupt", str(error)
+
+
+def main() -> None:
+    """Do the requests of the parent, until it ends or has none for some time."""
+    handle, address = int(sys.argv[1]), sys.argv[2]
+    clients: dict[str, BucketClient] = {}
+    with Connection(handle) as connection, contextlib.suppress(EOFError, OSError):
+        while connection.poll(IDLE_SECONDS):
+            outcome = _answer(clients, address, connection.recv_bytes())
+            connection.send_bytes(msgspec.msgpack.encode(outcome))
+
+
+if __name__ == "__main__":
+    main()

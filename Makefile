@@ -60,7 +60,7 @@ clients := .conformance/kserve/.run .conformance/mlflow/.run
 conformance: $(VENV)/.dev $(clients)  ## KServe's and MLflow's clients, a real server.
 	$(BIN)/pytest tests/conformance/isolated
 
-interop: .interop/.run  ## scikit-learn's checks and tools, and pandas, as in a notebook.
+interop: .interop/.run  ## scikit-learn's checks, pandas, ONNX Runtime and the notebook.
 	.interop/bin/pytest tests/interop/isolated
 
 check: lint types
@@ -87,7 +87,7 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra dev -c deploy/locks/trainer.txt pyproject.toml -o deploy/locks/dev.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-	    --extra trainer -c deploy/locks/dev.txt pyproject.toml \
+	    --extra trainer --extra onnx -c deploy/locks/dev.txt pyproject.toml \
 	    tests/interop/isolated/interop.in -o deploy/locks/interop.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra trainer --extra cloud -c deploy/locks/service.txt pyproject.toml \

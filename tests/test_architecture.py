@@ -27,6 +27,7 @@ ALLOWED = {
         "click",
         "cronsim",
         "matplotlib",
+        "onnx",
         "polars",
         "prometheus_client",
         "rich",
@@ -49,8 +50,10 @@ ONLY_IN = {
     "adbc_driver_postgresql": {"trainer/data/sql.py"},
     "cronsim": {"trainer/operations/cron.py"},
     "obstore": {"models/storage/bucket_client.py"},
+    "onnx": {"trainer/export/graph.py"},
     "matplotlib": {"trainer/report/drawing.py", "trainer/report/plots.py"},
     "click": {
+        "trainer/cli/export.py",
         "trainer/cli/inference.py",
         "trainer/cli/main.py",
         "trainer/cli/options.py",
@@ -101,7 +104,7 @@ ORDER = {
         training checks inspection
         scoring report candidate
         pipeline
-        estimators operations
+        estimators export operations
         cli
     """,
     "service": """
@@ -230,6 +233,10 @@ def test_every_module_has_its_test() -> None:
         "trainer/cli/__main__.py": "tests/trainer/cli/test_main.py",
         "trainer/types.py": "a tuple alone",
         "trainer/candidate.py": "tests/trainer/test_pipeline.py",
+        **{
+            f"trainer/export/{stem}.py": "tests/interop/isolated/test_onnx.py"
+            for stem in ("graph", "inputs", "layers", "onnx", "predictions")
+        },
         "trainer/estimators/base.py": "tests/trainer/estimators/test_estimators.py",
         "service/server/gunicorn_conf.py": "tests/e2e",
         "service/web/errors.py": "tests/service/test_app.py",

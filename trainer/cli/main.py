@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 from threadpoolctl import threadpool_limits
 
-from trainer.cli import inference, registry, train
+from trainer.cli import export, inference, registry, train
 from trainer.cli.options import SentenceErrorsGroup
 
 
@@ -22,5 +22,10 @@ def main() -> None:
     threadpool_limits(1, user_api="blas")
 
 
-for command in (*train.COMMANDS, *inference.COMMANDS, *registry.COMMANDS):
+for command in (
+    *train.COMMANDS,
+    *inference.COMMANDS,
+    *registry.COMMANDS,
+    *export.COMMANDS,
+):
     main.add_command(command)

@@ -298,7 +298,7 @@ class CategoricalColumn(
         return spellings | {text: text for text in self.categories}
 
     def category(self, text: str | None) -> str | None:
-        """Return the category that a text spells, with blanks, as `1.0` for `1`, in NFD.
+        """Return the category that a text spells, as with blanks, `1.0` for `1`, NFD.
 
         Another text is returned without blanks around it, and None if nothing is left
         or it stands for a missing value.

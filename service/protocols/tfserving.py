@@ -31,7 +31,14 @@ from models.features.inputs import RawColumns
 from models.features.predictions import Predictions
 from models.model import by_row
 from service.protocols.fast_json import parse_numeric_rows
-from service.protocols.http import Parameters, answer, description, find, misnamed, noting
+from service.protocols.http import (
+    Parameters,
+    answer,
+    description,
+    find,
+    misnamed,
+    noting,
+)
 from service.registry.loaded import Loaded
 from service.web.body import body, decode
 from service.web.errors import Reply

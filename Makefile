@@ -23,9 +23,9 @@ browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 	$(BIN)/pytest -m browser
 
 cloud: .cloud/.run  ## Stores in buckets, on real servers (PUBLISHED=50 MOVED=1000: more).
-	.cloud/bin/python -m pytest -n 2 --dist loadfile -m cloud $(addprefix \
-	    tests/models/storage/test_,contract.py bucket.py bucket_client.py object_store.py \
-	    object_files.py many_writers.py)
+	.cloud/bin/python -m pytest -n 2 --dist loadfile -m cloud tests/e2e/test_bucket.py \
+	    $(addprefix tests/models/storage/test_,contract.py bucket.py bucket_client.py \
+	    object_store.py object_files.py many_writers.py)
 
 TIMES ?= 50
 

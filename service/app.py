@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
+from pathlib import Path
 from typing import Any, Never
 
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.routing import BaseConverter, Rule
 
+from models.storage.cache import Cache
 from models.storage.factory import open_store
 from service import protocols
 from service.console import pages
@@ -88,7 +90,9 @@ def build(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.converters |= {"default": Name, "verb": Verb}
     metrics = Metrics()
-    store = open_store(settings.directory, settings.signing_key_file)
+    folder = Path(settings.store_cache).expanduser()
+    cache = Cache(folder, settings.store_cache_bytes)
+    store = open_store(settings.directory, settings.signing_key_file, cache)
     registry = Registry(store, settings.keep_versions, observe=log_event)
     # The console first: it answers `/` before the dialects do.
     routes = [*(pages.routes if settings.console else ()), *protocols.discovered()]

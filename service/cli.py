@@ -40,7 +40,11 @@ def main() -> None:
 @click.option(
     "--threads", type=int, help="Requests each answers at once (GLASSNET_THREADS)."
 )
-@click.option("--store", help="Directory of models and versions (GLASSNET_STORE).")
+@click.option(
+    "--store",
+    help="Directory of models and versions, or s3://, gs:// or az://BUCKET/PREFIX "
+    "(GLASSNET_STORE).",
+)
 def run(
     bind: str | None, workers: int | None, threads: int | None, store: str | None
 ) -> None:
@@ -119,7 +123,9 @@ def settings() -> None:
 
 
 def _check(now: Settings) -> None:
-    """Fail with UsageError if a file of keys, tokens or certificates cannot be used."""
+    """Fail with UsageError if the store or a file of secrets cannot be used."""
+    if "://" in now.directory:
+        _check_store(now)
     tls = now.tls_certificate_file, now.tls_key_file
     if not any((now.signing_key_file, now.token_file, now.admin_token_file, *tls)):
         return
@@ -142,6 +148,17 @@ def _check(now: Settings) -> None:
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}"
             raise click.UsageError(f"{PREFIX}{name}: {reason}") from None
+
+
+def _check_store(now: Settings) -> None:
+    """Fail with UsageError if there is no such kind of store."""
+    from models.storage.factory import open_store  # slow: it imports NumPy
+
+    try:
+        open_store(now.directory)
+    except ConfigError as error:
+        variable = "AIP_STORAGE_URI" if now.aip_storage_uri else f"{PREFIX}STORE"
+        raise click.UsageError(f"{variable}: {error}") from None
 
 
 def _check_address(bind: str) -> None:

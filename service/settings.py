@@ -90,9 +90,23 @@ def _processors() -> int:
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The settings; `table` has their names in the environment."""
 
-    store: Annotated[str, Meta(description="Directory of models and versions.")] = (
-        "./artefacts"
-    )
+    store: Annotated[
+        str,
+        Meta(
+            description="Directory of models and versions, or s3://, gs:// or "
+            "az://BUCKET/PREFIX."
+        ),
+    ] = "./artefacts"
+    store_cache: Annotated[
+        str,
+        Meta(
+            description="Folder that keeps what was loaded from a bucket; processes "
+            "share it."
+        ),
+    ] = "~/.cache/glassnet"
+    store_cache_bytes: Annotated[
+        int, Meta(ge=0, description="Most bytes in GLASSNET_STORE_CACHE.")
+    ] = 1 << 30
     bind: Annotated[
         str,
         Meta(description="Where to listen: ADDRESS:PORT, [IPV6]:PORT or unix:/PATH."),
@@ -250,7 +264,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
     aip_storage_uri: Annotated[
         str,
-        Meta(description="Vertex AI: directory of models, instead of GLASSNET_STORE."),
+        Meta(description="Vertex AI: store of models, instead of GLASSNET_STORE."),
     ] = ""
 
     @property
@@ -308,12 +322,6 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         name = _variable(path.strip("`").removeprefix("$."))
         raise ConfigError(f"{name}: {what[:1].lower()}{what[1:]}") from None
     parse_address(settings.address)
-    if "://" in settings.aip_storage_uri:
-        raise ConfigError(
-            "AIP_STORAGE_URI: expected a directory, found the URI of a bucket, which "
-            "this server cannot read; put the store into the image (GLASSNET_STORE) "
-            "and give the model no artifact URI"
-        )
     return settings
 
 

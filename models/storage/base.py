@@ -47,6 +47,7 @@ from models.storage.labels import (
     Change,
     Label,
     Labels,
+    check_label,
     listed,
     require_label,
     require_version,
@@ -57,7 +58,6 @@ PRODUCTION, CANDIDATE = "production", "candidate"
 ARTEFACT, LABELS = "model.npz", "labels.json"
 RUN, RECORD, REPORT = "run.json", "record.json", "report.html"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-LABEL = re.compile(r"[a-zA-Z0-9_]{1,64}")
 T = TypeVar("T")
 
 
@@ -203,6 +203,11 @@ class ArtefactStore(StoreBackend):
         """Return the version a label points at, or None; raises as `labels` does."""
         return self._decode(name, self.read_labels(name)).version(label)
 
+    def look(self, name: str) -> tuple[tuple[int, ...], dict[str, Label]]:
+        """Return versions and labels at one moment; raises as `labels` does."""
+        snapshot = self.snapshot(name)
+        return snapshot.versions, self._decode(name, snapshot.labels).labels
+
     def history(self, name: str) -> list[Change]:
         """Return every move of the labels, the latest last; raises ArtefactCorrupt."""
         return self._decode(name, self.read_labels(name)).history
@@ -263,7 +268,7 @@ class ArtefactStore(StoreBackend):
         """
         self.check_name(name)
         if label is not None:
-            self.check_label(label)
+            check_label(label)
         keys = self.keys()
         digests = {file: _sha256(content) for file, content in contents.items() if keys}
 
@@ -296,7 +301,7 @@ class ArtefactStore(StoreBackend):
         A candidate may answer a `share` of production's requests, or all of them in
         its `shadow`. Raises ConfigError, ModelNotFound or VersionNotFound.
         """
-        self.check_label(label)
+        check_label(label)
         if (share or shadow) and label != CANDIDATE:
             raise ConfigError(
                 f"share and shadow are for the label '{CANDIDATE}', not for '{label}'"
@@ -388,12 +393,6 @@ class ArtefactStore(StoreBackend):
             raise ConfigError(
                 f"a model's name is letters, digits, '.', '_' and '-', not '{name}'"
             )
-
-    @staticmethod
-    def check_label(label: str) -> None:
-        """Raise ConfigError if a label cannot have this name."""
-        if not LABEL.fullmatch(label):
-            raise ConfigError(f"a label is letters, digits and '_', not '{label}'")
 
 
 def _sha256(content: bytes) -> str:

@@ -24,20 +24,26 @@ from typing import Any
 import msgspec
 
 from models.errors import ArtefactCorrupt, ConfigError
-from models.storage.bucket_client import BucketClient, BucketError, Found, Listed
+from models.storage.bucket_client import (
+    PATIENCE,
+    BucketClient,
+    BucketError,
+    Found,
+    Listed,
+    check,
+)
 
 #: A child without requests ends after this time; its parent does not wait as long.
 IDLE_SECONDS, PARENT_IDLE_SECONDS = 10.0, 7.0
 
 
 class Bucket:
-    """A prefix of a bucket; its methods are those of `BucketClient`.
+    """A prefix of a bucket; its methods are those of `BucketClient`."""
 
-    They raise BucketError, and ConfigError if obstore is missing or the address wrong.
-    """
-
-    def __init__(self, address: str) -> None:
-        self.address = address.rstrip("/")
+    def __init__(self, address: str, patience: float = PATIENCE) -> None:
+        """Take an address; raises ConfigError if it is wrong or obstore is missing."""
+        check(address)
+        self.address, self.patience = address.rstrip("/"), patience
         self.after_fork()
         _buckets.add(self)
 
@@ -81,7 +87,7 @@ class Bucket:
     def _call(self, method: str, *arguments: object) -> Any:
         with self._lock:
             if self._child is None or not self._child.usable:
-                self._child = _Child(self.address)
+                self._child = _Child(self.address, self.patience)
             return self._child.call(method, arguments)
 
 
@@ -99,13 +105,18 @@ os.register_at_fork(after_in_child=_after_fork)
 class _Child:
     """The process that does the requests, one at a time."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, patience: float) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             handle = theirs.fileno()
             # A session of its own: Ctrl-C is for the parent, which may need it still.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(handle), address],
+                [
+                    sys.executable,
+                    "-m",
+                    __name__,
+                    *map(str, (handle, patience, address)),
+                ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[handle],
                 start_new_session=True,
@@ -154,28 +165,29 @@ def _end(parent: int, connection: Connection, process: subprocess.Popen[bytes]) 
         process.returncode = 0  # not ours to wait for
 
 
-def _answer(clients: dict[str, BucketClient], address: str, request: bytes) -> Any:
+def _answer(client: BucketClient, request: bytes) -> tuple[str, object]:
     """Return the kind of an outcome and its value."""
     method, *arguments = msgspec.msgpack.decode(request)
     try:
-        if not clients:
-            clients[address] = BucketClient(address)
-        return "result", getattr(clients[address], method)(*arguments)
+        return "result", getattr(client, method)(*arguments)
     except BucketError as error:
         return "bucket", (error.errno, error.strerror)
-    except ConfigError as error:
-        return "config", str(error)
     except ArtefactCorrupt as error:
         return "corrupt", str(error)
 
 
 def main() -> None:
     """Do the requests of the parent, until it ends or has none for some time."""
-    handle, address = int(sys.argv[1]), sys.argv[2]
-    clients: dict[str, BucketClient] = {}
-    with Connection(handle) as connection, contextlib.suppress(EOFError, OSError):
+    handle, patience, address = sys.argv[1:]
+    with Connection(int(handle)) as connection, contextlib.suppress(EOFError, OSError):
+        try:
+            client = BucketClient(address, float(patience))
+        except ConfigError as error:
+            connection.recv_bytes()
+            connection.send_bytes(msgspec.msgpack.encode(("config", str(error))))
+            return
         while connection.poll(IDLE_SECONDS):
-            outcome = _answer(clients, address, connection.recv_bytes())
+            outcome = _answer(client, connection.recv_bytes())
             connection.send_bytes(msgspec.msgpack.encode(outcome))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import errno
+import importlib.util
 import os
 import re
 import uuid
@@ -26,11 +27,12 @@ from models.errors import ArtefactCorrupt, ConfigError
 ABSENT = "absent"
 #: Settings of obstore's client. A request may take long, but not be silent for long.
 CLIENT: dict[str, Any] = {
-    "connect_timeout": "5s",
-    "read_timeout": "15s",
+    "connect_timeout": "4s",
+    "read_timeout": "10s",
     "timeout": "1h",
 }
-MAX_RETRIES, RETRY_TIME = 3, timedelta(seconds=20)
+#: Seconds for which a request is repeated while the bucket does not answer.
+PATIENCE = 30.0
 #: What is written under a condition has fewer bytes.
 MAX_CONDITIONAL_BYTES = 64 << 20
 #: Names of a missing bucket in the errors of the three.
@@ -77,10 +79,10 @@ class BucketClient:
     Every method raises BucketError.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, patience: float = PATIENCE) -> None:
         """Connect to an address, SCHEME://BUCKET/PREFIX; raises ConfigError."""
         self.address = address
-        self._store = _connect(address)
+        self._store = _connect(address, patience)
 
     def get(self, key: str, limit: int, revision: str = "") -> Found | None:
         """Return an object, or None if there is none.
@@ -212,24 +214,34 @@ class BucketClient:
             raise BucketError(number, f"{self.address}: {sentence}") from None
 
 
-def _connect(address: str) -> Any:
-    """Return obstore's store of an address."""
+def check(address: str) -> None:
+    """Raise ConfigError if an address names no bucket, or obstore is missing."""
     scheme, _, rest = address.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    if not bucket:
+    if not rest.partition("/")[0]:
         raise ConfigError(f"store '{address}': expected {scheme}://BUCKET/PREFIX")
-    try:
-        from obstore.exceptions import BaseError
-        from obstore.store import AzureStore, GCSStore, S3Store
-    except ImportError:
+    if importlib.util.find_spec("obstore") is None:
         raise ConfigError(
             f"store '{address}': buckets need obstore; install it with: "
             "pip install 'glassnet[cloud]'"
-        ) from None
+        )
+
+
+def _connect(address: str, patience: float) -> Any:
+    """Return obstore's store of an address."""
+    check(address)
+    from obstore.exceptions import BaseError
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    scheme, _, rest = address.partition("://")
+    bucket, _, prefix = rest.partition("/")
     options: Any = {
         "prefix": prefix.strip("/") or None,
         "client_options": CLIENT | _client_settings(),
-        "retry_config": {"max_retries": MAX_RETRIES, "retry_timeout": RETRY_TIME},
+        "retry_config": {
+            "max_retries": 20,
+            "retry_timeout": timedelta(seconds=patience),
+            "backoff": {"max_backoff": timedelta(seconds=2)},
+        },
     }
     try:
         if scheme == "gs":

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,6 +14,7 @@ import msgspec
 
 from models.errors import (
     ArtefactCorrupt,
+    ConfigError,
     LabelNotFound,
     VersionNotFound,
     nearest,
@@ -20,6 +22,7 @@ from models.errors import (
 
 #: An error message lists at most this many versions or models.
 LISTED = 8
+_NAME = re.compile(r"[a-zA-Z0-9_]{1,64}")
 
 Version = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -120,6 +123,12 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_label(name: str) -> None:
+    """Raise ConfigError if a label cannot have this name."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"a label is letters, digits and '_', not '{name}'")
 
 
 def require_version(name: str, version: int, versions: Sequence[int]) -> int:

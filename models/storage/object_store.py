@@ -36,7 +36,12 @@ from models.errors import ArtefactCorrupt, GlassnetError
 from models.storage.backend import Complete
 from models.storage.base import LABELS, NAME, ArtefactStore
 from models.storage.bucket import Bucket
-from models.storage.bucket_client import ABSENT, MAX_CONDITIONAL_BYTES, BucketError
+from models.storage.bucket_client import (
+    ABSENT,
+    MAX_CONDITIONAL_BYTES,
+    PATIENCE,
+    BucketError,
+)
 from models.storage.cache import Cache
 from models.storage.interfaces import Snapshot
 from models.storage.labels import Labels, StoredObject
@@ -48,6 +53,8 @@ MAX_LABELS_BYTES = MAX_CONDITIONAL_BYTES
 #: A claim of this age without a version was left by a trainer that died, since no
 #: upload may take half as long.
 ABANDONED_SECONDS = 86_400.0
+#: Seconds for which a request is repeated while the bucket does not answer.
+SERVING_SECONDS = 3.0
 #: The longest pause before a change is repeated.
 PAUSE_SECONDS = 0.1
 
@@ -68,13 +75,17 @@ class _Document:
 
 
 class ObjectStore(ArtefactStore):
-    """Models, versions and labels in a bucket."""
+    """Models, versions and labels in a bucket.
+
+    A store with a `cache` serves: what cannot be read now is read at the next look. One
+    without, as of a trainer, is patient.
+    """
 
     def __init__(
         self, address: str, key_file: str | None = None, cache: Cache | None = None
     ) -> None:
         super().__init__(address.rstrip("/"), key_file)
-        self.bucket = Bucket(self.location)
+        self.bucket = Bucket(self.location, SERVING_SECONDS if cache else PATIENCE)
         self.cache = cache
         self._documents: dict[str, _Document] = {}
         self._index: tuple[str, list[str]] = "", []

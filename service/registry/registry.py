@@ -180,8 +180,7 @@ class Registry:
     def _entry(self, name: str) -> Entry | None:
         """Return a model's next entry; None if no version can be loaded."""
         held = self.catalogue.get(name)
-        stored = self.store.versions(name)
-        stored_labels = self.store.labels(name)
+        stored, stored_labels = self.store.look(name)
         labels = {k: label.version for k, label in stored_labels.items()}
         wanted = {*stored[-self.keep_versions :], *labels.values()} & {*stored}
         for key in [k for k in self._refused if k[0] == name and k[1] not in wanted]:

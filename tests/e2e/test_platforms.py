@@ -202,9 +202,9 @@ def test_vertex_ai_asks_at_the_paths_it_names(served: Path) -> None:
         assert "did you mean 'instances'?" in wrong.json["error"]
 
 
-def test_vertex_ai_with_a_bucket_is_told_at_the_start(served: Path) -> None:
+def test_a_store_that_cannot_be_is_told_at_the_start(served: Path) -> None:
     environment = {
-        "AIP_STORAGE_URI": "gs://bucket/model",
+        "AIP_STORAGE_URI": "gcs://bucket/model",
         "GLASSNET_STORE": str(served),
     }
     found = subprocess.run(
@@ -216,7 +216,8 @@ def test_vertex_ai_with_a_bucket_is_told_at_the_start(served: Path) -> None:
         check=False,
     )
     assert found.returncode == 2
-    assert "AIP_STORAGE_URI: expected a directory" in found.stderr
+    assert "AIP_STORAGE_URI: store 'gcs://bucket/model'" in found.stderr
+    assert "unknown scheme 'gcs'; did you mean 'gs'?" in found.stderr
 
 
 #: As `docker run IMAGE serve` does, with another place for SageMaker's directory.

@@ -52,7 +52,6 @@ def test_the_environment_is_read_as_text() -> None:
         ("AIP_HTTP_PORT", "70000"),
         ("AIP_PREDICT_ROUTE", "predict"),
         ("AIP_HEALTH_ROUTE", "/v1/<name>"),
-        ("AIP_STORAGE_URI", "gs://bucket/model"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(variable: str, value: str) -> None:

@@ -280,9 +280,9 @@ def test_of_two_runs_that_were_compared_with_the_same_one_moves_the_label(
             return 0
 
     with ThreadPoolExecutor(8) as pool:
-        published = sorted(pool.map(publish, range(8)))
-    assert published == [0] * 7 + [2]
-    assert store.versions("m") == [1, 2] and store.resolve("m") == 2
+        *others, version = sorted(pool.map(publish, range(8)))
+    assert others == [0] * 7 and version >= 2
+    assert store.versions("m") == [1, version] and store.resolve("m") == version
 
 
 @pytest.mark.parametrize("label", [PRODUCTION, None])

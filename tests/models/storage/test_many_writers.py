@@ -83,7 +83,7 @@ def test_each_of_many_publishers_gets_its_numbers_and_none_is_lost(
     for process in processes[:KILLED]:
         time.sleep(rng.uniform(0.1, 0.5 + PUBLISHED / 50))
         process.send_signal(signal.SIGKILL)
-    printed = [process.communicate(timeout=280)[0] for process in processes]
+    printed = [process.communicate(timeout=560)[0] for process in processes]
     took = time.monotonic() - began
     assert [process.returncode for process in processes[KILLED:]] == [0] * 6
 
@@ -112,7 +112,7 @@ def test_no_move_of_a_label_is_lost(store: ArtefactStore) -> None:
     names = [f"label_{number}" for number in range(MOVERS)]
     began = time.monotonic()
     for process in begin(MOVE, store, names, MOVED // MOVERS):
-        process.communicate(timeout=280)
+        process.communicate(timeout=560)
         assert process.returncode == 0
     took = time.monotonic() - began
     history = open_store(str(store)).history("m")

@@ -1,0 +1,119 @@
+"""Train into a bucket, serve from it, lose it, and have it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.buckets import BucketServer, running
+from tests.serving import Server, wait_for
+
+pytestmark = [pytest.mark.cloud, pytest.mark.e2e]
+ROWS = [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+def trainer(store: str, *arguments: str) -> Any:
+    command = [sys.executable, "-m", "trainer.cli", *arguments, "--store", store]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def fit(store: str, seed: int) -> Any:
+    arguments = "builtin:xor", "--model", "xor", "--promote", "always", "--json"
+    settings = "--set", "runtime.report=false", "--seed", str(seed)
+    return json.loads(trainer(store, "fit", *arguments, *settings))
+
+
+def metric(server: Server, name: str) -> float:
+    return sum(server.metrics().get(f"glassnet_{name}", {}).values())
+
+
+def live(server: Server) -> str:
+    _, reply = server.request("GET", "/v1/models/xor/metadata")
+    return str(reply["model_spec"]["version"])
+
+
+@pytest.fixture
+def own_server(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A SeaweedFS that may be stopped."""
+    with running("seaweedfs") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def test_a_service_follows_a_bucket_and_outlives_its_outage(
+    own_server: BucketServer, start: Callable[..., Server], tmp_path: Path
+) -> None:
+    store = own_server.address("models")
+    assert fit(store, 1)["version"] == 1
+    server = start(store, store_cache=tmp_path / "cache")
+    first = server.predict("xor", ROWS)
+    assert metric(server, "store_unreadable") == 0
+    assert fit(store, 2)["version"] == 2
+    wait_for("version 2", lambda: live(server) == "2", 5)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+    own_server.stop()
+    wait_for("the alarm", lambda: metric(server, "store_unreadable") == 1, 60)
+    second = server.predict("xor", ROWS)
+    assert second != first
+    assert server.request("GET", "/v2/health/ready")[0] == 200
+    # A worker that ends is replaced, with the models that the master loaded.
+    os.kill(server.workers()[0], 9)
+    wait_for("both workers", lambda: len(server.workers()) == 2)
+    for _ in range(20):
+        assert server.predict("xor", ROWS) in (first, second)
+
+    own_server.start()
+    wait_for("no alarm", lambda: metric(server, "store_unreadable") == 0, 60)
+    trainer(store, "rollback", "xor")
+    wait_for("version 1", lambda: live(server) == "1", 30)
+    assert server.predict("xor", ROWS) == first
+    said = {line.get("message", "") for line in server.log()}
+    assert any("does not answer" in sentence for sentence in map(str, said)), said
+
+
+def test_the_commands_of_the_trainer_work_on_a_bucket(bucket: str) -> None:
+    fit(bucket, 1)
+    fit(bucket, 2)
+    for command in "show xor", "verify xor", "report xor", "promote xor 1":
+        assert trainer(bucket, *command.split())
+    trainer(bucket, "prune", "xor", "--keep", "1", "--forget-rollbacks")
+    assert "production" in trainer(bucket, "list", "xor")
+
+
+def test_a_run_that_is_killed_is_resumed_from_the_bucket(
+    bucket: str, people_csv: Path, tmp_path: Path
+) -> None:
+    """The processes of an ensemble write checkpoints, though they are forks."""
+    arguments = ["fit", str(people_csv), "--target", "Status", "--model", "people"]
+    arguments += ["--set", "runtime.report=false", "--set", "train.epochs=150"]
+    arguments += ["--set", "ensemble.members=2", "--promote", "always", "--json"]
+    command = [sys.executable, "-m", "trainer.cli", *arguments, "--store"]
+    killed = subprocess.Popen(
+        [*command, bucket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    from models.storage.bucket import Bucket
+
+    def checkpoints() -> int:
+        keys = [entry.key for entry in Bucket(bucket).entries("people")]
+        return sum(".checkpoint-" in key for key in keys)
+
+    try:
+        wait_for("checkpoints", lambda: checkpoints() == 2, 60)
+    finally:
+        killed.kill()
+        killed.wait()
+    resumed = json.loads(trainer(bucket, *arguments, "--resume"))
+    assert checkpoints() == 0
+    whole = json.loads(trainer(str(tmp_path / "store"), *arguments))
+    assert resumed["sha256"] == whole["sha256"]

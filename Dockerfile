@@ -1,9 +1,11 @@
 # Two images from one file; the service is the default.
 #   docker build --target service -t glassnet-service .
 #   docker build --target trainer -t glassnet-trainer .
+# For a store in a bucket, either with: --build-arg LOCK=cloud
 
 # What every image needs, by hash, in a venv that never has pip.
 FROM python:3.13-slim AS deps
+ARG LOCK=service
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY deploy/locks/ locks/
@@ -12,7 +14,7 @@ COPY deploy/locks/ locks/
 # sources never change.
 RUN python -m venv --without-pip /opt/glassnet \
  && pip --python /opt/glassnet/bin/python install --no-compile \
-        --require-hashes --only-binary :all: --no-deps -r locks/service.txt \
+        --require-hashes --only-binary :all: --no-deps -r locks/${LOCK}.txt \
  && find /opt/glassnet -depth \( -name tests -o -name include -o -name f2py \
         -o -name '*.pyi' -o -name '*.a' -o -name '*.h' -o -name '*.cpp' \) -exec rm -rf {} + \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/glassnet/lib

@@ -91,7 +91,9 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	    tests/interop/isolated/interop.in -o deploy/locks/interop.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra trainer --extra cloud -c deploy/locks/service.txt pyproject.toml \
-	    tests/cloud.in -o deploy/locks/cloud.txt
+	    tests/cloud.in -o deploy/locks/cloud-tests.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    --extra cloud -c deploy/locks/service.txt pyproject.toml -o deploy/locks/cloud.txt
 	for client in kserve mlflow; do \
 	    uv pip compile --quiet --universal --generate-hashes --no-header \
 	        --python-version 3.11 --upgrade tests/conformance/isolated/$$client.in \
@@ -115,7 +117,7 @@ $(VENV)/.dev: deploy/locks/dev.txt $(VENV)/.run
 	$(PIP) --require-hashes -r deploy/locks/dev.txt
 	touch $@
 
-.cloud/.run: deploy/locks/cloud.txt pyproject.toml
+.cloud/.run: deploy/locks/cloud-tests.txt pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
 	    --require-hashes -r $<

@@ -17,11 +17,12 @@ import yaml
 
 from models.storage.base import NAME
 from service.app import build
-from service.settings import Settings
+from service.settings import Settings, from_environment
 
 from .conftest import DEPLOY, ROOT, read
 
 BASE = DEPLOY / "kubernetes"
+BUCKET = DEPLOY / "kubernetes-bucket"
 KSERVE = DEPLOY / "kserve"
 SCHEMAS = Path(__file__).parent / "schemas"
 #: The oldest whose every field we use is stable, and the newest we have schemas of.
@@ -59,9 +60,9 @@ def validate(manifest: Manifest, version: str = VERSIONS[0]) -> None:
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def pods() -> Iterator[tuple[Manifest, Manifest]]:
+def pods(manifests: list[Manifest] = ALL) -> Iterator[tuple[Manifest, Manifest]]:
     """Every specification of a pod, with its pod's labels."""
-    for manifest in ALL:
+    for manifest in manifests:
         spec = manifest["spec"] if "spec" in manifest else {}
         if manifest["kind"] == "CronJob":
             spec = spec["jobTemplate"]["spec"]
@@ -94,18 +95,63 @@ def test_the_base_is_every_file_beside_it() -> None:
     assert kinds >= wanted | {"ServingRuntime", "InferenceService"}
 
 
-def test_kustomize_builds_the_base(program: Callable[[str, str], str]) -> None:
+def kustomize(program: Callable[[str, str], str], folder: Path) -> str:
+    """Return what kubectl builds of a folder."""
     kubectl = program("kubectl", "kubernetes-client")
     done = subprocess.run(
-        [kubectl, "kustomize", str(BASE)], capture_output=True, text=True, timeout=60
+        [kubectl, "kustomize", str(folder)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    built = list(yaml.safe_load_all(done.stdout))
+    return done.stdout
+
+
+def test_kustomize_builds_the_base(program: Callable[[str, str], str]) -> None:
+    text = kustomize(program, BASE)
+    built = list(yaml.safe_load_all(text))
     spaces = {m["metadata"].get("namespace") for m in built if m["kind"] != "Namespace"}
     assert spaces == {"glassnet"}
     for manifest in built:
         validate(manifest)
-    assert len(re.findall(r"image: glassnet-\w+:\d", done.stdout)) == 3
+    assert len(re.findall(r"image: glassnet-\w+:\d", text)) == 3
+
+
+def test_with_a_bucket_no_volume_is_shared(program: Callable[[str, str], str]) -> None:
+    text = kustomize(program, BUCKET)
+    built = list(yaml.safe_load_all(text))
+    for manifest in built:
+        validate(manifest)
+    assert "PersistentVolumeClaim" not in text and "/store" not in text
+    accounts = {m["metadata"]["name"] for m in built if m["kind"] == "ServiceAccount"}
+    (settings,) = (m for m in built if m["kind"] == "ConfigMap")
+    assert settings["data"]["GLASSNET_STORE"].startswith("s3://")
+    workloads = list(pods(built))
+    assert len(workloads) == 3
+    for pod, labels in workloads:
+        (container,) = pod["containers"]
+        role = labels["app.kubernetes.io/component"]
+        assert pod["serviceAccountName"] == f"glassnet-{role}"
+        assert pod["serviceAccountName"] in accounts
+        source = container["envFrom"][0]["configMapRef"]["name"]
+        assert source == settings["metadata"]["name"]
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        assert volumes == {mount["name"] for mount in container["volumeMounts"]}
+    policies = [m["spec"] for m in built if m["kind"] == "NetworkPolicy"]
+    for policy in policies:
+        ports = [p["port"] for rule in policy["egress"] for p in rule["ports"]]
+        assert {53, 443} <= {*ports}
+
+
+def test_the_cache_fits_into_its_volume(program: Callable[[str, str], str]) -> None:
+    built = yaml.safe_load_all(kustomize(program, BUCKET))
+    (deployment,) = (m for m in built if m["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    environment = {e["name"]: e["value"] for e in pod["containers"][0]["env"]}
+    found = from_environment(environment)
+    (mount,) = (m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "cache")
+    assert found.store_cache == mount["mountPath"]
+    (volume,) = (v for v in pod["volumes"] if v["name"] == "cache")
+    assert volume["emptyDir"]["sizeLimit"] == "2Gi"
+    assert found.store_cache_bytes < 2 << 30
 
 
 def test_the_images_are_those_of_this_version() -> None:

@@ -140,7 +140,7 @@ def test_a_server_that_does_not_answer_is_said(
     (port,) = free_ports(1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     with pytest.raises(BucketError, match=f": 127.0.0.1:{port} does not answer"):
-        BucketClient(bucket).get("a", 10)
+        BucketClient(bucket, patience=0.5).get("a", 10)
 
 
 @pytest.mark.cloud

@@ -24,6 +24,7 @@ browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 
 cloud: .cloud/.run  ## Stores in buckets, on real servers (PUBLISHED=50 MOVED=1000: more).
 	.cloud/bin/python -m pytest -n 2 --dist loadfile -m cloud tests/e2e/test_bucket.py \
+	    tests/e2e/test_load.py \
 	    $(addprefix tests/models/storage/test_,contract.py bucket.py bucket_client.py \
 	    object_store.py object_files.py many_writers.py)
 
@@ -46,7 +47,7 @@ containers: $(VENV)/.dev  ## The Compose stack, and three nights of it, a minute
 
 load: $(VENV)/.dev  ## 200,000 requests while versions and servers come and go.
 	LOAD_REQUESTS=200000 LOAD_PUBLISHES=20 LOAD_ROLLBACKS=5 LOAD_SIGHUPS=3 \
-	    $(BIN)/pytest -s tests/e2e/test_load.py
+	    $(BIN)/pytest -s -m "not cloud" tests/e2e/test_load.py
 
 REQUESTS ?= 50000
 

@@ -26,8 +26,9 @@ import pytest
 from models.features.predictions import Regression
 from models.features.tensor import TensorInput
 from models.nn.architectures import mlp
-from models.storage.base import ARTEFACT, PRODUCTION
-from models.storage.directory import DirectoryStore as Store
+from models.storage.base import ARTEFACT, PRODUCTION, ArtefactStore
+from models.storage.factory import open_store
+from tests.buckets import BucketServer, running
 from tests.models.conftest import make
 from tests.serving import Server
 
@@ -37,6 +38,7 @@ REQUESTS = int(os.environ.get("LOAD_REQUESTS", "2000"))
 PUBLISHES = int(os.environ.get("LOAD_PUBLISHES", "3"))
 ROLLBACKS = int(os.environ.get("LOAD_ROLLBACKS", "1"))
 SIGHUPS = int(os.environ.get("LOAD_SIGHUPS", "1"))
+OUTAGE_SECONDS = float(os.environ.get("LOAD_OUTAGE_SECONDS", "5"))
 CLIENTS = 4
 
 HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n\r\n", re.DOTALL)
@@ -54,7 +56,7 @@ class Versions:
     before they are needed: clients wait for nothing but the server.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ArtefactStore) -> None:
         self.store = store
         self.answers: dict[int, Any] = {}
         inputs = TensorInput((8,), 0.0, 1.0, [0.0], [1.0])
@@ -210,13 +212,17 @@ class Events:
         clients: Clients,
         start: Callable[..., Server],
         until: Callable[..., None],
+        bucket: BucketServer | None,
     ) -> None:
+        self.bucket = bucket
         self.versions, self.balancer, self.clients = versions, balancer, clients
         self._start, self._until = start, until
         self.times: dict[str, list[tuple[float, float]]] = {}
 
     def run(self) -> None:
         todo = self.order()
+        if self.bucket is not None:
+            todo.insert(len(todo) // 2, "outage")
         for number, what in enumerate(todo, 1):
             goal = REQUESTS * number // (len(todo) + 1)
             while len(self.clients.answers) + len(self.clients.lost) < goal:
@@ -265,12 +271,19 @@ class Events:
     def replace(self) -> None:
         """The old one is told to go while it has all the traffic."""
         (old,) = self.balancer.servers
-        new = self._start(self.versions.store.root, drain_seconds=2)
+        new = self._start(str(self.versions.store), drain_seconds=2)
         self.balancer.servers.append(new)
         assert self.balancer.port == old.port
         assert old.stop() == 0
         assert self.balancer.port == new.port
         self.balancer.servers.remove(old)
+
+    def outage(self) -> None:
+        """The store is gone for some time."""
+        assert self.bucket is not None
+        self.bucket.stop()
+        time.sleep(OUTAGE_SECONDS)
+        self.bucket.start()
 
 
 def percentile(seconds: list[float], q: float) -> float:
@@ -302,16 +315,34 @@ def figures(answers: list[Answer], times: dict[str, list[tuple[float, float]]]) 
     }
 
 
+@pytest.fixture(params=["directory", pytest.param("bucket", marks=pytest.mark.cloud)])
+def bucket(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BucketServer | None]:
+    """Nothing, for a store on a disk, or the server of a store in a bucket."""
+    if request.param == "directory":
+        yield None
+        return
+    with running("seaweedfs") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
 def test_no_request_is_lost_or_wrong_whatever_happens(
-    start: Callable[..., Server], tmp_path: Path, until: Callable[..., None]
+    bucket: BucketServer | None,
+    start: Callable[..., Server],
+    tmp_path: Path,
+    until: Callable[..., None],
 ) -> None:
-    versions = Versions(Store(tmp_path / "store"))
+    place = bucket.address("load") if bucket else str(tmp_path / "store")
+    versions = Versions(open_store(place))
     versions.publish()
     balancer = Balancer()
-    balancer.servers.append(start(versions.store.root, drain_seconds=2))
+    balancer.servers.append(start(place, drain_seconds=2))
     balancer.look()
     clients = Clients(balancer)
-    events = Events(versions, balancer, clients, start, until)
+    events = Events(versions, balancer, clients, start, until, bucket)
     began = time.monotonic()
     with balancer.balancing(), clients.asking():
         events.run()
@@ -333,5 +364,6 @@ def test_no_request_is_lost_or_wrong_whatever_happens(
         "requests": len(clients.answers),
         "seconds": round(took, 1),
         "events": happened,
+        "slowest_reload_seconds": max(e - b for b, e in events.times["reload"]),
     }
     print(json.dumps({**told, **figures(clients.answers, events.times)}, indent=1))

@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Tests start many processes, and each would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test browser repeat cloud conformance interop endurance fuzz load hostile containers docs check lint types fmt lock clean
+.PHONY: demo serve test browser repeat cloud ray conformance interop endurance fuzz load hostile containers docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -64,6 +64,9 @@ conformance: $(VENV)/.dev $(clients)  ## KServe's and MLflow's clients, a real s
 interop: .interop/.run  ## scikit-learn's checks, pandas, ONNX Runtime and the notebook.
 	.interop/bin/pytest tests/interop/isolated
 
+ray: $(VENV)/.dev .ray/.run  ## The networks of a run on clusters of a real Ray.
+	$(BIN)/pytest tests/trainer/engines/isolated
+
 check: lint types
 
 docs: $(VENV)/.dev  ## Rewrite what follows from the code.
@@ -95,6 +98,8 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	    tests/cloud.in -o deploy/locks/cloud-tests.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra cloud -c deploy/locks/service.txt pyproject.toml -o deploy/locks/cloud.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    --extra trainer --extra ray -c deploy/locks/trainer.txt pyproject.toml -o deploy/locks/ray.txt
 	for client in kserve mlflow; do \
 	    uv pip compile --quiet --universal --generate-hashes --no-header \
 	        --python-version 3.11 --upgrade tests/conformance/isolated/$$client.in \
@@ -102,7 +107,7 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	done
 
 clean:
-	rm -rf $(VENV) .conformance .interop .cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
+	rm -rf $(VENV) .conformance .interop .cloud .ray .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -139,4 +144,13 @@ $(VENV)/.dev: deploy/locks/dev.txt $(VENV)/.run
 	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet 'setuptools>=77'
 	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
 	    --no-build-isolation --editable .
+	touch $@
+
+.ray/.run: deploy/locks/ray.txt pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --require-hashes -r $<
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet 'setuptools>=77'
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --no-deps --no-build-isolation --editable .
 	touch $@

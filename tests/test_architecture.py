@@ -30,6 +30,7 @@ ALLOWED = {
         "onnx",
         "polars",
         "prometheus_client",
+        "ray",
         "rich",
         "threadpoolctl",
     },
@@ -52,6 +53,7 @@ ONLY_IN = {
     "obstore": {"models/storage/bucket_client.py"},
     "onnx": {"trainer/export/graph.py"},
     "matplotlib": {"trainer/report/drawing.py", "trainer/report/plots.py"},
+    "ray": {"trainer/engines/ray.py"},
     "click": {
         "trainer/cli/export.py",
         "trainer/cli/inference.py",
@@ -230,6 +232,7 @@ def test_every_module_has_its_test() -> None:
         "models/features/inputs.py": "aliases alone",
         "trainer/engines/base.py": "a protocol alone",
         "models/storage/interfaces.py": "protocols alone",
+        "trainer/engines/ray.py": "tests/trainer/engines/isolated",
         "trainer/cli/__main__.py": "tests/trainer/cli/test_main.py",
         "trainer/types.py": "a tuple alone",
         "trainer/candidate.py": "tests/trainer/test_pipeline.py",

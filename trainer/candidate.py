@@ -32,6 +32,7 @@ from trainer.checks.data_checks import diagnose, report_findings
 from trainer.checks.production_guards import guard
 from trainer.config.schema import Config, ResolvedConfig
 from trainer.data import Source, read
+from trainer.engines import EngineName
 from trainer.evaluation import gate
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.measurement import Measurement, measure
@@ -66,6 +67,7 @@ class FitRequest:
     resume: bool = False
     live: bool = False
     time_limit: float = math.inf
+    engine: EngineName = "processes"
 
 
 @dataclass(frozen=True)
@@ -104,21 +106,13 @@ def fit_candidate(
     data = read(request.data, request.target, request.config, known)
     load_s = time.perf_counter() - started
     report_findings(data.findings, request.config.data, messages.finding)
-    streams = np.random.SeedSequence(request.config.seed).spawn(64)
     prepared = prepare(
         data, request.task, request.validation, request.config, messages.finding
     )
     findings, guard_findings = _check(prepared, production, messages)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, say)
-    limit = request.time_limit - (time.perf_counter() - started)
-    try:
-        members, train_s = fit_members(
-            prepared, spec, streams, on_epoch, checkpoints, limit, request.live
-        )
-    except TrainingDiverged:
-        checkpoints.clear()  # resuming would diverge again
-        raise
+    members, train_s = _fit(request, prepared, spec, checkpoints, on_epoch, started)
     for sentence in time_limit_note(members):
         say(sentence)
     networks = [member.network for member in members]
@@ -140,6 +134,25 @@ def fit_candidate(
         timing=_timing(prepared, members, train_s, load_s, started),
         checkpoints=checkpoints,
     )
+
+
+def _fit(
+    request: FitRequest,
+    prepared: Prepared,
+    spec: NetworkSpec,
+    checkpoints: Checkpoints,
+    on_epoch: ProgressCallback,
+    started: float,
+) -> tuple[list[Member], float]:
+    """Fit the networks in the time that is left; return them and the seconds taken."""
+    streams = np.random.SeedSequence(request.config.seed).spawn(64)
+    limit = request.time_limit - (time.perf_counter() - started)
+    how = (limit, request.live, request.engine)
+    try:
+        return fit_members(prepared, spec, streams, on_epoch, checkpoints, *how)
+    except TrainingDiverged:
+        checkpoints.clear()  # resuming would diverge again
+        raise
 
 
 def _check(

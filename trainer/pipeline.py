@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -152,7 +151,7 @@ def _gate_and_publish(
             verdict = gate.Verdict(True, "an example, too small to hold rows out")
         total = candidate.timing["total_s"] + time.perf_counter() - started
         timing = {**candidate.timing, "total_s": round(total, 6)}
-        contents[RUN] = _run_json(request, timing, verdict, candidate.guard_findings)
+        contents[RUN] = _run_json(request, timing, verdict, candidate)
         if prepared.config.runtime.report:
             diagnosis, record = report.record_run(
                 prepared, candidate.members, candidate.artefact, verdict.production, say
@@ -170,7 +169,7 @@ def _run_json(
     request: FitRequest,
     timing: dict[str, float],
     verdict: gate.Verdict,
-    guard_findings: Sequence[Finding],
+    candidate: Candidate,
 ) -> bytes:
     """Return run.json: facts about this run that are not part of the artefact."""
     run = {
@@ -178,12 +177,13 @@ def _run_json(
         "data": str(request.data),
         "query": request.data.query if isinstance(request.data, Source) else None,
         "timing": timing,
-        "guards": guard_findings,
+        "guards": candidate.guard_findings,
         "promoted": verdict.promoted,
         "reason": verdict.reason,
         "gate": verdict.comparisons,
         "production": verdict.production,
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "networks": [member.ran_on for member in candidate.members],
     }
     return msgspec.json.format(msgspec.json.encode(run))

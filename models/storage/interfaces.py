@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Snapshot:
     revision: str = ""
 
 
+@runtime_checkable
 class StoredFile(Protocol):
     """One file that may be replaced; `str()` says where it is."""
 

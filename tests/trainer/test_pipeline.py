@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
+import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable
@@ -29,12 +31,13 @@ from models.features.histograms import Histogram, Shares
 from models.features.predictions import Classification
 from models.model import Model
 from models.nn.layers import EmbeddingsSpec
-from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION
+from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, RUN
 from models.storage.directory import DirectoryStore as Store
 from trainer import candidate, pipeline
 from trainer.config.defaults import TOO_FEW_FOR_REALMLP
 from trainer.data import Dataset, read, take
 from trainer.data.row_hashing import Split, hash_rows, limit_for_tests, rotating_splits
+from trainer.engines.blas import find_blas
 from trainer.training import checkpoint, ensemble
 from trainer.training.progress import Progress
 from trainer.types import Messages
@@ -1147,3 +1150,16 @@ def test_damaged_labels_end_a_run_before_it_trains(
     with pytest.raises(ArtefactCorrupt, match=r"labels\.json"):
         fit(store, data, target="churn", settings=FAST)
     assert store.versions("m") == [1]
+
+
+def test_run_json_names_the_machine_and_blas_of_each_network(
+    fit: Fit, tmp_path: Path, people_csv: Path
+) -> None:
+    settings = ("train.epochs=1", "ensemble.members=2")
+    fit(tmp_path, people_csv, target="Status", settings=settings)
+    run = json.loads(Store(tmp_path).read_attachment("m", 1, RUN) or b"")
+    (one, other) = run["networks"]
+    kernel = find_blas().kernel
+    assert one == other and one.startswith(f"{platform.node()}: ")
+    assert f" {kernel}, 1 thread" in one
+    assert run["timing"]["epochs"] == 2

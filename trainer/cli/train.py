@@ -26,6 +26,7 @@ from trainer.cli.text import printable
 from trainer.config import schema as settings
 from trainer.config.loading import load
 from trainer.data import Source, source
+from trainer.engines import EngineName
 from trainer.evaluation.gate import Policy
 from trainer.operations.cron import CronSchedule
 from trainer.operations.scheduler import OnStop, Scheduler, health
@@ -75,6 +76,14 @@ EXIT_REFUSED = 3
     help="Stop training after this time and keep the best weights so far.",
 )
 @click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
+@click.option(
+    "--engine",
+    type=click.Choice(get_args(EngineName)),
+    default="processes",
+    show_default=True,
+    help="Fit the networks in processes here, or on the Ray cluster at RAY_ADDRESS; "
+    "without an address, on a Ray of this machine.",
+)
 @click.option("--verbose", is_flag=True, help="Print the reason for each setting.")
 @click.option("--watch", is_flag=True, help="Draw loss, predictions and weights live.")
 @click.option(
@@ -100,6 +109,7 @@ def fit(
     epochs: int | None,
     time_limit: float | None,
     resume: bool,
+    engine: EngineName,
     verbose: bool,
     watch: bool,
     promote: Policy,
@@ -117,6 +127,10 @@ def fit(
     from trainer.operations import notifications
     from trainer.pipeline import FitRequest, run
 
+    if watch and engine != "processes":
+        raise ConfigError(
+            f"--watch draws networks of this process: not --engine {engine}"
+        )
     validation = None
     if valid is not None or valid_query is not None:
         validation = source(data.address if valid is None else valid, valid_query)
@@ -132,6 +146,7 @@ def fit(
         resume=resume,
         live=watch,
         time_limit=time_limit or math.inf,
+        engine=engine,
     )
     messages = Messages(say_finding, say, say if verbose else ignore)
     try:

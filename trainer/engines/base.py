@@ -20,9 +20,14 @@ OnMessage: TypeAlias = Callable[[int, Any], None]
 
 
 class Engine(Protocol):
-    """Runs tasks, up to `size` of them at once."""
+    """Runs tasks, up to `size` of them at once.
+
+    If tasks do not share the caller's memory, the function, what it takes, reports and
+    returns must be annotated and plain data: dataclasses of JSON values and arrays.
+    """
 
     size: int
+    shares_memory: bool
 
     def map(
         self,

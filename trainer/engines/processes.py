@@ -41,6 +41,8 @@ LENGTH_BYTES, READ_BYTES = 8, 1 << 20
 class ProcessEngine:
     """Runs up to `size` tasks at once, each in a process; a lone one in the caller."""
 
+    shares_memory = True
+
     def __init__(self, size: int) -> None:
         self.size = size
 

@@ -12,6 +12,7 @@ class SerialEngine:
     """The engine for a lone network, or a single core."""
 
     size = 1
+    shares_memory = True
 
     def map(
         self,

@@ -16,8 +16,14 @@ from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Label, Output, Task
 from models.features.table import Columns, TableInput, fit_column
 from models.features.tensor import TensorInput
+from models.types import Shape
 from trainer.config.defaults import DataFacts, choose_split, choose_training
-from trainer.config.schema import Config, DataConfig, ResolvedConfig
+from trainer.config.schema import (
+    Config,
+    DataConfig,
+    ResolvedConfig,
+    ResolvedTrainConfig,
+)
 from trainer.data import Dataset, Source, length, read_for, take
 from trainer.data.roles import Role, set_aside
 from trainer.data.row_hashing import Split, hash_rows
@@ -122,12 +128,32 @@ class Prepared:
             return self.user_validation
         return self.part(split.validation) if len(split.validation) else None
 
+    @property
+    def train_config(self) -> ResolvedTrainConfig:
+        """How the weights are fitted."""
+        return self.config.train
+
+    def member_rows(self, number: int) -> tuple[Rows, Rows | None]:
+        """Return a member's training rows and the rows that choose its epoch."""
+        split = self.splits[number]
+        validation = self.validation(split)
+        return (
+            self.rows(self.part(split.train)),
+            None if validation is None else self.rows(validation),
+        )
+
+    @property
+    def image_shape(self) -> Shape | None:
+        """The shape of the images that batches of are to be augmented, or None."""
+        if not self.config.train.augmentation or isinstance(self.inputs, TableInput):
+            return None
+        return self.inputs.shape
+
     def augmentation(self) -> Augmentation | None:
         """Return the augmentation of image batches, for one thread, or None."""
+        shape = self.image_shape
         strength = self.config.train.augmentation
-        if not strength or isinstance(self.inputs, TableInput):
-            return None
-        return Augmentation(self.inputs.shape, strength)
+        return None if shape is None else Augmentation(shape, strength)
 
     @cached_property
     def evaluation(self) -> Evaluation:

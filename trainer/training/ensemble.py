@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,8 +19,9 @@ from models.storage.archive import MAX_FILE_BYTES
 from models.storage.artefact import MAX_MANIFEST_BYTES
 from models.storage.interfaces import StoredFile
 from models.types import Array
-from trainer.engines import make_engine
-from trainer.engines.base import Report
+from trainer.engines import EngineName, open_engine
+from trainer.engines.blas import find_blas
+from trainer.preparation.encoded import EncodedData, TrainingData, encode
 from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.history import History
@@ -40,6 +42,8 @@ class Member:
 
     network: Network
     history: History
+    #: Its machine, and the BLAS there.
+    ran_on: str = ""
 
 
 def network_spec(prepared: Prepared) -> NetworkSpec:
@@ -74,33 +78,23 @@ def fit_members(
     checkpoints: Checkpoints,
     limit: float = math.inf,
     live: bool = False,
+    place: EngineName = "processes",
 ) -> tuple[list[Member], float]:
-    """Fit every member; return them with the seconds it took.
+    """Fit every member on the engine of that name; return the seconds it took, too.
 
     A member's numbers depend on its own stream only, not on how many are fitted at
-    once. Each gets an equal share of `limit` seconds. The seconds before an
+    once, or where. Each gets an equal share of `limit` seconds. The seconds before an
     interruption are counted. With `live` the members are fitted one after the other,
     and `watch` gets each run itself.
 
     Raises TrainingDiverged, and GlassnetError if a process ends without a result.
     """
     count, threads = len(prepared.splits), prepared.config.runtime.threads
-    engine = make_engine(1 if live else threads)
-    at_once = min(count, engine.size)
-    rounds = -(-count // at_once)
-    tracker = ProgressTracker(count, watch, limit)
-    shared = SharedWork(prepared, spec, time.perf_counter(), limit)
-    tasks = [
-        MemberTask(
-            number,
-            streams[number],
-            rounds - number // at_once,
-            checkpoints.file(number),
-        )
-        for number in range(count)
-    ]
+    # BLAS threads change the last bits of a product: never take all cores unasked.
+    blas = threads or 1 if count == 1 else 1
+    ends = deadline(limit)
 
-    def on_message(number: int, message: Epoch | str | None) -> None:
+    def on_message(number: int, message: Message) -> None:
         if message is None:
             tracker.finish(number)
         elif isinstance(message, str):
@@ -108,23 +102,46 @@ def fit_members(
         else:
             tracker.update(number, message.history, message.run)
 
-    # BLAS threads change the last bits of a product: never take all cores unasked.
-    blas = threads or 1 if count == 1 else 1
-    with threadpool_limits(blas, user_api="blas"):
-        fitted = engine.map(fit_member, shared, tasks, on_message)
+    with (
+        open_engine(
+            place, 1 if live else threads, blas, checkpoints.say_once
+        ) as engine,
+        threadpool_limits(blas, user_api="blas"),
+    ):
+        started, tracker = time.perf_counter(), ProgressTracker(count, watch, limit)
+        at_once = min(count, engine.size)
+        rounds = -(-count // at_once)
+        tasks = [
+            MemberTask(
+                number,
+                streams[number],
+                rounds - number // at_once,
+                checkpoints.file(number),
+            )
+            for number in range(count)
+        ]
+        if engine.shares_memory:
+            shared = SharedWork(prepared, spec, ends, live)
+            fitted = engine.map(fit_member, shared, tasks, on_message)
+        else:
+            encoded = SharedWork(encode(prepared), spec, ends)
+            fitted = engine.map(fit_encoded_member, encoded, tasks, on_message)
     spent = sum(arrays.spent for arrays in fitted) / at_once
     members = [arrays.member(spec) for arrays in fitted]
-    return members, time.perf_counter() - shared.started + spent
+    return members, time.perf_counter() - started + spent
+
+
+DataT = TypeVar("DataT", bound=TrainingData)
 
 
 @dataclass(frozen=True)
-class SharedWork:
-    """The input of all tasks: rows, network, and start and limit of the time."""
+class SharedWork(Generic[DataT]):
+    """The input of all tasks: rows, network, and the end of the time (`time.time`)."""
 
-    prepared: Prepared
+    data: DataT
     spec: NetworkSpec
-    started: float
-    limit: float
+    ends: float | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,13 +156,14 @@ class MemberTask:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The message after an epoch; the live run stays in its own process."""
+    """The message after an epoch, with the run itself if someone watches it live."""
 
     history: History
     run: TrainingRun | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Epoch, (self.history,)
+
+#: After an epoch; a sentence for the user; at the end.
+Message: TypeAlias = Epoch | str | None
 
 
 @dataclass(frozen=True)
@@ -156,24 +174,27 @@ class FittedArrays:
     state: Array
     history: History
     spent: float
+    ran_on: str
 
     def member(self, spec: NetworkSpec) -> Member:
         """Return the network that these arrays belong to."""
         network = Network(spec)
         network.parameters[...] = self.parameters
         network.state[...] = self.state
-        return Member(network, self.history)
+        return Member(network, self.history, self.ran_on)
 
 
-def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedArrays:
+def fit_member(
+    shared: SharedWork[Any], task: MemberTask, report: Callable[[Message], None]
+) -> FittedArrays:
     """Fit one network, continuing from its checkpoint if there is one.
 
     Reports an Epoch after each epoch, sentences about the checkpoint, and None at the
     end. Raises TrainingDiverged.
     """
-    left = shared.limit - (time.perf_counter() - shared.started)
+    left = math.inf if shared.ends is None else shared.ends - time.time()
     run = make_run(
-        shared.prepared, shared.spec, task.number, task.stream, left / task.rounds
+        shared.data, shared.spec, task.number, task.stream, left / task.rounds
     )
     checkpoint = Checkpoint(task.checkpoint, report)
     spent = run.history.seconds if checkpoint.restore(run) else 0.0
@@ -183,9 +204,28 @@ def fit_member(shared: SharedWork, task: MemberTask, report: Report) -> FittedAr
         recorder.record(run)
         checkpoint.save(run)
 
-    history = train(run, lambda history: report(Epoch(history, run)), keep)
+    watched = run if shared.live else None
+    history = train(run, lambda history: report(Epoch(history, watched)), keep)
     report(None)
-    return FittedArrays(run.network.parameters, run.network.state, history, spent)
+    network, ran_on = run.network, f"{platform.node()}: {find_blas()}"
+    return FittedArrays(network.parameters, network.state, history, spent, ran_on)
+
+
+def fit_encoded_member(
+    shared: SharedWork[EncodedData],
+    task: MemberTask,
+    report: Callable[[Message], None],
+) -> FittedArrays:
+    """Fit one network where there is nothing but its arrays, as `fit_member` does."""
+    return fit_member(shared, task, report)
+
+
+def deadline(limit: float) -> float | None:
+    """Return the time (`time.time`) in `limit` seconds, or None if there is no limit.
+
+    All machines of a cluster know it, where `time.perf_counter` is each one's own.
+    """
+    return None if limit == math.inf else time.time() + limit
 
 
 def time_limit_note(members: Sequence[Member]) -> list[str]:
@@ -199,7 +239,7 @@ def time_limit_note(members: Sequence[Member]) -> list[str]:
 
 
 def make_run(
-    prepared: Prepared,
+    data: TrainingData,
     spec: NetworkSpec,
     number: int,
     stream: np.random.SeedSequence,
@@ -207,10 +247,8 @@ def make_run(
 ) -> TrainingRun:
     """Return a member's run before its first step."""
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
-    split = prepared.splits[number]
-    rows = prepared.rows(prepared.part(split.train))
-    validation = prepared.validation(split)
-    config = prepared.config.train
+    rows, validation = data.member_rows(number)
+    config = data.train_config
     network = Network(spec)
     if is_realmlp(network):
         initialize_from_data(network, rows.X, starting)
@@ -218,11 +256,11 @@ def make_run(
         network.initialize(starting)
     return TrainingRun(
         network,
-        training_loss(prepared.task, config.label_smoothing),
+        training_loss(data.task, config.label_smoothing),
         rows,
-        None if validation is None else prepared.rows(validation),
+        validation,
         config,
         training,
         limit,
-        prepared.augmentation(),
+        data.augmentation(),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainer.engines import make_engine
+from trainer.engines import open_engine
 from trainer.engines.base import Engine, Report
 from trainer.engines.processes import ProcessEngine
 from trainer.engines.serial import SerialEngine
@@ -57,5 +57,6 @@ def test_an_engine_runs_a_task_on_each_core_unless_told(
     cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
-    assert make_engine().size == cores
-    assert make_engine(2).size == 2
+    for size, expected in ((None, cores), (2, 2)):
+        with open_engine("processes", size, 1, pytest.fail) as engine:
+            assert engine.size == expected and engine.shares_memory

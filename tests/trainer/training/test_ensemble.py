@@ -20,6 +20,8 @@ from models.nn.layers import EmbeddingsSpec
 from models.nn.network import Network, count_parameters
 from models.storage.directory import DirectoryStore
 from trainer.data import read
+from trainer.engines.blas import find_blas
+from trainer.engines.wire import RemoteFunction, build, flatten, pack, unpack
 from trainer.preparation.prepare import Prepared, prepare
 from trainer.training import ensemble
 from trainer.training.checkpoint import Checkpoint, Checkpoints
@@ -157,7 +159,8 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> None:
         self.now = 100.0
         self.limits: list[float] = []
-        monkeypatch.setattr(ensemble.time, "perf_counter", lambda: self.now)
+        for clock in ("perf_counter", "time"):
+            monkeypatch.setattr(ensemble.time, clock, lambda: self.now)
         make = ensemble.make_run
 
         def made(*arguments: Any) -> TrainingRun:
@@ -405,10 +408,8 @@ def test_a_watcher_gets_live_runs_where_it_asks_for_them(
 
 def test_tasks_and_results_are_plain_data(prepared: Make, nowhere: Checkpoints) -> None:
     given = prepared("train.epochs=1")
-    spec = network_spec(given)
-    shared = ensemble.SharedWork(given, spec, 0.0, math.inf)
-    path = nowhere.file(0)
-    task = ensemble.MemberTask(0, streams()[0], 1, path)
+    shared = ensemble.SharedWork(given, network_spec(given))
+    task = ensemble.MemberTask(0, streams()[0], 1, nowhere.file(0))
     shared, task = pickle.loads(pickle.dumps((shared, task)))
     messages: list[Any] = []
     fitted = ensemble.fit_member(shared, task, messages.append)
@@ -416,3 +417,56 @@ def test_tasks_and_results_are_plain_data(prepared: Make, nowhere: Checkpoints) 
     assert epoch.history == fitted.history and epoch.run is None and end is None
     copy = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(copy.parameters, fitted.parameters)
+    assert str(find_blas()) in copy.ran_on
+
+
+class OverTheWire:
+    """An engine that runs every task as another machine would."""
+
+    size, shares_memory = 2, False
+
+    def map(self, function: Any, shared: Any, tasks: Any, on_message: Any) -> list[Any]:
+        remote = RemoteFunction.named(RemoteFunction.of(function).name)
+        results = []
+        for number, task in enumerate(tasks):
+
+            def report(message: Any, number: int = number) -> None:
+                on_message(number, build(remote.message, *flatten(message)))
+
+            write = task.checkpoint.write
+            result = remote.call(
+                build(remote.shared, *flatten(shared)),
+                build(remote.task, *flatten(task), write=write),
+                report,
+            )
+            results.append(unpack(remote.result, pack(result)))
+        return results
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("network.architecture=mlp",),
+        ("network.architecture=realmlp",),
+        ("train.class_weights=balanced",),
+    ],
+)
+def test_json_and_arrays_are_all_that_a_network_depends_on(
+    settings: tuple[str, ...],
+    prepared: Make,
+    nowhere: Checkpoints,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = prepared("train.epochs=3", *settings)
+    here, _ = learned(given, nowhere)
+    nowhere.clear()
+    monkeypatch.setattr(ensemble, "open_engine", lambda *_: nullcontext(OverTheWire()))
+    told: list[Progress] = []
+    there, _ = learned(given, nowhere, watch=told.append)
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_array_equal(one.network.parameters, other.network.parameters)
+        assert one.history.curves() == other.history.curves()
+    assert len(told) == 9
+    again, _ = learned(given, nowhere)  # their last checkpoints came back, too
+    for one, other in zip(here, again, strict=True):
+        np.testing.assert_array_equal(one.network.parameters, other.network.parameters)

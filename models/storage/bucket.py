@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -57,16 +58,16 @@ class Bucket:
 
         Raises ArtefactCorrupt if it has more than `limit` bytes.
         """
-        found = self._call("get", key, limit, revision)
-        return found and Found(*found)
+        found, content = self._call("get", key, limit, revision)
+        return found and Found(content if found[0] else None, found[1])
 
     def revision(self, key: str) -> str:
         """Return the revision of an object, or nothing if there is none."""
-        return str(self._call("revision", key))
+        return str(self._call("revision", key)[0])
 
     def put(self, key: str, content: bytes, condition: str = "") -> str:
         """Write an object; return its revision, or nothing if the condition fails."""
-        return str(self._call("put", key, content, condition))
+        return str(self._call("put", key, condition, content=content)[0])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, if they exist."""
@@ -74,21 +75,24 @@ class Bucket:
 
     def entries(self, prefix: str) -> list[Listed]:
         """Return the objects below a prefix."""
-        return [Listed(*entry) for entry in self._call("entries", prefix)]
+        return [Listed(*entry) for entry in self._call("entries", prefix)[0]]
 
     def folders(self, prefix: str) -> Sequence[str]:
         """Return the names of the folders in one."""
-        return [str(name) for name in self._call("folders", prefix)]
+        return [str(name) for name in self._call("folders", prefix)[0]]
 
     def check_conditions(self) -> None:
         """Raise BucketError unless conditional writes are done as they should be."""
         self._call("check_conditions")
 
-    def _call(self, method: str, *arguments: object) -> Any:
+    def _call(
+        self, method: str, *arguments: object, content: bytes = b""
+    ) -> tuple[Any, bytes]:
+        """Return the result of a method, and the content of an object that it read."""
         with self._lock:
             if self._child is None or not self._child.usable:
                 self._child = _Child(self.address, self.patience)
-            return self._child.call(method, arguments)
+            return self._child.call([method, *arguments], content)
 
 
 _buckets: weakref.WeakSet[Bucket] = weakref.WeakSet()
@@ -134,11 +138,16 @@ class _Child:
         recent = time.monotonic() - self._used < PARENT_IDLE_SECONDS
         return recent and self._end.alive
 
-    def call(self, method: str, arguments: Sequence[object]) -> Any:
-        """Call a method of `BucketClient`; return, or raise, what it does."""
+    def call(self, request: list[object], content: bytes) -> tuple[Any, bytes]:
+        """Have a request done; return, or raise, what `BucketClient` does.
+
+        A content is sent apart, so that a large one is not copied into a message.
+        """
         try:
-            self._connection.send_bytes(msgspec.msgpack.encode([method, *arguments]))
+            self._connection.send_bytes(msgspec.msgpack.encode(request))
+            self._connection.send_bytes(content)
             kind, value = msgspec.msgpack.decode(self._connection.recv_bytes())
+            received = self._connection.recv_bytes()
         except (EOFError, OSError):
             self._end()
             raise BucketError(
@@ -149,7 +158,7 @@ class _Child:
             raise
         self._used = time.monotonic()
         if kind == "result":
-            return value
+            return value, received
         if kind == "bucket":
             raise BucketError(*value)
         raise (ConfigError if kind == "config" else ArtefactCorrupt)(value)
@@ -165,30 +174,41 @@ def _end(parent: int, connection: Connection, process: subprocess.Popen[bytes]) 
         process.returncode = 0  # not ours to wait for
 
 
-def _answer(client: BucketClient, request: bytes) -> tuple[str, object]:
-    """Return the kind of an outcome and its value."""
+def _do(client: BucketClient, request: bytes, content: bytes) -> tuple[Any, bytes]:
+    """Return the result of a request, and the content of an object that it read."""
     method, *arguments = msgspec.msgpack.decode(request)
+    if method == "put":
+        arguments.insert(1, content)
+    result = getattr(client, method)(*arguments)
+    if not isinstance(result, Found):
+        return result, b""
+    return (result.content is not None, result.revision), result.content or b""
+
+
+def _exchange(connection: Connection, connect: Callable[[], BucketClient]) -> None:
+    """Receive a request, and send what becomes of it."""
+    request, content = connection.recv_bytes(), connection.recv_bytes()
+    received = b""
     try:
-        return "result", getattr(client, method)(*arguments)
+        value, received = _do(connect(), request, content)
+        outcome: tuple[str, Any] = "result", value
     except BucketError as error:
-        return "bucket", (error.errno, error.strerror)
+        outcome = "bucket", (error.errno, error.strerror)
+    except ConfigError as error:
+        outcome = "config", str(error)
     except ArtefactCorrupt as error:
-        return "corrupt", str(error)
+        outcome = "corrupt", str(error)
+    connection.send_bytes(msgspec.msgpack.encode(outcome))
+    connection.send_bytes(received)
 
 
 def main() -> None:
     """Do the requests of the parent, until it ends or has none for some time."""
     handle, patience, address = sys.argv[1:]
     with Connection(int(handle)) as connection, contextlib.suppress(EOFError, OSError):
-        try:
-            client = BucketClient(address, float(patience))
-        except ConfigError as error:
-            connection.recv_bytes()
-            connection.send_bytes(msgspec.msgpack.encode(("config", str(error))))
-            return
+        connect = cache(partial(BucketClient, address, float(patience)))
         while connection.poll(IDLE_SECONDS):
-            outcome = _answer(client, connection.recv_bytes())
-            connection.send_bytes(msgspec.msgpack.encode(outcome))
+            _exchange(connection, connect)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models.storage.bucket import Bucket
+from models.storage.factory import open_store
 from tests.buckets import BucketServer, running
 from tests.serving import Server, wait_for
+from trainer.operations.cron import CronSchedule
+from trainer.operations.scheduler import RETRY_SECONDS, Scheduler, health
 
 pytestmark = [pytest.mark.cloud, pytest.mark.e2e]
 ROWS = [[0, 0], [0, 1], [1, 0], [1, 1]]
@@ -62,7 +68,7 @@ def test_a_service_follows_a_bucket_and_outlives_its_outage(
     wait_for("version 2", lambda: live(server) == "2", 5)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
-    own_server.stop()
+    own_server.stop(signal.SIGKILL)
     wait_for("the alarm", lambda: metric(server, "store_unreadable") == 1, 60)
     second = server.predict("xor", ROWS)
     assert second != first
@@ -102,7 +108,6 @@ def test_a_run_that_is_killed_is_resumed_from_the_bucket(
     killed = subprocess.Popen(
         [*command, bucket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    from models.storage.bucket import Bucket
 
     def checkpoints() -> int:
         keys = [entry.key for entry in Bucket(bucket).entries("people")]
@@ -117,3 +122,24 @@ def test_a_run_that_is_killed_is_resumed_from_the_bucket(
     assert checkpoints() == 0
     whole = json.loads(trainer(str(tmp_path / "store"), *arguments))
     assert resumed["sha256"] == whole["sha256"]
+
+
+def test_schedulers_on_two_machines_share_one_schedule(bucket: str) -> None:
+    now = datetime(2026, 10, 24, 12, tzinfo=UTC)
+    said: list[str] = []
+    command = [sys.executable, "-c", "print('{}')"]
+    clock = CronSchedule.parse("0 3 * * *", "UTC")
+    first, second = (
+        Scheduler("m", open_store(bucket).schedule("m"), clock, command, said.append)
+        for _ in range(2)
+    )
+    first.now = second.now = lambda: now
+    first.begin()
+    second.begin()
+    now += timedelta(hours=16)
+    with first.home.lease():
+        assert second.tick() == RETRY_SECONDS
+    assert first.tick() > RETRY_SECONDS and second.tick() > RETRY_SECONDS
+    assert sum("run started" in sentence for sentence in said) == 1
+    healthy, sentence = health(second.home, None, now)
+    assert healthy, sentence

@@ -281,7 +281,7 @@ class Events:
     def outage(self) -> None:
         """The store is gone for some time."""
         assert self.bucket is not None
-        self.bucket.stop()
+        self.bucket.stop(signal.SIGKILL)
         time.sleep(OUTAGE_SECONDS)
         self.bucket.start()
 

@@ -128,6 +128,8 @@ class Scheduler:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     signals: int = field(default=0, init=False)
     _covered: datetime = field(default=datetime.max, init=False)
+    #: Why no run can start now, as it was last said.
+    _fault: str = field(default="", init=False)
 
     def forever(self) -> None:
         """Run until SIGTERM or SIGINT; a second signal kills the current run."""
@@ -181,8 +183,14 @@ class Scheduler:
             try:
                 with self.home.lease() as handles:
                     self._run_if_due(handles)
+                self._fault = ""
             except BlockingIOError:
                 return RETRY_SECONDS  # if that run dies, this scheduler takes over
+            except OSError as error:  # such as a bucket that does not answer
+                if self._fault != str(error):
+                    self._fault = str(error)
+                    self.say(f"{self.name}: no run can start: {error}; trying again")
+                return RETRY_SECONDS
         return max((self.due() - self.now()).total_seconds(), 0.0)
 
     def _run_if_due(self, handles: tuple[int, ...]) -> None:

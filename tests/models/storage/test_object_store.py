@@ -45,9 +45,9 @@ class Requests:
         self.made: list[tuple[str, Any]] = []
         real = store.bucket._call
 
-        def call(method: str, *arguments: Any) -> Any:
+        def call(method: str, *arguments: Any, **content: Any) -> Any:
             self.made.append((method, arguments[0]))
-            return real(method, *arguments)
+            return real(method, *arguments, **content)
 
         monkeypatch.setattr(store.bucket, "_call", call)
 
@@ -130,12 +130,12 @@ def test_a_publication_that_fails_anywhere_leaves_a_whole_version_or_no_trace(
     calls = 0
     real = three.bucket._call
 
-    def call(method: str, *arguments: Any) -> Any:
+    def call(method: str, *arguments: Any, **content: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == failing:
             raise KeyboardInterrupt
-        return real(method, *arguments)
+        return real(method, *arguments, **content)
 
     with monkeypatch.context() as patch:
         patch.setattr(three.bucket, "_call", call)

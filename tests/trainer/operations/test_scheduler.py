@@ -223,6 +223,20 @@ def test_a_lock_that_another_holds_is_tried_again(home: Path) -> None:
     assert len(night.began) == 1
 
 
+def test_a_store_that_is_away_ends_no_schedule(home: Path) -> None:
+    night = Night(home, CronSchedule.parse("0 3 * * *", "UTC"), AUTUMN)
+    scheduler = night.scheduler()
+    night.time += 20 * HOUR
+    away = home.rename(home.with_name("away"))
+    home.write_bytes(b"no directory")
+    assert [scheduler.tick(), scheduler.tick()] == [RETRY_SECONDS] * 2
+    assert sum("no run can start" in line for line in night.said) == 1
+    home.unlink()
+    away.rename(home)
+    assert scheduler.tick() > RETRY_SECONDS
+    assert len(night.began) == 1
+
+
 def test_a_full_disk_ends_no_schedule(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 GET /                                  the page, for a browser
 GET /console/FILE                      its style and its scripts
 GET /console/state                     every model, with its measurements
+GET /console/history                   the counts of the last quarter of an hour
 GET /console/models/M/versions/V       the form of a version, and its layers
 GET /console/reports/M/V               its training report
 
@@ -108,6 +109,12 @@ def docs() -> Response:
 def state() -> Reply:
     """Return every model, with the measurements of all workers."""
     return answer(overview(model_server()), Cache_Control="no-store")
+
+
+@routes.get("/console/history", counted=False)
+def history() -> Reply:
+    """Return what this worker saw of all workers' counters, look by look."""
+    return answer(model_server().history.looks(), Cache_Control="no-store")
 
 
 @routes.get("/console/models/<name>/versions/<version>")

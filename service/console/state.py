@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,58 +18,19 @@ from models.features.tensor import TensorInput
 from models.nn.layers import ActivationSpec
 from models.storage.base import PRODUCTION, REPORT
 from service.inference.model_server import ModelServer
-from service.monitoring.metrics import PREFIX, VERSION, Metrics
+from service.monitoring.metrics import VERSION
+from service.monitoring.traffic import VersionTraffic, measure
 from service.protocols.http import description
 from service.registry.loaded import Entry, Loaded
 
 #: Standard deviations that a slider reaches on either side of the training mean.
 REACH = 3.0
-_DURATION = "inference_duration_seconds"
-
-
-@dataclass
-class VersionTraffic:
-    """The counts of one version over all workers, since the server started."""
-
-    answered: float = 0.0
-    rows: float = 0.0
-    failed: float = 0.0
-    #: Upper bound in seconds, or inf -> requests that took no longer.
-    within: defaultdict[float, float] = field(
-        default_factory=lambda: defaultdict(float)
-    )
-    #: Column -> its drift index.
-    drift: dict[str, float] = field(default_factory=dict)
-
-    def add(self, name: str, labels: dict[str, str], value: float) -> None:
-        """Add one sample: its name without our prefix, its labels, its value."""
-        if name == f"{_DURATION}_count":
-            self.answered += value
-        elif name == "inference_rows_total":
-            self.rows += value
-        elif name == "inference_failures_total":
-            self.failed += value  # summed over reasons
-        elif name == f"{_DURATION}_bucket":
-            self.within[float(labels["le"])] += value
-        elif name == "drift_psi":
-            self.drift[labels["column"]] = value
-
-    def reply(self) -> dict[str, Any]:
-        """Return the counts for the page; the last bound, inf, becomes null in JSON."""
-        within = sorted(self.within.items())
-        return {
-            "answered": self.answered,
-            "rows": self.rows,
-            "failed": self.failed,
-            "within": within,
-            "drift": self.drift,
-        }
 
 
 def overview(model_server: ModelServer) -> dict[str, Any]:
     """Return every model, its versions and their measurements."""
     registry = model_server.registry
-    measured = _measured(model_server.metrics)
+    measured = measure(model_server.metrics)
     return {
         "service": VERSION,
         "now": time.time(),
@@ -118,16 +77,6 @@ def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]
     }
 
 
-def _measured(metrics: Metrics) -> defaultdict[tuple[str, str], VersionTraffic]:
-    found: defaultdict[tuple[str, str], VersionTraffic] = defaultdict(VersionTraffic)
-    for sample in metrics.samples():
-        labels = sample.labels
-        if "model" in labels and "version" in labels:
-            what = sample.name.removeprefix(f"{PREFIX}_")
-            found[labels["model"], labels["version"]].add(what, labels, sample.value)
-    return found
-
-
 def _live_since(model_server: ModelServer, name: str, entry: Entry) -> str | None:
     """Return since when the served version is production, as ISO text."""
     with contextlib.suppress(OSError, GlassnetError):
@@ -150,8 +99,10 @@ def _version(
         "trained": (trained or {}).get("trained_at"),
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,
+        "baselines": manifest.baselines,
         "report": store.has_attachment(loaded.name, loaded.version, REPORT),
-        **measured.reply(),
+        **measured.counts(),
+        "drift": measured.drift,
     }
 
 

@@ -13,6 +13,7 @@ from service.inference.inference import Inference
 from service.middleware.auth import Access
 from service.monitoring.metrics import Metrics
 from service.monitoring.payload_log import PayloadLog
+from service.monitoring.traffic import TrafficHistory
 from service.registry.registry import Event, Registry
 from service.registry.watcher import Watcher
 from service.server import drain
@@ -56,6 +57,7 @@ class ModelServer:
     watchers: list[Watcher] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.history = TrafficHistory(self.metrics)
         drift, registry = self.inference.drift, self.registry
         self.metrics.drift.values = lambda: drift.indices(registry.catalogue)
         self.metrics.unreadable.values = lambda: [((), bool(registry.unreadable))]
@@ -109,7 +111,8 @@ class ModelServer:
             watcher.start(FIRST_REFRESH_SECONDS)
 
     def _refresh(self) -> None:
-        """Refresh from the store, and record when it was last read."""
+        """Refresh from the store, and record when it was last read, and the traffic."""
+        self.history.record()
         self.registry.refresh()
         if not self.registry.unreadable:
             self.metrics.last_refresh.set_to_current_time()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +22,12 @@ from tests.serving import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
-PHONE, DESKTOP = (390, 844), (1360, 900)
+PHONE, TABLET, LAPTOP, DESKTOP = (390, 844), (768, 1024), (1280, 900), (1920, 1080)
 Points = list[tuple[float, float]]
+#: The texts in the page's main part that end beyond its edge.
+OUTSIDE = """[...document.querySelectorAll("main *:not(.hidden)")]
+    .filter((it) => it.getBoundingClientRect().right > innerWidth + 1)
+    .map((it) => it.textContent)"""
 #: A name, a category and a label that would like to be markup.
 HOSTILE = '<img src=x onerror="throw 1">&amp;"\''
 
@@ -285,7 +291,14 @@ def test_a_publish_is_seen_without_a_reload(
         expect(page.get_by_label("x1, exactly")).to_have_value("0.9")
         page.get_by_role("button", name="Try version 1").click()
         expect(page.get_by_role("button", name="Trying version 1")).to_be_visible()
-        assert page.evaluate("window.stays") == 1
+        expect(page.get_by_role("heading", level=2)).to_contain_text("xor version 1")
+        expect(facts).to_contain_text("live is version 2")
+        assert page.evaluate("location.hash") == "#/xor@1"
+        page.reload()  # the address keeps the version
+        expect(page.get_by_role("heading", level=2)).to_contain_text("xor version 1")
+        page.get_by_role("button", name="Try version 2").click()
+        expect(page.get_by_role("heading", level=2)).to_have_text("xor version 2")
+        assert page.evaluate("location.hash") == "#/xor"
 
 
 def test_traffic_and_drift_are_those_of_all_workers(
@@ -302,6 +315,26 @@ def test_traffic_and_drift_are_those_of_all_workers(
         expect(row.nth(4)).to_contain_text("ms")
         drift = page.locator(".drift li", has_text="member")
         expect(drift).to_contain_text("shifted strongly")
+        for place in ("nav", "h2"):
+            expect(page.locator(f"{place} .mark.far")).to_contain_text("drift")
+        expect(page.locator(".facts")).to_contain_text(
+            re.compile("1 of 4[1-9] in the last .*: 1 invalid")
+        )
+
+
+def test_the_row_on_screen_is_a_program(browser: Browser, server: Server) -> None:
+    with opened(browser, server, "people") as page:
+        page.get_by_role("button", name="Another row").click()
+        settle(page)
+        label = page.locator(".said strong").text_content()
+        texts = page.locator(".code pre").all_text_contents()
+        for command in (["sh", "-c", texts[0]], [sys.executable, "-c", texts[1]]):
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert f"'label': '{label}'" in done.stdout.replace('"', "'").replace(
+                "':'", "': '"
+            )
+        contract = page.get_by_role("link", name="Contract")
+        assert contract.get_attribute("href") == "docs#people"
 
 
 def test_names_are_text_whatever_they_are(browser: Browser, server: Server) -> None:
@@ -312,12 +345,17 @@ def test_names_are_text_whatever_they_are(browser: Browser, server: Server) -> N
         expect(page.locator("main img")).to_have_count(0)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(
+    ("theme", "size"),
+    [
+        *(("light", size) for size in (PHONE, TABLET, LAPTOP, DESKTOP)),
+        *(("dark", size) for size in (PHONE, LAPTOP)),
+    ],
+)
 def test_everybody_can_use_it(
     browser: Browser, server: Server, theme: str, size: tuple[int, int]
 ) -> None:
-    """No serious finding of axe-core, and nothing wider than the screen."""
+    """No serious finding of axe-core, and nothing cut or outside of the screen."""
     # axe-core comes as text into the page, which the page's own rules forbid.
     how = {"size": size, "color_scheme": theme, "bypass_csp": True}
     for model in ("digits", "xor", "people"):
@@ -331,6 +369,9 @@ def test_everybody_can_use_it(
             assert not serious
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= size[0]
+            assert page.evaluate(OUTSIDE) == []
+            cut = page.locator(".versions .scroll")
+            assert cut.evaluate("it => it.scrollWidth - it.clientWidth") <= 1
 
 
 def test_an_empty_store_says_what_to_do(

@@ -2,7 +2,8 @@
 
 import { h, say } from "./dom.js";
 import { ask, remember, token } from "./api.js";
-import { Drift, Facts, Models, Versions } from "./standing.js";
+import { Drift } from "./drift.js";
+import { Facts, Models, Versions } from "./standing.js";
 import { Traffic } from "./traffic.js";
 import { Trial } from "./trial.js";
 
@@ -12,14 +13,14 @@ const place = (name) => document.getElementById(name);
 const traffic = new Traffic();
 const models = new Models(place("models"));
 const facts = new Facts();
-const versions = new Versions((version) => { chosen = version; show(); });
+const versions = new Versions((version) => {
+  location.hash = `#/${encodeURIComponent(shownName)}${version === shownLive ? "" : `@${version}`}`;
+});
 const drift = new Drift();
 const trial = new Trial();
 const whole = h("div", { class: "whole" }, facts.element, trial.element, versions.element, drift.element);
 
 let state = null;
-// The version being tried; null follows the live one.
-let chosen = null;
 let shownName = null;
 let shownLive = null;
 
@@ -37,24 +38,30 @@ function show() {
   const model = current();
   if (model.name !== shownName) {
     main.replaceChildren(whole);
-    chosen = null;
+    scrollTo(0, 0);
   } else if (model.live !== shownLive) {
     announce(`${model.name}: version ${model.live} is live`);
   }
-  if (!model.versions.some(({ version }) => version === chosen)) chosen = null;
   [shownName, shownLive] = [model.name, model.live];
-  document.title = `${model.name} · glassnet`;
-  const tried = chosen ?? model.live;
+  const shown = shownVersion(model);
+  const tried = shown.version;
+  document.title = `${model.name}${tried === model.live ? "" : ` version ${tried}`} · glassnet`;
   models.show(state.models, traffic, model);
-  facts.show(model, traffic.of(model.name, model.live), state.now);
+  facts.show(model, shown, traffic.of(model.name, tried), state.now);
   versions.show(model, traffic, state.now, tried);
-  drift.show(model);
+  drift.show(shown);
   trial.show(model.name, tried).then(() => facts.describe(trial.about), fault);
 }
 
-function current() {
-  const wanted = location.hash.startsWith("#/") ? decoded(location.hash.slice(2)) : "";
-  return state.models.find(({ name }) => name === wanted) ?? state.models[0];
+// The address is #/NAME, which follows the live version, or #/NAME@VERSION.
+const wanted = () => (location.hash.startsWith("#/") ? decoded(location.hash.slice(2)) : "").split("@");
+
+const current = () => state.models.find(({ name }) => name === wanted()[0]) ?? state.models[0];
+
+function shownVersion(model) {
+  const asked = wanted()[0] === model.name ? Number(wanted()[1]) : NaN;
+  return model.versions.find(({ version }) => version === asked)
+    ?? model.versions.find(({ version }) => version === model.live);
 }
 
 function decoded(text) {
@@ -90,6 +97,7 @@ function fault(error) {
 async function refresh() {
   if (document.hidden) return;
   try {
+    if (!state) traffic.begin(await ask("console/history"));
     state = await ask("console/state");
     traffic.add(state);
     place("door").hidden = true;
@@ -114,6 +122,6 @@ place("door").addEventListener("submit", (event) => {
   place("token").value = "";
   refresh();
 });
-addEventListener("hashchange", () => { if (state) { show(); scrollTo(0, 0); } });
+addEventListener("hashchange", () => { if (state) show(); });
 document.addEventListener("visibilitychange", refresh);
 watch();

@@ -1,13 +1,9 @@
-// The state of a model: its live version, metrics, versions and drift.
+// The state of a model: the version that is shown, its metrics, and all versions.
 
 import { h, say, sparkline } from "./dom.js";
 import { send, token } from "./api.js";
+import { furthest, Mark } from "./drift.js";
 import { ago, figures, headline, moment, number, percent, rate, seconds, spelled } from "./words.js";
-
-// Population stability index from which a column has shifted, or shifted strongly.
-const MOVED = 0.1;
-const FAR = 0.25;
-const SHOWN = 12;
 
 // The list of models; its links are rebuilt only when the models change.
 export class Models {
@@ -30,13 +26,15 @@ class Link {
   constructor(name) {
     this.about = h("span", { class: "sub" });
     this.spark = h("span", {});
-    this.element = h("a", { href: `#/${encodeURIComponent(name)}` }, h("span", { class: "name" }, name), this.about, this.spark);
+    this.mark = new Mark();
+    this.element = h("a", { href: `#/${encodeURIComponent(name)}` }, h("span", { class: "name" }, name), this.spark, this.about, this.mark.element);
   }
 
   show(model, measured, isCurrent) {
     const { metrics } = live(model);
     say(this.about, `version ${model.live} · ${headline(metrics).short}`);
     this.spark.replaceChildren(sparkline(measured.rates));
+    this.mark.show(live(model));
     if (!isCurrent) this.element.removeAttribute("aria-current");
     else if (!this.element.hasAttribute("aria-current")) {
       this.element.setAttribute("aria-current", "page");
@@ -47,29 +45,37 @@ class Link {
 
 export const live = (model) => model.versions.find(({ version }) => version === model.live);
 
-// The name, a description, and the five main figures.
+// The name, the version, a description, and the main figures of the version shown.
 export class Facts {
   constructor() {
-    this.title = h("h2");
+    this.name = h("span");
+    this.which = h("small");
+    this.mark = new Mark();
     this.sentence = h("p", { class: "lead" });
     this.tiles = h("dl", { class: "facts" });
-    this.element = h("div", { class: "standing" }, this.title, this.sentence, this.tiles);
+    this.element = h("div", { class: "standing" }, h("h2", {}, this.name, " ", this.which, " ", this.mark.element), this.sentence, this.tiles);
   }
 
-  show(model, measured, now) {
-    const { metrics, trained } = live(model);
-    const since = model.live_since ?? trained;
+  show(model, version, measured, now) {
+    const { metrics, baselines, trained } = version;
+    const isLive = version.version === model.live;
+    const since = isLive ? model.live_since ?? trained : trained;
     const head = headline(metrics);
-    say(this.title, model.name);
+    say(this.name, model.name);
+    say(this.which, `version ${version.version}${isLive ? "" : ", not live"}`);
+    this.mark.show(version);
+    const drift = furthest(version);
     const rows = [
-      ["Live", `version ${model.live}`, since ? ago(since, now) : "not labelled production"],
-      [head.name, head.value, metrics.rows ? `on ${number(metrics.rows)} ${metrics.measured_on ?? "rows"}` : ""],
+      isLive ? ["Live", `version ${model.live}`, since ? ago(since, now) : "not labelled production"]
+        : ["Shown", `version ${version.version}`, `live is version ${model.live}`],
+      [head.name, head.value, beside(metrics, baselines)],
       ["Requests", measured.total ? rate(measured.rate) : "none yet", measured.total ? `${number(measured.total)} since the server started` : ""],
-      ["Errors", measured.errors == null ? "–" : percent(measured.errors), span(measured)],
+      ["Errors", measured.errors == null ? "–" : percent(measured.errors), failures(measured)],
       ["Latency", seconds(measured.median), measured.slow == null ? "" : `99 % within ${seconds(measured.slow)}`],
+      ["Drift", drift ? drift.psi.toFixed(2) : "–", drift ? `${drift.column}: ${drift.word}` : "too few requests"],
     ];
     if (this.tiles.children.length !== rows.length) {
-      this.tiles.replaceChildren(...rows.map(([name]) => h("div", {}, h("dt", {}, name), h("dd", {}), h("dd", { class: "sub" }))));
+      this.tiles.replaceChildren(...rows.map(() => h("div", {}, h("dt"), h("dd"), h("dd", { class: "sub" }))));
     }
     rows.forEach((texts, n) => texts.forEach((text, m) => say(this.tiles.children[n].children[m], text)));
   }
@@ -89,19 +95,33 @@ export class Facts {
 
 const few = (classes) => (classes.length > 10 ? "" : `: ${classes.map(spelled).join(", ")}`);
 const plural = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
-const span = (measured) => (measured.errors == null ? "" : measured.recent ? "in the last minute" : "since the server started");
 
-// The versions, one row each; rebuilt when versions, labels or reports change.
+// The main metric of the baselines, on the same rows.
+function beside(metrics, baselines) {
+  const others = Object.entries(baselines).map(([name, values]) => `${name} ${headline(values).value}`).filter((text) => !text.endsWith("–"));
+  return [...others, metrics.rows ? `on ${number(metrics.rows)} ${metrics.measured_on ?? "rows"}` : ""].filter(Boolean).join(", ");
+}
+
+// How many requests failed, why, and over which time.
+function failures({ errors, failed, asked, reasons, minutes }) {
+  if (errors == null) return "";
+  const when = minutes == null ? "since the server started" : minutes === 1 ? "in the last minute" : `in the last ${minutes} minutes`;
+  const why = reasons.map(([reason, n]) => `${number(n)} ${reason.replaceAll("_", " ")}`).join(", ");
+  return `${number(failed)} of ${number(asked)} ${when}${why ? `: ${why}` : ""}`;
+}
+
+const HEADS = ["Version", "Trained", "Metrics", "Requests", "Errors", "Latency", ""];
+
+// The versions, one row each, or one card each where a row does not fit; rebuilt when versions, labels or reports change.
 export class Versions {
   constructor(chosen) {
     this.chosen = chosen;
     this.body = h("tbody");
     this.refused = h("p", { class: "note" });
-    const heads = ["Version", "Trained", "Metrics", "Requests", "Errors", "Median", "99 %", ""];
     this.element = h("section", { class: "card versions", "aria-label": "Versions" },
       h("h3", {}, "Versions"),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of versions" },
-        h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "Actions"))))), this.body)),
+        h("table", {}, h("thead", {}, h("tr", {}, ...HEADS.map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "Actions"))))), this.body)),
       this.refused);
   }
 
@@ -118,10 +138,11 @@ export class Versions {
 }
 
 class Row {
-  constructor(model, { version, report, sha256, metrics }, tried, chosen) {
+  constructor(model, { version, report, sha256, metrics, baselines }, tried, chosen) {
     const labels = Object.entries(model.labels).filter(([, at]) => at === version).map(([label]) => label);
     if (model.live === version && !labels.includes("production")) labels.unshift("live");
-    this.cells = [1, 2, 3, 4, 5].map(() => h("td"));
+    this.cells = [1, 3, 4, 5].map((n) => h("td", { "data-head": HEADS[n] }));
+    const constant = new Map(figures(baselines.constant ?? {}));
     const all = figures(metrics);
     const links = h("td", { class: "links" },
       model.versions.length > 1 ? h("button", { type: "button", "aria-pressed": String(tried === version), onclick: () => chosen(version) },
@@ -129,14 +150,15 @@ class Row {
       report ? reportLink(model.name, version) : null);
     this.element = h("tr", { class: model.live === version ? "live" : "" },
       h("th", { scope: "row", title: `sha256 ${sha256}` }, `${version}`, ...labels.map((label) => h("span", { class: "label" }, label))),
-      this.cells[0], h("td", { class: "figures" }, ...all.map(([name, value]) => h("span", {}, `${value} `, h("small", {}, name)))),
+      this.cells[0], h("td", { class: "figures", "data-head": HEADS[2] }, ...all.flatMap(([name, value]) => [h("span", {}, `${value} `, h("small", {}, constant.has(name) ? `${name}, constant ${constant.get(name)}` : name)), " "])),
       ...this.cells.slice(1), links);
   }
 
   show({ trained }, measured, now) {
     const texts = [
       trained ? ago(trained, now) : "–", measured.total ? `${number(measured.total)}` : "–",
-      measured.errors == null ? "–" : percent(measured.errors), seconds(measured.median), seconds(measured.slow),
+      measured.errors == null ? "–" : percent(measured.errors),
+      measured.median == null ? "–" : `${seconds(measured.median)}, 99 % ${seconds(measured.slow)}`,
     ];
     texts.forEach((text, n) => say(this.cells[n], text));
     if (trained) this.cells[0].title = moment(trained);
@@ -155,28 +177,4 @@ function reportLink(name, version) {
       URL.revokeObjectURL(url);
     },
   }, "Report", h("span", { class: "hidden" }, ` of version ${version}`));
-}
-
-// Drift of the requests against training, by column.
-export class Drift {
-  constructor() {
-    this.list = h("ul", { class: "drift" });
-    this.element = h("section", { class: "card", "aria-label": "Drift", hidden: true },
-      h("h3", {}, "Drift"),
-      h("p", { class: "note" }, `Difference between current requests and training data, by column (population stability index). From ${MOVED} a column has shifted, from ${FAR} strongly.`),
-      this.list);
-  }
-
-  show(model) {
-    const { drift, target } = live(model);
-    const all = Object.entries(drift).sort(([, a], [, b]) => b - a).slice(0, SHOWN);
-    this.element.hidden = !all.length;
-    this.list.replaceChildren(...all.map(([column, psi]) => {
-      const fill = h("i", { class: psi >= FAR ? "far" : psi >= MOVED ? "moved" : "" });
-      fill.style.inlineSize = `${Math.min(psi / (2 * FAR), 1) * 100}%`;
-      const word = psi >= FAR ? "shifted strongly" : psi >= MOVED ? "shifted" : "as in training";
-      return h("li", {}, h("span", { class: "name" }, column, column === target ? h("small", {}, " predictions") : null), h("span", { class: "rail", "aria-hidden": "true" }, fill),
-        h("span", { class: "value" }, psi.toFixed(2)), h("span", { class: "sub" }, word));
-    }));
-  }
 }

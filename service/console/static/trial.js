@@ -3,6 +3,7 @@
 import { h, say } from "./dom.js";
 import { ask, versionPath } from "./api.js";
 import { Answer, points } from "./answer.js";
+import { Code } from "./code.js";
 import { Drawing } from "./drawing.js";
 import { Form } from "./form.js";
 import { onTheme } from "./ink.js";
@@ -33,6 +34,7 @@ export class Trial {
     this.answer = new Answer(about, (target) => { this.target = target; this.ask(); });
     this.layers = new Layers(about);
     this.took = h("span", { class: "took" });
+    this.code = new Code(this.name);
     const ours = about;
     this.input = inputFor(about, () => this.about === ours && this.ask());
     this.surface = this.input instanceof Form && hasSurface(about) ? new Surface(about, this.name, this.input) : null;
@@ -46,7 +48,8 @@ export class Trial {
       h("section", { class: "card try", "aria-label": "Try it" },
         h("div", { class: "head" }, h("h3", {}, "Try it"), this.took, tools || null),
         this.input ? h("div", { class: `both${asTable ? "" : " drawn"}` }, this.input.element, this.answer.element)
-          : h("p", {}, `This model takes arrays of ${about.signature.shape.join(" × ")}. Use POST v1/models/${this.name}:predict.`)),
+          : h("p", {}, `This model takes arrays of ${about.signature.shape.join(" × ")}. Use POST v1/models/${this.name}:predict.`),
+        this.input ? this.code.element : null),
       ...(inside ? [inside] : []));
     if (kept?.constructor === this.input?.constructor) this.input?.take(kept);
     else this.input?.begin();
@@ -74,6 +77,7 @@ export class Trial {
     const began = performance.now();
     const ours = () => this.about === about;
     this.surface?.redraw();
+    this.code.show(path, body);
     try {
       const { predictions } = await ask(`${path}:predict`, body);
       if (!ours()) return;

@@ -13,11 +13,14 @@ demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 serve: $(VENV)/.run  ## The same, and leave the server running.
 	$(BIN)/python deploy/demo.py --keep
 
+# What these marks name has targets of its own.
+apart := not long and not browser and not fuzz and not load and not cloud
+
 test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not long and not browser and not cloud"
+	$(BIN)/pytest -n 2 -m "$(apart)"
 
 browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 	$(BIN)/pytest -m browser
@@ -31,7 +34,7 @@ cloud: .cloud/.run  ## Stores in buckets, on real servers (PUBLISHED=50 MOVED=10
 TIMES ?= 50
 
 repeat: $(VENV)/.dev  ## What starts a process, a thread or a signal, TIMES times over.
-	$(BIN)/pytest -n 2 --times $(TIMES) -m "processes and not long and not browser and not cloud"
+	$(BIN)/pytest -n 2 --times $(TIMES) -m "processes and $(apart)"
 
 KILLS ?= 200
 MOMENTS ?= 20
@@ -47,14 +50,12 @@ containers: $(VENV)/.dev  ## The Compose stack, and three nights of it, a minute
 
 load: $(VENV)/.dev  ## 200,000 requests while versions and servers come and go.
 	LOAD_REQUESTS=200000 LOAD_PUBLISHES=20 LOAD_ROLLBACKS=5 LOAD_SIGHUPS=3 \
-	    $(BIN)/pytest -s -m "not cloud" tests/e2e/test_load.py
+	    $(BIN)/pytest -s -m "load and not cloud"
 
 REQUESTS ?= 50000
 
 fuzz: $(VENV)/.dev  ## 50,000 bad requests, 10,000 bad files, all of the contract.
-	REQUESTS=$(REQUESTS) EXAMPLES=25 $(BIN)/pytest -s tests/e2e/test_fuzz.py \
-	    tests/e2e/test_damage.py tests/service/protocols/test_openapi.py \
-	    -k "breaks_it or schemathesis"
+	REQUESTS=$(REQUESTS) EXAMPLES=25 $(BIN)/pytest -s -m fuzz
 
 clients := .conformance/kserve/.run .conformance/mlflow/.run
 

@@ -85,6 +85,7 @@ def test_architecture_shows_the_folders_in_their_order() -> None:
     }
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_every_line_about_your_own_table_runs(tmp_path: Path) -> None:
     """Run the shell blocks of the README as they stand, in a folder of their own."""

@@ -51,6 +51,7 @@ def peak(reset: bool = False) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
 
+@pytest.mark.fuzz
 def test_no_file_breaks_it(served: Path) -> None:
     """Each damaged file is refused, sealed again or not, in little memory."""
     pick = random.Random(FILES)

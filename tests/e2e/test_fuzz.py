@@ -186,6 +186,7 @@ def memory(server: Any) -> dict[int, int]:
     return sizes
 
 
+@pytest.mark.fuzz
 def test_no_request_breaks_it(
     start: Callable[..., Any], served: Path, stock: Stock
 ) -> None:

@@ -329,6 +329,7 @@ def bucket(
         yield server
 
 
+@pytest.mark.load
 def test_no_request_is_lost_or_wrong_whatever_happens(
     bucket: BucketServer | None,
     start: Callable[..., Server],

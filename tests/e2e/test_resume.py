@@ -156,6 +156,7 @@ def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(
     assert hits
 
 
+@pytest.mark.long
 def test_killed_between_publishing_and_clearing_it_ends_in_the_same_bytes(
     data: Path, whole: tuple[str, float], tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_killed_between_publishing_and_clearing_it_ends_in_the_same_bytes(
     trainer.check(expected)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_it_soon_and_it_is_resumed(
     data: Path, whole: tuple[str, float], tmp_path: Path, until: Callable[..., None]
 ) -> None:

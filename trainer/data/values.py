@@ -83,12 +83,6 @@ def _is_long(numbers: pl.Series) -> bool:
     return long > 0 and long >= kinds.CODES * len(numbers)
 
 
-def infer_kind(column: pl.Series) -> str:
-    """Return the kind of a column; raise DataError for a type that is not supported."""
-    require_supported(column)
-    return inferred(column).kind
-
-
 def categories(column: pl.Series, marks: Collection[str] = ()) -> list[str | None]:
     """Return values as text without blanks around it, where `1.0` is `1` if both are.
 

@@ -9,7 +9,7 @@ belong together carry less information than independent ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ DRAWS = 2000
 #: More clusters are merged at random before they are drawn: the variance of a mean
 #: stays the same, and the time does not grow with the rows.
 MAX_CLUSTERS = 2_000
+#: Draws x clusters that are held at once.
+MAX_COUNTS = 200_000
 
 
 def interval(
@@ -40,9 +42,7 @@ def interval(
     rng = np.random.default_rng(0)
     totals = cluster_sums(losses, weights, clusters, rng)
     n = len(totals)
-    drawn = np.empty((DRAWS, 3))
-    for draw in drawn:
-        draw[:] = np.bincount(rng.integers(n, size=n), minlength=n) @ totals
+    drawn = np.vstack([counts @ totals for counts in draws(rng, n)])
     drawn = drawn[drawn[:, 0] > 0]  # clusters of weight 0 have no mean
     means = drawn[:, 1:] / drawn[:, :1]
     if root:
@@ -50,6 +50,16 @@ def interval(
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means[:, 0] - means[:, 1], [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def draws(rng: np.random.Generator, n: int) -> Iterator[Floats]:
+    """Yield how often each of n clusters is drawn, for DRAWS draws in blocks (b, n)."""
+    block = max(1, MAX_COUNTS // n)
+    for done in range(0, DRAWS, block):
+        b = min(block, DRAWS - done)
+        drawn = rng.integers(n, size=(b, n)) + n * np.arange(b)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n)
+        yield counts.astype(np.float64)
 
 
 def cluster_sums(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from models.features.columns import Floats
 from models.features.predictions import Output, Predictions
-from trainer.evaluation.bootstrap import DRAWS, LEVEL, cluster_sums
-from trainer.evaluation.metrics import metrics, row_losses
+from trainer.evaluation.bootstrap import DRAWS, LEVEL, cluster_sums, draws
+from trainer.evaluation.metrics import metrics, other_metrics, row_losses
 
 #: The normal quantile of LEVEL.
 Z = 1.959964
@@ -63,35 +63,50 @@ def mean_interval(
     sums = cluster_sums((losses,), weights, clusters, rng)
     count, loss = sums.T
     n, mean = len(sums), float(loss.sum() / count.sum())
-    error = _standard_error(sums, np.ones(n))
+    error = float(_standard_errors(sums, np.ones((1, n)))[0])
     if share:
         return _wilson(mean, error, n)
     if n < 2 or mean <= 0 or error == 0:
         return mean, mean
     statistics = []
-    for _ in range(DRAWS):
-        drawn = np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
-        total = drawn @ count
-        again = drawn @ loss / total if total else 0.0
-        deviation = _standard_error(sums, drawn) if again > 0 else 0.0
-        if deviation > 0:
-            statistics.append(np.log(again / mean) * again / deviation)
+    for drawn in draws(rng, n):
+        again = _means(sums, drawn)
+        deviation = _standard_errors(sums, drawn)
+        sound = (again > 0) & (deviation > 0)
+        again, deviation = again[sound], deviation[sound]
+        statistics.append(np.log(again / mean) * again / deviation)
     tail = (1.0 - LEVEL) / 2.0
-    low, high = np.quantile(statistics, [tail, 1.0 - tail])
+    low, high = np.quantile(np.concatenate(statistics), [tail, 1.0 - tail])
     ends = mean * np.exp(-np.array([high, low]) * (error / mean))
     # A few surprising rows can send an end to infinity: none lies beyond all rows.
     each = loss[count > 0] / count[count > 0]
     return float(max(ends[0], each.min())), float(min(ends[1], each.max()))
 
 
-def _standard_error(sums: Floats, drawn: Floats) -> float:
-    """Return the standard error of Σ l / Σ w over clusters (k, 2), by linearisation."""
+def _means(sums: Floats, drawn: Floats) -> Floats:
+    """Return Σ l / Σ w (b,) over clusters (k, 2) drawn (b, k) times; 0 if undefined."""
+    total, loss = (drawn @ sums).T
+    means: Floats = np.divide(loss, total, out=np.zeros(len(drawn)), where=total > 0)
+    return means
+
+
+def _standard_errors(sums: Floats, drawn: Floats) -> Floats:
+    """Return the standard errors (b,) of Σ l / Σ w over clusters (k, 2), drawn (b, k).
+
+    By linearisation: the residuals are l - w m, for the mean m. Those of the mean of
+    all are the centre, which keeps the differences below exact.
+    """
     count, loss = sums.T
-    n, total = drawn.sum(), drawn @ count
-    if n < 2 or not total:
-        return 0.0
-    residuals = loss - count * (drawn @ loss / total)
-    return float(np.sqrt(drawn @ residuals**2 * n / (n - 1.0)) / total)
+    centre = loss.sum() / count.sum()
+    residuals = loss - count * centre
+    moments = np.column_stack([residuals**2, residuals * count, count**2])
+    shift = _means(sums, drawn) - centre
+    squares, products, counts = (drawn @ moments).T
+    variance = squares - 2.0 * shift * products + shift**2 * counts
+    n, total = drawn.sum(axis=1), drawn @ count
+    spread = np.sqrt(np.maximum(variance, 0.0) * n / np.maximum(n - 1.0, 1.0))
+    errors: Floats = np.divide(spread, total, out=np.zeros(len(drawn)), where=total > 0)
+    return errors
 
 
 def _wilson(share: float, error: float, n: int) -> Interval:
@@ -124,12 +139,12 @@ def _quantiles(
         np.arange(n) if clusters is None else clusters, return_inverse=True
     )
     k = int(cluster.max()) + 1
-    draws = MAX_COST // (n * max(len(output.classes), 1))
+    most = MAX_COST // (n * max(len(output.classes), 1))
     drawn: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(min(max(draws, MIN_DRAWS), DRAWS // 4)):
+    for _ in range(min(max(most, MIN_DRAWS), DRAWS // 4)):
         times = np.bincount(rng.integers(k, size=k), minlength=k)[cluster].astype(float)
         rows = np.flatnonzero(times)
-        again = metrics(
+        again = other_metrics(
             output,
             {name: values[rows] for name, values in answer.items()},
             target[rows],

@@ -82,15 +82,39 @@ def classification(
     P: Floats, target: Codes, weights: Floats | None = None
 ) -> dict[str, float]:
     """Return log loss, Brier, ECE, accuracy, macro F1 and AUC of P (n, C)."""
-    chosen = P.argmax(axis=1)
-    figures = {
+    others = _other_classification(P, target, weights)
+    return {
         "log_loss": _mean(_log_losses(P, target), weights),
         "brier": brier(P, target, weights),
-        "ece": expected_calibration_error(P, target, weights),
-        "accuracy": _mean(chosen == target, weights),
+        "ece": others.pop("ece"),
+        "accuracy": _mean(P.argmax(axis=1) == target, weights),
+        **others,
     }
+
+
+def other_metrics(
+    output: Output,
+    answer: Predictions,
+    target: NDArray[Any],
+    weights: Floats | None = None,
+) -> dict[str, float]:
+    """Return the metrics that are no mean over the rows, as `metrics` does.
+
+    `target` (n,) are class numbers or values; `weights` has shape (n,).
+    """
+    if output.classes:
+        return _other_classification(answer["probabilities"], target, weights)
+    return _r2(answer["value"] - target, target, weights)
+
+
+def _other_classification(
+    P: Floats, target: Codes, weights: Floats | None
+) -> dict[str, float]:
+    """Return ECE, macro F1 and AUC of P (n, C)."""
+    figures = {"ece": expected_calibration_error(P, target, weights)}
     classes = P.shape[1]
-    if len(np.unique(target)) == classes:
+    if np.bincount(target, minlength=classes).all():
+        chosen = P.argmax(axis=1)
         figures["macro_f1"] = _macro_f1(chosen, target, classes, weights)
         sides = [1] if classes == 2 else range(classes)
         areas = [auc(P[:, c], target == c, weights) for c in sides]
@@ -183,9 +207,14 @@ def regression(
 ) -> dict[str, float]:
     """Return root mean squared error, mean absolute error and R² of values (n,)."""
     error = value - target
-    squared = _mean(error**2, weights)
-    figures = {"rmse": float(np.sqrt(squared)), "mae": _mean(np.abs(error), weights)}
+    return {
+        "rmse": float(np.sqrt(_mean(error**2, weights))),
+        "mae": _mean(np.abs(error), weights),
+        **_r2(error, target, weights),
+    }
+
+
+def _r2(error: Floats, target: Floats, weights: Floats | None) -> dict[str, float]:
+    """Return R² of errors (n,), if the target is not constant."""
     spread = _mean((target - _mean(target, weights)) ** 2, weights)
-    if spread > 0:
-        figures["r2"] = 1.0 - squared / spread
-    return figures
+    return {"r2": 1.0 - _mean(error**2, weights) / spread} if spread > 0 else {}

@@ -177,6 +177,7 @@ def test_without_a_model_it_is_still_one(tmp_path: Path) -> None:
 
 
 # By its schema an image is drawn slowly: 25 of each operation take minutes.
+@pytest.mark.fuzz
 @pytest.mark.timeout(1200)
 @pytest.mark.e2e
 @pytest.mark.parametrize("model", MODELS)

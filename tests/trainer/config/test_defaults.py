@@ -427,6 +427,7 @@ def test_half_plus_two_is_learnt(
     np.testing.assert_allclose(answer["value"], [2, 3, 4], atol=0.05)
 
 
+@pytest.mark.long
 def test_digits_are_read(store: Store, fit: Callable[..., Any]) -> None:
     result = fit(store, "builtin:digits", settings=())
     assert result.metrics["measured_on"] == "held-out rows"
@@ -435,6 +436,7 @@ def test_digits_are_read(store: Store, fit: Callable[..., Any]) -> None:
     assert result.config["train"]["augmentation"] > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["churn", "level", "price"])
 def test_a_table_is_learnt(
     target: str,

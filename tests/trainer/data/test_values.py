@@ -7,7 +7,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from trainer.data.values import infer_kind
+from trainer.data.values import inferred
 
 PLUS_TWO = dt.timezone(dt.timedelta(hours=2))
 
@@ -35,4 +35,4 @@ PLUS_TWO = dt.timezone(dt.timedelta(hours=2))
     ids=lambda value: str(getattr(value, "dtype", value)),
 )
 def test_a_typed_column_says_its_kind(column: pl.Series, kind: str) -> None:
-    assert infer_kind(column) == kind
+    assert inferred(column).kind == kind

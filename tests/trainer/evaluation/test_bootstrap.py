@@ -44,6 +44,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.evaluation.bootstrap.DRAWS", 400)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fewer")
 def test_it_holds_the_truth_as_often_as_it_says() -> None:
     """Both lose 1 in the mean, so the difference is 0.1 in truth."""
@@ -58,6 +59,7 @@ def test_it_holds_the_truth_as_often_as_it_says() -> None:
     assert max(below, above) < 0.06
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fewer")
 def test_rows_that_belong_together_count_as_one() -> None:
     """Each group of 20 loses alike: only with that known the truth is held."""

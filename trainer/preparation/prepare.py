@@ -182,9 +182,8 @@ def prepare(
     data = set_aside(data, _roles(config.data))
     data, labels, row_numbers = _drop_unusable(data, config.data, say)
     name = data.target_name
-    guess = targets.guess_task(labels, name)
-    reasons = [guess.reason if task is None else f"task {task}: as given"]
-    task = task or guess.task
+    task, reason = targets.guess_task(labels, name, task)
+    reasons = [reason]
     table = bool(data.kinds)
     image = not table and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
     facts = DataFacts(len(data), task, table, image)

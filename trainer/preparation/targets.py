@@ -33,11 +33,11 @@ class Guess(NamedTuple):
     reason: str
 
 
-def guess_task(labels: Sequence[Label], name: str) -> Guess:
-    """Guess the task from the target's values.
+def guess_task(labels: Sequence[Label], name: str, given: Task | None = None) -> Guess:
+    """Return the task that is given, or guess it from the target's values.
 
-    Raises DataError if they do not vary, or if most rows have a value of their own that
-    is no number.
+    Raises DataError if they do not vary or, without a given task, if most rows have a
+    value of their own that is no number.
     """
     distinct = set(labels)
     k = len(distinct)
@@ -46,6 +46,8 @@ def guess_task(labels: Sequence[Label], name: str) -> Guess:
             f"target '{name}' has only one value ({next(iter(distinct), None)!r}): "
             "there is nothing to predict"
         )
+    if given is not None:
+        return Guess(given, f"task {given}: as given")
     kind: Task = "binary" if k == 2 else "multiclass"
     numbers = [float(label) for label in distinct if _is_numeric(label)]
     if len(numbers) < k:

@@ -221,5 +221,6 @@ def test_a_text_for_each_row_is_no_classification() -> None:
     names = [f"name {n}" for n in range(40)]
     with pytest.raises(DataError, match="40 different values in 40 rows: too many"):
         guess_task(names, "y")
+    assert guess_task(names, "y", "multiclass").task == "multiclass"  # as it says
     assert guess_task([*names, *names], "y").task == "multiclass"
     assert guess_task(["a", "b", "c"], "y").task == "multiclass"

@@ -273,7 +273,8 @@ def _shared_credentials() -> dict[str, Any]:
     for section in f"profile {profile}", profile:
         if parser.has_section(section):
             found |= dict(parser.items(section))
-    names = {"region"} if "AWS_REGION" not in os.environ else set()
+    regions = "AWS_REGION", "AWS_DEFAULT_REGION"
+    names = set() if any(map(os.environ.get, regions)) else {"region"}
     if not any(os.environ.get(name) for name in _OTHER_CREDENTIALS):
         names |= {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"}
     return {name.removeprefix("aws_"): found[name] for name in names & found.keys()}
@@ -297,7 +298,8 @@ def _reason(error: Exception) -> tuple[int, str]:
     if _METADATA in text:
         return errno.EACCES, (
             "no credentials were found; set those of the cloud's own tools, such as "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "GOOGLE_APPLICATION_CREDENTIALS or AZURE_STORAGE_ACCOUNT_KEY"
         )
     if kind in ("PermissionDeniedError", "UnauthenticatedError", "PermissionError"):
         said = f" ({code[1]})" if code else ""

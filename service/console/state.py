@@ -90,8 +90,9 @@ def _version(
     model_server: ModelServer, loaded: Loaded, measured: VersionTraffic
 ) -> dict[str, Any]:
     manifest = loaded.artefact.manifest
-    trained, store = None, model_server.registry.store
+    trained, report, store = None, False, model_server.registry.store
     with contextlib.suppress(OSError, GlassnetError):
+        report = store.has_attachment(loaded.name, loaded.version, REPORT)
         trained = store.run(loaded.name, loaded.version)
     return {
         "version": loaded.version,
@@ -100,7 +101,7 @@ def _version(
         "sha256": loaded.artefact.sha256,
         "metrics": manifest.metrics,
         "baselines": manifest.baselines,
-        "report": store.has_attachment(loaded.name, loaded.version, REPORT),
+        "report": report,
         **measured.counts(),
         "drift": measured.drift,
     }

@@ -72,6 +72,7 @@ def test_a_service_follows_a_bucket_and_outlives_its_outage(
     wait_for("the alarm", lambda: metric(server, "store_unreadable") == 1, 60)
     second = server.predict("xor", ROWS)
     assert second != first
+    assert server.request("GET", "/console/state")[0] == 200
     assert server.request("GET", "/v2/health/ready")[0] == 200
     # A worker that ends is replaced, with the models that the master loaded.
     os.kill(server.workers()[0], 9)

@@ -106,7 +106,7 @@ ORDER = {
         training checks inspection
         scoring report candidate
         pipeline
-        estimators export operations
+        estimators export members operations
         cli
     """,
     "service": """
@@ -235,6 +235,7 @@ def test_every_module_has_its_test() -> None:
         "trainer/engines/ray.py": "tests/trainer/engines/isolated",
         "trainer/cli/__main__.py": "tests/trainer/cli/test_main.py",
         "trainer/types.py": "a tuple alone",
+        "trainer/training/member_files.py": "tests/trainer/test_members.py",
         "trainer/candidate.py": "tests/trainer/test_pipeline.py",
         **{
             f"trainer/export/{stem}.py": "tests/interop/isolated/test_onnx.py"

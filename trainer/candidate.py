@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -46,9 +46,13 @@ from trainer.training.ensemble import (
     network_spec,
     time_limit_note,
 )
+from trainer.training.member_files import gather_members
 from trainer.training.progress import ProgressCallback
 from trainer.types import Messages, Say
 
+#: Whether a run fits all networks, one that another run will need, or none: it takes
+#: those that other runs have fitted.
+Parts: TypeAlias = Literal["all", "one", "none"]
 #: Rows of the golden request, which every reader of the artefact replays.
 GOLDEN_ROWS = 3
 
@@ -68,6 +72,7 @@ class FitRequest:
     live: bool = False
     time_limit: float = math.inf
     engine: EngineName = "processes"
+    parts: Parts = "all"
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,40 @@ class Candidate:
     checkpoints: Checkpoints
 
 
+@dataclass(frozen=True)
+class PreparedRun:
+    """All that is known before the first step; `load_s` seconds read the data."""
+
+    prepared: Prepared
+    spec: NetworkSpec
+    checkpoints: Checkpoints
+    findings: tuple[Finding, ...]
+    guard_findings: tuple[Finding, ...]
+    started: float
+    load_s: float
+
+
+def prepare_run(
+    request: FitRequest,
+    store: ArtefactStore,
+    messages: Messages,
+    production: ProductionModel | None = None,
+) -> PreparedRun:
+    """Read, prepare and check the data, as `fit_candidate` does."""
+    started = time.perf_counter()
+    known = None if production is None else production.artefact.manifest.inputs
+    data = read(request.data, request.target, request.config, known)
+    load_s = time.perf_counter() - started
+    report_findings(data.findings, request.config.data, messages.finding)
+    prepared = prepare(
+        data, request.task, request.validation, request.config, messages.finding
+    )
+    findings = _check(prepared, production, messages)
+    spec = network_spec(prepared)
+    checkpoints = _checkpoints(request, prepared, spec, store, messages.step)
+    return PreparedRun(prepared, spec, checkpoints, *findings, started, load_s)
+
+
 def fit_candidate(
     request: FitRequest,
     store: ArtefactStore,
@@ -101,27 +140,19 @@ def fit_candidate(
     Columns are read as those of `production`, and compared with them. Raises
     TrainingDiverged, and DataError or ConfigError for data or settings that do not fit.
     """
-    started, say = time.perf_counter(), messages.step
-    known = None if production is None else production.artefact.manifest.inputs
-    data = read(request.data, request.target, request.config, known)
-    load_s = time.perf_counter() - started
-    report_findings(data.findings, request.config.data, messages.finding)
-    prepared = prepare(
-        data, request.task, request.validation, request.config, messages.finding
-    )
-    findings, guard_findings = _check(prepared, production, messages)
-    spec = network_spec(prepared)
-    checkpoints = _checkpoints(request, prepared, spec, store, say)
-    members, train_s = _fit(request, prepared, spec, checkpoints, on_epoch, started)
+    run = prepare_run(request, store, messages, production)
+    prepared = run.prepared
+    members, train_s = fit_networks(request, run, on_epoch)
     for sentence in time_limit_note(members):
-        say(sentence)
+        messages.step(sentence)
     networks = [member.network for member in members]
     prepared = fit_intervals(calibrate(prepared, networks), networks)
     model = Model(prepared.inputs, networks, prepared.output)
     predictions = model.predict(prepared.evaluation.rows.raw)
     measurement = measure(prepared, model, predictions)
     encoded = dump(
-        manifest(prepared, members, model, predictions, measurement, findings), networks
+        manifest(prepared, members, model, predictions, measurement, run.findings),
+        networks,
     )
     return Candidate(
         prepared=prepared,
@@ -129,25 +160,29 @@ def fit_candidate(
         artefact=load(encoded),  # as a reader does: the gate measures what is published
         encoded=encoded,
         constant_losses=measurement.constant_losses,
-        findings=findings,
-        guard_findings=guard_findings,
-        timing=_timing(prepared, members, train_s, load_s, started),
-        checkpoints=checkpoints,
+        findings=run.findings,
+        guard_findings=run.guard_findings,
+        timing=_timing(prepared, members, train_s, run.load_s, run.started),
+        checkpoints=run.checkpoints,
     )
 
 
-def _fit(
+def fit_networks(
     request: FitRequest,
-    prepared: Prepared,
-    spec: NetworkSpec,
-    checkpoints: Checkpoints,
+    run: PreparedRun,
     on_epoch: ProgressCallback,
-    started: float,
+    numbers: Sequence[int] | None = None,
 ) -> tuple[list[Member], float]:
-    """Fit the networks in the time that is left; return them and the seconds taken."""
+    """Fit the networks in the time that is left; return them and the seconds taken.
+
+    With `numbers` only those, counted from 0. Raises TrainingDiverged.
+    """
+    prepared, spec, checkpoints = run.prepared, run.spec, run.checkpoints
+    if request.parts == "none":
+        return gather_members(prepared, spec, checkpoints)
     streams = np.random.SeedSequence(request.config.seed).spawn(64)
-    limit = request.time_limit - (time.perf_counter() - started)
-    how = (limit, request.live, request.engine)
+    limit = request.time_limit - (time.perf_counter() - run.started)
+    how = (limit, request.live, request.engine, numbers)
     try:
         return fit_members(prepared, spec, streams, on_epoch, checkpoints, *how)
     except TrainingDiverged:
@@ -187,6 +222,8 @@ def _checkpoints(
         prepared.task,
         np.__version__,
     )
+    if request.parts != "all":
+        return checkpoints  # others of the same run may have left theirs
     if not request.resume:
         checkpoints.clear()
     elif checkpoints.exist:

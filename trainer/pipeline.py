@@ -57,7 +57,7 @@ def run(
     on_epoch: ProgressCallback,
 ) -> FitResult:
     """Run all steps; an error, such as TrainingDiverged, leaves the store as it was."""
-    _check_store(request, store)
+    check_store(request, store)
     production = load_production(store, request.model, lambda sentence: None)
     candidate = fit_candidate(request, store, messages, on_epoch, production)
     return publish(candidate, request, store, messages.step)
@@ -68,7 +68,7 @@ def publish(
 ) -> FitResult:
     """Compare a candidate with production, publish it, and write its report."""
     started = time.perf_counter()
-    _check_store(request, store)
+    check_store(request, store)
     version, verdict, timing, diagnosis = _gate_and_publish(
         candidate, request, store, started, say
     )
@@ -97,7 +97,7 @@ def publish(
     )
 
 
-def _check_store(request: FitRequest, store: ArtefactStore) -> None:
+def check_store(request: FitRequest, store: ArtefactStore) -> None:
     """Find at once what would end the run after hours, such as damaged labels."""
     store.check_name(request.model)
     store.check_writable()

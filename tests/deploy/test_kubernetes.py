@@ -18,11 +18,14 @@ import yaml
 from models.storage.base import NAME
 from service.app import build
 from service.settings import Settings, from_environment
+from trainer.cli.train import fit
+from trainer.members import MemberNumber
 
 from .conftest import DEPLOY, ROOT, read
 
 BASE = DEPLOY / "kubernetes"
 BUCKET = DEPLOY / "kubernetes-bucket"
+MEMBERS = DEPLOY / "kubernetes-members"
 KSERVE = DEPLOY / "kserve"
 SCHEMAS = Path(__file__).parent / "schemas"
 #: The oldest whose every field we use is stable, and the newest we have schemas of.
@@ -30,6 +33,7 @@ VERSIONS = ("1.31", kubernetes_validate.latest_version())
 
 (KUSTOMIZATION,) = read(BASE / "kustomization.yaml")
 FILES = [BASE / name for name in KUSTOMIZATION["resources"]]
+FILES += [MEMBERS / "members.yaml"]
 FILES += sorted(KSERVE.glob("*.yaml"))
 MANIFESTS = [
     pytest.param(manifest, id=f"{manifest['kind']}-{manifest['metadata']['name']}")
@@ -115,6 +119,30 @@ def test_kustomize_builds_the_base(program: Callable[[str, str], str]) -> None:
     assert len(re.findall(r"image: glassnet-\w+:\d", text)) == 3
 
 
+def test_each_index_fits_its_network(program: Callable[[str, str], str]) -> None:
+    built = list(yaml.safe_load_all(kustomize(program, MEMBERS)))
+    for manifest in built:
+        validate(manifest)
+    specs = {m["metadata"]["name"]: m["spec"] for m in built}
+    members, assembling = specs["glassnet-members"], specs["glassnet-assemble"]
+    (container,) = members["template"]["spec"]["containers"]
+    said = [
+        subprocess.run(
+            ["sh", "-c", container["args"][0].replace("exec trainer", "echo")],
+            env={"JOB_COMPLETION_INDEX": str(index)},
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        for index in range(members["completions"])
+    ]
+    context = [fit.make_context("fit", words[1:]) for words in said]
+    numbers = [MemberNumber.parse(each.params["member"]) for each in context]
+    assert numbers == [(n + 1, len(said)) for n in range(len(said))]
+    (container,) = assembling["template"]["spec"]["containers"]
+    assert container["args"] == ["assemble", context[0].params["model"]]
+    assert assembling["suspend"] is True
+
+
 def test_with_a_bucket_no_volume_is_shared(program: Callable[[str, str], str]) -> None:
     text = kustomize(program, BUCKET)
     built = list(yaml.safe_load_all(text))
@@ -178,7 +206,7 @@ def test_every_selector_finds_its_pods() -> None:
     ]
     assert [labels.count(selector) for selector in selectors] == [1, 1, 1, 1]
     policy = of("NetworkPolicy", "glassnet-trainer")["spec"]["podSelector"]
-    assert labels.count(policy["matchLabels"]) == 2  # training and rollback
+    assert labels.count(policy["matchLabels"]) == 4  # training, rollback, members
     # The monitor selects the Service, by its labels.
     wanted = of("ServiceMonitor")["spec"]["selector"]["matchLabels"]
     assert wanted.items() <= of("Service")["metadata"]["labels"].items()
@@ -191,7 +219,7 @@ def test_every_selector_finds_its_pods() -> None:
 
 def test_every_pod_is_locked_down() -> None:
     found = list(pods())
-    assert len(found) == 4
+    assert len(found) == 6
     for pod, _ in found:
         (container,) = pod["containers"]
         security = {**pod.get("securityContext", {}), **container["securityContext"]}

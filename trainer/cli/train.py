@@ -6,7 +6,7 @@ import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import click
 
@@ -33,7 +33,18 @@ from trainer.operations.scheduler import OnStop, Scheduler, health
 from trainer.training.gradcheck import TOLERANCE, check_everything
 from trainer.types import Messages
 
+if TYPE_CHECKING:
+    from trainer.members import MemberResult
+    from trainer.pipeline import FitResult
+
 EXIT_REFUSED = 3
+promote_option = click.option(
+    "--promote",
+    type=click.Choice(get_args(Policy)),
+    default="auto",
+    show_default=True,
+    help="Put the version into production: if the gate allows it, always or never.",
+)
 
 
 @click.command()
@@ -84,15 +95,14 @@ EXIT_REFUSED = 3
     help="Fit the networks in processes here, or on the Ray cluster at RAY_ADDRESS; "
     "without an address, on a Ray of this machine.",
 )
+@click.option(
+    "--member",
+    metavar="K/N",
+    help="Fit network K of N alone; trainer assemble makes a version of all.",
+)
 @click.option("--verbose", is_flag=True, help="Print the reason for each setting.")
 @click.option("--watch", is_flag=True, help="Draw loss, predictions and weights live.")
-@click.option(
-    "--promote",
-    type=click.Choice(get_args(Policy)),
-    default="auto",
-    show_default=True,
-    help="Put the version into production: if the gate allows it, always or never.",
-)
+@promote_option
 @store_option
 @json_option
 def fit(
@@ -110,6 +120,7 @@ def fit(
     time_limit: float | None,
     resume: bool,
     engine: EngineName,
+    member: str | None,
     verbose: bool,
     watch: bool,
     promote: Policy,
@@ -123,8 +134,7 @@ def fit(
     postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
     PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
     """
-    from trainer.cli.summary import next_command, summary, verdict
-    from trainer.operations import notifications
+    from trainer.members import MemberNumber, fit_member
     from trainer.pipeline import FitRequest, run
 
     if watch and engine != "processes":
@@ -149,12 +159,39 @@ def fit(
         engine=engine,
     )
     messages = Messages(say_finding, say, say if verbose else ignore)
+    number = None if member is None else MemberNumber.parse(member)
     try:
         with (live_view if watch else progress)() as on_epoch:
+            if number is not None:
+                fitted = fit_member(request, number, store, messages, on_epoch)
+                _print_member(fitted, as_json)
+                return
             result = run(request, store, messages, on_epoch)
     except KeyboardInterrupt:
-        say("interrupted: add --resume to the command to continue this run")
+        add = "" if number else "add --resume to "
+        say(f"interrupted: {add or 'repeat '}the command to continue this run")
         raise
+    _finish(result, promote, store, as_json)
+
+
+def _print_member(fitted: MemberResult, as_json: bool) -> None:
+    """Print what `fit --member` has done."""
+    if as_json:
+        print_json(fitted)
+    else:
+        click.echo(
+            f"{fitted.model}: network {fitted.member} of {fitted.members} is fitted; "
+            f"make a version of all with trainer assemble {fitted.model}"
+        )
+
+
+def _finish(
+    result: FitResult, promote: Policy, store: ArtefactStore, as_json: bool
+) -> None:
+    """Print the result and notify; exit with 3 if the gate refused to promote."""
+    from trainer.cli.summary import next_command, summary, verdict
+    from trainer.operations import notifications
+
     refused = promote == "auto" and not result.promoted
     if as_json:
         print_json(result)
@@ -167,6 +204,28 @@ def fit(
     notifications.finished(store, result, refused, say)
     if refused:
         sys.exit(EXIT_REFUSED)
+
+
+@click.command()
+@notify_on_failure
+@click.argument("model", metavar="NAME")
+@click.option("--verbose", is_flag=True, help="Print the reason for each setting.")
+@promote_option
+@store_option
+@json_option
+def assemble(
+    model: str, verbose: bool, promote: Policy, store: ArtefactStore, as_json: bool
+) -> None:
+    """Make a version of the networks that `trainer fit --member` has fitted.
+
+    Data and settings are those of the latest of these commands. They are read again, to
+    measure the networks together.
+    """
+    from trainer import members
+
+    messages = Messages(say_finding, say, say if verbose else ignore)
+    result = members.assemble(model, promote, store, messages)
+    _finish(result, promote, store, as_json)
 
 
 @click.command()
@@ -248,4 +307,4 @@ def check_gradients() -> None:
     click.echo(f"all within {TOLERANCE:.0e}")
 
 
-COMMANDS = (fit, schedule, healthcheck, check_gradients)
+COMMANDS = (fit, assemble, schedule, healthcheck, check_gradients)

@@ -79,8 +79,11 @@ def fit_members(
     limit: float = math.inf,
     live: bool = False,
     place: EngineName = "processes",
+    numbers: Sequence[int] | None = None,
 ) -> tuple[list[Member], float]:
     """Fit every member on the engine of that name; return the seconds it took, too.
+
+    Only those of `numbers`, counted from 0, are fitted if they are given.
 
     A member's numbers depend on its own stream only, not on how many are fitted at
     once, or where. Each gets an equal share of `limit` seconds. The seconds before an
@@ -89,9 +92,11 @@ def fit_members(
 
     Raises TrainingDiverged, and GlassnetError if a process ends without a result.
     """
-    count, threads = len(prepared.splits), prepared.config.runtime.threads
+    threads = prepared.config.runtime.threads
+    if numbers is None:
+        numbers = range(len(prepared.splits))
     # BLAS threads change the last bits of a product: never take all cores unasked.
-    blas = threads or 1 if count == 1 else 1
+    blas = threads or 1 if len(prepared.splits) == 1 else 1
     ends = deadline(limit)
 
     def on_message(number: int, message: Message) -> None:
@@ -108,17 +113,18 @@ def fit_members(
         ) as engine,
         threadpool_limits(blas, user_api="blas"),
     ):
-        started, tracker = time.perf_counter(), ProgressTracker(count, watch, limit)
-        at_once = min(count, engine.size)
-        rounds = -(-count // at_once)
+        started = time.perf_counter()
+        tracker = ProgressTracker(len(numbers), watch, limit)
+        at_once = min(len(numbers), engine.size)
+        rounds = -(-len(numbers) // at_once)
         tasks = [
             MemberTask(
                 number,
                 streams[number],
-                rounds - number // at_once,
+                rounds - place_in_line // at_once,
                 checkpoints.file(number),
             )
-            for number in range(count)
+            for place_in_line, number in enumerate(numbers)
         ]
         if engine.shares_memory:
             shared = SharedWork(prepared, spec, ends, live)

@@ -25,14 +25,16 @@ def text(value: object, most: int = 200) -> str:
 def number(value: object, digits: int = 4, sign: str = "") -> str:
     """Return a number of `digits` digits, or another value as text.
 
-    Large numbers keep all digits before the point; `sign` may be `+`.
+    Large numbers keep all digits before the point, in groups from five digits on, so
+    that a year is written as one; `sign` may be `+`.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return text("–" if value is None else value)
+    groups = "," if abs(value) >= 10_000 else ""
     if isinstance(value, int):
-        return f"{value:{sign},}"
+        return f"{value:{sign}{groups}}"
     large = 10**digits <= abs(value) < 1e12
-    return f"{value:{sign},.0f}" if large else f"{value:{sign}.{digits}g}"
+    return f"{value:{sign}{groups}.0f}" if large else f"{value:{sign}.{digits}g}"
 
 
 def section(anchor: str, title: str, *parts: str) -> str:

@@ -47,6 +47,8 @@ def test_text_is_never_markup(value: str) -> None:
 def test_numbers_are_short() -> None:
     assert number(0.123456) == "0.1235"
     assert number(1234567) == "1,234,567"
+    assert number(2024) == "2024" and number(2024.0) == "2024"  # a year
+    assert number(2024.0, 3) == "2024" and number(-9999) == "-9999"
     assert number(23410.4) == "23,410" and number(1e30) == "1e+30"
     assert number(0.5, 3, "+") == "+0.5" and number(-2e4, 3, "+") == "-20,000"
     assert number(None) == "–"

@@ -23,6 +23,8 @@ Z = 1.959964
 #: Values that the quantiles of a metric may cost: rows x classes x draws.
 MAX_COST = 20_000_000
 MIN_DRAWS = 60
+#: What is left of squares that cancel out.
+ROUNDING = 1e-12
 Interval = tuple[float, float]
 #: Metrics that are shares of the rows.
 SHARES = ("accuracy", "coverage")
@@ -77,7 +79,8 @@ def mean_interval(
         statistics.append(np.log(again / mean) * again / deviation)
     tail = (1.0 - LEVEL) / 2.0
     low, high = np.quantile(np.concatenate(statistics), [tail, 1.0 - tail])
-    ends = mean * np.exp(-np.array([high, low]) * (error / mean))
+    with np.errstate(over="ignore"):
+        ends = mean * np.exp(-np.array([high, low]) * (error / mean))
     # A few surprising rows can send an end to infinity: none lies beyond all rows.
     each = loss[count > 0] / count[count > 0]
     return float(max(ends[0], each.min())), float(min(ends[1], each.max()))
@@ -93,8 +96,8 @@ def _means(sums: Floats, drawn: Floats) -> Floats:
 def _standard_errors(sums: Floats, drawn: Floats) -> Floats:
     """Return the standard errors (b,) of Σ l / Σ w over clusters (k, 2), drawn (b, k).
 
-    By linearisation: the residuals are l - w m, for the mean m. Those of the mean of
-    all are the centre, which keeps the differences below exact.
+    By linearisation: the residuals are l - w m, for the mean m of the draw. Their
+    squares follow from those of the mean of all clusters.
     """
     count, loss = sums.T
     centre = loss.sum() / count.sum()
@@ -103,8 +106,9 @@ def _standard_errors(sums: Floats, drawn: Floats) -> Floats:
     shift = _means(sums, drawn) - centre
     squares, products, counts = (drawn @ moments).T
     variance = squares - 2.0 * shift * products + shift**2 * counts
+    variance[variance < ROUNDING * squares] = 0.0  # of equal losses
     n, total = drawn.sum(axis=1), drawn @ count
-    spread = np.sqrt(np.maximum(variance, 0.0) * n / np.maximum(n - 1.0, 1.0))
+    spread = np.sqrt(variance * n / np.maximum(n - 1.0, 1.0))
     errors: Floats = np.divide(spread, total, out=np.zeros(len(drawn)), where=total > 0)
     return errors
 

@@ -93,7 +93,7 @@ def ray_engine(size: int | None, threads: int, say: Say) -> Iterator[RayEngine]:
         try:
             _reach(address)
             ray.init(**options)
-        except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # of a slow start Ray raises Exception itself
             raise GlassnetError(_why_not(error, address)) from None
         _exit_on_sigterm()
         yield RayEngine(ray, size, find_environment(threads), say)

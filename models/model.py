@@ -11,7 +11,7 @@ import numpy as np
 
 from models.codecs import Decoder, decoder_for
 from models.errors import InvalidInput
-from models.features.inputs import Inputs, RawColumns
+from models.features.inputs import Inputs, RawColumns, blocks, encode
 from models.features.predictions import Output, Predictions
 from models.nn.network import Network
 from models.nn.stacked_networks import StackedNetworks
@@ -43,7 +43,7 @@ class Model:
 
     def logits(self, raw: RawColumns) -> Array:
         """Return the outputs (E, n, O) of E networks for n raw rows."""
-        X = self.inputs.encode(raw)  # type: ignore[arg-type]
+        X = encode(self.inputs, raw)
         if self.stack is None:
             return self.networks[0].predict(X)[None]
         return self.stack.predict(X)
@@ -55,6 +55,19 @@ class Model:
         Raises InvalidInput if numbers overflow inside the network, and for an interval
         that the model does not have.
         """
+        answers = [
+            self._predict(block, interval, start) for start, block in blocks(raw)
+        ]
+        if len(answers) == 1:
+            return answers[0]
+        return {
+            name: np.concatenate([answer[name] for answer in answers])
+            for name in answers[0]
+        }
+
+    def _predict(
+        self, raw: RawColumns, interval: float | None, start: int
+    ) -> Predictions:
         with np.errstate(over="ignore", invalid="ignore"):
             Z = self.logits(raw)
             predictions = self.output.decode(Z, interval)
@@ -67,7 +80,7 @@ class Model:
             finite = np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
             finite &= np.isfinite(Z).all(axis=(0, 2))
             if not finite.all():
-                row = np.flatnonzero(~finite)[0]
+                row = start + np.flatnonzero(~finite)[0]
                 raise InvalidInput(
                     f"row {row}: its numbers are too large for this model"
                 )

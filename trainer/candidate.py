@@ -118,6 +118,8 @@ def prepare_run(
     known = None if production is None else production.artefact.manifest.inputs
     data = read(request.data, request.target, request.config, known)
     load_s = time.perf_counter() - started
+    for sentence in data.storage:
+        messages.step(sentence)
     report_findings(data.findings, request.config.data, messages.finding)
     prepared = prepare(
         data, request.task, request.validation, request.config, messages.finding

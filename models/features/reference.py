@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
 from models.features.histograms import Histogram, Shares
-from models.features.inputs import Inputs, RawColumns
+from models.features.inputs import Inputs, RawColumns, length
 from models.features.predictions import Output, Predictions
 
 
@@ -42,7 +41,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(
             inputs=inputs.count(raw),
             outputs={output.main: output.count(output.main_values(answer))},
-            rows=len(raw if isinstance(raw, np.ndarray) else next(iter(raw.values()))),
+            rows=length(raw),
             answered=len(next(iter(answer.values()))),
             target=None if target is None else output.count_target(target),
         )

@@ -27,6 +27,7 @@ from models.features.columns import (
     Values,
 )
 from models.features.histograms import Histogram, Shares
+from models.features.stored_columns import StoredColumns
 from models.types import Array
 
 #: Raw values by column name, all of one length.
@@ -161,6 +162,8 @@ class TableInput(
         """Return the columns of the signature, in its order; an array as it is."""
         if isinstance(raw, np.ndarray):
             return raw
+        if isinstance(raw, StoredColumns):
+            return raw.only(self.by_name)
         return {name: raw[name] for name in self.by_name}
 
     def by_input(self, raw: Any) -> Columns:

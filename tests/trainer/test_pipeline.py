@@ -26,6 +26,7 @@ from models.errors import (
     GlassnetError,
     TrainingDiverged,
 )
+from models.features import inputs
 from models.features.columns import CategoricalColumn
 from models.features.histograms import Histogram, Shares
 from models.features.predictions import Classification
@@ -38,6 +39,7 @@ from trainer.config.defaults import TOO_FEW_FOR_REALMLP
 from trainer.data import Dataset, read, take
 from trainer.data.row_hashing import Split, hash_rows, limit_for_tests, rotating_splits
 from trainer.engines.blas import find_blas
+from trainer.preparation import row_order
 from trainer.training import checkpoint, ensemble
 from trainer.training.progress import Progress
 from trainer.types import Messages
@@ -1163,3 +1165,34 @@ def test_run_json_names_the_machine_and_blas_of_each_network(
     assert one == other and one.startswith(f"{platform.node()}: ")
     assert f" {kernel}, 1 thread" in one
     assert run["timing"]["epochs"] == 2
+
+
+@pytest.mark.parametrize("settings", [FAST, FIVE], ids=["one network", "five"])
+def test_a_table_on_disk_gives_the_bytes_of_one_in_memory(
+    settings: tuple[str, ...],
+    fit: Fit,
+    store: Store,
+    table: Callable[..., Any],
+    write_parquet: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where rows are read in several blocks and shuffled in several windows."""
+    monkeypatch.setattr(row_order, "BLOCK", 8)
+    monkeypatch.setattr(row_order, "WINDOW", 64)
+    monkeypatch.setattr(inputs, "BLOCK", 50)
+    for number in range(3):
+        rows = table(150, seed=number)
+        del rows["level"], rows["price"]
+        rows["churn"][number] = None
+        path = write_parquet(rows, f"rows/part-{number}.parquet")
+    found = {
+        fit(
+            store,
+            path.parent,
+            target="churn",
+            model=name,
+            settings=(*settings, f"runtime.streaming={name}"),
+        ).sha256
+        for name in ("true", "false")
+    }
+    assert len(found) == 1

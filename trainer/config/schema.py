@@ -189,6 +189,14 @@ class RuntimeConfig(Section, frozen=True, kw_only=True):
     report: Annotated[
         bool, Meta(description="Write report.html next to the model.")
     ] = True
+    streaming: Annotated[
+        bool | None,
+        Meta(
+            description="Keep the columns of Parquet files on disk, in TMPDIR, so that "
+            "they may be larger than memory (default: if a run would fill more than "
+            "60% of it); does not change the model."
+        ),
+    ] = None
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.errors import DataError
+from models.errors import ConfigError, DataError
 from models.features.inputs import Inputs
 from models.features.predictions import Output
 from models.features.table import TableInput
@@ -25,11 +25,12 @@ from trainer.config.schema import Config
 from trainer.data.arrays import read_idx, read_npz
 from trainer.data.batches import Tables, WholeTable, table_files
 from trainer.data.builtin import read_builtin
-from trainer.data.dataset import Dataset, join, length, take
-from trainer.data.files import read_files
+from trainer.data.dataset import Dataset, join, length, take, with_aside
+from trainer.data.files import is_parquet, list_files, read_files
 from trainer.data.frames import training_set
 from trainer.data.memory import ArraySource, FrameSource
 from trainer.data.model_rows import model_rows
+from trainer.data.parquet_columns import is_large, read_stored
 from trainer.data.source import Source, source
 from trainer.data.sql import read_sql
 from trainer.data.table import Table, whole
@@ -52,6 +53,7 @@ __all__ = [
     "read_tables",
     "source",
     "take",
+    "with_aside",
 ]
 
 
@@ -73,9 +75,10 @@ def read(
             f"{data}: a table needs --target COLUMN, the column to be predicted"
         )
     known = production if isinstance(production, TableInput) else None
-    table = _read_table(data)
+    config = config or Config()
+    table = _read_training_table(data, config.runtime.streaming)
     with _naming(data):
-        return training_set(table, target, config or Config(), known)
+        return training_set(table, target, config, known)
 
 
 def read_for(
@@ -107,9 +110,11 @@ def read_tables(data: Source | str) -> Sequence[Tables] | None:
 
     Raises DataError if there is no such file.
     """
-    if isinstance(data, Source) and data.scheme is not None:
-        return [WholeTable(_read_table(data))]
     address = str(data)
+    if isinstance(data, ArraySource):
+        return None
+    if _has_no_files(data):
+        return [WholeTable(_read_table(data))]
     if address.startswith("builtin:") or _ARRAYS.search(address):
         return None
     path = Path(address)
@@ -134,6 +139,27 @@ def _require_fit(data: Source | str, arrays: Dataset, inputs: Inputs) -> None:
             raise DataError(f"{data}: this model takes the columns {', '.join(kinds)}")
     elif arrays.kinds or arrays.inputs.shape[1:] != inputs.shape:  # type: ignore[union-attr]
         raise DataError(f"{data}: this model takes rows of shape {inputs.shape}")
+
+
+def _read_training_table(data: Source | str, streaming: bool | None) -> Table:
+    """Read a table into memory, or leave it on disk if that is set or it is large."""
+    path = Path(str(data))
+    may_stream = not _has_no_files(data) and is_parquet(list_files(path)[0])
+    if streaming and not may_stream:
+        raise ConfigError(
+            f"runtime.streaming=true needs Parquet files, and {data} is none: "
+            "convert it, or leave the setting out"
+        )
+    if streaming or (streaming is None and may_stream and is_large(path)):
+        return read_stored(path)
+    return _read_table(data)
+
+
+def _has_no_files(data: Source | str) -> bool:
+    """Tell whether rows come from a database or from this process."""
+    if isinstance(data, FrameSource | ArraySource):
+        return True
+    return isinstance(data, Source) and data.scheme is not None
 
 
 def _read_table(data: Source | str) -> Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.inputs import RawColumns
+from models.features.inputs import length as length
 from models.features.predictions import Label
+from models.features.stored_columns import StoredColumns
 from models.features.table import Columns
 from models.storage.artefact import Finding
 from trainer.data.row_hashing import RowHashes, hash_rows
@@ -44,6 +48,16 @@ class Dataset:
     def n_columns(self) -> int:
         """The number of columns, or of values in a row of an array."""
         return len(self.kinds) or int(np.prod(self.inputs.shape[1:]))  # type: ignore[union-attr]
+
+    @property
+    def storage(self) -> tuple[str, ...]:
+        """A sentence on where the columns are, if they are not in memory."""
+        if not isinstance(self.inputs, StoredColumns):
+            return ()
+        return (
+            f"{len(self):,} rows of {len(self.inputs)} columns are kept on disk, in "
+            f"{tempfile.gettempdir()} (runtime.streaming)",
+        )
 
     def __len__(self) -> int:
         return length(self.inputs)
@@ -84,15 +98,18 @@ class Dataset:
         )
 
 
-def length(raw: RawColumns) -> int:
-    """Return the number of rows."""
-    return len(raw if isinstance(raw, np.ndarray) else next(iter(raw.values())))
+def with_aside(raw: Columns, aside: Columns) -> Columns:
+    """Return columns and those set aside as one mapping, which reads none of them."""
+    both: Any = ChainMap(cast(Any, aside), cast(Any, raw))
+    return cast(Columns, both)
 
 
 def take(raw: AnyRaw, rows: NDArray[np.intp]) -> AnyRaw:
     """Return the raw inputs of the rows of these numbers (n,)."""
     if isinstance(raw, np.ndarray):
         return cast(AnyRaw, raw[rows])
+    if isinstance(raw, StoredColumns):
+        return cast(AnyRaw, raw.take(rows))
     columns: Columns = {
         name: values[rows]
         if isinstance(values, np.ndarray)

@@ -32,7 +32,7 @@ def read_files(path: Path) -> Table:
     parts = []
     for file in list_files(path):
         part = _read_parquet(file) if is_parquet(file) else read_csv(file)
-        parts.append(_with_folders(part, file, path))
+        parts.append(with_folders(part, path))
     return join_parts(parts)
 
 
@@ -112,10 +112,11 @@ def folder_values(file: Path, base: Path) -> dict[str, str | None]:
     return values
 
 
-def _with_folders(part: Part, file: Path, base: Path) -> Part:
-    """Add the columns that the folders below the base name."""
+def with_folders(part: Part, base: Path) -> Part:
+    """Add the columns that the folders of a part below the base name."""
     import polars as pl
 
+    file = Path(part.file)
     columns = {
         name: pl.lit(text, pl.String)
         for name, text in folder_values(file, base).items()

@@ -20,9 +20,11 @@ from models.features.text import EXACT, is_missing
 from models.storage.artefact import Finding
 from trainer.config.schema import ColumnConfig, Config
 from trainer.data import kinds
+from trainer.data.column_file import ColumnFile
 from trainer.data.dataset import Dataset
 from trainer.data.kinds import Spelling
 from trainer.data.labels import read_labels
+from trainer.data.parquet_columns import ParquetColumns
 from trainer.data.table import Table, require_target, shown
 from trainer.data.values import (
     categories,
@@ -106,7 +108,9 @@ class _Reader:
         self, table: Table, config: Config, known: Mapping[str, Column]
     ) -> None:
         self.table, self.settings, self.known = table, config.data, known
-        self.numbers = kinds.plain_numbers(table.frame)
+        frame: Any = table.frame
+        self.is_stored = isinstance(frame, ParquetColumns)
+        self.numbers = kinds.plain_numbers(frame.texts if self.is_stored else frame)
         self.findings: list[Finding] = []
         self.formats: dict[str, Spelling] = {}
         self.marks: dict[str, dict[str, int]] = {}
@@ -117,19 +121,22 @@ class _Reader:
 
     def read_all(
         self, names: list[str]
-    ) -> tuple[dict[str, Values], dict[str, Spelling]]:
+    ) -> tuple[dict[str, Values] | ColumnFile, dict[str, Spelling]]:
         """Return the values and spelling of every column that is an input."""
-        inputs: dict[str, Values] = {}
+        inputs: dict[str, Values] | ColumnFile = ColumnFile() if self.is_stored else {}
         spellings: dict[str, Spelling] = {}
         ids: dict[str, Finding] = {}
         for name in names:
-            if name in self.settings.ignore or self._is_unusable(name):
+            if name in self.settings.ignore:
                 continue
-            spellings[name], findings = self._spelling(self.table.frame[name])
-            inputs[name], odd = self._read(self.table.frame[name], spellings[name])
-            finding = None
+            column = self.table.frame[name]
+            if self._is_unusable(column):
+                continue
+            spellings[name], findings = self._spelling(column)
+            values, odd = self._read(column, spellings[name])
+            inputs[name], finding = values, None
             if name not in self.named and spellings[name].kind != "datetime":
-                finding = self._identifies(self.table.frame[name], inputs[name])
+                finding = self._identifies(column, values)
             if finding:
                 ids[name] = finding
             else:
@@ -138,13 +145,13 @@ class _Reader:
         # A single column cannot be left out.
         if len(ids) < len(inputs):
             self.findings += ids.values()
-            inputs = {n: values for n, values in inputs.items() if n not in ids}
-            spellings = {n: each for n, each in spellings.items() if n not in ids}
+            for name in ids:
+                del inputs[name], spellings[name]
         return inputs, spellings
 
-    def _is_unusable(self, name: str) -> bool:
+    def _is_unusable(self, column: pl.Series) -> bool:
         """Report a column that cannot be an input because of its name or type."""
-        column = self.table.frame[name]
+        name = column.name
         if name.startswith(("__index_level_", "Unnamed: ")) and name not in self.named:
             reason = "is an index of pandas"
         elif not is_supported(column):

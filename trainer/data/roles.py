@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from models.errors import DataError, nearest
 from models.features.columns import Floats, Texts, Values
 from models.features.dates import seconds
+from models.features.stored_columns import StoredColumns
 from models.features.table import Columns
 from models.features.text import is_missing, parse_number
 from trainer.data.dataset import Dataset
@@ -35,7 +36,7 @@ def set_aside(data: Dataset, roles: Mapping[Role, str]) -> Dataset:
     """
     if not roles:
         return data
-    inputs, aside = dict(_columns(data, roles)), {}
+    inputs, aside = _columns(data, roles), {}
     has_target = np.array([label is not None for label in data.target or ()])
     for role, name in roles.items():
         if name not in inputs:
@@ -50,7 +51,10 @@ def set_aside(data: Dataset, roles: Mapping[Role, str]) -> Dataset:
     if not kinds:
         names = ", ".join(map(repr, aside))
         raise DataError(f"there is no input column besides {names}")
-    inputs = {name: inputs[name] for name in kinds}
+    if isinstance(inputs, StoredColumns):
+        inputs = inputs.only(kinds)
+    else:
+        inputs = {name: inputs[name] for name in kinds}
     return replace(data, inputs=inputs, kinds=kinds, aside=aside)
 
 

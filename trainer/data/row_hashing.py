@@ -20,12 +20,13 @@ the test rows, and those before them the validation rows.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.inputs import RawColumns
+from models.features.inputs import RawColumns, length
 
 RowNumbers = NDArray[np.intp]
 RowHashes = NDArray[np.float64]
@@ -41,12 +42,12 @@ class Split(NamedTuple):
 
 def hash_rows(raw: RawColumns) -> RowHashes:
     """Return the hash (n,) in [0, 1) of every row, from its values."""
-    columns: list[Any]
+    columns: Iterable[Any]
     if isinstance(raw, np.ndarray):
-        columns = list(raw.reshape(len(raw), -1).T)
+        columns = raw.reshape(len(raw), -1).T
     else:
-        columns = [raw[name] for name in sorted(raw)]
-    mixed = np.full(len(columns[0]), 0x9E3779B97F4A7C15, np.uint64)
+        columns = (raw[name] for name in sorted(raw))
+    mixed = np.full(length(raw), 0x9E3779B97F4A7C15, np.uint64)
     for column in columns:
         mixed = _scramble(mixed ^ _bits(column))
     return mixed.astype(np.float64) / 2.0**64 % 1.0

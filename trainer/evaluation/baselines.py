@@ -38,6 +38,17 @@ def constant(
     return {"probabilities": np.tile(counts / counts.sum(), (n, 1))}
 
 
+def sampled(inputs: Inputs, output: Output, n: int) -> NDArray[np.intp]:
+    """Return which of n training rows (m,) the linear model is fitted to."""
+    width = _width(inputs)
+    most = max(MAX_VALUES // width // max(len(output.classes) // 4, 1), 100)
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.intp))
+
+
+def _width(inputs: Inputs) -> int:
+    return inputs.width + sum(inputs.layout.categories)
+
+
 def linear(
     inputs: Inputs,
     output: Output,
@@ -50,12 +61,10 @@ def linear(
     there are too many inputs.
     """
     Z, target, weights = train
-    layout, width = inputs.layout, inputs.width + sum(inputs.layout.categories)
-    if width > MAX_INPUTS:
+    if _width(inputs) > MAX_INPUTS:
         return None
-    most = max(MAX_VALUES // width // max(len(output.classes) // 4, 1), 100)
-    rows = np.unique(np.linspace(0, len(Z) - 1, min(len(Z), most)).astype(np.intp))
-    A, B = (_one_hot(part, layout.categories) for part in (Z[rows], X))
+    rows = sampled(inputs, output, len(Z))
+    A, B = (_one_hot(part, inputs.layout.categories) for part in (Z[rows], X))
     mean = A.mean(axis=0)
     scale = np.maximum(A.std(axis=0), 1e-6)
     A, B = ((part - mean) / scale for part in (A, B))

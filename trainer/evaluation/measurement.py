@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.features.columns import Floats
+from models.features.inputs import encode
 from models.features.predictions import Predictions
 from models.model import Model
 from trainer.evaluation import baselines
@@ -53,13 +54,14 @@ def measure(prepared: Prepared, model: Model, predictions: Predictions) -> Measu
 def _baselines(prepared: Prepared, model: Model) -> dict[str, Predictions]:
     """Return the predictions of both baselines, fitted without the test rows."""
     first, output, rows = prepared.splits[0], model.output, prepared.evaluation.rows
-    train = prepared.part(np.sort(np.concatenate([first.train, first.validation])))
+    learnt = np.sort(np.concatenate([first.train, first.validation]))
+    train = prepared.part(learnt)
+    some = train.only(baselines.sampled(prepared.inputs, output, len(train)))
     answers = {
         "constant": baselines.constant(output, train.target, train.weights, len(rows))
     }
-    encoded = (prepared.inputs.encode(part.raw) for part in (train, rows))  # type: ignore[arg-type]
-    Z, X = encoded
+    Z, X = (encode(prepared.inputs, part.raw) for part in (some, rows))
     linear = baselines.linear(
-        prepared.inputs, output, (Z, train.target, train.weights), X
+        prepared.inputs, output, (Z, some.target, some.weights), X
     )
     return answers if linear is None else {**answers, "linear": linear}

@@ -20,6 +20,7 @@ from models.features.predictions import Output, Predictions
 from models.features.table import Columns
 from models.storage.artefact import Artefact
 from trainer.config.thresholds import GateConfig
+from trainer.data import with_aside
 from trainer.data.roles import group_text
 from trainer.evaluation import bootstrap
 from trainer.evaluation.clusters import clusters
@@ -183,7 +184,7 @@ class PairedComparison:
 def columns_of(rows: Part) -> Columns:
     """Return every column of the rows, also those set aside."""
     raw = {} if isinstance(rows.raw, np.ndarray) else rows.raw
-    return {**raw, **rows.aside}
+    return with_aside(raw, rows.aside)
 
 
 def _align(answer: Predictions, theirs: Output, ours: Output) -> Predictions:

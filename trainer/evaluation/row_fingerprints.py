@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.errors import ArtefactCorrupt
 from models.features.inputs import Inputs
 from models.features.predictions import Output
+from trainer.data import with_aside
 from trainer.data.row_hashing import RowHashes, hash_rows, rehash_duplicates
 from trainer.preparation.prepare import Part
 from trainer.preparation.targets import label_key
@@ -43,7 +44,9 @@ def hash_inputs(part: Part, inputs: Inputs) -> RowHashes:
     Columns aside, such as the time, tell apart rows of equal inputs.
     """
     raw = inputs.select(part.raw)
-    hashes = hash_rows(raw if isinstance(raw, np.ndarray) else {**raw, **part.aside})
+    if not isinstance(raw, np.ndarray):
+        raw = with_aside(raw, part.aside)
+    hashes = hash_rows(raw)
     if part.occurrence is not None:  # equal rows, told apart by their order
         hashes = rehash_duplicates(hashes, part.occurrence, 0)
     return hashes

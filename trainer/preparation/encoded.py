@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import ConfigError
 from models.features.columns import Floats
 from models.features.predictions import Task
 from models.types import Array, Shape
@@ -84,7 +85,15 @@ class EncodedData:
 
 
 def encode(prepared: Prepared) -> EncodedData:
-    """Encode every row once, for all members."""
+    """Encode every row once, for all members.
+
+    Raises ConfigError if the rows are on disk because they are too many for memory.
+    """
+    if prepared.encoded is not None:
+        raise ConfigError(
+            "--engine ray needs the rows in memory, and they are on disk: add --set "
+            "runtime.streaming=false if they fit, or leave --engine out"
+        )
     rows, validation = prepared.all_rows, prepared.user_validation
     return EncodedData(
         prepared.task,

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.features.columns import Floats
-from models.features.inputs import Inputs, RawColumns
+from models.features.inputs import Inputs, RawColumns, encode
 from models.features.predictions import Label, Output, Task
+from models.features.stored_columns import StoredColumns
 from models.features.table import Columns, TableInput, fit_column
 from models.features.tensor import TensorInput
-from models.types import Shape
+from models.types import Array, Shape
 from trainer.config.defaults import DataFacts, choose_split, choose_training
 from trainer.config.schema import (
     Config,
@@ -27,8 +28,10 @@ from trainer.config.schema import (
 from trainer.data import Dataset, Source, length, read_for, take
 from trainer.data.roles import Role, set_aside
 from trainer.data.row_hashing import Split, hash_rows
+from trainer.data.unnamed_file import UnnamedFile
 from trainer.preparation import targets
 from trainer.preparation.augmentation import Augmentation, image_axes
+from trainer.preparation.encoded_rows import EncodedRows, encode_into_file
 from trainer.preparation.sample_weights import (
     describe_class_weights,
     resolve_class_weights,
@@ -92,7 +95,8 @@ class Prepared:
 
     `split_plan` splits `all_rows` for each member; `user_validation` are the validation
     rows that the user gave, if any. `reasons` explains the choices. `row_numbers` (n,)
-    count the rows of the data as they were read, from 1.
+    count the rows of the data as they were read, from 1. If the columns are stored,
+    `encoded` is the file of all rows X (n, I).
     """
 
     data: Dataset
@@ -106,6 +110,7 @@ class Prepared:
     user_validation: Part | None
     class_weights: Floats | None
     row_numbers: NDArray[np.intp]
+    encoded: UnnamedFile | None = None
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -118,7 +123,17 @@ class Prepared:
 
     def rows(self, part: Part) -> Rows:
         """Return a part as the network takes it: X (n, I), T (n,) and weights (n,)."""
-        X = self.inputs.encode(part.raw)  # type: ignore[arg-type]
+        return self._with_targets(encode(self.inputs, part.raw), part)
+
+    def _training_rows(self, split: Split) -> Rows:
+        """Return the rows that a network learns, X (n, I): in memory or in a file."""
+        part = self.part(split.train)
+        if self.encoded is None:
+            return self.rows(part)
+        X: Any = EncodedRows(self.encoded, split.train, self.inputs.width)
+        return self._with_targets(X, part)
+
+    def _with_targets(self, X: Array, part: Part) -> Rows:
         weights = scaled_weights(part.target, self.class_weights, part.weights)
         return Rows(X, targets.standardize(self.output, part.target), weights)
 
@@ -138,7 +153,7 @@ class Prepared:
         split = self.splits[number]
         validation = self.validation(split)
         return (
-            self.rows(self.part(split.train)),
+            self._training_rows(split),
             None if validation is None else self.rows(validation),
         )
 
@@ -226,6 +241,9 @@ def prepare(
         ),
         class_weights=class_weights,
         row_numbers=row_numbers,
+        encoded=encode_into_file(inputs, data.inputs)
+        if isinstance(data.inputs, StoredColumns)
+        else None,
     )
 
 

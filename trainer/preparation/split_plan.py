@@ -21,7 +21,7 @@ from models.features.inputs import RawColumns
 from models.features.table import Columns
 from models.storage.artefact import Manifest, SplitStrategy
 from trainer.config.schema import SplitConfig
-from trainer.data import Dataset, length
+from trainer.data import Dataset, length, with_aside
 from trainer.data.roles import group_text
 from trainer.data.row_hashing import (
     RowHashes,
@@ -139,7 +139,7 @@ def learnt_rows(
     """
     recipe, settings = manifest.recipe, manifest.config["data"]
     every = np.ones(length(raw), bool)
-    columns = aside if isinstance(raw, np.ndarray) else {**raw, **aside}
+    columns = aside if isinstance(raw, np.ndarray) else with_aside(raw, aside)
     if recipe.split_strategy == "time":
         times = columns.get(settings["time"])
         if recipe.test_from is None or not isinstance(times, np.ndarray):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConfigError, DataError, GlassnetError, nearest
@@ -95,8 +96,6 @@ class Scoring:
 
         wanted = {*self.artefact.manifest.inputs.kinds, *self.keep}
         for batch in table.batches(wanted):
-            if not len(batch.frame):
-                continue
             try:
                 found = self.predictions(batch)
             except GlassnetError as error:
@@ -110,8 +109,11 @@ class Scoring:
 
     def predictions(self, table: Table) -> dict[str, NDArray[Any]]:
         """Return the predictions of a table's rows by column, each (n,)."""
-        inputs = self.artefact.manifest.inputs
+        inputs, output = self.artefact.manifest.inputs, self.artefact.manifest.output
         assert isinstance(inputs, TableInput)
+        if not len(table.frame):
+            answer = output.decode(np.zeros((1, 0, output.width)), self.interval)
+            return predictions.columns(output, answer, self.as_text)
         return self.of_raw(model_rows(table, inputs, None).inputs)
 
     def of_raw(self, raw: RawColumns) -> dict[str, NDArray[Any]]:

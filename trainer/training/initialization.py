@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.nn.layers import Linear
 from models.nn.network import Network
@@ -23,8 +24,10 @@ MIXED = 5
 def initialize_from_data(network: Network, X: Array, rng: np.random.Generator) -> None:
     """Draw the network's starting weights, in place, for training rows X (n, I)."""
     network.initialize(rng)
+    some: slice | NDArray[np.intp] = slice(None)
     if len(X) > SAMPLE:
-        X = X[rng.choice(len(X), SAMPLE, replace=False)]
+        some = rng.choice(len(X), SAMPLE, replace=False)
+    X = X[some]  # an array, also of rows in a file
     for layer in network.layers:
         if isinstance(layer, Linear):
             _initialize(layer, X, rng)

@@ -21,6 +21,7 @@ from trainer.config.schema import ResolvedTrainConfig
 from trainer.optimization.optimizers import OPTIMIZERS, Optimizer, clip_by_norm
 from trainer.optimization.schedules import SCHEDULES, warm_up
 from trainer.preparation.augmentation import Augmentation
+from trainer.preparation.row_order import shuffled
 from trainer.training import parameter_groups
 from trainer.training.averaging import Average
 from trainer.training.constraints import limit_norms
@@ -111,7 +112,7 @@ class TrainingRun:
 
         Raises TrainingDiverged.
         """
-        order = self.rng.permutation(len(self.rows.X))
+        order = shuffled(len(self.rows.X), self.rng)
         summed, taken, rate = 0.0, 0, 0.0
         for start in range(0, len(order), self.size):
             progress = self.progress

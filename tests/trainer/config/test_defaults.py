@@ -70,6 +70,7 @@ OPTIONAL = {
     "gate.minimum_gain",
     "guards.hours",
     "runtime.threads",
+    "runtime.streaming",
 }
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from models.errors import ConfigError
 from trainer.data import read
+from trainer.data.unnamed_file import UnnamedFile
 from trainer.preparation.augmentation import Augmentation
 from trainer.preparation.encoded import _short, encode
 from trainer.preparation.prepare import Prepared, prepare
@@ -73,3 +76,9 @@ def test_row_numbers_take_four_bytes_where_they_fit() -> None:
         short = _short(np.array([0, largest]))
         assert short.dtype == dtype and short[1] == largest
     assert _short(np.array([], np.intp)).size == 0
+
+
+def test_rows_on_disk_are_not_sent_to_a_cluster(prepared: Make) -> None:
+    on_disk = replace(prepared(), encoded=UnnamedFile())
+    with pytest.raises(ConfigError, match="--engine ray needs the rows in memory"):
+        encode(on_disk)

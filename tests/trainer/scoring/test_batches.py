@@ -38,6 +38,8 @@ def test_batches_are_predicted_row_for_row(published: Path, store: Store) -> Non
     data = read_for(str(published / "churn.csv"), artefact.manifest.inputs, None)
     answer = artefact.model.predict(data.inputs)
     assert found["prediction"].to_list() == answer["label"].tolist()
+    none = score.batch(frame[:0])
+    assert none.schema == found.schema and not len(none)
 
 
 def test_a_batch_that_does_not_fit_is_told(

@@ -68,8 +68,9 @@ class Mailbox:
     async def take(self, answers: bytes, wait: bool = True) -> bytes:
         """Answer what was to be written, and return the items since the last call."""
         for task, answer in msgspec.json.decode(answers, type=list[tuple[int, str]]):
-            if task in self._answers:
-                self._answers.pop(task).set_result(answer)
+            waiting = self._answers.pop(task, None)
+            if waiting is not None and not waiting.done():  # its worker may have gone
+                waiting.set_result(answer)
         if wait:
             await self._news.wait()
         self._news.clear()

@@ -121,6 +121,12 @@ async def _exchange() -> None:
     assert unpack(list[Item], await box.take(b'[[2, "full"], [9, ""]]', False)) == []
     assert await writing == "full"
 
+    lost, kept = (asyncio.create_task(box.write(n, b"content")) for n in (3, 4))
+    await box.take(b"[]")
+    lost.cancel()  # as Ray does when the worker that waits for it has gone
+    await box.take(b'[[3, ""], [4, ""]]', False)
+    assert await kept == ""
+
 
 def test_the_mailbox_passes_messages_on_and_answers_writes() -> None:
     asyncio.run(_exchange())

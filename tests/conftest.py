@@ -6,6 +6,7 @@ import csv
 import inspect
 import math
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -38,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--times", type=int, default=1, help="run each test marked `processes` N times"
     )
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start, also under `nohup` and `&`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _starts(test: Any) -> bool:

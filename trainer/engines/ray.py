@@ -95,8 +95,8 @@ def ray_engine(size: int | None, threads: int, say: Say) -> Iterator[RayEngine]:
             ray.init(**options)
         except Exception as error:  # of a slow start Ray raises Exception itself
             raise GlassnetError(_why_not(error, address)) from None
-        _exit_on_sigterm()
-        yield RayEngine(ray, size, find_environment(threads), say)
+        exit_if_told = _note_sigterm()
+        yield RayEngine(ray, size, find_environment(threads), say, exit_if_told)
 
 
 class RayEngine:
@@ -105,9 +105,15 @@ class RayEngine:
     shares_memory = False
 
     def __init__(
-        self, ray: Any, size: int | None, expected: Environment, say: Say
+        self,
+        ray: Any,
+        size: int | None,
+        expected: Environment,
+        say: Say,
+        exit_if_told: Callable[[], None],
     ) -> None:
         self.ray, self.expected, self.say = ray, expected, say
+        self.exit_if_told = exit_if_told
         self.limited_to = size
         cores = int(ray.cluster_resources().get("CPU", 1))
         fit = max(cores // expected.blas.threads, 1)
@@ -200,6 +206,7 @@ class _Map:
             ready, _ = self.ray.wait(
                 [self.inbox, *self.running], timeout=SIGNAL_SECONDS
             )
+            self.engine.exit_if_told()
             for ref in ready:
                 if ref is self.inbox:
                     self._deliver()
@@ -366,11 +373,17 @@ def _kept_handlers() -> Iterator[None]:
             signal.signal(signal.SIGTERM, handler)
 
 
-def _exit_on_sigterm() -> None:
-    """Stop the tasks on SIGTERM; the exit code tells of it, as it does without Ray."""
+def _note_sigterm() -> Callable[[], None]:
+    """Return a function that exits if SIGTERM has come, with the code it has anyway.
 
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
+    SystemExit from a handler may arrive inside of Ray, which makes it exit code 1.
+    """
+    told: list[int] = []
+
+    def exit_if_told() -> None:
+        if told:
+            raise SystemExit(128 + told[0])
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    return exit_if_told

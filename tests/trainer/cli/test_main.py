@@ -28,7 +28,9 @@ def test_help_is_there(verb: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, [*verb, "--help"])
     assert result.exit_code == 0
     assert "Usage: " in result.stdout
-    assert CliRunner().invoke(main, [*verb, "-h"]).stdout == result.stdout
+    short = CliRunner().invoke(main, [*verb, "-h"])
+    assert short.exit_code == 0, (short.output, short.exc_info)
+    assert short.stdout == result.stdout
 
 
 def test_the_version_is_there() -> None:

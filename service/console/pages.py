@@ -27,7 +27,7 @@ from service.protocols import operators
 from service.protocols.http import answer, find
 from service.web.errors import Reply
 from service.web.request_context import model_server
-from service.web.routes import ANY, Routes
+from service.web.routes import ANY, LIST, Routes
 
 routes = Routes()
 
@@ -111,7 +111,7 @@ def state() -> Reply:
     return answer(overview(model_server()), Cache_Control="no-store")
 
 
-@routes.get("/console/history", counted=False)
+@routes.get("/console/history", counted=False, reply=LIST)
 def history() -> Reply:
     """Return what this worker saw of all workers' counters, look by look."""
     return answer(model_server().history.looks(), Cache_Control="no-store")

@@ -65,7 +65,7 @@ class StoreBackend(ABC):
     def open_file(
         self, name: str, version: int, file: str, limit: int
     ) -> BinaryIO | None:
-        """Open a file of a version to read, or return None if there is none.
+        """Open a file of a version to read, or return None if it does not exist.
 
         Raises ArtefactCorrupt if it has more than `limit` bytes, or is no file.
         """

@@ -76,7 +76,7 @@ class ArtefactStore(StoreBackend):
         return self.location
 
     def read_labels(self, name: str) -> bytes | None:
-        """Return the content of labels.json, or None if there is none."""
+        """Return the content of labels.json, or None if it does not exist."""
         return self.snapshot(name).labels
 
     def address(self, name: str, version: int, file: str = ARTEFACT) -> str:
@@ -124,7 +124,7 @@ class ArtefactStore(StoreBackend):
     def read_attachment(
         self, name: str, version: int, file: str, limit: int = MAX_FILE_BYTES
     ) -> bytes | None:
-        """Return a file of a version, or None if there is none.
+        """Return a file of a version, or None if it does not exist.
 
         Raises ArtefactCorrupt if it is larger than `limit` bytes, SignatureInvalid if,
         with a key file, it is not as it was signed, and OSError.
@@ -320,7 +320,7 @@ class ArtefactStore(StoreBackend):
     def rollback(self, name: str, label: str = PRODUCTION) -> int:
         """Point a label at the version before, and return that version.
 
-        Raises ModelNotFound, LabelNotFound, or VersionNotFound if there is none.
+        Raises ModelNotFound, LabelNotFound, or VersionNotFound if it does not exist.
         """
         restored = 0
 

@@ -62,7 +62,7 @@ class Bucket:
         return found and Found(content if found[0] else None, found[1])
 
     def revision(self, key: str) -> str:
-        """Return the revision of an object, or nothing if there is none."""
+        """Return the revision of an object, or nothing if it does not exist."""
         return str(self._call("revision", key)[0])
 
     def put(self, key: str, content: bytes, condition: str = "") -> str:

@@ -85,7 +85,7 @@ class BucketClient:
         self._store = _connect(address, patience)
 
     def get(self, key: str, limit: int, revision: str = "") -> Found | None:
-        """Return an object, or None if there is none.
+        """Return an object, or None if it does not exist.
 
         With a `revision`, the content is None if the object still has it. Raises
         ArtefactCorrupt if it has more than `limit` bytes.
@@ -111,7 +111,7 @@ class BucketClient:
                 return None
 
     def revision(self, key: str) -> str:
-        """Return the revision of an object, or nothing if there is none."""
+        """Return the revision of an object, or nothing if it does not exist."""
         import obstore
 
         with self._sentences():

@@ -87,7 +87,7 @@ class DirectoryStore(ArtefactStore):
         return []
 
     def read_labels(self, name: str) -> bytes | None:
-        """Return the content of labels.json, or None if there is none."""
+        """Return the content of labels.json, or None if it does not exist."""
         return files.read(f"{self.root}/{name}/{LABELS}", MAX_LABELS_BYTES)
 
     def snapshot(self, name: str) -> Snapshot:
@@ -163,7 +163,7 @@ class DirectoryStore(ArtefactStore):
     def open_file(
         self, name: str, version: int, file: str, limit: int
     ) -> BinaryIO | None:
-        """Open a file of a version to read, or return None if there is none."""
+        """Open a file of a version to read, or return None if it does not exist."""
         # A list of 10,000 versions would make paths for a second.
         return files.open_regular(f"{self.root}/{name}/{version}/{file}", limit)
 

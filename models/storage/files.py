@@ -15,7 +15,7 @@ from models.errors import ArtefactCorrupt
 
 
 def open_regular(path: Path | str, limit: int) -> BinaryIO | None:
-    """Open a regular file of at most `limit` bytes to read; None if there is none.
+    """Open a regular file of at most `limit` bytes to read; None if it does not exist.
 
     Raises ArtefactCorrupt for anything else, such as a FIFO, whose reader would wait
     for ever, or a device, and OSError.

@@ -104,7 +104,7 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
     def rollback(self, name: str, versions: Collection[int]) -> int | None:
         """Point a label at its latest previous version among `versions`.
 
-        Return that version, or None if there is none.
+        Return that version, or None if it does not exist.
         """
         label = self.labels[name]
         previous = [version for version in label.previous if version in versions]

@@ -67,7 +67,7 @@ class _Index(msgspec.Struct):
 
 @dataclass(frozen=True)
 class _Document:
-    """labels.json of a model at one revision; empty if there is none."""
+    """labels.json of a model at one revision; empty if it does not exist."""
 
     content: bytes | None
     revision: str
@@ -258,7 +258,7 @@ class ObjectStore(ArtefactStore):
     def open_file(
         self, name: str, version: int, file: str, limit: int
     ) -> BinaryIO | None:
-        """Open a file of a version to read, or return None if there is none.
+        """Open a file of a version to read, or return None if it does not exist.
 
         Raises ArtefactCorrupt if its bytes are not those that were written.
         """

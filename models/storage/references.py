@@ -13,7 +13,7 @@ _REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]{1,18})|:([a-zA-Z0-9_]+))?")
 def resolve(store: ArtefactStore, reference: str) -> tuple[str, int]:
     """Return the model and version of NAME, NAME@VERSION or NAME:LABEL.
 
-    Raises ConfigError if the reference has another form, NotFound if there is none.
+    Raises ConfigError if the reference has another form, NotFound if it does not exist.
     """
     match = _REFERENCE.fullmatch(reference)
     if not match:

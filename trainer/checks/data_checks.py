@@ -67,7 +67,7 @@ FAR_QUARTILES, FAR_USUAL = 20.0, 5.0
 OUTSIDE = 0.25
 #: A class is rare below this part of an even share: two classes of 9 to 1.
 RARE = 0.2
-#: PSI of a major shift, as is usual (below 0.1 there is none).
+#: PSI of a major shift, as is usual (below 0.1 it is negligible).
 DRIFT = 0.25
 #: Share of copied rows from which they are reported.
 COPIED = 0.01

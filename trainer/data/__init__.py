@@ -147,7 +147,7 @@ def _read_training_table(data: Source | str, streaming: bool | None) -> Table:
     may_stream = not _has_no_files(data) and is_parquet(list_files(path)[0])
     if streaming and not may_stream:
         raise ConfigError(
-            f"runtime.streaming=true needs Parquet files, and {data} is none: "
+            f"runtime.streaming=true needs Parquet, and {data} is something else: "
             "convert it, or leave the setting out"
         )
     if streaming or (streaming is None and may_stream and is_large(path)):

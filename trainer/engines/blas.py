@@ -8,16 +8,16 @@ from threadpoolctl import threadpool_info
 
 
 class Blas(msgspec.Struct, frozen=True):
-    """NumPy's BLAS: library, version and kernel, as `OpenBLAS 0.3.30 SkylakeX`."""
+    """NumPy's BLAS: name, version and kernel, as `OpenBLAS 0.3.30 SkylakeX`."""
 
-    library: str
+    name: str
     version: str
     kernel: str
     threads: int
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
-        return f"{self.library} {self.version} {self.kernel}, {threads}"
+        return f"{self.name} {self.version} {self.kernel}, {threads}"
 
 
 def find_blas() -> Blas:

@@ -54,7 +54,7 @@ class ProductionModel:
 def load_production(
     store: ArtefactStore, name: str, say: Say
 ) -> ProductionModel | None:
-    """Return the production version, or None if there is none or it is damaged."""
+    """Return the production version, or None if it is missing or damaged."""
     try:
         version = store.resolve(name, label=PRODUCTION)
         artefact = store.load(name, version)

@@ -19,8 +19,8 @@ FIND = "from trainer.engines.blas import find_blas; print(find_blas().kernel)"
 def test_it_is_the_one_numpy_was_built_with() -> None:
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload]
     found = find_blas()
-    assert found.library in built["name"].replace("-", "") and found.kernel
-    assert str(found) == f"{found.library} {found.version} {found.kernel}, " + (
+    assert found.name in built["name"].replace("-", "") and found.kernel
+    assert str(found) == f"{found.name} {found.version} {found.kernel}, " + (
         "1 thread" if found.threads == 1 else f"{found.threads} threads"
     )
 
@@ -32,7 +32,7 @@ def test_threads_are_those_of_the_moment() -> None:
 
 def test_the_kernel_is_the_one_that_the_environment_asks_for() -> None:
     """Nehalem needs SSE4.2, which every x86 processor of this century has."""
-    if find_blas().library != "openblas" or os.uname().machine != "x86_64":
+    if find_blas().name != "openblas" or os.uname().machine != "x86_64":
         pytest.skip("OPENBLAS_CORETYPE is OpenBLAS's, and this name x86's")
     asked = os.environ | {"OPENBLAS_CORETYPE": "Nehalem"}
     done = subprocess.run(
@@ -58,4 +58,4 @@ def test_numpys_own_comes_before_that_of_another_package(
     monkeypatch.setattr(blas, "threadpool_info", lambda: both)
     assert find_blas() == Blas("openblas", "0.3", "Haswell", 1)
     monkeypatch.setattr(blas, "threadpool_info", list)
-    assert find_blas().library == "unknown"
+    assert find_blas().name == "unknown"

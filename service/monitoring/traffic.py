@@ -77,13 +77,21 @@ class TrafficHistory:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._looks: deque[tuple[float, Traffic]] = deque(maxlen=int(SPAN / STEP) + 1)
+        self._looks: deque[tuple[float, dict[tuple[str, str], VersionTraffic]]] = deque(
+            maxlen=int(SPAN / STEP) + 1
+        )
 
     def record(self, now: float | None = None) -> None:
         """Look at the counters, unless the last look was less than STEP ago."""
         now = time.time() if now is None else now
-        if not self._looks or now - self._looks[-1][0] >= STEP:
-            self._looks.append((now, measure(self._metrics)))
+        before, known = self._looks[-1] if self._looks else (-STEP, {})
+        if now - before >= STEP:
+            # Most of a thousand versions have not changed: they are kept once.
+            traffic = {
+                key: known[key] if known.get(key) == found else found
+                for key, found in measure(self._metrics).items()
+            }
+            self._looks.append((now, traffic))
 
     def looks(self) -> list[dict[str, Any]]:
         """Return the time of each look, and the counts by `model/version`."""

@@ -36,3 +36,16 @@ def test_looks_are_apart_and_end_after_a_quarter_of_an_hour() -> None:
     first, last = (look["counts"]["m/1"] for look in (looks[0], looks[-1]))
     assert last["answered"] - first["answered"] == 9
     assert last["reasons"]["invalid"] == 20
+
+
+def test_versions_that_have_not_changed_are_kept_once() -> None:
+    metrics = Metrics()
+    history = TrafficHistory(metrics)
+    count(metrics, 1)
+    history.record(0.0)
+    history.record(STEP)
+    count(metrics, 1)
+    history.record(2 * STEP)
+    first, second, third = (traffic["m", "1"] for _, traffic in history._looks)
+    assert first is second and second is not third
+    assert [look["counts"]["m/1"]["answered"] for look in history.looks()] == [1, 1, 2]

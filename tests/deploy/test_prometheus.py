@@ -43,6 +43,7 @@ def test_prometheus_accepts_its_configuration(
     run(promtool, "check", "rules", "--lint=all", "--lint-fatal", *RULES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cases", CASES, ids=lambda path: path.stem)
 def test_the_rules_do_what_their_cases_say(
     program: Callable[[str, str], str], cases: Path

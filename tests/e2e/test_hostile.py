@@ -138,6 +138,7 @@ def sockets(server: Server) -> int:
     return count
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_slow_clients_delay_no_other_client(
     start: Callable[..., Server],

@@ -88,6 +88,7 @@ def answering(port: int, ids: list[str]) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 def test_a_candidate_answers_its_share_in_every_worker(
     start: Callable[..., Any], store: Store, until: Callable[..., None]
 ) -> None:

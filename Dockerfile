@@ -2,9 +2,10 @@
 #   docker build --target service -t glassnet-service .
 #   docker build --target trainer -t glassnet-trainer .
 # For a store in a bucket, either with: --build-arg LOCK=cloud
+ARG PYTHON_IMAGE=python:3.13-slim
 
 # What every image needs, by hash, in a venv that never has pip.
-FROM python:3.13-slim AS deps
+FROM ${PYTHON_IMAGE} AS deps
 ARG LOCK=service
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
@@ -50,18 +51,24 @@ RUN pip --python /opt/glassnet/bin/python install --no-compile --no-deps /wheel/
 
 
 # What both run on: no installer, a user without rights, directories that user owns.
-FROM python:3.13-slim AS base
+FROM ${PYTHON_IMAGE} AS base
 RUN python -c 'import ensurepip, glob, pip, shutil; \
         [*map(shutil.rmtree, glob.glob(pip.__path__[0] + "*") + ensurepip.__path__)]' \
  && rm -f /usr/bin/pip* /usr/local/bin/pip* \
  && groupadd --gid 10001 glassnet \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin --no-log-init glassnet \
- && install -d -o 10001 -g 10001 /store /training
+ && install -d -o 10001 -g 10001 /store /tokens /training
 ENV PATH=/opt/glassnet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     GLASSNET_STORE=/store
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title=glassnet \
+    org.opencontainers.image.description="A small neural network in pure NumPy" \
+    org.opencontainers.image.licenses=MIT \
+    org.opencontainers.image.version=0.1.0 \
+    org.opencontainers.image.revision=${REVISION}
 
 
 FROM base AS trainer

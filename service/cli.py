@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -114,6 +115,23 @@ def probe(timeout: float) -> None:
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def token(file: Path) -> None:
+    """Print the tokens of FILE; without such a file, make it with a random one."""
+    from secrets import token_urlsafe  # a server does not need it to start
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        with suppress(FileExistsError), open(os.open(file, flags, 0o600), "w") as new:
+            new.write(token_urlsafe(32) + "\n")
+        click.echo(read_secret(file), nl=False)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from None
+
+
+@main.command()
 def settings() -> None:
     """Print every setting: its variable, value and help."""
     now = _settings()
@@ -126,6 +144,13 @@ def _check(now: Settings) -> None:
     """Fail with UsageError if the store or a file of secrets cannot be used."""
     if "://" in now.directory:
         _check_store(now)
+    if now.otlp_endpoint:
+        from service.monitoring.telemetry import require_packages
+
+        try:
+            require_packages()
+        except ConfigError as error:
+            raise click.UsageError(f"{PREFIX}OTLP_ENDPOINT: {error}") from None
     tls = now.tls_certificate_file, now.tls_key_file
     if not any((now.signing_key_file, now.token_file, now.admin_token_file, *tls)):
         return

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def wait_for(what: str, check: Callable[[], bool], timeout: float) -> None:
     pytest.fail(f"{what} did not happen within {timeout:g} s")
 
 
+#: What is not ours, by service; only Grafana may be left out.
+IMAGES = {
+    "node-exporter": "prom/node-exporter",
+    "prometheus": "prom/prometheus",
+    "alertmanager": "prom/alertmanager",
+    "grafana": "grafana/grafana",
+}
+
+
 class Stack:
     """One Compose project of its own: own names, own volumes, own free ports."""
 
@@ -67,16 +77,20 @@ class Stack:
         file = str(ROOT / "docker-compose.yml")
         self.command = [*compose, "-p", self.project, "-f", file]
         # Port 0: the engine takes a free one, so that no running stack is in the way.
-        ports = ("SERVICE_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
-        self.env = {**os.environ, **dict.fromkeys(ports, "0")}
-        self.services = ["first", "trainer", "service", "node-exporter", "prometheus"]
-        # Nothing stands in for Grafana where no registry is reachable.
-        if answers("docker", "image", "inspect", "grafana/grafana"):
-            self.services.append("grafana")
+        servers = "service", "prometheus", "alertmanager", "grafana"
+        self.env = {**os.environ, **{f"{s.upper()}_PORT": "0" for s in servers}}
+        self.services = ["first", "token", "trainer", "service", "node-exporter"]
+        self.services += ["prometheus", "alertmanager"]
+        for service, image in IMAGES.items():
+            # Where no registry is reachable, an image of another version stands in.
+            if answers("docker", "image", "inspect", image):
+                self.env[f"{service.upper().replace('-', '_')}_IMAGE"] = image
+                self.services = [*dict.fromkeys([*self.services, service])]
 
-    def also(self, file: Path) -> None:
-        """Let another file say what is different here."""
-        self.command += ["-f", str(file)]
+    def settings(self, file: Path, **variables: object) -> None:
+        """Write an `.env` file, and use it."""
+        file.write_text("".join(f"{k}={v}\n" for k, v in variables.items()))
+        self.command[-2:-2] = ["--env-file", str(file)]
 
     def compose(self, *args: str, timeout: float = 120) -> str:
         return run(*self.command, *args, timeout=timeout, env=self.env, cwd=ROOT)
@@ -106,6 +120,24 @@ class Stack:
         assert address.startswith("127.0.0.1:"), f"{service} listens on {address}"
         return f"http://{address}"
 
+    @cached_property
+    def token(self) -> str:
+        """What the service asks for, as docs/compose.md reads it."""
+        return run("docker", "exec", self.container("service"), "cat", "/tokens/token")
+
+    def predict(self, model: str, rows: Any, url: str = "") -> tuple[Any, str]:
+        """Return the predictions and the version that made them."""
+        request = urllib.request.Request(
+            (url or self.url("service", 8080)) + f"/v1/models/{model}:predict",
+            json.dumps({"instances": rows}).encode(),
+            {
+                "Content-Type": "application/json",
+                "Authorization": f"Bearer {self.token}",
+            },
+        )
+        with http.open(request, timeout=10) as reply:
+            return json.load(reply)["predictions"], reply.headers["X-Model-Version"]
+
     def query(self, expression: str) -> float | None:
         """Ask Prometheus for the first value of an expression."""
         api = self.url("prometheus", 9090) + "/api/v1/query?query="
@@ -121,32 +153,6 @@ class Stack:
         return done.stdout + done.stderr
 
 
-STAND_INS = {
-    "prom/node-exporter": """\
-FROM python:3.13-slim
-RUN apt-get update -qq \\
- && apt-get install -y -qq --no-install-recommends prometheus-node-exporter
-ENTRYPOINT ["prometheus-node-exporter"]
-""",
-    "prom/prometheus": """\
-FROM python:3.13-slim
-RUN apt-get update -qq \\
- && apt-get install -y -qq --no-install-recommends prometheus \\
- && mkdir -p /prometheus /etc/prometheus && chown 65534:65534 /prometheus
-USER 65534
-ENTRYPOINT ["prometheus"]
-CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
-""",
-}
-
-
-def stand_ins() -> None:
-    """Build images of Debian's packages, since no image registry may be reachable."""
-    for name, dockerfile in STAND_INS.items():
-        if not answers("docker", "image", "inspect", name):
-            run("docker", "build", "-q", "-t", name, "-", input=dockerfile, timeout=300)
-
-
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     if not answers("docker", "version"):
@@ -157,7 +163,6 @@ def stack() -> Iterator[Stack]:
             break
     else:
         lacking("An engine answers here, but there is no Docker Compose.")
-    stand_ins()
     stack = Stack(compose)
     try:
         yield stack

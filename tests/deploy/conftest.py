@@ -49,13 +49,16 @@ def rules(kind: str) -> dict[str, dict[str, Any]]:
     return dict(zip(names, found, strict=True))
 
 
-def series() -> set[str]:
-    """The name of every series that is exposed or recorded."""
-    exposed: set[str] = set()
-    for _, family, _ in Metrics().families():
+def series(label: str = "") -> set[str]:
+    """The name of every series that is exposed, with this label, or recorded."""
+    exposed = {
+        name for name, labels in TRAINING.items() if not label or label in labels
+    }
+    for _, family, labels in Metrics().families():
         suffixes = {
             "counter": ["_total"],
             "histogram": ["_bucket", "_count", "_sum"],
         }.get(family.type, [""])
-        exposed |= {family.name + suffix for suffix in suffixes}
-    return exposed | {*TRAINING, *rules("record"), "up"}
+        if not label or label in labels:
+            exposed |= {family.name + suffix for suffix in suffixes}
+    return exposed if label else exposed | {*rules("record"), "up"}

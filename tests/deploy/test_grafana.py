@@ -70,7 +70,9 @@ def test_a_query_names_only_series_that_exist(query: str) -> None:
     assert named
     assert named <= series() | {"ALERTS"}
     # Of one service, and of the models chosen.
-    assert "$job" in query or "$model" in query or "ALERTS" in query
+    assert "$job" in query or "$model" in query
+    if named & (series("model") | {"ALERTS"}):
+        assert 'model=~"$model' in query
     if "rate(" in query:
         assert "[$__rate_interval]" in query
 

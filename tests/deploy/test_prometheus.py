@@ -81,8 +81,9 @@ def test_every_alert_says_who_is_called_what_it_is_and_where_to_read_on() -> Non
     for name, rule in rules("alert").items():
         assert rule["labels"]["severity"] in {"page", "ticket"}
         notes = rule["annotations"]
-        assert set(notes) == {"summary", "description", "runbook"}
-        assert notes["runbook"] == f"docs/operations.md#{name.lower()}"
+        assert set(notes) == {"summary", "description", "runbook_url"}
+        link = f"{{{{ $externalLabels.runbook }}}}#{name.lower()}"
+        assert notes["runbook_url"] == link
 
 
 def test_the_run_book_has_exactly_the_alerts() -> None:

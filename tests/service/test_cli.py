@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import main
+from service.middleware.auth import Access
 from service.settings import table
 
 
@@ -98,3 +99,22 @@ def test_the_probe_imports_neither_numpy_nor_flask() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "set()"
+
+
+def test_a_token_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    first, second = (CliRunner().invoke(main, ["token", str(file)]) for _ in range(2))
+    assert first.exit_code == second.exit_code == 0
+    assert first.output == second.output == file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    Access(str(file))  # long enough, and of the right characters
+
+
+def test_a_token_that_cannot_be_kept_is_one_sentence(tmp_path: Path) -> None:
+    lost = CliRunner().invoke(main, ["token", str(tmp_path / "none" / "token")])
+    assert lost.exit_code == 1
+    assert lost.output.endswith("token: No such file or directory\n")
+    (tmp_path / "open").write_text("a-token-of-32-characters")
+    known = CliRunner().invoke(main, ["token", str(tmp_path / "open")])
+    assert known.exit_code == 2
+    assert "every user of this machine may read it" in known.output

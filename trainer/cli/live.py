@@ -31,7 +31,10 @@ MAX_FRAMES, FRAME_SECONDS = 120, 0.05
 #: Rows, and inputs and units of a layer that are drawn: they fit into 24 lines.
 ROWS, INPUTS, UNITS = 8, 8, 16
 #: Size of the loss curve in characters.
-WIDTH, HEIGHT = 44, 8
+WIDTH, HEIGHT = 40, 8
+#: Characters of the columns of predictions: inputs, truth, prediction, bar. Widths that
+#: follow the values would move everything from frame to frame.
+COLUMNS = (23, 6, 10, 10)
 BLOCKS = " ▁▂▃▄▅▆▇█"
 NEGATIVE, POSITIVE = (208, 92, 42), (58, 124, 196)
 
@@ -76,9 +79,11 @@ def frame(run: TrainingRun) -> RenderableType:
     history = run.history
     title = f"epoch {history.epochs} of {history.planned}"
     parts = [
-        Panel(_loss(history.loss, history.validation_loss), title=title),
-        Panel(_predictions(run), title="predictions"),
-        Panel(_weights(run), title="weights"),
+        Panel(
+            _loss(history.loss, history.validation_loss), title=title, width=WIDTH + 4
+        ),
+        Panel(_predictions(run), title="predictions", width=sum(COLUMNS) + 7),
+        Panel(_weights(run), title="weights", width=2 * UNITS + 4),
     ]
     return Columns(parts, padding=(0, 1))
 
@@ -115,14 +120,23 @@ def _predictions(run: TrainingRun) -> Table:
 
     X, T, _ = run.rows
     Z = run.network.predict(X[:ROWS])
-    table = Table("inputs", "true", "predicted", "", box=None, pad_edge=False)
+    # A number is shown in standard units, and how near it is as exp(-distance).
+    bar = "nearness" if isinstance(T[0], np.floating) else "p of true"
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for name, width in zip(("inputs", "true", "predicted", bar), COLUMNS, strict=True):
+        table.add_column(name, width=width, no_wrap=True)
     for x, truth, z in zip(X[:ROWS], T[:ROWS], Z, strict=True):
         inputs = " ".join(f"{v:+.1f}" for v in x.ravel()[:4])
         more = " …" if x.size > 4 else ""
         predicted, share, right = _prediction(z, truth)
         colour = POSITIVE if right else NEGATIVE
-        bar = Text("█" * round(9 * share), style=_rgb(colour, 1.0))
-        table.add_row(f"{inputs}{more}", _truth(truth), predicted, bar)
+        length = round(COLUMNS[-1] * share)
+        table.add_row(
+            f"{inputs}{more}",
+            _truth(truth),
+            predicted,
+            Text("█" * length, style=_rgb(colour, 1.0)),
+        )
     return table
 
 
@@ -148,14 +162,21 @@ def _weights(run: TrainingRun) -> Text:
     """Return the weights as squares, orange if negative, blue if positive."""
     from rich.text import Text
 
-    text = Text()
+    text = Text.assemble(
+        ("██", _rgb(NEGATIVE, 1.0)), " below 0  ", ("██", _rgb(POSITIVE, 1.0)), " above"
+    )
     linear = [x for x in run.network.layers if isinstance(x, Linear)]
     shown = linear if len(linear) < 3 else [linear[0], linear[-1]]
-    for number, layer in enumerate(shown):
+    for layer in shown:
         W = layer.W[:INPUTS, :UNITS]
         largest = max(float(np.abs(W).max()), 1e-12)
         n_in, n_out = layer.W.shape
-        text.append(f"{'' if number == 0 else chr(10)}{n_in} → {n_out}\n")
+        shown_of = (
+            ""
+            if W.shape == layer.W.shape
+            else f", of which {W.shape[0]} → {W.shape[1]}"
+        )
+        text.append(f"\n{n_in} → {n_out}{shown_of}\n")
         for row in W:
             for w in row:
                 colour = NEGATIVE if w < 0 else POSITIVE

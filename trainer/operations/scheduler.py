@@ -90,7 +90,7 @@ def write_state(home: Schedule, state: State) -> None:
 
 
 def health(home: Schedule, hours: float | None, now: datetime) -> tuple[bool, str]:
-    """Return whether the last successful run is recent enough, and a sentence.
+    """Return whether the last successful run is recent enough, and what was seen.
 
     It may be `hours` old, or else two periods of the schedule: a run that is due has
     until the next one is due.
@@ -99,16 +99,28 @@ def health(home: Schedule, hours: float | None, now: datetime) -> tuple[bool, st
     if state is None:
         return False, f"no schedule has started in {home}"
     clock = CronSchedule(state.cron, state.zone)
-    began, sentence = state.since, "no run has succeeded since"
+    began, sentence, well = state.since, "no run has succeeded since", "not late"
     if state.last_done and state.last_done.began >= state.since:
-        began = state.last_done.began
-        sentence = "the last successful run began"
+        began, well = state.last_done.began, "well"
+        sentence = f"the last successful run{_published(state.last_done)} began"
     sentence += f" {clock.local_time(began)}"
     if state.last and state.last.error:
         sentence += f"; the latest run failed: {state.last.error}"
     two_periods = clock.next_after(clock.next_after(began))
     until = two_periods if hours is None else began + timedelta(hours=hours)
-    return now < until, sentence
+    if now >= until:
+        return False, f"{sentence}; a newer one was due by {clock.local_time(until)}"
+    due = clock.local_time(clock.next_after(max(state.covered, began)))
+    return True, f"{well}: {sentence}; next run {due}"
+
+
+def _published(run: ScheduledRun) -> str:
+    """Return what a successful run has made."""
+    result = run.result or {}
+    if "version" not in result:
+        return ""
+    verdict = "promoted" if result.get("promoted") else "not promoted"
+    return f", of version {result['version']} ({verdict}),"
 
 
 @dataclass

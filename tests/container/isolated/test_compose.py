@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import json
 import urllib.error
-import urllib.parse
-import urllib.request
 from typing import Any
 
 import pytest
@@ -49,26 +46,20 @@ def trained_then_healthy(stack: Any) -> None:
         assert stack.inspect(service)["State"]["StartedAt"] > first["FinishedAt"]
 
 
-def predict(stack: Any, images: list[Any]) -> list[dict[str, Any]]:
-    request = urllib.request.Request(
-        stack.url("service", 8080) + "/v1/models/digits:predict",
-        data=json.dumps({"instances": images}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with stack.http.open(request, timeout=10) as reply:
-        return json.load(reply)["predictions"]
-
-
 def reads_digits(stack: Any) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        stack.http.open(stack.url("service", 8080) + "/v1/models", timeout=10)
+    with refused.value as reply:
+        assert reply.code == 401
     digits = load_digits()
-    (three,) = predict(stack, digits.images[3:4].tolist())
+    (three,), _ = stack.predict("digits", digits.images[3:4].tolist())
     assert three["label"] == 3
     assert len(three["probabilities"]) == 10
     assert sum(three["probabilities"]) == pytest.approx(1, abs=1e-3)
     assert max(three["probabilities"]) == three["probabilities"][3]
 
     # The held-out rows among these may be misread, few of them.
-    replies = predict(stack, digits.images[:200].tolist())
+    replies, _ = stack.predict("digits", digits.images[:200].tolist())
     assert len(replies) == 200
     wrong = [i for i in range(200) if replies[i]["label"] != digits.target[i]]
     assert len(wrong) <= 10, f"misread rows {wrong}"
@@ -141,4 +132,4 @@ def stops_and_comes_back(stack: Any) -> None:
     # The job runs again into the store it has already filled.
     stack.up()
     trained_then_healthy(stack)
-    assert predict(stack, load_digits().images[3:4].tolist())[0]["label"] == 3
+    reads_digits(stack)

@@ -1,7 +1,7 @@
 """Three nights, a minute each: `make containers`, since they take their time.
 
-The stack is that of docker-compose.yml, but for the data and the hour. In the first
-night nothing is new, in the second there are ten times the rows, and in the third
+The stack is that of docker-compose.yml, with an `.env` file for one own table. In the
+first night nothing is new, in the second there are ten times the rows, and in the third
 somebody has mixed up the target. Somebody else asks all the time.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,25 +22,22 @@ import pytest
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 
-FIT = ["fit", "/data/data.csv", "--target=y", "--model=m", "--epochs=60"]
-FIT += ["--set=network.architecture=mlp", "--set=network.hidden=[32]"]
-FIT += ["--set=ensemble.members=1"]
-
-
-def otherwise(data: Path) -> str:
-    """Return what is not as in docker-compose.yml, for a second `-f`."""
-    volumes = [f"{data}:/data:ro"]
-    check = {"test": ["CMD", "trainer", "healthcheck", "m"]}
-    command = ["schedule", "--cron=* * * * *", "--", *FIT]
-    services = {
-        "first": {"command": FIT, "volumes": volumes},
-        "trainer": {"command": command, "volumes": volumes, "healthcheck": check},
-    }
-    return json.dumps({"services": services})  # which is YAML
-
+FIT = "/data/data.csv --target y --epochs 60 --set network.architecture=mlp"
+FIT += " --set network.hidden=[32] --set ensemble.members=1"
+BOOK = "https://books.example/operations"
+#: Prints each message that it gets.
+RECEIVER = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("", 8000), Handler).serve_forever()
+"""
 
 SMALL, LARGE, POISONED = 400, 4000, 5000
-QUESTION = {"instances": [{"u": 0.5, "v": 0.5, "w": 0.0}]}
+ROW = {"u": 0.5, "v": 0.5, "w": 0.0}
 REFUSED = "GlassnetTrainingRefused"
 
 
@@ -62,24 +59,18 @@ def write(directory: Path, n: int, mixed_up: bool = False) -> None:
 class Client:
     """Asks again and again, each time anew, and keeps what it was told."""
 
-    def __init__(self, url: str) -> None:
-        self.url, self.answers, self.lost = url, Counter[str](), list[str]()
+    def __init__(self, stack: Any) -> None:
+        self.stack, self.answers, self.lost = stack, Counter[str](), list[str]()
+        self.url, _ = stack.url("service", 8080), stack.token  # docker is slow
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._ask)
 
     def _ask(self) -> None:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(
-            self.url + "/v1/models/m:predict",
-            json.dumps(QUESTION).encode(),
-            {"Content-Type": "application/json"},
-        )
         while not self.stopped.wait(0.01):
             try:
-                with opener.open(request, timeout=10) as reply:
-                    (answer,) = json.load(reply)["predictions"]
-                    assert set(answer) == {"label", "probabilities"}
-                    self.answers[reply.headers["X-Model-Version"]] += 1
+                (answer,), version = self.stack.predict("m", [ROW], self.url)
+                assert set(answer) == {"label", "probabilities"}
+                self.answers[version] += 1
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.lost.append(repr(error))
 
@@ -103,10 +94,16 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nights(stack: Any, data: Path, tmp_path: Path) -> Iterator[Any]:
-    """The stack, and its logs where something goes wrong."""
-    file = tmp_path / "otherwise.yml"
-    file.write_text(otherwise(data))
-    stack.also(file)
+    """The stack by an `.env` file, and its logs where something goes wrong."""
+    stack.settings(
+        tmp_path / ".env",
+        MODEL="m",
+        FIT=FIT,
+        DATA=data,
+        TRAINING_CRON="* * * * *",
+        ALERT_WEBHOOK_URL="http://receiver:8000/",
+        RUNBOOK_URL=BOOK,
+    )
     try:
         yield stack
     finally:
@@ -149,7 +146,7 @@ def test_three_nights(nights: Any, data: Path) -> None:
     stack.up()
     # By version 1, or by the next if the first night is over by now.
     stack.wait_for("ready", lambda: bool(serves(stack)), timeout=180)
-    with Client(stack.url("service", 8080)) as client:
+    with Client(stack) as client, receiver(stack) as messages:
         first = run_of(stack, SMALL, after=1)
         write(data, LARGE)
         second = run_of(stack, LARGE, after=first["version"])
@@ -163,6 +160,7 @@ def test_three_nights(nights: Any, data: Path) -> None:
             "the refusal in Prometheus", lambda: stack.query(refused) == 1, 60
         )
         stack.wait_for("its alert", lambda: stack.query(fires) == 1, 120)
+        stack.wait_for("its message", lambda: REFUSED in messages(), 60)
 
     # Nothing was new, so the first night's bytes are those that were there.
     assert first["run"]["promoted"] and first["sha256"] == show(stack, 1)["sha256"]
@@ -191,6 +189,9 @@ def test_three_nights(nights: Any, data: Path) -> None:
     assert live in client.answers
     assert set(client.answers) <= {str(v) for v in range(1, second["version"] + 1)}
     assert min(client.answers.values()) > 0
+    (alert,) = messages()[REFUSED]["alerts"]
+    assert alert["status"] == "firing" and alert["labels"]["model"] == "m"
+    assert alert["annotations"]["runbook_url"] == f"{BOOK}#{REFUSED.lower()}"
     healthy = stack.query('ALERTS{alertname="GlassnetTrainingFailed"}')
     assert healthy is None
     print(f"{client.answers.total()} answers by version {dict(client.answers)}")
@@ -198,11 +199,25 @@ def test_three_nights(nights: Any, data: Path) -> None:
 
 
 def serves(stack: Any) -> str:
-    """Return the version that answers who asks for none."""
-    request = urllib.request.Request(
-        stack.url("service", 8080) + "/v1/models/m:predict",
-        json.dumps(QUESTION).encode(),
-        {"Content-Type": "application/json"},
+    """Return the version that answers if the request names none."""
+    return str(stack.predict("m", [ROW])[1])
+
+
+@contextmanager
+def receiver(stack: Any) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Start a webhook beside the stack; yield what returns its messages by alert."""
+    container = stack.run(
+        *("docker", "run", "--detach", "--network", f"{stack.project}_default"),
+        *("--network-alias", "receiver", "--entrypoint", "python"),
+        *(stack.inspect("trainer")["Image"], "-c", RECEIVER),
     )
-    with stack.http.open(request, timeout=10) as reply:
-        return str(reply.headers["X-Model-Version"])
+
+    def messages() -> dict[str, Any]:
+        lines = stack.run("docker", "logs", container).splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return {each["groupLabels"]["alertname"]: each for each in found}
+
+    try:
+        yield messages
+    finally:
+        stack.run("docker", "rm", "--force", container)

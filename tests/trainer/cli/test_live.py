@@ -116,6 +116,26 @@ def test_a_frame_fits_a_terminal(after: Callable[..., TrainingRun], kind: str) -
     assert "20 → 20" not in text  # both ends, not what is between
 
 
+@pytest.mark.parametrize(
+    ("kind", "bar"),
+    [("binary", "p of true"), ("multiclass", "p of true"), ("regression", "nearness")],
+)
+def test_frames_label_their_bars_and_keep_their_layout(
+    after: Callable[..., TrainingRun], kind: str, bar: str
+) -> None:
+    run = after(kind)
+    layouts = set()
+    for scale in (1.0, 100.0):  # longer numbers
+        run.network.parameters *= np.float32(scale)
+        console = Console(width=140, record=True, file=io.StringIO())
+        console.print(frame(run))
+        lines = console.export_text().splitlines()
+        corners = [i for i, c in enumerate(lines[0]) if c in "╭╮"]
+        layouts.add((*corners, len(lines)))
+        assert bar in lines[1]
+    assert len(layouts) == 1 and len(corners) == 6
+
+
 def test_a_prediction_is_formatted_by_its_task() -> None:
     two = np.array([np.log(3.0)])
     assert _prediction(two, np.intp(1)) == ("0.750", pytest.approx(0.75), True)

@@ -645,7 +645,7 @@ def test_a_schedule_runs_fit_and_keeps_what_came_of_it(
     ):
         assert sentence in text
     assert command("healthcheck", "m").stdout.startswith(
-        "the last successful run began "
+        "well: the last successful run, of version 1 (promoted), began "
     )
     assert command("list", "m").exit_code == 0
 

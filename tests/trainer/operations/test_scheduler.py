@@ -284,7 +284,12 @@ def test_a_schedule_is_well_while_good_runs_come(
     assert night.began == [AUTUMN]
     found, sentence = health(DirectorySchedule(home), hours, AUTUMN + ago)
     assert found is healthy
-    assert sentence == "the last successful run began 2026-10-24 12:00:00+00:00"
+    began = "the last successful run began 2026-10-24 12:00:00+00:00"
+    if healthy:
+        assert sentence == f"well: {began}; next run 2026-10-25 12:00:00+00:00"
+    else:
+        until = AUTUMN + (2 * DAY if hours is None else timedelta(hours=hours))
+        assert sentence == f"{began}; a newer one was due by {until}"
 
 
 def test_runs_that_fail_make_no_schedule_well(home: Path) -> None:
@@ -294,8 +299,8 @@ def test_runs_that_fail_make_no_schedule_well(home: Path) -> None:
     night.until(AUTUMN + DAY + HOUR, scheduler)
     assert health(DirectorySchedule(home), None, night.time) == (
         True,
-        "no run has succeeded since 2026-10-24 12:00:00+00:00; "
-        "the latest run failed: no rows",
+        "not late: no run has succeeded since 2026-10-24 12:00:00+00:00; "
+        "the latest run failed: no rows; next run 2026-10-26 12:00:00+00:00",
     )
     assert not health(DirectorySchedule(home), None, AUTUMN + 2 * DAY)[0]
     assert night.said[-1].startswith("m: run failed after 0 s: no rows; next run ")
@@ -308,7 +313,7 @@ def test_a_refused_candidate_is_a_good_run(home: Path) -> None:
     scheduler.run = lambda lock, began: ScheduledRun(began, began + MINUTE, 3, result)  # type: ignore[method-assign]
     night.until(AUTUMN + DAY + HOUR, scheduler)
     said = health(DirectorySchedule(home), None, night.time)[1]
-    assert "the last successful run" in said
+    assert "the last successful run, of version 7 (not promoted), began" in said
     assert night.said[-1].startswith(
         "m: the gate refused version 7 after 60 s: worse: a against b; next run "
     )

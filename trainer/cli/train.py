@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
@@ -47,6 +48,22 @@ promote_option = click.option(
 )
 
 
+def _tracking_server(
+    context: click.Context, parameter: click.Parameter, url: str | None
+) -> str | None:
+    from trainer.operations.tracking import check_address
+
+    return None if url is None else check_address(url)
+
+
+track_option = click.option(
+    "--track",
+    metavar="URL",
+    callback=_tracking_server,
+    help="Write the run to the MLflow server at this address, too.",
+)
+
+
 @click.command()
 @notify_on_failure
 @data_argument
@@ -66,6 +83,11 @@ promote_option = click.option(
 )
 @click.option("--valid", metavar="DATA", help="Rows that choose the best epoch.")
 @click.option("--valid-query", metavar="SQL", help="Query for the rows of --valid.")
+@click.option(
+    "--truth",
+    metavar="DATA",
+    help="Table of ids and targets for DATA that the service has logged.",
+)
 @click.option(
     *("--config", "file"),
     type=click.Path(path_type=Path),
@@ -102,6 +124,7 @@ promote_option = click.option(
 )
 @click.option("--verbose", is_flag=True, help="Print the reason for each setting.")
 @click.option("--watch", is_flag=True, help="Draw loss, predictions and weights live.")
+@track_option
 @promote_option
 @store_option
 @json_option
@@ -113,6 +136,7 @@ def fit(
     preset: str | None,
     valid: str | None,
     valid_query: str | None,
+    truth: str | None,
     file: Path | None,
     assignments: tuple[str, ...],
     seed: int | None,
@@ -123,6 +147,7 @@ def fit(
     member: str | None,
     verbose: bool,
     watch: bool,
+    track: str | None,
     promote: Policy,
     store: ArtefactStore,
     as_json: bool,
@@ -132,7 +157,8 @@ def fit(
     DATA is a .csv, .csv.gz, .parquet, .npz or IDX file, a folder or glob of CSV or
     Parquet files, builtin:xor or builtin:digits, or a database with --query:
     postgresql://USER@HOST:PORT/NAME or sqlite:///FILE. Its password comes from
-    PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE.
+    PGPASSWORD, PGPASSFILE or the file named by GLASSNET_DATABASE_PASSWORD_FILE. Files
+    may be in a bucket: s3://, gs:// or az://BUCKET/PATH.
     """
     from trainer.members import MemberNumber, fit_member
     from trainer.pipeline import FitRequest, run
@@ -146,7 +172,7 @@ def fit(
         validation = source(data.address if valid is None else valid, valid_query)
     options = {"seed": seed, "train.epochs": epochs, "preset": preset}
     request = FitRequest(
-        data=data,
+        data=replace(data, truth=truth),
         target=target,
         model=model,
         task=None if task == "auto" else cast(Task, task),
@@ -171,7 +197,7 @@ def fit(
         add = "" if number else "add --resume to "
         say(f"interrupted: {add or 'repeat '}the command to continue this run")
         raise
-    _finish(result, promote, store, as_json)
+    _finish(result, promote, store, track, as_json)
 
 
 def _print_member(fitted: MemberResult, as_json: bool) -> None:
@@ -186,11 +212,15 @@ def _print_member(fitted: MemberResult, as_json: bool) -> None:
 
 
 def _finish(
-    result: FitResult, promote: Policy, store: ArtefactStore, as_json: bool
+    result: FitResult,
+    promote: Policy,
+    store: ArtefactStore,
+    track: str | None,
+    as_json: bool,
 ) -> None:
     """Print the result and notify; exit with 3 if the gate refused to promote."""
     from trainer.cli.summary import next_command, summary, verdict
-    from trainer.operations import notifications
+    from trainer.operations import notifications, tracking
 
     refused = promote == "auto" and not result.promoted
     if as_json:
@@ -202,6 +232,8 @@ def _finish(
         for line in summary(result, store.location):
             click.echo(printable(line))
     notifications.finished(store, result, refused, say)
+    if track is not None:
+        tracking.track(track, store, result, say)
     if refused:
         sys.exit(EXIT_REFUSED)
 
@@ -210,11 +242,17 @@ def _finish(
 @notify_on_failure
 @click.argument("model", metavar="NAME")
 @click.option("--verbose", is_flag=True, help="Print the reason for each setting.")
+@track_option
 @promote_option
 @store_option
 @json_option
 def assemble(
-    model: str, verbose: bool, promote: Policy, store: ArtefactStore, as_json: bool
+    model: str,
+    verbose: bool,
+    track: str | None,
+    promote: Policy,
+    store: ArtefactStore,
+    as_json: bool,
 ) -> None:
     """Make a version of the networks that `trainer fit --member` has fitted.
 
@@ -225,7 +263,7 @@ def assemble(
 
     messages = Messages(say_finding, say, say if verbose else ignore)
     result = members.assemble(model, promote, store, messages)
-    _finish(result, promote, store, as_json)
+    _finish(result, promote, store, track, as_json)
 
 
 @click.command()

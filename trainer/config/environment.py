@@ -14,6 +14,9 @@ DATABASE_PASSWORD_FILE = "GLASSNET_DATABASE_PASSWORD_FILE"
 METRICS_DIRECTORY = "GLASSNET_METRICS_DIRECTORY"
 PUSHGATEWAY_URL = "GLASSNET_PUSHGATEWAY_URL"
 WEBHOOK_URL = "GLASSNET_WEBHOOK_URL"
+MLFLOW_TRACKING_TOKEN = "MLFLOW_TRACKING_TOKEN"
+MLFLOW_TRACKING_USERNAME = "MLFLOW_TRACKING_USERNAME"
+MLFLOW_TRACKING_PASSWORD = "MLFLOW_TRACKING_PASSWORD"
 
 #: The help of every variable.
 VARIABLES = {
@@ -24,6 +27,9 @@ VARIABLES = {
     PUSHGATEWAY_URL: "Address of the Pushgateway that metrics are pushed to.",
     WEBHOOK_URL: "Receives a JSON object by POST when a run fails or the gate refuses "
     "its model.",
+    MLFLOW_TRACKING_TOKEN: "Bearer token for the server of --track.",
+    MLFLOW_TRACKING_USERNAME: "User of the server of --track, instead of a token.",
+    MLFLOW_TRACKING_PASSWORD: "Password of that user.",
 }
 
 

@@ -197,13 +197,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Return no request, so that the redirect is the error."""
 
 
-_opener = urllib.request.build_opener(_NoRedirect)
+opener = urllib.request.build_opener(_NoRedirect)
 
 
 def _post(url: str, body: bytes) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "glassnet"}
     request = urllib.request.Request(url, body, headers)
-    with _opener.open(request, timeout=TIMEOUT):
+    with opener.open(request, timeout=TIMEOUT):
         pass
 
 

@@ -84,10 +84,12 @@ def wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 def run_client() -> Callable[..., dict[str, Any]]:
     """Run a client's script on given facts; return what it printed."""
 
-    def run_client(name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    def run_client(
+        name: str, facts: dict[str, Any], script_name: str = ""
+    ) -> dict[str, Any]:
         python = ENVIRONMENTS / name / "bin" / "python"
         assert python.exists(), f"no {python}: `make conformance` makes it"
-        script = CLIENTS / f"{name}_client.py"
+        script = CLIENTS / f"{script_name or name}_client.py"
         environment = {
             **os.environ,
             "PYTHONPATH": "",

@@ -25,6 +25,7 @@ from service.middleware.rejection import REJECTION
 from service.middleware.rejection import Application as Wsgi
 from service.monitoring.drift import Drift
 from service.monitoring.metrics import Metrics
+from service.monitoring.payload_files import PayloadFiles
 from service.monitoring.payload_log import PayloadLog, columns
 from service.registry.registry import Registry
 from service.settings import Settings, from_environment
@@ -114,7 +115,8 @@ def build(settings: Settings | None = None) -> Flask:
         settings.max_body_bytes,
         _LOGGED_FROM[settings.access_log],
         access,
-        PayloadLog(settings.payload_share, columns(settings.payload_redact)),
+        _payload_log(settings),
+        settings.otlp_endpoint,
     )
     app.extensions["glassnet"] = model_server
     # First those whose path Vertex AI may name: it may be any path.
@@ -125,6 +127,15 @@ def build(settings: Settings | None = None) -> Flask:
     _guard(app, model_server, settings)
     registry.refresh()
     return app
+
+
+def _payload_log(settings: Settings) -> PayloadLog:
+    redacted, files = columns(settings.payload_redact), None
+    if settings.payload_folder and settings.payload_share:
+        files = PayloadFiles(
+            settings.payload_folder, redacted, settings.payload_seconds
+        )
+    return PayloadLog(settings.payload_share, redacted, files)
 
 
 def _paths(route: Route, settings: Settings) -> Iterator[str]:

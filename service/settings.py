@@ -250,6 +250,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     payload_redact: Annotated[
         str, Meta(description="Columns, comma-separated, whose values are not logged.")
     ] = ""
+    payload_folder: Annotated[
+        str,
+        Meta(
+            description="Folder, or s3://, gs:// or az://BUCKET/PREFIX, where logged "
+            "rows of tables become Parquet files; needs glassnet[payload]."
+        ),
+    ] = ""
+    payload_seconds: Annotated[
+        float, Meta(gt=0, description="Seconds after which such a file is written.")
+    ] = 300.0
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            description="OpenTelemetry collector that gets traces and metrics by OTLP "
+            "over HTTP, such as http://collector:4318; needs glassnet[otel]."
+        ),
+    ] = ""
     console: Annotated[bool, Meta(description="Serve the console at `/`.")] = True
     aip_http_port: Annotated[
         int,

@@ -36,6 +36,8 @@ ALLOWED = {
     },
     "service": {
         "simdjson",
+        "opentelemetry",
+        "polars",
         "models",
         "numpy",
         "msgspec",
@@ -52,6 +54,7 @@ ONLY_IN = {
     "cronsim": {"trainer/operations/cron.py"},
     "obstore": {"models/storage/bucket_client.py"},
     "onnx": {"trainer/export/graph.py"},
+    "opentelemetry": {"service/monitoring/telemetry.py"},
     "matplotlib": {"trainer/report/drawing.py", "trainer/report/plots.py"},
     "ray": {"trainer/engines/ray.py"},
     "click": {

@@ -13,6 +13,7 @@ from service.inference.inference import Inference
 from service.middleware.auth import Access
 from service.monitoring.metrics import Metrics
 from service.monitoring.payload_log import PayloadLog
+from service.monitoring.telemetry import Telemetry
 from service.monitoring.traffic import TrafficHistory
 from service.registry.registry import Event, Registry
 from service.registry.watcher import Watcher
@@ -49,6 +50,9 @@ class ModelServer:
     logged_from: int = 400
     access: Access = field(default_factory=Access)
     log_payload: PayloadLog = field(default_factory=PayloadLog)
+    #: Where traces and metrics go, and in a worker what sends them.
+    otlp_endpoint: str = ""
+    telemetry: Telemetry | None = None
     #: Held by the one large request that is being answered.
     turn: threading.Lock = field(default_factory=threading.Lock)
     #: The directory that the workers share; None in a single process.
@@ -109,6 +113,16 @@ class ModelServer:
             self.watchers.append(tokens)
         for watcher in self.watchers:
             watcher.start(FIRST_REFRESH_SECONDS)
+        if self.log_payload.files is not None:
+            self.log_payload.files.start()
+        if self.otlp_endpoint:
+            self.telemetry = Telemetry(self.otlp_endpoint, self.metrics, directory)
+
+    def stop(self) -> None:
+        """Send and write what is waiting; for each worker, before it exits."""
+        for sender in self.telemetry, self.log_payload.files:
+            if sender is not None:
+                sender.stop()
 
     def _refresh(self) -> None:
         """Refresh from the store, and record when it was last read, and the traffic."""

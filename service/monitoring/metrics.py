@@ -342,11 +342,14 @@ class Metrics:
         with self._summed() as summed:
             return encode(summed), content_type
 
+    def collect(self) -> list[Metric]:
+        """Return every family, with its values over all workers."""
+        with self._summed() as summed:
+            return list(summed.collect())
+
     def samples(self) -> list[Sample]:
         """Return every sample, with its value over all workers."""
-        with self._summed() as summed:
-            families = list(summed.collect())
-        return [sample for family in families for sample in family.samples]
+        return [sample for family in self.collect() for sample in family.samples]
 
     @contextmanager
     def _summed(self) -> Iterator[CollectorRegistry]:

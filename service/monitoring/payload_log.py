@@ -2,7 +2,7 @@
 
 This is for labelling production data or looking into a complaint. A line holds columns
 as the model reads them (dates in seconds, missing values as null). The values of
-redacted columns are left out.
+redacted columns are left out. With a folder for them, rows of tables go into files.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from models.features.inputs import RawColumns
 from models.features.predictions import Predictions
+from service.monitoring.payload_files import PayloadFiles
 from service.registry.loaded import Loaded
 
 log = logging.getLogger("glassnet.payload")
@@ -29,10 +30,15 @@ class PayloadLog:
 
     share: float = 0.0
     redacted: frozenset[str] = frozenset()
+    files: PayloadFiles | None = None
 
     def __call__(self, record: InferenceRecord, trace_ids: dict[str, Any]) -> None:
         """Log an inference with the ids of its request, if it is drawn."""
         if random.random() >= self.share:
+            return
+        if self.files is not None and isinstance(record.raw, dict):
+            request_id = trace_ids["request_id"]
+            self.files.add(record.loaded, record.raw, record.answer, request_id)
             return
         raw = record.raw if isinstance(record.raw, dict) else {"x": record.raw}
         inputs = {

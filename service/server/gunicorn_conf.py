@@ -89,6 +89,12 @@ def post_worker_init(worker: Any) -> None:
         worker.alive = False
 
 
+def worker_exit(server: Any, worker: Any) -> None:
+    """Run in a worker before it exits."""
+    if worker.wsgi is not None:  # it had started
+        worker.wsgi.extensions["glassnet"].stop()
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Run in the master when a worker exits: drop its gauges, keep its counters."""
     from service.server.metric_files import merge_ended

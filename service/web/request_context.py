@@ -110,7 +110,7 @@ class RequestContext:
             headers["Server-Timing"] = server_timing(done)
             self.model_server.log_payload(done, self.trace_ids)
         if route is not None:
-            self._count(route, status, seconds)
+            self._count(route, status, seconds, done)
         # The thread keeps this object until its next request: free what is large.
         self.body = self.chosen = self.fallback = None
         self.environ.pop("wsgi.input", None)
@@ -119,10 +119,26 @@ class RequestContext:
             self.model_server.turn.release()
         return headers
 
-    def _count(self, route: str, status: int, seconds: float) -> None:
+    def _count(
+        self, route: str, status: int, seconds: float, done: InferenceRecord | None
+    ) -> None:
         method = self.environ["REQUEST_METHOD"]
         method = method if method in METHODS else "other"
         self.model_server.metrics.count_request(route, method, status, seconds)
+        if self.model_server.telemetry is not None:
+            attributes = {
+                "http.request.method": method,
+                "http.route": route,
+                "http.response.status_code": status,
+                "glassnet.request_id": self.request_id,
+            }
+            self.model_server.telemetry.record(
+                f"{method} {route}",
+                self.header("traceparent"),
+                self.started,
+                attributes,
+                done,
+            )
         if status >= self.model_server.logged_from:
             access.info(
                 "%s %s %s",

@@ -4,6 +4,7 @@
 .parquet .pq          columns with types
 a folder, a glob      CSV or Parquet files as one table, in the order of their names
 postgresql:// sqlite:///   the rows of a query, with the database's types
+s3:// gs:// az://     any of these files in a bucket
 .npz                  arrays X and y
 IDX                   images, with the file of labels next to them
 builtin:NAME          xor, digits
@@ -22,6 +23,7 @@ from models.features.inputs import Inputs
 from models.features.predictions import Output
 from models.features.table import TableInput
 from trainer.config.schema import Config
+from trainer.data import bucket_files
 from trainer.data.arrays import read_idx, read_npz
 from trainer.data.batches import Tables, WholeTable, table_files
 from trainer.data.builtin import read_builtin
@@ -34,6 +36,7 @@ from trainer.data.parquet_columns import is_large, read_stored
 from trainer.data.source import Source, source
 from trainer.data.sql import read_sql
 from trainer.data.table import Table, whole
+from trainer.data.truth import with_truth
 
 #: Suffixes of IDX files: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz
 _IDX = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$")
@@ -67,6 +70,7 @@ def read(
 
     Columns are read as those of `production` where the settings do not say otherwise.
     """
+    data = _local(data)
     arrays = _read_arrays(data, need_target=True)
     if arrays is not None:
         return arrays
@@ -78,6 +82,9 @@ def read(
     config = config or Config()
     table = _read_training_table(data, config.runtime.streaming)
     with _naming(data):
+        if isinstance(data, Source) and data.truth is not None:
+            truth = _read_table(Source(data.truth))
+            table = with_truth(table, truth, target, {config.data.time})
         return training_set(table, target, config, known)
 
 
@@ -94,6 +101,7 @@ def read_for(
     `output` are. A table may have other columns; those named by `also` are read too,
     their kinds inferred. Raises DataError if the data do not fit the model.
     """
+    data = _local(data)
     arrays = _read_arrays(data, need_target=target is not None)
     if arrays is None and isinstance(inputs, TableInput):
         table = _read_table(data)
@@ -110,6 +118,7 @@ def read_tables(data: Source | str) -> Sequence[Tables] | None:
 
     Raises DataError if there is no such file.
     """
+    data = _local(data)
     address = str(data)
     if isinstance(data, ArraySource):
         return None
@@ -121,6 +130,11 @@ def read_tables(data: Source | str) -> Sequence[Tables] | None:
     if not path.exists() and not set(address) & set("*?["):
         raise DataError(f"no such file: {address}")
     return table_files(path)
+
+
+def _local(data: Source | str) -> Source | str:
+    """Return the data with files of a bucket on this machine."""
+    return bucket_files.local(data) if isinstance(data, Source) else data
 
 
 @contextmanager

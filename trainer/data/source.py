@@ -18,6 +18,7 @@ from pathlib import Path
 from models.errors import ConfigError, nearest
 
 SCHEMES = ("postgresql", "sqlite")
+BUCKETS = ("s3", "gs", "az")
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 #: Parameters of an address that are secrets.
 _SECRET = re.compile(r"[?&](ssl)?password=", re.IGNORECASE)
@@ -25,16 +26,20 @@ _SECRET = re.compile(r"[?&](ssl)?password=", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from; `query` selects the rows of a database."""
+    """Where rows come from; `query` selects the rows of a database.
+
+    `truth` is a table with the target of logged predictions.
+    """
 
     address: str
     query: str | None = None
+    truth: str | None = None
 
     @property
     def scheme(self) -> str | None:
-        """The kind of database, or None for files."""
+        """The kind of database, or None for files, also in a bucket."""
         match = _ADDRESS.match(self.address)
-        return match[1] if match else None
+        return match[1] if match and match[1] not in BUCKETS else None
 
     def __str__(self) -> str:
         """Return the address for logs and errors, without user and parameters."""
@@ -50,6 +55,8 @@ def source(address: str, query: str | None = None, file: Path | None = None) -> 
     one another; no error repeats an address.
     """
     database = _ADDRESS.match(address)
+    if database and database[1] in BUCKETS:
+        database = None
     if database:
         _check_address(database[1], database[2])
     if query is not None and file is not None:
@@ -72,8 +79,8 @@ def source(address: str, query: str | None = None, file: Path | None = None) -> 
 def _check_address(scheme: str, rest: str) -> None:
     if scheme not in SCHEMES:
         raise ConfigError(
-            f"expected postgresql://… or sqlite:///…, found {scheme}://…"
-            f"{nearest(scheme, SCHEMES)}"
+            "expected postgresql://… or sqlite:///…, or a bucket at s3://…, gs://… or "
+            f"az://…, found {scheme}://…{nearest(scheme, SCHEMES + BUCKETS)}"
         )
     user, at, _ = rest.partition("@")
     if (at and ":" in user) or _SECRET.search(rest):

@@ -95,7 +95,7 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(place: str) -> No
     [
         ("postgres://db/x", "did you mean 'postgresql'?"),
         ("mysql://db/x", "found mysql://…"),
-        ("s3://bucket/x.parquet", "found s3://…"),
+        ("ftp://host/x.parquet", "found ftp://…"),
     ],
 )
 def test_another_scheme_is_told(place: str, hint: str) -> None:

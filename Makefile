@@ -57,9 +57,9 @@ REQUESTS ?= 50000
 fuzz: $(VENV)/.dev  ## 50,000 bad requests, 10,000 bad files, all of the contract.
 	REQUESTS=$(REQUESTS) EXAMPLES=25 $(BIN)/pytest -s -m fuzz
 
-clients := .conformance/kserve/.run .conformance/mlflow/.run
+clients := $(addprefix .conformance/,$(addsuffix /.run,kserve mlflow airflow dagster))
 
-conformance: $(VENV)/.dev $(clients)  ## KServe's and MLflow's clients, a real server.
+conformance: $(VENV)/.dev $(clients)  ## Clients and schedulers of others, real servers.
 	$(BIN)/pytest tests/conformance/isolated
 
 interop: .interop/.run  ## scikit-learn's checks, pandas, ONNX Runtime and the notebook.
@@ -101,7 +101,7 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	    --extra cloud -c deploy/locks/service.txt pyproject.toml -o deploy/locks/cloud.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra trainer --extra ray -c deploy/locks/trainer.txt pyproject.toml -o deploy/locks/ray.txt
-	for client in kserve mlflow; do \
+	for client in kserve mlflow airflow dagster; do \
 	    uv pip compile --quiet --universal --generate-hashes --no-header \
 	        --python-version 3.11 --upgrade tests/conformance/isolated/$$client.in \
 	        -o deploy/locks/$$client.txt; \

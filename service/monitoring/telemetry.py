@@ -56,6 +56,9 @@ class Telemetry:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.trace.propagation import (  # not in the first request
+            tracecontext,  # noqa: F401
+        )
 
         endpoint = endpoint.rstrip("/")
         self._resource = Resource.create(
@@ -90,6 +93,7 @@ class Telemetry:
         inference: InferenceRecord | None,
     ) -> None:
         """Record a request that ends now; times are of `time.perf_counter`."""
+        ended = time.time_ns()
         from opentelemetry.trace import (
             SpanKind,
             Status,
@@ -100,8 +104,7 @@ class Telemetry:
             TraceContextTextMapPropagator,
         )
 
-        ended = time.time_ns()
-        past = ended - time.perf_counter_ns()
+        past = time.time_ns() - time.perf_counter_ns()
 
         def at(moment: float) -> int:
             return past + int(moment * 1e9)
@@ -176,7 +179,7 @@ def _converted(family: Metric, started: int, now: int) -> Any:
         data = _histogram(family, started, now)
     else:
         points = [
-            NumberDataPoint(sample.labels, started, now, sample.value)
+            NumberDataPoint(sample.labels, started, now, float(sample.value))
             for sample in family.samples
             if not sample.name.endswith("_created")
         ]

@@ -35,7 +35,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     arguments += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     arguments += ["--artifacts-destination", str(folder / "files")]
     command = ENVIRONMENTS / "mlflow" / "bin" / "mlflow"
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": ""}
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONPATH": "",
+    }
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [command, "server", *arguments],

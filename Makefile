@@ -27,9 +27,10 @@ browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 
 cloud: .cloud/.run  ## Stores in buckets, on real servers (PUBLISHED=50 MOVED=1000: more).
 	.cloud/bin/python -m pytest -n 2 --dist loadfile -m cloud tests/e2e/test_bucket.py \
-	    tests/e2e/test_load.py tests/trainer/data/test_bucket_files.py \
+	    tests/e2e/test_load.py tests/trainer/scoring/test_folders.py \
+	    tests/trainer/data/test_bucket_files.py tests/trainer/data/test_results.py \
 	    $(addprefix tests/models/storage/test_,contract.py bucket.py bucket_client.py \
-	    object_store.py object_files.py many_writers.py)
+	    object_store.py object_files.py many_writers.py copying.py)
 
 TIMES ?= 50
 

@@ -14,7 +14,14 @@ import numpy as np
 from models.errors import ProductionMoved
 from models.features.predictions import Task
 from models.storage.artefact import Finding, Fingerprint
-from models.storage.base import ARTEFACT, CANDIDATE, PRODUCTION, RUN, ArtefactStore
+from models.storage.base import (
+    ARTEFACT,
+    CANDIDATE,
+    PRODUCTION,
+    ROWS,
+    RUN,
+    ArtefactStore,
+)
 from trainer import report
 from trainer.candidate import Candidate, fit_candidate
 from trainer.candidate import FitRequest as FitRequest
@@ -132,7 +139,7 @@ def _gate_and_publish(
     )
     contents = {
         ARTEFACT: candidate.encoded,
-        row_fingerprints.ROWS: row_fingerprints.dump(prints),
+        ROWS: row_fingerprints.dump(prints),
     }
     diagnosis = None
     while True:

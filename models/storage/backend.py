@@ -7,7 +7,7 @@ replace what has not changed. Every one of them may raise OSError.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import BinaryIO, TypeAlias
 
 from models.storage.interfaces import Schedule, Scratch, Snapshot
@@ -59,6 +59,18 @@ class StoreBackend(ABC):
         """Write files as the next version, all or nothing, and return its number.
 
         What `complete` returns is written with them. If it raises, nothing is.
+        """
+
+    @abstractmethod
+    def add_model(
+        self,
+        name: str,
+        versions: Iterable[tuple[int, Mapping[str, bytes]]],
+        labels: bytes,
+    ) -> bool:
+        """Write a model with numbered versions and labels, all or nothing.
+
+        Return False, with no version added, if the model exists.
         """
 
     @abstractmethod

@@ -56,7 +56,7 @@ from models.storage.signing import MAX_SIGNATURE_BYTES, SIGNATURE, Keys
 
 PRODUCTION, CANDIDATE = "production", "candidate"
 ARTEFACT, LABELS = "model.npz", "labels.json"
-RUN, RECORD, REPORT = "run.json", "record.json", "report.html"
+RUN, RECORD, REPORT, ROWS = "run.json", "record.json", "report.html", "rows.npy"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 T = TypeVar("T")
 

@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -68,6 +69,18 @@ class Bucket:
     def put(self, key: str, content: bytes, condition: str = "") -> str:
         """Write an object; return its revision, or nothing if the condition fails."""
         return str(self._call("put", key, condition, content=content)[0])
+
+    def download(self, key: str, path: Path | str) -> bool:
+        """Copy an object to a file of this disk; return False if it does not exist."""
+        return bool(self._call("download", key, str(path))[0])
+
+    def upload(self, key: str, path: Path | str, note: str = "") -> None:
+        """Copy a file of this disk to an object, with a note of ASCII letters."""
+        self._call("upload", key, str(path), note)
+
+    def note(self, key: str) -> str:
+        """Return the note of an object; nothing if it has none, or does not exist."""
+        return str(self._call("note", key)[0])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, if they exist."""

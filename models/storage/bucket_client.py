@@ -35,6 +35,8 @@ CLIENT: dict[str, Any] = {
 PATIENCE = 30.0
 #: What is written under a condition has fewer bytes.
 MAX_CONDITIONAL_BYTES = 64 << 20
+#: The name of an object's note in its metadata.
+NOTE = "glassnet"
 #: Names of a missing bucket in the errors of the three.
 _NO_BUCKET = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 #: The server in a cloud's machines that has credentials, asked if there are no others.
@@ -67,10 +69,11 @@ class Found(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """An object in a list: its key, and when it was written, in seconds since 1970."""
+    """An object in a list: its key, when it was written (s of Unix), its revision."""
 
     key: str
     modified: float
+    revision: str
 
 
 class BucketClient:
@@ -151,6 +154,46 @@ class BucketClient:
                 self._require_bucket(error)
                 return ""
 
+    def download(self, key: str, path: str) -> bool:
+        """Copy an object to a file of this disk; return False if it does not exist."""
+        import obstore
+
+        with self._sentences():
+            try:
+                chunks = obstore.get(self._store, key).stream()
+            except FileNotFoundError as error:
+                self._require_bucket(error)
+                return False
+            try:
+                with open(path, "wb") as file:
+                    for chunk in chunks:
+                        file.write(chunk)
+            except OSError as error:
+                raise BucketError(
+                    error.errno or 0, f"{path}: {error.strerror or error}"
+                ) from None
+            return True
+
+    def upload(self, key: str, path: str, note: str = "") -> None:
+        """Copy a file of this disk to an object, with a note of ASCII letters."""
+        import obstore
+
+        with self._sentences():
+            attributes = {NOTE: note} if note else {}
+            obstore.put(self._store, key, Path(path), attributes=attributes)
+
+    def note(self, key: str) -> str:
+        """Return the note of an object; nothing if it has none, or does not exist."""
+        import obstore
+
+        with self._sentences():
+            try:
+                found = obstore.get(self._store, key)  # HEAD does not name the error
+            except FileNotFoundError as error:
+                self._require_bucket(error)
+                return ""
+            return found.attributes.get(NOTE, "")
+
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, if they exist."""
         import obstore
@@ -164,7 +207,11 @@ class BucketClient:
 
         with self._sentences():
             return [
-                Listed(str(entry["path"]), entry["last_modified"].timestamp())
+                Listed(
+                    str(entry["path"]),
+                    entry["last_modified"].timestamp(),
+                    _revision(entry),
+                )
                 for chunk in obstore.list(self._store, prefix)
                 for entry in chunk
             ]
@@ -218,10 +265,10 @@ def check(address: str) -> None:
     """Raise ConfigError if an address names no bucket, or obstore is missing."""
     scheme, _, rest = address.partition("://")
     if not rest.partition("/")[0]:
-        raise ConfigError(f"store '{address}': expected {scheme}://BUCKET/PREFIX")
+        raise ConfigError(f"'{address}': expected {scheme}://BUCKET/PREFIX")
     if importlib.util.find_spec("obstore") is None:
         raise ConfigError(
-            f"store '{address}': buckets need obstore; install it with: "
+            f"'{address}': buckets need obstore; install it with: "
             "pip install 'glassnet[cloud]'"
         )
 
@@ -250,7 +297,7 @@ def _connect(address: str, patience: float) -> Any:
             return AzureStore(bucket, **options)
         return S3Store(bucket, **options, **_shared_credentials())
     except (BaseError, ValueError) as error:
-        raise ConfigError(f"store '{address}': {_reason(error)[1]}") from None
+        raise ConfigError(f"'{address}': {_reason(error)[1]}") from None
 
 
 def _client_settings() -> dict[str, Any]:

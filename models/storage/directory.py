@@ -20,7 +20,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -146,6 +146,36 @@ class DirectoryStore(ArtefactStore):
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
             raise
+
+    def add_model(
+        self,
+        name: str,
+        versions: Iterable[tuple[int, Mapping[str, bytes]]],
+        labels: bytes,
+    ) -> bool:
+        """Write a model with numbered versions and labels, all or nothing."""
+        home = self.root / name
+        if home.exists():
+            return False
+        hidden = _hidden(self.root)
+        try:
+            self._remove_abandoned(self.root)
+            with files.locked(hidden):
+                for version, contents in versions:
+                    (hidden / str(version)).mkdir()
+                    _write(hidden / str(version), contents)
+                    files.fsync_directory(hidden / str(version))
+                files.write_durable(hidden / LABELS, labels)
+                files.fsync_directory(hidden)
+                hidden.rename(home)
+            files.fsync_directory(self.root)
+            return True
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # made meanwhile
+                return False
+            raise
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
 
     def _remove_abandoned(self, home: Path) -> None:
         """Remove the hidden directories of killed processes."""

@@ -26,12 +26,19 @@ def _bucket(
     return ObjectStore(f"{scheme}://{address}", key_file, cache)
 
 
+#: The schemes of buckets: S3, Google Cloud Storage and Azure.
+BUCKETS = ("s3", "gs", "az")
 #: For each scheme of an address what makes its store, of the address without the
 #: scheme, a key file and a cache.
 SCHEMES: dict[str, Callable[[str, str | None, Cache | None], ArtefactStore]] = {
     "file": _directory,
-    **{scheme: partial(_bucket, scheme) for scheme in ("s3", "gs", "az")},
+    **{scheme: partial(_bucket, scheme) for scheme in BUCKETS},
 }
+
+
+def in_bucket(address: str) -> bool:
+    """Tell whether an address is in a bucket."""
+    return address.startswith(tuple(f"{scheme}://" for scheme in BUCKETS))
 
 
 def open_store(

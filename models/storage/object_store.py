@@ -26,7 +26,7 @@ import io
 import random
 import time
 import uuid
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -218,6 +218,31 @@ class ObjectStore(ArtefactStore):
                 if version not in self._document(name).versions:
                     self._discard(name, version)
             raise
+
+    def add_model(
+        self,
+        name: str,
+        versions: Iterable[tuple[int, Mapping[str, bytes]]],
+        labels: bytes,
+    ) -> bool:
+        """Write a model with numbered versions and labels, all or nothing.
+
+        The claims name the labels, so a copy that was killed may be repeated.
+        """
+        self._add_to_index(name)
+        owner, listed = _sha256(labels).encode(), {}
+        if self._document(name).content is not None:
+            return False
+        try:
+            for version, contents in versions:
+                if not self.bucket.put(f"{name}/{version}/{CLAIM}", owner, ABSENT):
+                    return False
+                listed[version] = self._write(name, version, contents)
+            return self._replace(name, "", self._decode(name, labels), listed)
+        finally:
+            with contextlib.suppress(OSError, GlassnetError):
+                for version in listed.keys() - self._document(name).versions.keys():
+                    self._discard(name, version)
 
     def _claim(self, name: str) -> int:
         """Return the number of a new version, which no other trainer gets."""

@@ -125,6 +125,26 @@ def test_a_run_that_is_killed_is_resumed_from_the_bucket(
     assert resumed["sha256"] == whole["sha256"]
 
 
+def test_data_come_from_a_bucket_and_predictions_go_there(
+    bucket: str, people_csv: Path, tmp_path: Path
+) -> None:
+    Bucket(bucket).upload("rows/people.csv", people_csv)
+    options = ["--model", "people", "--promote", "always", "--json"]
+    options += ["--target", "Status", "--epochs", "5", "--set", "runtime.report=false"]
+    here = str(tmp_path / "store")
+    local = json.loads(trainer(here, "fit", str(people_csv), *options))
+    store, rows = f"{bucket}/models", f"{bucket}/rows"
+    found = json.loads(trainer(store, "fit", rows, *options))
+    assert found["sha256"] == local["sha256"]
+    for out in "scored", "all.csv":
+        trainer(store, "predict", rows, "--model", "people", "--out", f"{bucket}/{out}")
+        assert Bucket(bucket).entries(out) or Bucket(bucket).revision(out)
+    trainer(store, "evaluate", f"{rows}/people.csv", "--model", "people")
+    out = f"{bucket}/explained.csv"
+    trainer(store, "explain", rows, "--model", "people", "--out", out)
+    assert Bucket(bucket).revision("explained.csv")
+
+
 def test_schedulers_on_two_machines_share_one_schedule(bucket: str) -> None:
     now = datetime(2026, 10, 24, 12, tzinfo=UTC)
     said: list[str] = []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import get_args
 
 import click
 
+from models.errors import ConfigError
 from models.storage.base import ArtefactStore
 from trainer.cli.options import (
     data_argument,
@@ -18,6 +19,7 @@ from trainer.cli.options import (
 from trainer.cli.progress import say
 from trainer.data import Source
 from trainer.inspection import batch_inference, listing
+from trainer.scoring import BatchScorer, files, folders
 
 
 @click.command()
@@ -41,10 +43,9 @@ def evaluate(data: Source, reference: str, store: ArtefactStore, as_json: bool) 
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
     metavar="FILE.csv|FILE.parquet|FOLDER",
     help="File to write, with one row for each row of DATA; or a folder, with one file "
-    "for each file of DATA.",
+    "for each file of DATA. Either may be in a bucket, such as s3://BUCKET/FOLDER.",
 )
 @click.option(
     "--keep",
@@ -58,13 +59,20 @@ def evaluate(data: Source, reference: str, store: ArtefactStore, as_json: bool) 
     metavar="LEVEL",
     help="For numbers, add `lower` and `upper`: LEVEL of the true values lie between.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(get_args(folders.ScoringEngine)),
+    help="Spread the files of a folder over the Ray cluster at RAY_ADDRESS; without an "
+    "address, over a Ray of this machine.",
+)
 @store_option
 def predict(
     data: Source,
     reference: str,
-    out: Path,
+    out: str,
     keep: str,
     interval: float | None,
+    engine: folders.ScoringEngine | None,
     store: ArtefactStore,
 ) -> None:
     """Predict every row of DATA, in batches: memory does not grow with the rows.
@@ -77,16 +85,20 @@ def predict(
     the same model has written are left, so an interrupted run is continued by
     running it again.
     """
-    from trainer.scoring import files
-
-    name, version = listing.resolve(store, reference)
     columns = tuple(column.strip() for column in keep.split(",") if column.strip())
-    scoring = files.Scoring(store.load(name, version), columns, interval)
+    name, version = listing.resolve(store, reference)
     by = f"of {name} version {version} to {out}"
-    if out.suffix in (".csv", ".parquet") or not files.is_folder(data):
+    if out.endswith((".csv", ".parquet")) or not folders.is_folder(data):
+        if engine:
+            raise ConfigError(
+                f"--engine {engine} spreads the files of a folder: DATA and --out must "
+                "be folders"
+            )
+        scoring = files.Scoring(store.load(name, version), columns, interval)
         say(f"wrote {files.predict(scoring, data, out)} predictions {by}")
         return
-    found = files.predict_folder(scoring, data, out, say)
+    scorer = BatchScorer(store.location, name, version, columns, interval)
+    found = folders.predict_folder(scorer, data, out, say, engine)
     left = f"; {found.left} were there already" if found.left else ""
     say(f"wrote {found.rows:,} predictions {by}, in {found.written} files{left}")
 
@@ -96,7 +108,6 @@ def predict(
 @model_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
     metavar="FILE.csv|FILE.parquet",
     help="File to write, with one row for each row of DATA.",
 )
@@ -110,7 +121,7 @@ def predict(
 def explain(
     data: Source,
     reference: str,
-    out: Path | None,
+    out: str | None,
     target: str | None,
     store: ArtefactStore,
     as_json: bool,

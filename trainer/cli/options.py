@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from models.errors import ConfigError, GlassnetError
+from models.storage import factory
 from models.storage.base import ArtefactStore
-from models.storage.factory import open_store
 from trainer.cli.text import one_line, printable
 from trainer.config import environment
 from trainer.config.environment import SIGNING_KEY_FILE, STORE
@@ -22,8 +22,9 @@ from trainer.inspection.listing import value_text
 REFERENCE = "NAME[@VERSION|:LABEL]"
 
 
-def _store(address: str) -> ArtefactStore:
-    store = open_store(address, environment.read(SIGNING_KEY_FILE))
+def open_store(address: str) -> ArtefactStore:
+    """Return a store with the keys of the environment; raises ConfigError."""
+    store = factory.open_store(address, environment.read(SIGNING_KEY_FILE))
     store.keys()  # report an unusable key before hours of work
     return store
 
@@ -36,7 +37,7 @@ store_option = click.option(
     show_default=True,
     help="Directory of models and versions, or s3://, gs:// or az://BUCKET/PREFIX "
     "(GLASSNET_STORE).",
-    callback=lambda context, parameter, value: _store(value),
+    callback=lambda context, parameter, value: open_store(value),
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."

@@ -6,10 +6,12 @@ import sys
 
 import click
 
+from models.storage import copying
 from models.storage.base import PRODUCTION, ArtefactStore
 from trainer.cli.options import (
     REFERENCE,
     json_option,
+    open_store,
     print_json,
     reference_argument,
     store_option,
@@ -171,4 +173,21 @@ def prune(
         say(f"{len(store.versions(name))} versions of {name} remain")
 
 
-COMMANDS = (list_, show, compare, report, verify, promote, rollback, prune)
+@click.command()
+@click.argument("name")
+@click.option(
+    *("--to", "address"), required=True, metavar="STORE", help="Store to copy it to."
+)
+@store_option
+def copy(name: str, address: str, store: ArtefactStore) -> None:
+    """Copy a model to another store, such as one in a bucket: s3://BUCKET/PREFIX.
+
+    Its versions keep their numbers and bytes, its labels their history. The copy
+    appears when it is complete, and is verified; the model stays in the first store.
+    """
+    digests = copying.copy(store, open_store(address), name)
+    for version, sha256 in digests.items():
+        click.echo(f"{name} version {version} is in {address}: sha256 {sha256}")
+
+
+COMMANDS = (list_, show, compare, report, verify, promote, rollback, prune, copy)

@@ -23,9 +23,9 @@ from models.features.inputs import Inputs
 from models.features.predictions import Output
 from models.features.table import TableInput
 from trainer.config.schema import Config
-from trainer.data import bucket_files
 from trainer.data.arrays import read_idx, read_npz
 from trainer.data.batches import Tables, WholeTable, table_files
+from trainer.data.bucket_files import local_files
 from trainer.data.builtin import read_builtin
 from trainer.data.dataset import Dataset, join, length, take, with_aside
 from trainer.data.files import is_parquet, list_files, read_files
@@ -51,6 +51,7 @@ __all__ = [
     "Source",
     "join",
     "length",
+    "local_files",
     "read",
     "read_for",
     "read_tables",
@@ -70,22 +71,23 @@ def read(
 
     Columns are read as those of `production` where the settings do not say otherwise.
     """
-    data = _local(data)
-    arrays = _read_arrays(data, need_target=True)
-    if arrays is not None:
-        return arrays
-    if target is None:
-        raise DataError(
-            f"{data}: a table needs --target COLUMN, the column to be predicted"
-        )
-    known = production if isinstance(production, TableInput) else None
     config = config or Config()
-    table = _read_training_table(data, config.runtime.streaming)
-    with _naming(data):
-        if isinstance(data, Source) and data.truth is not None:
-            truth = _read_table(Source(data.truth))
-            table = with_truth(table, truth, target, {config.data.time})
-        return training_set(table, target, config, known)
+    known = production if isinstance(production, TableInput) else None
+    with local_files(data) as local:
+        arrays = _read_arrays(local, need_target=True)
+        if arrays is not None:
+            return arrays
+        if target is None:
+            raise DataError(
+                f"{data}: a table needs --target COLUMN, the column to be predicted"
+            )
+        table = _read_training_table(local, config.runtime.streaming)
+        with _naming(data):
+            if isinstance(data, Source) and data.truth is not None:
+                with local_files(Source(data.truth)) as truth:
+                    known_truth = _read_table(truth)
+                table = with_truth(table, known_truth, target, {config.data.time})
+            return training_set(table, target, config, known)
 
 
 def read_for(
@@ -101,12 +103,12 @@ def read_for(
     `output` are. A table may have other columns; those named by `also` are read too,
     their kinds inferred. Raises DataError if the data do not fit the model.
     """
-    data = _local(data)
-    arrays = _read_arrays(data, need_target=target is not None)
-    if arrays is None and isinstance(inputs, TableInput):
-        table = _read_table(data)
-        with _naming(data):
-            return model_rows(table, inputs, target, output, also)
+    with local_files(data) as local:
+        arrays = _read_arrays(local, need_target=target is not None)
+        if arrays is None and isinstance(inputs, TableInput):
+            table = _read_table(local)
+            with _naming(data):
+                return model_rows(table, inputs, target, output, also)
     if arrays is None:
         raise DataError(f"{data}: this model takes arrays (.npz, IDX), not tables")
     _require_fit(data, arrays, inputs)
@@ -118,7 +120,6 @@ def read_tables(data: Source | str) -> Sequence[Tables] | None:
 
     Raises DataError if there is no such file.
     """
-    data = _local(data)
     address = str(data)
     if isinstance(data, ArraySource):
         return None
@@ -130,11 +131,6 @@ def read_tables(data: Source | str) -> Sequence[Tables] | None:
     if not path.exists() and not set(address) & set("*?["):
         raise DataError(f"no such file: {address}")
     return table_files(path)
-
-
-def _local(data: Source | str) -> Source | str:
-    """Return the data with files of a bucket on this machine."""
-    return bucket_files.local(data) if isinstance(data, Source) else data
 
 
 @contextmanager

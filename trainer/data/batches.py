@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -66,11 +66,15 @@ class WholeTable:
 
 @dataclass(frozen=True)
 class TableFile:
-    """A file of CSV or Parquet, and what the folders around it say of its rows."""
+    """A file of CSV or Parquet, and its path below the folder of its table."""
 
     path: Path
     below: Path
-    folders: Mapping[str, str | None] = field(hash=False)
+
+    @property
+    def folders(self) -> Mapping[str, str | None]:
+        """The columns that folders around it name, and their value."""
+        return folder_values(self.below)
 
     @property
     def name(self) -> str:
@@ -137,10 +141,7 @@ def table_files(path: Path) -> list[TableFile]:
 
     Raises DataError if there are none, or of two formats.
     """
-    return [
-        TableFile(file, name_below(file, path), folder_values(file, path))
-        for file in list_files(path)
-    ]
+    return [TableFile(file, name_below(file, path)) for file in list_files(path)]
 
 
 def _sliced(part: Part) -> Iterator[Table]:

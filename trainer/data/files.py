@@ -38,11 +38,12 @@ def read_files(path: Path) -> Table:
 
 def is_parquet(file: Path) -> bool:
     """Tell by its name whether a file is Parquet."""
-    return _is(file, PARQUET)
+    return file.name.lower().endswith(PARQUET)
 
 
-def _is(file: Path, endings: tuple[str, ...]) -> bool:
-    return file.name.lower().endswith(endings)
+def is_table(name: str) -> bool:
+    """Tell by its name whether a file is CSV or Parquet, and not hidden."""
+    return name.lower().endswith(CSV + PARQUET) and not name.startswith(".")
 
 
 def list_files(path: Path) -> list[Path]:
@@ -51,15 +52,15 @@ def list_files(path: Path) -> list[Path]:
     Raises DataError if there are none, or of two formats.
     """
     if path.is_dir():
-        files = [file for file in _walk(path) if _is(file, CSV + PARQUET)]
-    elif not _is(path, CSV + PARQUET):
+        files = _walk(path)
+    elif not path.name.lower().endswith(CSV + PARQUET):
         raise DataError(
             f"{path}: expected .csv, .tsv, .txt, .csv.gz, .parquet, .npz, an "
             "IDX file, builtin:NAME or a database (postgresql://…, sqlite:///…)"
         )
     else:
         files = [path] if path.exists() else [Path(name) for name in glob(str(path))]
-    files = sorted(file for file in files if not file.name.startswith("."))
+    files = sorted(file for file in files if is_table(file.name))
     if not files:
         raise DataError(f"{path}: there is no .csv, .tsv, .txt or .parquet file")
     if len({is_parquet(file) for file in files}) > 1:
@@ -102,10 +103,10 @@ def damage_said(file: Path) -> Iterator[None]:
         raise DataError(f"{file}: {str(error).splitlines()[0]}") from None
 
 
-def folder_values(file: Path, base: Path) -> dict[str, str | None]:
-    """Return the columns that the folders below the base name, and their value."""
+def folder_values(below: Path) -> dict[str, str | None]:
+    """Return the columns that the folders of a path name, and their value."""
     values: dict[str, str | None] = {}
-    for folder in name_below(file, base).parts[:-1]:
+    for folder in below.parts[:-1]:
         name, equals, value = folder.partition("=")
         if equals and name:
             values[name] = None if value == _NOTHING else unquote(value)
@@ -116,16 +117,15 @@ def with_folders(part: Part, base: Path) -> Part:
     """Add the columns that the folders of a part below the base name."""
     import polars as pl
 
-    file = Path(part.file)
+    below = name_below(Path(part.file), base)
     columns = {
         name: pl.lit(text, pl.String)
-        for name, text in folder_values(file, base).items()
+        for name, text in folder_values(below).items()
         if name not in part.frame.columns
     }
     if not columns:
         return part
-    name = str(name_below(file, base))
-    return replace(part, name=name, frame=part.frame.with_columns(**columns))
+    return replace(part, name=str(below), frame=part.frame.with_columns(**columns))
 
 
 def name_below(file: Path, base: Path) -> Path:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ConfigError, nearest
+from models.storage.factory import BUCKETS
 
 SCHEMES = ("postgresql", "sqlite")
-BUCKETS = ("s3", "gs", "az")
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 #: Parameters of an address that are secrets.
 _SECRET = re.compile(r"[?&](ssl)?password=", re.IGNORECASE)

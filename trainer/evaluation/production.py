@@ -14,10 +14,10 @@ from models.errors import (
     VersionNotFound,
 )
 from models.storage.artefact import Artefact
-from models.storage.base import PRODUCTION, ArtefactStore
+from models.storage.base import PRODUCTION, ROWS, ArtefactStore
 from trainer.evaluation import row_fingerprints
 from trainer.evaluation.metrics import PRIMARY
-from trainer.evaluation.row_fingerprints import ROWS, RowFingerprints, hash_inputs
+from trainer.evaluation.row_fingerprints import RowFingerprints, hash_inputs
 from trainer.preparation.prepare import TRAINING_ROWS, Part
 from trainer.preparation.split_plan import learnt_rows
 from trainer.types import Say

@@ -21,8 +21,6 @@ from trainer.data.row_hashing import RowHashes, hash_rows, rehash_duplicates
 from trainer.preparation.prepare import Part
 from trainer.preparation.targets import label_key
 
-#: The file next to the artefact.
-ROWS = "rows.npy"
 #: Of more rows, those with the lowest hashes are stored: a repeatable sample.
 MAX_ROWS = 20_000
 #: Two hashes of each row (n, 2): without its target, and with it.

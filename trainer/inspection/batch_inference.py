@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from models.features.predictions import label_text
 from models.storage.artefact import Artefact
 from trainer.config.schema import DataConfig
 from trainer.data import Source, read_for
+from trainer.data.results import appearing
 from trainer.evaluation.metrics import metrics
 from trainer.preparation.prepare import read_part
 
@@ -57,7 +58,7 @@ def mean_contributions(explanation: Explanation) -> dict[str, float]:
     return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
 
-def write_explanation(explanation: Explanation, out: Path) -> None:
+def write_explanation(explanation: Explanation, out: Path | str) -> None:
     """Write `target`, `output`, `baseline_output` and a column `a_<input>` an input."""
     columns: dict[str, Any] = {
         "target": [label_text(label) for label in explanation.targets],
@@ -79,17 +80,18 @@ def inert(value: Any) -> Any:
     return value
 
 
-def require_table_file(out: Path) -> None:
+def require_table_file(out: Path | str) -> None:
     """Raise ConfigError if the file to write is neither CSV nor Parquet."""
-    if out.suffix not in (".csv", ".parquet"):
+    if PurePosixPath(out).suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--out must be a .csv or .parquet file, not '{out}'")
 
 
-def _write_table(columns: dict[str, Any], out: Path) -> None:
-    """Write columns as CSV or Parquet; rename a temporary file, so none is partial."""
+def _write_table(columns: dict[str, Any], out: Path | str) -> None:
+    """Write columns as CSV or Parquet."""
     import polars as pl
 
-    if out.suffix == ".csv":
+    as_text = str(out).endswith(".csv")
+    if as_text:
         # Names of columns begin with p_ or a_; classes are as the data have them.
         columns |= {
             name: [*map(inert, values)]
@@ -97,12 +99,8 @@ def _write_table(columns: dict[str, Any], out: Path) -> None:
             if isinstance(values, list)
         }
     frame = pl.DataFrame(columns)
-    temporary = out.with_name(f".{out.name}.part")
-    try:
-        if out.suffix == ".csv":
+    with appearing(out) as temporary:
+        if as_text:
             frame.write_csv(temporary)
         else:
             frame.write_parquet(temporary)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)

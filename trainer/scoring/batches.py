@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from models.errors import DataError
-from models.features.table import TableInput
 from models.storage.factory import open_store
 from trainer.config import environment
 from trainer.config.environment import SIGNING_KEY_FILE
@@ -53,7 +51,7 @@ class BatchScorer:
         import polars as pl
 
         frame = pl.DataFrame(batch)
-        scoring = self._scoring()
+        scoring = self.scoring()
         table = WholeTable(whole("a batch", typed(frame)))
         scoring.schema(table)
         found = scoring.predictions(table.table)
@@ -66,7 +64,8 @@ class BatchScorer:
             return type(batch)({**kept, **found}, index=batch.index)
         return pl.DataFrame({**{name: frame[name] for name in self.keep}, **found})
 
-    def _scoring(self) -> Scoring:
+    def scoring(self) -> Scoring:
+        """Return the model, which is loaded once a process; raises as `batch`."""
         return _scoring(self.store, self.name, self.version, self.keep, self.interval)
 
 
@@ -78,8 +77,6 @@ def _scoring(
     artefact = _open(store).load(name, version)
     scoring = Scoring(artefact, keep, interval)
     predictions.require_distinct(keep, scoring.types)
-    if not isinstance(artefact.manifest.inputs, TableInput):
-        raise DataError(f"{name}: this model takes arrays, not columns of a table")
     return scoring
 
 

@@ -1,20 +1,12 @@
-"""Predicts the rows of files: into one file, or file by file into a folder.
-
-Rows are taken in batches, so memory does not grow with them. A result appears whole,
-by a rename. In a folder, the result of FILE.csv or FILE.parquet is FILE.parquet; its
-metadata name the model, so a run that was interrupted continues with the files that are
-left, and a run with another model does them all.
-"""
+"""Predicts the rows of files, in batches: memory does not grow with them."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +15,13 @@ from models.errors import ConfigError, DataError, GlassnetError, nearest
 from models.features.inputs import RawColumns
 from models.features.table import TableInput
 from models.storage.artefact import Artefact
-from trainer.data import Source, read_for, read_tables
-from trainer.data.batches import TableFile, Tables
-from trainer.data.files import CSV, PARQUET
+from trainer.data import Source, local_files, read_for, read_tables
+from trainer.data.batches import Tables
 from trainer.data.model_rows import model_rows
+from trainer.data.results import appearing
 from trainer.data.table import Table
 from trainer.inspection.batch_inference import inert, require_table_file
 from trainer.scoring import predictions
-from trainer.types import Say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -123,15 +114,7 @@ class Scoring:
         return predictions.columns(output, answer, self.as_text)
 
 
-def is_folder(source: Source | str) -> bool:
-    """Tell whether data are a folder or a glob."""
-    address = str(source)
-    return "://" not in address and (
-        Path(address).is_dir() or bool(set(address) & set("*?["))
-    )
-
-
-def predict(scoring: Scoring, source: Source | str, out: Path) -> int:
+def predict(scoring: Scoring, source: Source | str, out: Path | str) -> int:
     """Write the prediction of every row to one file; return the number of rows.
 
     Raises ConfigError if `out` is neither CSV nor Parquet or a column that is kept has
@@ -139,126 +122,33 @@ def predict(scoring: Scoring, source: Source | str, out: Path) -> int:
     model.
     """
     require_table_file(out)
-    scoring = replace(scoring, as_text=out.suffix == ".csv")
+    scoring = replace(scoring, as_text=str(out).endswith(".csv"))
     predictions.require_distinct(scoring.keep, scoring.types)
-    tables = read_tables(source)
-    if tables is None:
-        return _predict_arrays(scoring, source, out)
-    schema, *_ = [scoring.schema(table) for table in tables]
-    frames = (frame for table in tables for frame in scoring.frames(table, schema))
-    with _claimed(out) as temporary:
-        rows = _write(frames, schema, temporary)
-        if not rows:
-            raise DataError(f"{source}: expected rows, found only a header")
-    return rows
+    with local_files(source) as local:
+        tables = read_tables(local)
+        if tables is None:
+            return _predict_arrays(scoring, local, out)
+        schema, *_ = [scoring.schema(table) for table in tables]
+        frames = (frame for table in tables for frame in scoring.frames(table, schema))
+        with appearing(out) as temporary:
+            rows = write(frames, schema, temporary)
+            if not rows:
+                raise DataError(f"{source}: expected rows, found only a header")
+        return rows
 
 
-def _predict_arrays(scoring: Scoring, source: Source | str, out: Path) -> int:
+def _predict_arrays(scoring: Scoring, source: Source | str, out: Path | str) -> int:
     import polars as pl
 
     if scoring.keep:
         raise ConfigError(f"--keep: {source} holds arrays, which have no columns")
     data = read_for(source, scoring.artefact.manifest.inputs, None)
     frame = pl.DataFrame(scoring.of_raw(data.inputs), scoring.types)
-    with _claimed(out) as temporary:
-        return _write(iter([frame]), scoring.types, temporary)
+    with appearing(out) as temporary:
+        return write(iter([frame]), scoring.types, temporary)
 
 
-class FolderResult(NamedTuple):
-    """The rows predicted, the files written, and those that were there already."""
-
-    rows: int
-    written: int
-    left: int
-
-
-def predict_folder(
-    scoring: Scoring, source: Source | str, out: Path, say: Say
-) -> FolderResult:
-    """Write the predictions of each file to a file of the folder `out`.
-
-    A result is left if the same model has written it since its file was last changed,
-    or if another process is writing it. Raises ConfigError and DataError as `predict`,
-    before the first file is written if one lacks a column.
-    """
-    predictions.require_distinct(scoring.keep, scoring.types)
-    files = [file for file in read_tables(source) or () if isinstance(file, TableFile)]
-    if not files:
-        raise ConfigError(
-            f"--out {out}: expected a .csv or .parquet file, since {source} is no "
-            "folder of tables"
-        )
-    results = _results(files, out)
-    todo = {
-        file: scoring.schema(file)
-        for file in files
-        if not _is_done(scoring, file, results[file])
-    }
-    rows = written = 0
-    for file, schema in todo.items():
-        result = results[file]
-        result.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with _claimed(result) as temporary:
-                frames = scoring.frames(file, schema)
-                found = _write(frames, schema, temporary, scoring.metadata)
-        except BlockingIOError:
-            say(f"{result}: another process is writing it")
-            continue
-        say(f"{result}: {found:,} rows")
-        rows, written = rows + found, written + 1
-    return FolderResult(rows, written, len(files) - written)
-
-
-def _results(files: Sequence[TableFile], out: Path) -> dict[TableFile, Path]:
-    """Return the result of each file; ConfigError if it would replace another file."""
-    results: dict[TableFile, Path] = {}
-    taken = {file.path.resolve(): file.path for file in files}
-    for file in files:
-        name = file.below.name
-        endings = [end for end in CSV + PARQUET if name.lower().endswith(end)]
-        stem = name[: -max(map(len, endings))]
-        result = out / file.below.with_name(f"{stem}.parquet")
-        if other := taken.get(result.resolve()):
-            raise ConfigError(
-                f"--out {out}: the predictions of {file.path} would be in {result}, "
-                f"which is for {other}: name another folder"
-            )
-        taken[result.resolve()] = file.path
-        results[file] = result
-    return results
-
-
-def _is_done(scoring: Scoring, file: TableFile, result: Path) -> bool:
-    """Tell whether a result is of this model, and not older than its file."""
-    import polars as pl
-
-    try:
-        if result.stat().st_mtime_ns < file.path.stat().st_mtime_ns:
-            return False
-        return pl.read_parquet_metadata(result).get(KEY) == scoring.metadata
-    except (OSError, pl.exceptions.PolarsError):
-        return False
-
-
-@contextmanager
-def _claimed(out: Path) -> Iterator[Path]:
-    """Give a name to write to, and rename it to `out` at the end, unless that fails.
-
-    Raises BlockingIOError if another process has claimed it; its end frees the claim.
-    """
-    temporary = out.with_name(f".{out.name}.part")
-    with temporary.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            yield temporary
-            temporary.replace(out)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _write(
+def write(
     frames: Iterator[pl.DataFrame],
     schema: dict[str, pl.DataType],
     out: Path,

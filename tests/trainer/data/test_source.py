@@ -19,7 +19,8 @@ def refused(*arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "place", ["data.csv", "parts/", "parts/*.parquet", "builtin:xor", "a:b@c.csv"]
+    "place",
+    ["data.csv", "parts/", "parts/*.parquet", "builtin:xor", "s3://b/x", "a:b@c.csv"],
 )
 def test_files_need_no_query(place: str) -> None:
     assert source(place) == Source(place)

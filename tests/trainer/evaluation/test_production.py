@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.storage.base import ROWS
 from models.storage.directory import DirectoryStore as Store
-from trainer.evaluation import row_fingerprints
 from trainer.evaluation.production import load_production
 
 Fit = Callable[..., Any]
@@ -44,12 +44,12 @@ def test_without_marks_it_serves_still(
     fit: Fit, store: Store, people_csv: Path, said: list[str]
 ) -> None:
     fit(store, people_csv, target="Status", settings=FAST)
-    (store.root / "m" / "1" / row_fingerprints.ROWS).unlink()
+    (store.root / "m" / "1" / ROWS).unlink()
     found = load_production(store, "m", said.append)
     assert found is not None and found.measured is None
 
 
-@pytest.mark.parametrize("file", ["model.npz", row_fingerprints.ROWS])
+@pytest.mark.parametrize("file", ["model.npz", ROWS])
 def test_damage_is_reported_and_does_not_block_a_run(
     file: str, fit: Fit, store: Store, people_csv: Path, said: list[str]
 ) -> None:

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from models.storage.base import RECORD, REPORT
+from models.storage.base import RECORD, REPORT, ROWS
 from models.storage.directory import DirectoryStore as Store
 from trainer import report
-from trainer.evaluation import row_fingerprints
 
 Command = Callable[..., Result]
 FAST = ("train.epochs=3", "ensemble.members=1", "runtime.report=true")
@@ -31,7 +30,7 @@ def test_a_run_ends_with_its_report(
     assert {p.name for p in home.iterdir()} == {
         "model.npz",
         "run.json",
-        row_fingerprints.ROWS,
+        ROWS,
         RECORD,
         REPORT,
     }
@@ -81,7 +80,7 @@ def test_a_report_that_fails_costs_no_version(
     assert len(told) == 1 and "MemoryError: no room" in told[0]
     assert store.load("m", 1).sha256 == result.sha256
     names = {p.name for p in store.path("m", 1).parent.iterdir()}
-    assert names == {"model.npz", "run.json", row_fingerprints.ROWS, left}
+    assert names == {"model.npz", "run.json", ROWS, left}
 
 
 def test_a_version_that_went_meanwhile_is_told(published: Path, store: Store) -> None:

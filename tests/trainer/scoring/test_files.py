@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +15,7 @@ from polars.testing import assert_frame_equal
 from models.errors import ConfigError, DataError
 from models.storage.directory import DirectoryStore as Store
 from trainer.data import batches, read, read_for
-from trainer.scoring import files
-from trainer.scoring.files import Scoring, predict, predict_folder
+from trainer.scoring.files import Scoring, predict
 
 WriteCsv = Callable[..., Path]
 Fit = Callable[..., Any]
@@ -205,141 +199,3 @@ def test_rows_in_many_batches_are_predicted_as_at_once(
     whole = found[0].cast({"size": pl.Float64})
     for other in found[1:]:
         assert_frame_equal(other.cast({"size": pl.Float64}), whole)
-
-
-# a folder
-
-
-@pytest.fixture
-def folder(table: Callable[..., Any], write_parquet: Callable[..., Path]) -> Path:
-    """Write three files, one of them below a folder and one of them empty."""
-    for number in range(3):
-        rows = table(40, seed=number)
-        rows["since"] = pl.Series(rows["since"]).str.to_date()
-        rows["member"] = [value == "true" for value in rows["member"]]
-        rows["id"] = list(range(number * 100, number * 100 + 40))
-        frame = pl.DataFrame(rows)
-        home = ("rows", "rows", "rows/month=05")[number]
-        name = f"{home}/part-{number}.parquet"
-        path = write_parquet(frame[: 0 if number == 1 else 40], name)
-    return path.parent.parent
-
-
-def test_each_file_has_its_predictions(
-    folder: Path, published: Path, store: Store, tmp_path: Path
-) -> None:
-    artefact = store.load("churn", 1)
-    said: list[str] = []
-    out = tmp_path / "out"
-    scoring = Scoring(artefact, keep=("id",))
-    assert predict_folder(scoring, str(folder), out, said.append) == (80, 3, 0)
-    for file in folder.rglob("*.parquet"):
-        found = pl.read_parquet(out / file.relative_to(folder), hive_partitioning=False)
-        assert found.columns == ["id", "prediction", "p_no", "p_yes"]
-        if not len(found):
-            continue
-        alone = tmp_path / "alone.parquet"
-        predict(scoring, str(file), alone)
-        assert_frame_equal(found, pl.read_parquet(alone))
-        assert found["id"].to_list() == pl.read_parquet(file)["id"].to_list()
-    assert len(said) == 3 and all(str(out) in line for line in said)
-
-
-def test_files_that_are_done_are_left_until_something_changes(
-    folder: Path, published: Path, store: Store, tmp_path: Path
-) -> None:
-    out, say = tmp_path / "out", lambda sentence: None
-    churn, level = (Scoring(store.load(name, 1)) for name in ("churn", "level"))
-    assert predict_folder(churn, str(folder), out, say) == (80, 3, 0)
-    first = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
-    assert predict_folder(churn, str(folder), out, say) == (0, 0, 3)
-    assert first == {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
-    later = time.time() + 10
-    os.utime(folder / "part-0.parquet", (later, later))
-    assert predict_folder(churn, str(folder), out, say) == (40, 1, 2)
-    (out / "part-1.parquet").write_bytes(b"damaged")
-    assert predict_folder(level, str(folder), out, say) == (80, 3, 0)
-    kept = Scoring(level.artefact, keep=("id",))
-    assert predict_folder(kept, str(folder), out, say).written == 3
-
-
-def test_texts_of_csv_have_their_predictions_in_parquet(
-    published: Path,
-    store: Store,
-    table: Callable[..., Any],
-    write_csv: WriteCsv,
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "rows").mkdir()
-    write_csv(table(30), "rows/a.csv")
-    write_csv(table(20, seed=1), "rows/b.csv")
-    scoring = Scoring(store.load("level", 1), keep=("colour",))
-    pattern = str(tmp_path / "rows" / "*.csv")
-    assert files.is_folder(pattern)
-    out = tmp_path / "out"
-    assert predict_folder(scoring, pattern, out, lambda sentence: None).rows == 50
-    found = pl.read_parquet(out / "b.parquet")
-    assert found.columns == ["colour", "prediction", "p_0", "p_1", "p_2"]
-    assert found.schema["prediction"] == pl.Int64
-    assert found["colour"].to_list() == table(20, seed=1)["colour"]
-
-
-def test_what_cannot_be_done_is_said_before_the_first_file(
-    folder: Path,
-    published: Path,
-    store: Store,
-    write_parquet: Callable[..., Path],
-    tmp_path: Path,
-) -> None:
-    out, say = tmp_path / "out", lambda sentence: None
-    churn = Scoring(store.load("churn", 1))
-    with pytest.raises(ConfigError, match=r"would be in .*, which is for"):
-        predict_folder(churn, str(folder), folder, say)
-    keep = Scoring(churn.artefact, keep=("prediction",))
-    with pytest.raises(ConfigError, match="--keep prediction: the predictions have"):
-        predict_folder(keep, str(folder), out, say)
-    with pytest.raises(DataError, match=r"part-2.*'idd' is missing; did you mean 'id'"):
-        predict_folder(Scoring(churn.artefact, ("idd",)), str(folder), out, say)
-    write_parquet({"size": [1.0], "color": ["red"]}, "rows/part-9.parquet")
-    with pytest.raises(DataError, match=r"part-9.parquet: column '\w+' is missing"):
-        predict_folder(churn, str(folder), out, say)
-    assert not out.exists()
-    write_parquet(
-        {
-            "size": [1.0, 2.0],
-            "colour": [1, 2],
-            "member": ["true", "perhaps"],
-            "since": ["2020-01-01", "2020-01-01"],
-        },
-        "rows/part-9.parquet",
-    )
-    with pytest.raises(DataError, match=r"part-9.parquet: column 'member', row 2: exp"):
-        predict_folder(churn, str(folder), out, say)
-    assert not (out / "part-9.parquet").exists()
-    assert not list(out.rglob(".*"))
-
-
-def test_a_killed_run_is_continued_to_the_same_bytes(
-    published: Path,
-    store: Store,
-    table: Callable[..., Any],
-    write_csv: WriteCsv,
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "rows").mkdir()
-    for number in range(4):
-        longer = {name: values * 100 for name, values in table(50, number).items()}
-        write_csv(longer, f"rows/{number}.csv")
-    scoring = Scoring(store.load("churn", 1), keep=("size",))
-    rows, whole, out = str(tmp_path / "rows"), tmp_path / "whole", tmp_path / "out"
-    predict_folder(scoring, rows, whole, lambda sentence: None)
-    command = [sys.executable, "-m", "trainer.cli", "predict", rows, "--out", str(out)]
-    command += ["--model", "churn", "--keep", "size", "--store", str(store.root)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as run:
-        assert run.stderr is not None
-        run.stderr.readline()  # the first file is written
-        run.send_signal(signal.SIGKILL)
-    again = subprocess.run(command, capture_output=True, check=True)
-    assert b"were there already" in again.stderr
-    found = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert found == {path.name: path.read_bytes() for path in whole.iterdir()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -168,6 +169,46 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_no_byte(
     out, err = started.communicate(timeout=PATIENCE)
     assert json.loads(out)["sha256"] == expected[1], err
     assert err.count("lost its worker and is started again") == 1, err
+
+
+def test_files_are_predicted_to_the_same_bytes(
+    trainer: Trainer, people_csv: Path, tmp_path: Path
+) -> None:
+    trainer.fit("train.epochs=2", "ensemble.members=1")
+    rows = tmp_path / "rows" / "kind=a"
+    rows.mkdir(parents=True)
+    for number in range(4):
+        shutil.copy(people_csv, rows / f"{number}.csv")
+    command = [PYTHON, "-m", "trainer.cli", "predict", rows.parent, "--model", "m"]
+    command += ["--keep", "kind", "--store", trainer.store, "--out"]
+
+    def predict(out: str, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, tmp_path / out, *options],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            timeout=PATIENCE,
+        )
+
+    for out, options in ("serial", ()), ("ray", RAY):
+        done = predict(out, *options)
+        assert done.returncode == 0, done.stderr
+        assert "in 4 files" in done.stderr and done.stderr.count("300 rows") == 4
+    found = [
+        {path.name: path.read_bytes() for path in (tmp_path / out).rglob("*.*")}
+        for out in ("serial", "ray")
+    ]
+    assert found[0] == found[1] and len(found[0]) == 4
+    assert "4 were there already" in predict("ray", *RAY).stderr
+    (rows / "bad.csv").write_text("income,home\n1,2\n")
+    failed = predict("ray", *RAY)
+    assert failed.returncode == 1 and "bad.csv: column" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    refused = predict("all.csv", *RAY)
+    assert (
+        refused.returncode == 2 and "DATA and --out must be folders" in refused.stderr
+    )
 
 
 def test_our_own_error_is_not_tried_again(trainer: Trainer) -> None:

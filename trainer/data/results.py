@@ -1,0 +1,54 @@
+"""A file of results appears whole, at the end: on this disk or in a bucket."""
+
+from __future__ import annotations
+
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from models.storage.factory import in_bucket
+from trainer.data.bucket_files import locate
+
+
+@contextmanager
+def appearing(out: Path | str, note: str = "") -> Iterator[Path]:
+    """Give a file to write, which becomes `out` at the end, unless that fails.
+
+    An object in a bucket gets a note, which `read_note` returns. Raises OSError, among
+    them BlockingIOError if another process writes the same file of this disk.
+    """
+    writing = _uploaded(str(out), note) if in_bucket(str(out)) else _claimed(Path(out))
+    with writing as temporary:
+        yield temporary
+
+
+def read_note(out: str) -> str:
+    """Return the note of a result in a bucket; nothing if there is none."""
+    bucket, key = locate(out)
+    return bucket.note(key)
+
+
+@contextmanager
+def _uploaded(out: str, note: str) -> Iterator[Path]:
+    read_note(out)  # a bucket that cannot be read fails now, not after the work
+    bucket, key = locate(out)
+    with tempfile.TemporaryDirectory(prefix="glassnet-") as directory:
+        temporary = Path(directory, f".{Path(key).name}.part")
+        yield temporary
+        bucket.upload(key, temporary, note)
+
+
+@contextmanager
+def _claimed(out: Path) -> Iterator[Path]:
+    """Give a hidden file beside `out`; a lock on it ends with its process."""
+    temporary = out.with_name(f".{out.name}.part")
+    with temporary.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield temporary
+            temporary.replace(out)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

@@ -192,7 +192,7 @@ class BucketClient:
             except FileNotFoundError as error:
                 self._require_bucket(error)
                 return ""
-            return found.attributes.get(NOTE, "")
+            return str(found.attributes.get(NOTE, ""))
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, if they exist."""

@@ -23,7 +23,8 @@ from trainer.data.batches import TableFile
 from trainer.data.bucket_files import copied, list_bucket
 from trainer.data.files import CSV, PARQUET
 from trainer.data.results import appearing, read_note
-from trainer.engines import Engine, open_engine
+from trainer.engines import open_engine
+from trainer.engines.base import Engine
 from trainer.engines.serial import SerialEngine
 from trainer.scoring.batches import BatchScorer
 from trainer.scoring.files import KEY, Scoring, write

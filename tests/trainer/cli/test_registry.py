@@ -210,3 +210,16 @@ def test_prune_says_what_it_deletes(
     assert done.stdout == "churn version 1 deleted\n"
     assert "no model 'nope'" in command("prune", "nope", "--keep", 1, code=1).stderr
     assert "0 is not in the range" in command("prune", "m", "--keep", 0, code=2).stderr
+
+
+def test_copy_names_the_versions(
+    command: Command, published: Path, store: Store, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    done = command("copy", "churn", "--to", other)
+    sha256 = store.load("churn", 1).sha256
+    assert done.stdout == f"churn version 1 is in {other}: sha256 {sha256}\n"
+    assert labels(Store(other), "churn") == labels(store, "churn")
+    again = command("copy", "churn", "--to", other, code=2)
+    assert f"{other}/churn exists" in again.stderr
+    assert "unknown scheme" in command("copy", "m", "--to", "s4://b", code=2).stderr

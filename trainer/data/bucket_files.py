@@ -112,7 +112,7 @@ def list_bucket(address: str) -> tuple[str, list[Listed]]:
 def _is_part(key: str, pattern: Sequence[str]) -> bool:
     """Tell whether an object is one of a table's files, as `list_files` does."""
     *folders, name = key.split("/")
-    if not is_table(name):
+    if not is_table(name) or ".." in folders:
         return False
     if not pattern:
         return all("=" in folder for folder in folders)

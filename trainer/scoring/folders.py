@@ -114,9 +114,9 @@ def predict_file(
 
     Reports one sentence. Raises DataError.
     """
-    scoring = scorer.scoring()
-    note = task.note(scoring.metadata)
     try:
+        scoring = scorer.scoring()
+        note = task.note(scoring.metadata)
         if not in_bucket(task.result):
             Path(task.result).parent.mkdir(parents=True, exist_ok=True)
         with _copy(task.file) as path, appearing(task.result, note) as temporary:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -19,9 +20,16 @@ from models.errors import ConfigError, DataError
 from models.storage.bucket import Bucket
 from models.storage.bucket_client import BucketError
 from models.storage.directory import DirectoryStore as Store
+from trainer.engines.ray_worker import Reporter, find_environment, run_task
+from trainer.engines.wire import Failure, RemoteFunction, flatten, unpack
 from trainer.scoring import BatchScorer
 from trainer.scoring.files import predict
-from trainer.scoring.folders import is_folder, predict_folder
+from trainer.scoring.folders import (
+    FileTask,
+    is_folder,
+    predict_file,
+    predict_folder,
+)
 
 WriteCsv = Callable[..., Path]
 
@@ -162,6 +170,32 @@ def test_a_killed_run_is_continued_to_the_same_bytes(
     assert b"were there already" in again.stderr
     found = {path.name: path.read_bytes() for path in out.iterdir()}
     assert found == {path.name: path.read_bytes() for path in whole.iterdir()}
+
+
+def test_another_machine_needs_addresses_alone(
+    folder: Path, published: Path, store: Store, tmp_path: Path
+) -> None:
+    """What a worker of Ray runs, and what it sends back."""
+    function = RemoteFunction.of(predict_file)
+    environment = msgspec.json.encode(find_environment(1)).decode()
+    said: list[str] = []
+
+    def run(scorer: BatchScorer, out: Path) -> bytes:
+        task = FileTask(f"{folder}/part-0.parquet", "a.parquet", 1, "1 2", str(out))
+        reporter = Reporter(said.extend, lambda content: "")
+        sent = flatten(scorer), flatten(task)
+        return run_task(function.name, environment, *sent, reporter)
+
+    out = tmp_path / "out" / "a.parquet"
+    packed = run(scoring_of(store, "churn"), out)
+    assert packed[:1] == b"+" and unpack(function.result, packed[1:]) == 40
+    assert said == [f'"{out}: 40 rows"']
+    predict_folder(scoring_of(store, "churn"), str(folder), tmp_path, said.append)
+    assert out.read_bytes() == (tmp_path / "part-0.parquet").read_bytes()
+    elsewhere = BatchScorer(str(tmp_path / "elsewhere"), "churn", 1)
+    packed = run(elsewhere, out)
+    error = unpack(Failure, packed[1:]).error()
+    assert isinstance(error, DataError) and "elsewhere/churn/1/model.npz" in str(error)
 
 
 @pytest.mark.cloud

@@ -92,7 +92,8 @@ def predict_folder(
     for task in todo:
         if not in_bucket(task.file):
             scoring.schema(TableFile(Path(task.file), Path(task.below)))
-    held = open_engine(engine, None, 1, say) if engine else nullcontext(SerialEngine())
+    spread = engine is not None and todo
+    held = open_engine("ray", None, 1, say) if spread else nullcontext(SerialEngine())
     with held as runner:
         found = _rows(runner, scorer, todo, say)
     written = [rows for rows in found if rows is not None]

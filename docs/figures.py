@@ -256,6 +256,8 @@ def learn(
         augmentation=0.0,
         averaging=0.0,
         beta2=0.999,
+        short_epochs=0,
+        choose_epoch="alone",
         patience=epochs,
     )
     run = TrainingRun(network, softmax_cross_entropy, rows, validation, config, rng)

@@ -21,7 +21,7 @@ from models.types import Array
 class Model:
     """Inputs, networks and output, ready to predict; threads may share it.
 
-    The prediction of several networks is the mean of their predictions.
+    The prediction of several networks is the weighted mean of their predictions.
     """
 
     def __init__(
@@ -35,6 +35,12 @@ class Model:
                     f"{output.width} around a network of {network.spec.n_in} to "
                     f"{network.n_out}"
                 )
+        shares = output.weights
+        if shares and (len(shares) != len(networks) or abs(sum(shares) - 1.0) > 1e-6):
+            raise ValueError(
+                f"{len(shares)} weights that add up to {sum(shares):g} for "
+                f"{len(networks)} networks: expected one each, adding up to 1"
+            )
         self.inputs = inputs
         self.stack = StackedNetworks(networks) if len(networks) > 1 else None
         self.networks = self.stack.networks if self.stack else tuple(networks)

@@ -39,6 +39,7 @@ from trainer.evaluation.measurement import Measurement, measure
 from trainer.evaluation.prediction_intervals import fit_intervals
 from trainer.evaluation.production import ProductionModel
 from trainer.preparation.prepare import Prepared, prepare
+from trainer.training.blend import blend
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.ensemble import (
     Member,
@@ -147,8 +148,10 @@ def fit_candidate(
     members, train_s = fit_networks(request, run, on_epoch)
     for sentence in time_limit_note(members):
         messages.step(sentence)
-    networks = [member.network for member in members]
-    prepared = fit_intervals(calibrate(prepared, networks), networks)
+    prepared, networks, held_out = blend(
+        prepared.with_members(len(members)), [member.network for member in members]
+    )
+    prepared = fit_intervals(calibrate(prepared, held_out, len(networks)), held_out)
     model = Model(prepared.inputs, networks, prepared.output)
     predictions = model.predict(prepared.evaluation.rows.raw)
     measurement = measure(prepared, model, predictions)

@@ -25,6 +25,9 @@ INT64 = range(-(1 << 63), 1 << 63)
 #: Output name -> one value, or one list of values, a row: (n,) or (n, classes).
 Predictions: TypeAlias = dict[str, NDArray[Any]]
 
+#: The share of each network in the answer, in their order; without any, all are equal.
+NetworkWeights: TypeAlias = tuple[Annotated[float, Meta(gt=0.0, le=1.0)], ...]
+
 #: The logit of the first of two classes, and of the second.
 _SIDES = np.array([1.0, -1.0])
 LABEL_DATATYPES: dict[type, str] = {
@@ -33,6 +36,13 @@ LABEL_DATATYPES: dict[type, str] = {
     float: "FP64",
     str: "BYTES",
 }
+
+
+def weighted_mean(values: NDArray[Any], weights: NetworkWeights) -> Floats:
+    """Return the mean over E networks of values (E, ...), by their weights (E,)."""
+    if not weights:
+        return np.asarray(values.mean(axis=0))
+    return np.asarray(np.tensordot(np.asarray(weights), values, 1))
 
 
 def label_text(value: Label) -> str:
@@ -52,6 +62,7 @@ class Classification(
     classes: tuple[Label, ...]
     temperature: Annotated[float, Meta(gt=0.0, le=100.0)] = 1.0
     smoothing: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    weights: NetworkWeights = ()
 
     #: The level of interval whose coverage is measured.
     measured_level: ClassVar[float | None] = None
@@ -141,29 +152,31 @@ class Classification(
             Z64 = Z[0].astype(np.float64)
             P = self._smoothed(self.probabilities(Z64 / self.temperature))
         else:
-            P = self.calibrate(np.mean([self.probabilities(z) for z in Z], axis=0))
+            P = np.stack([self.probabilities(z) for z in Z])
+            P = self.calibrate(weighted_mean(P, self.weights))
         return {"label": self._labels[P.argmax(axis=1)], "probabilities": P}
 
     def gradient(self, Z: Array, classes: NDArray[np.intp]) -> Floats:
         """Return d p/d Z (E, n, O) for the probability p of one class a row (n,).
 
-        The chain rule through `decode`: with p_e = softmax(z_e), m = mean of the p_e
-        and q = softmax(log m / T),
+        The chain rule through `decode`: with p_e = softmax(z_e), m = Σ w_e p_e and
+        q = softmax(log m / T),
 
             dq_c/dm_k = q_c ([c = k] - q_k) / (T m_k)
-            dm_k/dz_ej = p_ek ([k = j] - p_ej) / E
+            dm_k/dz_ej = w_e p_ek ([k = j] - p_ej)
         """
         rows = np.arange(Z.shape[1])
         P = np.stack([self.probabilities(z) for z in Z])
-        M = P.mean(axis=0)
+        M = weighted_mean(P, self.weights)
         unsmoothed = msgspec.structs.replace(self, smoothing=0.0)
         Q = unsmoothed.calibrate(M)
         V = -Q
         V[rows, classes] += 1.0
         V *= Q[rows, classes, None] * ((1.0 - self.smoothing) / self.temperature)
-        # Divide P and not V by m_k: p_ek / m_k is at most E, however small both are.
+        # Divide P and not V by m_k: p_ek / m_k is at most 1 / w_e, however small.
         U = P / np.maximum(M, np.finfo(float).tiny) * V
-        dZ: Floats = (U - P * U.sum(axis=2, keepdims=True)) / len(Z)
+        dZ: Floats = U - P * U.sum(axis=2, keepdims=True)
+        dZ *= _shares(self.weights, len(Z))
         # Two classes share the logit of the second; that of the first is fixed at 0.
         return dZ[:, :, 1:] if self.width == 1 else dZ
 
@@ -247,6 +260,7 @@ class Regression(
     lowest: float = -1e30
     highest: float = 1e30
     interval: PredictionInterval | None = None
+    weights: NetworkWeights = ()
     task: ClassVar[Task] = "regression"
     classes: ClassVar[tuple[Label, ...]] = ()
     class_names: ClassVar[tuple[str, ...]] = ()
@@ -273,20 +287,25 @@ class Regression(
         level that the model has none of.
         """
         standard = self.standard(Z)
-        value = standard.mean(axis=0) * self.std + self.mean
+        value = weighted_mean(standard, self.weights) * self.std + self.mean
         if interval is None:
             return {"value": value}
         if self.interval is None:
             raise InvalidInput(
                 "interval: this model has none, since it had no validation rows"
             )
-        half = self.interval.half_width(standard.std(axis=0), interval) * self.std
+        half = self.interval.half_width(self.spread(standard), interval) * self.std
         return {"value": value, "lower": value - half, "upper": value + half}
+
+    def spread(self, standard: Floats) -> Floats:
+        """Return how far the networks' values (E, n) disagree: their deviation (n,)."""
+        mean = weighted_mean(standard, self.weights)
+        return np.sqrt(weighted_mean((standard - mean) ** 2, self.weights))
 
     def gradient(self, Z: Array, classes: NDArray[np.intp] | None = None) -> Floats:
         """Return d value/d Z (E, n, 1): 0 where `decode` clips a network."""
         free = (self.lowest < Z) & (self.highest > Z)
-        slopes: Floats = free * np.float64(self.std / len(Z))
+        slopes: Floats = free * (self.std * _shares(self.weights, len(Z)))
         return slopes
 
     def class_number(self, target: Label | None) -> None:
@@ -331,6 +350,11 @@ class Regression(
     def json_schema(self) -> Schema:
         """Return the JSON Schema of the prediction for a row."""
         return {"type": "number"}
+
+
+def _shares(weights: NetworkWeights, count: int) -> Floats:
+    """Return the share (E, 1, 1) of each of E networks."""
+    return np.array(weights or [1.0 / count] * count)[:, None, None]
 
 
 def _logits(P: Floats) -> Floats:

@@ -33,9 +33,9 @@ from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage import archive
 from models.types import Array
 
-FORMAT = 4
+FORMAT = 5
 #: The formats before, which are still read; see `_upgrade`.
-PREVIOUS_FORMATS = (2, 3)
+PREVIOUS_FORMATS = (2, 3, 4)
 MANIFEST = "manifest.json"
 MEMBERS = [MANIFEST, "parameters.npy", "state.npy"]
 MAX_MANIFEST_BYTES = 32 << 20
@@ -255,12 +255,13 @@ class _RecipeOfFormat2(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _upgrade(fields: dict[str, msgspec.Raw]) -> bytes:
-    """Return a manifest of format 2 or 3, given by its fields, in format 4.
+    """Return a manifest of an earlier format, given by its fields, in that of today.
 
     Format 3 renames two fields of the recipe, and the split strategies. Format 4 adds
     the limits of the test rows, which all networks share; before, they had their own.
+    Format 5 adds weights of the networks; before, all were equal.
     """
-    if bytes(fields["format"]) == b"3":
+    if bytes(fields["format"]) in (b"3", b"4"):
         return msgspec.json.encode({**fields, "format": FORMAT})
     names: dict[str, SplitStrategy] = {
         "content": "hash",

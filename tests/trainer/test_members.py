@@ -16,7 +16,11 @@ from trainer.members import MemberNumber
 from trainer.training import ensemble
 
 Run = Callable[..., Result]
-THREE = ("ensemble.members=3", "train.epochs=3", "network.hidden=[8]")
+# A common epoch needs all networks in one run.
+THREE = (
+    *("ensemble.members=3", "train.epochs=3", "network.hidden=[8]"),
+    "train.choose_epoch=alone",
+)
 
 
 @pytest.fixture

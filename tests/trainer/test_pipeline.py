@@ -50,7 +50,11 @@ LONE = ("ensemble.members=1", "network.architecture=mlp")
 FAST = (*LONE, "train.epochs=6")
 #: What a larger table gets, for a short time.
 REAL = ("ensemble.members=5", "network.architecture=realmlp")
-FIVE = (*REAL, "train.epochs=6", "network.hidden=[16]")
+FIVE = (
+    *(*REAL, "train.epochs=6", "network.hidden=[16]"),
+    # Each network has its own best epoch, so that its figures can be told apart.
+    *("train.choose_epoch=alone", "data.validation_fraction=0.05"),
+)
 
 
 @pytest.fixture
@@ -565,7 +569,8 @@ def test_a_table_of_enough_rows_gets_eight_networks_that_differ(
     whole = table(TOO_FEW_FOR_REALMLP)
     data = write_csv({"size": whole["size"], "churn": whole["churn"]})
     # Nothing said of architecture or members.
-    settings = ("train.epochs=1", "network.hidden=[16]")
+    settings = ("train.epochs=1", "network.hidden=[16]", "ensemble.linear=false")
+    settings += ("ensemble.minimum_gain=0", "data.validation_fraction=0.05")
     result = fit(store, data, target="churn", settings=settings)
     artefact = store.load("m", 1)
     networks = artefact.model.networks

@@ -30,8 +30,16 @@ TEST_SHARE, MAX_TEST_SHARE, TEST_ROWS = 0.1, 0.2, 40
 #: Share of the rows that choose the epoch: of a network of an ensemble, which its other
 #: networks learn, and of a single network.
 ENSEMBLE_SHARE, SINGLE_SHARE = 0.05, 0.15
-#: Fewest steps in which RealMLP fits few rows well.
+#: Another round of networks must be expected to save this share of the loss.
+MEMBER_GAIN = 0.002
+#: Fewest steps in which RealMLP fits its rows well.
 MIN_STEPS = 2_000
+#: Fewer rows are overfitted by large networks and fast waves.
+FEW_ROWS, SOME_ROWS = 1_000, 5_000
+#: With more rows the networks outweigh a linear model.
+LINEAR_ROWS = 10_000
+#: A short run is this part of a full one.
+SHORT_RUN = 4
 #: Fewer images get a single network, which is small and trains in seconds.
 FEW_IMAGES = 2_000
 #: From here on the images need less augmentation and dropout, and a larger network.
@@ -81,15 +89,17 @@ def choose_split(
         "realmlp" if real else "mlp"
     )
     enough = architecture == "realmlp" or (facts.image and n >= FEW_IMAGES)
-    ensemble = enough and not validation_given
     members = config.ensemble.members or (
-        PRESET_BUDGETS[config.preset].members if ensemble else 1
+        PRESET_BUDGETS[config.preset].members if enough and not validation_given else 1
     )
     split, split_reason = _split(config)
     rotating = members > 1 and split != "time"
     test = min(max(TEST_ROWS / n, TEST_SHARE), MAX_TEST_SHARE)
     test = 0.0 if few else round(test, 2)
     share = 0.0 if few else ENSEMBLE_SHARE if rotating else SINGLE_SHARE
+    tabular = architecture == "realmlp"
+    if rotating and tabular and n * (1 - test - share) < FEW_ROWS:
+        share = min(round((1 - test) / members, 3), SINGLE_SHARE)  # once for each row
     per_network = ", different rows for each network" if rotating else ""
     if validation_given and config.data.validation_fraction:
         raise ConfigError("--valid and data.validation_fraction exclude each other")
@@ -102,13 +112,7 @@ def choose_split(
                 f"architecture {architecture}: "
                 + ("a table with enough rows" if real else "few rows, or not a table"),
             ),
-            (
-                "ensemble.members",
-                members,
-                f"{members} networks answer together, each fitted without some rows"
-                if members > 1
-                else "one network answers",
-            ),
+            *_ensemble(config, members, tabular and n < LINEAR_ROWS),
             ("data.split", split, split_reason),
             (
                 "data.test_fraction",
@@ -135,6 +139,33 @@ def choose_split(
             "their sum must be below 1"
         )
     return resolved, reasons
+
+
+def _ensemble(config: Config, members: int, linear: bool) -> Iterator[DefaultValue]:
+    """The networks that answer together, and when more of them are worth their time."""
+    yield (
+        "ensemble.members",
+        members,
+        f"{members} networks at most, each fitted without some rows"
+        if members > 1
+        else "one network answers",
+    )
+    open_end = members > 1 and config.ensemble.members is None
+    yield (
+        "ensemble.minimum_gain",
+        MEMBER_GAIN if open_end else 0.0,
+        f"networks are added while more are expected to save {MEMBER_GAIN:.1%}"
+        if open_end
+        else f"not fewer than {members} networks",
+    )
+    linear = linear and open_end
+    yield (
+        "ensemble.linear",
+        linear,
+        "a linear model joins if the validation rows ask for it"
+        if linear
+        else "no linear model beside the networks",
+    )
 
 
 def _split(config: Config) -> tuple[SplitBy, str]:
@@ -185,15 +216,22 @@ def choose_training(
     return _fill(config, defaults, ResolvedConfig)
 
 
-def _realmlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
+def _realmlp(config: SplitConfig, facts: DataFacts) -> Iterator[DefaultValue]:
     """RealMLP-TD (Holzmüller et al. 2024, arXiv 2407.04491, table A.1), for log loss.
 
     Fewer epochs than the paper's 256: eight networks with averaged weights share the
     time of one.
     """
     n, regression = facts.rows, facts.task == "regression"
-    hidden = [256, 256, 256]
-    yield "network.hidden", hidden, f"hidden layers {hidden}: as in RealMLP"
+    width = 64 if n < FEW_ROWS else 128 if n < SOME_ROWS else 256
+    hidden = [width] * 3
+    yield "network.hidden", hidden, f"hidden layers {hidden} for {n:,} rows"
+    fastest = 1.0 if n < FEW_ROWS else 10.0
+    yield (
+        "network.fastest_wave",
+        fastest,
+        f"fastest wave {fastest:g}: few rows overfit faster ones",
+    )
     activation = "mish" if regression else "selu"
     kind = "regression" if regression else "classification"
     yield (
@@ -225,11 +263,29 @@ def _realmlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
     passes = max(passes, min(256, -(-MIN_STEPS // steps)))
     epochs = max(1, round(passes * PRESET_BUDGETS[config.preset].epochs))
     yield "train.epochs", epochs, f"at most {epochs} epochs: {n:,} rows"
-    # The troughs of coslog4 are at 1, 3, 7 and 15 fifteenths of the run. Classifiers
-    # are best early, where overfitting begins; regression is best at the very end.
+    together = config.ensemble.members > 1
+    staged = together and config.train.epochs is None and config.preset != "fast"
+    short = -(-epochs // SHORT_RUN) if staged else 0
+    yield (
+        "train.short_epochs",
+        short,
+        f"{short} epochs first, and all of them if the last of these still gain"
+        if staged
+        else "no short run before",
+    )
+    yield (
+        "train.choose_epoch",
+        "together" if together else "alone",
+        "one best epoch for all networks, by all their validation rows"
+        if together
+        else "the network has its own best epoch",
+    )
+    # The troughs of coslog4 are at 1, 3, 7 and 15 fifteenths of the run. Many
+    # classifiers are best early, where overfitting begins.
     planned = config.train.epochs or epochs
-    patience = planned if regression else max(10, round(0.3 * planned))
-    reason = "the best epoch comes last" if regression else "one cycle of the schedule"
+    all_of_them = regression or n < FEW_ROWS
+    patience = planned if all_of_them else max(10, round(0.3 * planned))
+    reason = "all epochs" if all_of_them else "one cycle of the schedule"
     yield "train.patience", patience, f"patience {patience}: {reason}"
 
 
@@ -248,6 +304,7 @@ def _mlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
         else "activation relu: fast, and its gradient does not vanish",
     )
     yield "network.batch_norm", False, "no batch norm: inputs are scaled one by one"
+    yield "network.fastest_wave", 10.0, "no waves: they are RealMLP's"
     yield _dropout(facts)
     yield "train.beta2", 0.999, "beta2 0.999: Adam's default"
     yield "train.weight_decay", 0.01, "weight decay 0.01: AdamW's default"
@@ -262,6 +319,8 @@ def _mlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
     )
     yield "train.schedule", "cosine", "schedule cosine: cosine decay to 0"
     yield "train.regularization", "constant", "regularization constant over the run"
+    yield "train.choose_epoch", "alone", "the network has its own best epoch"
+    yield "train.short_epochs", 0, "no short run before"
     yield "train.averaging", 1.0, "weights are averaged over the latest epoch"
     batch = min(n, 8) if tiny else 32 if small else 64 if n < 10_000 else 256
     yield "train.batch_size", batch, f"batch size {batch} for {n:,} rows"

@@ -33,6 +33,7 @@ Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
 WeightDecay = Annotated[float, Meta(ge=0.0, le=10.0)]
 AugmentationStrength = Annotated[float, Meta(ge=0.0, le=4.0)]
 AveragedEpochs = Annotated[float, Meta(ge=0.0, le=1e4)]
+Frequency = Annotated[float, Meta(gt=0.0, le=1e3)]
 Preset: TypeAlias = Literal["fast", "default", "best"]
 Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
@@ -63,6 +64,14 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
     dropout: Annotated[
         Fraction | None,
         Meta(description="Share of the hidden units that training drops at random."),
+    ] = None
+    fastest_wave: Annotated[
+        Frequency | None,
+        Meta(
+            description="Spread of the starting frequencies of a number's fastest "
+            "wave, in turns per quartile range: fast waves separate neighbouring "
+            "values. For `realmlp`."
+        ),
     ] = None
 
 
@@ -143,6 +152,13 @@ class TrainConfig(Section, frozen=True, kw_only=True):
             "`loss`, or `error`, the share of wrong answers."
         ),
     ] = "loss"
+    choose_epoch: Annotated[
+        Literal["alone", "together"] | None,
+        Meta(
+            description="Whether each network of an ensemble has its own best epoch, "
+            "or all have the one with the lowest mean validation loss."
+        ),
+    ] = None
     averaging: Annotated[
         AveragedEpochs | None,
         Meta(
@@ -156,6 +172,20 @@ class TrainConfig(Section, frozen=True, kw_only=True):
             description="Epochs without a better validation loss before training stops."
         ),
     ] = None
+    short_epochs: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Epochs of a first, short run of some networks. All of "
+            "`epochs` follow if it still gains at its end; 0 is no short run."
+        ),
+    ] = None
+    minimum_gain: Annotated[
+        Fraction,
+        Meta(
+            description="Share by which the last cycle of the short run must lower the "
+            "validation loss for a full run to follow."
+        ),
+    ] = 0.01
     class_weights: Annotated[
         Literal["balanced"] | dict[str, Positive] | None,
         Meta(
@@ -172,6 +202,20 @@ class EnsembleConfig(Section, frozen=True, kw_only=True):
     members: Annotated[
         Members | None,
         Meta(description="Number of networks, each fitted without some of the rows."),
+    ] = None
+    minimum_gain: Annotated[
+        Fraction | None,
+        Meta(
+            description="Share of the loss that four more networks must be expected to "
+            "save; otherwise no more are fitted."
+        ),
+    ] = None
+    linear: Annotated[
+        bool | None,
+        Meta(
+            description="Add a linear model, with the weight that is best on the "
+            "validation rows."
+        ),
     ] = None
 
 
@@ -230,6 +274,7 @@ class ResolvedNetworkConfig(NetworkConfig, frozen=True, kw_only=True):
     activation: Function
     batch_norm: bool
     dropout: Fraction
+    fastest_wave: Frequency
 
 
 class ResolvedTrainConfig(TrainConfig, frozen=True, kw_only=True):
@@ -243,8 +288,10 @@ class ResolvedTrainConfig(TrainConfig, frozen=True, kw_only=True):
     regularization: ScheduleName
     batch_size: Count
     epochs: Count
+    choose_epoch: Literal["alone", "together"]
     averaging: AveragedEpochs
     patience: Count
+    short_epochs: Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class ResolvedDataConfig(DataConfig, frozen=True, kw_only=True):
@@ -256,9 +303,11 @@ class ResolvedDataConfig(DataConfig, frozen=True, kw_only=True):
 
 
 class ResolvedEnsembleConfig(EnsembleConfig, frozen=True, kw_only=True):
-    """The number of networks, chosen."""
+    """The networks whose answers are averaged, chosen."""
 
     members: Members
+    minimum_gain: Fraction
+    linear: bool
 
 
 class SplitConfig(Config, frozen=True, kw_only=True):

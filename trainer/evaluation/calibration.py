@@ -11,17 +11,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from models.features.columns import Floats
-from models.features.predictions import Classification
-from models.nn.network import Network
-from models.types import Array
-from trainer.preparation.prepare import Part, Prepared
+from models.features.predictions import Classification, weighted_mean
+from trainer.evaluation.held_out import HeldOut, effective_count
+from trainer.preparation.prepare import Prepared
 
 #: Standard deviation of log T under the prior.
 PRIOR = 0.25
@@ -30,51 +29,18 @@ LIMIT = 5.0
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
-class HeldOut(NamedTuple):
-    """Held-out rows: the logits Z (E, n, O) of E networks, classes and weights (n,)."""
-
-    Z: Array
-    target: NDArray[Any]
-    weights: Array | None = None
-
-
-def calibrate(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
+def calibrate(prepared: Prepared, parts: Sequence[HeldOut], members: int) -> Prepared:
     """Calibrate the output on the validation rows, which no gradient has seen."""
     output = prepared.output
     if not isinstance(output, Classification) or not prepared.config.calibrate:
         return prepared
-    parts = [
-        _held_out(prepared, [networks[index] for index in indices], part)
-        for indices, part in validation_parts(prepared)
-    ]
     rows = sum(len(part.target) for part in parts)
     if not rows:
         return prepared
-    output = calibrated(output, parts, len(networks))
+    output = calibrated(output, parts, members)
     reason = f"temperature {output.temperature:.3g}: from {rows:,} held-out rows"
     reasons = (*prepared.reasons, reason)
     return dataclasses.replace(prepared, output=output, reasons=reasons)
-
-
-def validation_parts(prepared: Prepared) -> list[tuple[Sequence[int], Part]]:
-    """Return the validation rows, with the networks that have not learnt them."""
-    splits = prepared.splits
-    first = splits[0].validation
-    same = all(np.array_equal(first, split.validation) for split in splits[1:])
-    if prepared.user_validation or same:
-        parts = [(range(len(splits)), prepared.validation(splits[0]))]
-    else:
-        parts = [
-            (range(index, index + 1), prepared.validation(split))
-            for index, split in enumerate(splits)
-        ]
-    return [(indices, part) for indices, part in parts if part is not None]
-
-
-def _held_out(prepared: Prepared, networks: Sequence[Network], part: Part) -> HeldOut:
-    X, _, weights = prepared.rows(part)  # the weights of the loss
-    Z = np.stack([network.predict(X) for network in networks])
-    return HeldOut(Z, part.target, weights)
 
 
 def calibrated(
@@ -84,10 +50,15 @@ def calibrated(
 
     `members` networks will answer together. If fewer of them answered a part, they are
     overconfident, which the mean over all members reduces: log T is multiplied by the
-    share of the networks that answered.
+    share of the networks that answered, counted as if all had the same weight.
     """
     P = np.concatenate(
-        [np.mean([output.probabilities(z) for z in part.Z], axis=0) for part in parts]
+        [
+            weighted_mean(
+                np.stack([output.probabilities(z) for z in part.Z]), part.shares
+            )
+            for part in parts
+        ]
     )
     target = np.concatenate([part.target for part in parts])
     if not len(target):
@@ -99,7 +70,8 @@ def calibrated(
         ]
     )
     held_out = P, target, weights / weights.mean()
-    answering = min(len(part.Z) for part in parts)
+    answering = min(effective_count(len(part.Z), part.shares) for part in parts)
+    count = effective_count(members, output.weights)
     log_t = _argmin(lambda x: _penalized_loss(output, held_out, x), math.log(LIMIT))
     smoothing = 1.0 / (len(target) + 1.0)
     alone = msgspec.structs.replace(output, temperature=math.exp(log_t))
@@ -107,7 +79,7 @@ def calibrated(
     smoother = _log_loss(mixed, *held_out) < _log_loss(alone, *held_out)
     return msgspec.structs.replace(
         output,
-        temperature=round(math.exp(log_t * answering / members), 6),
+        temperature=round(math.exp(log_t * answering / count), 6),
         smoothing=round(smoothing, 9) if smoother else 0.0,
     )
 

@@ -13,6 +13,7 @@ from models.model import Model
 from trainer.evaluation import baselines
 from trainer.evaluation.clusters import clusters
 from trainer.evaluation.intervals import Interval, intervals
+from trainer.evaluation.linear_model import one_hot_width, sampled
 from trainer.evaluation.metrics import losses, metrics
 from trainer.preparation.prepare import Prepared
 
@@ -56,12 +57,12 @@ def _baselines(prepared: Prepared, model: Model) -> dict[str, Predictions]:
     first, output, rows = prepared.splits[0], model.output, prepared.evaluation.rows
     learnt = np.sort(np.concatenate([first.train, first.validation]))
     train = prepared.part(learnt)
-    some = train.only(baselines.sampled(prepared.inputs, output, len(train)))
+    inputs = prepared.inputs
+    width = one_hot_width(inputs.width, inputs.layout.categories)
+    some = train.only(sampled(output, width, len(train)))
     answers = {
         "constant": baselines.constant(output, train.target, train.weights, len(rows))
     }
-    Z, X = (encode(prepared.inputs, part.raw) for part in (some, rows))
-    linear = baselines.linear(
-        prepared.inputs, output, (Z, some.target, some.weights), X
-    )
+    Z, X = (encode(inputs, part.raw) for part in (some, rows))
+    linear = baselines.linear(inputs, output, (Z, some.target, some.weights), X)
     return answers if linear is None else {**answers, "linear": linear}

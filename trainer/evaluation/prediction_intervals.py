@@ -8,43 +8,26 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from models.features.columns import Floats
 from models.features.prediction_interval import PredictionInterval
-from models.features.predictions import Regression
-from models.nn.network import Network
-from trainer.evaluation.calibration import validation_parts
-from trainer.preparation.prepare import Part, Prepared
+from models.features.predictions import Regression, weighted_mean
+from trainer.evaluation.held_out import HeldOut
+from trainer.preparation.prepare import Prepared
 
 
-def fit_intervals(prepared: Prepared, networks: Sequence[Network]) -> Prepared:
-    """Return the run with intervals in its output, if it predicts a number."""
+def fit_intervals(prepared: Prepared, parts: Sequence[HeldOut]) -> Prepared:
+    """Return the run with intervals in its output, if it predicts a number.
+
+    Fewer networks than all answer a held-out row, and err more, which makes up for the
+    epoch that they chose on these rows.
+    """
     output = prepared.output
-    if not isinstance(output, Regression):
+    if not isinstance(output, Regression) or not parts:
         return prepared
-    parts = [
-        _errors(prepared, output, networks, indices, part)
-        for indices, part in validation_parts(prepared)
+    errors = [
+        np.abs(weighted_mean(output.standard(part.Z), part.shares) - part.target)
+        for part in parts
     ]
-    if not parts:
-        return prepared
-    errors, spread = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    interval = PredictionInterval.fit(errors, spread)
+    spread = [part.spread for part in parts if part.spread is not None]
+    interval = PredictionInterval.fit(np.concatenate(errors), np.concatenate(spread))
     output = msgspec.structs.replace(output, interval=interval)
     return dataclasses.replace(prepared, output=output)
-
-
-def _errors(
-    prepared: Prepared,
-    output: Regression,
-    networks: Sequence[Network],
-    indices: Sequence[int],
-    part: Part,
-) -> tuple[Floats, Floats]:
-    """Return absolute errors (n,) and the networks' disagreement (n,), both standard.
-
-    Only the networks of `indices` have not learnt the rows. Fewer than all err more,
-    which makes up for the epoch that they chose on these rows.
-    """
-    X, T, _ = prepared.rows(part)
-    Z = output.standard(np.stack([network.predict(X) for network in networks]))
-    return np.abs(Z[list(indices)].mean(axis=0) - T), Z.std(axis=0)

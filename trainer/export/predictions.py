@@ -19,7 +19,7 @@ def decode(graph: Graph, output: Output, Z: Sequence[str]) -> None:
     if len(wide) == 1:
         P = _probabilities(graph, output, _divided(graph, output, wide[0]))
     else:
-        P = _mean(graph, [_probabilities(graph, output, z) for z in wide])
+        P = _mean(graph, output, [_probabilities(graph, output, z) for z in wide])
         if output.temperature != 1.0:
             tiny = np.array(np.finfo(float).tiny)
             logits = graph.add("Log", graph.add("Max", P, tiny))
@@ -58,14 +58,17 @@ def _softmax(graph: Graph, Z: str) -> str:
     return graph.add("Div", P, graph.add("ReduceSum", P, np.array([1]), keepdims=1))
 
 
-def _mean(graph: Graph, values: Sequence[str]) -> str:
-    """Return the mean of values; ONNX Runtime has no `Mean` of float64."""
+def _mean(graph: Graph, output: Output, values: Sequence[str]) -> str:
+    """Return the weighted mean of values; ONNX Runtime has no `Mean` of float64."""
+    if output.weights:
+        pairs = zip(values, output.weights, strict=True)
+        return graph.add("Sum", *[graph.add("Mul", v, np.array(w)) for v, w in pairs])
     return graph.add("Div", graph.add("Sum", *values), np.array(float(len(values))))
 
 
 def _value(graph: Graph, output: Regression, Z: Sequence[str]) -> None:
     limits = np.array(output.lowest), np.array(output.highest)
-    standard = _mean(graph, [graph.add("Clip", z, *limits) for z in Z])
+    standard = _mean(graph, output, [graph.add("Clip", z, *limits) for z in Z])
     value = graph.add("Mul", standard, np.array(output.std))
     value = graph.add("Add", value, np.array(output.mean))
     value = graph.add("Squeeze", value, np.array([1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -116,6 +117,12 @@ class Prepared:
     def splits(self) -> tuple[Split, ...]:
         """The split of each member."""
         return self.split_plan.splits
+
+    def with_members(self, count: int) -> Prepared:
+        """Return the same for the first `count` networks of the ensemble."""
+        splits = self.split_plan.splits[:count]
+        plan = dataclasses.replace(self.split_plan, splits=splits)
+        return dataclasses.replace(self, split_plan=plan)
 
     def part(self, rows: NDArray[np.intp]) -> Part:
         """Return the rows of these numbers (n,)."""

@@ -166,6 +166,9 @@ def _arrays(run: TrainingRun) -> dict[str, Array]:
     if run.average is not None:
         arrays["average_parameters"] = run.average.parameters
         arrays["average_state"] = run.average.state
+    if run.snapshots is not None:
+        arrays["snapshots"] = run.snapshots.parameters
+        arrays["snapshot_states"] = run.snapshots.state
     return arrays
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import platform
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -24,6 +26,7 @@ from trainer.engines.blas import find_blas
 from trainer.preparation.encoded import EncodedData, TrainingData, encode
 from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoint, Checkpoints
+from trainer.training.common_epoch import Snapshots, common_epoch, kept_epochs
 from trainer.training.history import History
 from trainer.training.initialization import initialize_from_data
 from trainer.training.layer_stats import LayerStatsRecorder
@@ -31,6 +34,7 @@ from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import training_loss
 from trainer.training.parameter_groups import is_realmlp
 from trainer.training.progress import ProgressCallback, ProgressTracker
+from trainer.training.rounds import expected_gain, fit_as_needed
 
 #: Parameters that fit into an artefact beside its manifest.
 MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
@@ -52,7 +56,14 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
     n_out, dropout = prepared.output.width, config.dropout
     layout = prepared.inputs.layout
     if config.architecture == "realmlp":
-        spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
+        spec = realmlp(
+            layout,
+            config.hidden,
+            n_out,
+            config.activation,
+            dropout=dropout,
+            fastest_wave=config.fastest_wave,
+        )
     else:
         spec = mlp(
             [prepared.inputs.width, *config.hidden, n_out],
@@ -81,9 +92,9 @@ def fit_members(
     place: EngineName = "processes",
     numbers: Sequence[int] | None = None,
 ) -> tuple[list[Member], float]:
-    """Fit every member on the engine of that name; return the seconds it took, too.
+    """Fit as many members as pay (`fit_as_needed`); return the seconds it took, too.
 
-    Only those of `numbers`, counted from 0, are fitted if they are given.
+    With `numbers`, counted from 0, exactly those are fitted, in a full run each.
 
     A member's numbers depend on its own stream only, not on how many are fitted at
     once, or where. Each gets an equal share of `limit` seconds. The seconds before an
@@ -92,20 +103,10 @@ def fit_members(
 
     Raises TrainingDiverged, and GlassnetError if a process ends without a result.
     """
-    threads = prepared.config.runtime.threads
-    if numbers is None:
-        numbers = range(len(prepared.splits))
+    count, threads = len(prepared.splits), prepared.config.runtime.threads
     # BLAS threads change the last bits of a product: never take all cores unasked.
-    blas = threads or 1 if len(prepared.splits) == 1 else 1
+    blas = threads or 1 if count == 1 else 1
     ends = deadline(limit)
-
-    def on_message(number: int, message: Message) -> None:
-        if message is None:
-            tracker.finish(number)
-        elif isinstance(message, str):
-            checkpoints.say_once(message)
-        else:
-            tracker.update(number, message.history, message.run)
 
     with (
         open_engine(
@@ -113,28 +114,67 @@ def fit_members(
         ) as engine,
         threadpool_limits(blas, user_api="blas"),
     ):
-        started = time.perf_counter()
-        tracker = ProgressTracker(len(numbers), watch, limit)
-        at_once = min(len(numbers), engine.size)
-        rounds = -(-len(numbers) // at_once)
-        tasks = [
-            MemberTask(
-                number,
-                streams[number],
-                rounds - place_in_line // at_once,
-                checkpoints.file(number),
-            )
-            for place_in_line, number in enumerate(numbers)
-        ]
-        if engine.shares_memory:
-            shared = SharedWork(prepared, spec, ends, live)
-            fitted = engine.map(fit_member, shared, tasks, on_message)
-        else:
+        started, tracker = time.perf_counter(), ProgressTracker(count, watch, limit)
+        at_once, spent = min(count, engine.size), 0.0
+        shared = SharedWork(prepared, spec, ends, live)
+        encoded = None
+        if not engine.shares_memory:
             encoded = SharedWork(encode(prepared), spec, ends)
-            fitted = engine.map(fit_encoded_member, encoded, tasks, on_message)
-    spent = sum(arrays.spent for arrays in fitted) / at_once
-    members = [arrays.member(spec) for arrays in fitted]
+
+        def fit(numbers: Sequence[int], epochs: int) -> list[FittedArrays]:
+            nonlocal spent
+            tasks = _tasks(prepared, numbers, epochs, streams, checkpoints, at_once)
+
+            def on_message(index: int, message: Message) -> None:
+                if message is None:
+                    tracker.finish(numbers[index])
+                elif isinstance(message, str):
+                    checkpoints.say_once(message)
+                else:
+                    tracker.update(numbers[index], message.history, message.run)
+
+            if encoded is None:
+                fitted = engine.map(fit_member, shared, tasks, on_message)
+            else:
+                fitted = engine.map(fit_encoded_member, encoded, tasks, on_message)
+            spent += sum(arrays.spent for arrays in fitted) / at_once
+            return fitted
+
+        def gain_of_more(fitted: Sequence[FittedArrays]) -> float:
+            members = [arrays.member(spec) for arrays in at_common_epoch(fitted)]
+            return expected_gain(prepared, members)
+
+        if numbers is None:
+            fitted = fit_as_needed(prepared.config, count, fit, gain_of_more)
+        else:
+            fitted = fit(numbers, prepared.config.train.epochs)
+    members = [arrays.member(spec) for arrays in at_common_epoch(fitted)]
     return members, time.perf_counter() - started + spent
+
+
+def _tasks(
+    prepared: Prepared,
+    numbers: Sequence[int],
+    epochs: int,
+    streams: Sequence[np.random.SeedSequence],
+    checkpoints: Checkpoints,
+    at_once: int,
+) -> list[MemberTask]:
+    """Return the tasks of some networks; the time left is for all that may follow."""
+    count = len(prepared.splits)
+    rounds = -(-(count - numbers[0]) // at_once)
+    # A short run has a checkpoint of its own.
+    apart = 0 if epochs == prepared.config.train.epochs else count
+    return [
+        MemberTask(
+            number,
+            streams[number],
+            rounds - index // at_once,
+            checkpoints.file(apart + number),
+            epochs,
+        )
+        for index, number in enumerate(numbers)
+    ]
 
 
 DataT = TypeVar("DataT", bound=TrainingData)
@@ -152,12 +192,16 @@ class SharedWork(Generic[DataT]):
 
 @dataclass(frozen=True)
 class MemberTask:
-    """A network to fit, counted from 0; `rounds` of tasks share the time left."""
+    """A network to fit, counted from 0, for `epochs`, if they are not the setting's.
+
+    `rounds` of tasks share the time left.
+    """
 
     number: int
     stream: np.random.SeedSequence
     rounds: int
     checkpoint: StoredFile
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,13 +218,19 @@ Message: TypeAlias = Epoch | str | None
 
 @dataclass(frozen=True)
 class FittedArrays:
-    """The result of a task; `spent` counts the seconds before an interruption."""
+    """The result of a task; `spent` counts the seconds before an interruption.
+
+    `snapshots` (K, N) and `snapshot_states` (K, S) are the weights after K epochs, from
+    which `at_common_epoch` chooses; K is 0 if it is not to.
+    """
 
     parameters: Array
     state: Array
     history: History
     spent: float
     ran_on: str
+    snapshots: Array
+    snapshot_states: Array
 
     def member(self, spec: NetworkSpec) -> Member:
         """Return the network that these arrays belong to."""
@@ -200,7 +250,12 @@ def fit_member(
     """
     left = math.inf if shared.ends is None else shared.ends - time.time()
     run = make_run(
-        shared.data, shared.spec, task.number, task.stream, left / task.rounds
+        shared.data,
+        shared.spec,
+        task.number,
+        task.stream,
+        left / task.rounds,
+        task.epochs,
     )
     checkpoint = Checkpoint(task.checkpoint, report)
     spent = run.history.seconds if checkpoint.restore(run) else 0.0
@@ -214,7 +269,37 @@ def fit_member(
     history = train(run, lambda history: report(Epoch(history, watched)), keep)
     report(None)
     network, ran_on = run.network, f"{platform.node()}: {find_blas()}"
-    return FittedArrays(network.parameters, network.state, history, spent, ran_on)
+    kept = run.snapshots or Snapshots(network, 0)
+    return FittedArrays(
+        network.parameters,
+        network.state,
+        history,
+        spent,
+        ran_on,
+        kept.parameters,
+        kept.state,
+    )
+
+
+def at_common_epoch(fitted: Sequence[FittedArrays]) -> list[FittedArrays]:
+    """Return the networks at their common best epoch, if their epochs were kept.
+
+    With a time limit each run has a schedule of its own, and keeps its own best epoch.
+    """
+    histories = [arrays.history for arrays in fitted]
+    if any(h.out_of_time for h in histories) or not len(fitted[0].snapshots):
+        return list(fitted)
+    epoch = common_epoch(histories)
+    index = kept_epochs(histories[0].planned).index(epoch)
+    return [
+        dataclasses.replace(
+            arrays,
+            parameters=arrays.snapshots[index],
+            state=arrays.snapshot_states[index],
+            history=dataclasses.replace(arrays.history, best_epoch=epoch),
+        )
+        for arrays in fitted
+    ]
 
 
 def fit_encoded_member(
@@ -250,11 +335,15 @@ def make_run(
     number: int,
     stream: np.random.SeedSequence,
     limit: float = math.inf,
+    epochs: int | None = None,
 ) -> TrainingRun:
-    """Return a member's run before its first step."""
+    """Return a member's run before its first step, for other `epochs` if given."""
+    # A copy: each counts the streams that it has spawned.
+    stream = np.random.SeedSequence(stream.entropy, spawn_key=stream.spawn_key)
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
     rows, validation = data.member_rows(number)
     config = data.train_config
+    config = msgspec.structs.replace(config, epochs=epochs or config.epochs)
     network = Network(spec)
     if is_realmlp(network):
         initialize_from_data(network, rows.X, starting)

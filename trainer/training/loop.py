@@ -24,6 +24,7 @@ from trainer.preparation.augmentation import Augmentation
 from trainer.preparation.row_order import shuffled
 from trainer.training import parameter_groups
 from trainer.training.averaging import Average
+from trainer.training.common_epoch import Snapshots
 from trainer.training.constraints import limit_norms
 from trainer.training.divergence import diverged
 from trainer.training.history import History
@@ -88,6 +89,8 @@ class TrainingRun:
             horizon = config.averaging * self.steps_an_epoch / self.averaged_every
             self.average = Average(network, max(1.0, horizon))
         self.best = Best(network)
+        together = config.choose_epoch == "together" and validation is not None
+        self.snapshots = Snapshots(network, config.epochs) if together else None
         self.by_error = config.choose_by == "error" and not np.issubdtype(
             rows.T.dtype, np.floating
         )
@@ -180,6 +183,8 @@ class TrainingRun:
             else:
                 held_out, _ = self.loss(Z, T, weights)
             self.best.consider(held_out, history.epochs)
+            if self.snapshots is not None:
+                self.snapshots.keep(network, history.epochs)
             if self.average is not None:
                 self.average.swap()
             history.validation_loss.append(held_out)

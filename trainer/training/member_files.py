@@ -15,6 +15,7 @@ from models.storage.interfaces import StoredFile
 from trainer.engines.wire import pack, unpack
 from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoints
+from trainer.training.common_epoch import Snapshots
 from trainer.training.ensemble import FittedArrays, Member
 
 
@@ -26,11 +27,10 @@ def member_file(checkpoints: Checkpoints, number: int) -> StoredFile:
 def write_member(file: StoredFile, member: Member) -> None:
     """Keep a fitted network; raises OSError."""
     network, history = member.network, member.history
-    file.write(
-        pack(
-            FittedArrays(network.parameters, network.state, history, 0.0, member.ran_on)
-        )
-    )
+    kept = Snapshots(network, 0)
+    numbers = network.parameters, network.state
+    no_snapshots = kept.parameters, kept.state
+    file.write(pack(FittedArrays(*numbers, history, 0.0, member.ran_on, *no_snapshots)))
 
 
 def read_member(file: StoredFile, spec: NetworkSpec) -> Member | None:

@@ -24,7 +24,10 @@ from trainer.export.onnx import to_onnx
 TOLERANCE = 1e-5
 RUNS = {
     "one plain network": ("network.architecture=mlp", "ensemble.members=1"),
-    "several RealMLPs": ("ensemble.members=3", "network.architecture=realmlp"),
+    "RealMLPs and a linear model, by weight": (
+        *("ensemble.members=3", "network.architecture=realmlp"),
+        "ensemble.linear=true",
+    ),
     "batch norm, GELU": (
         *("network.architecture=mlp", "network.batch_norm=true"),
         *("network.activation=gelu", "ensemble.members=2"),

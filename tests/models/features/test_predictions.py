@@ -412,3 +412,31 @@ def test_slopes_are_numbers_however_far_the_logits(Z: Array) -> None:
     output = Classification((0, 1, 2), temperature=0.3, smoothing=0.01)
     slopes = output.gradient(np.stack([Z, -Z]), np.zeros(len(Z), np.intp))
     assert np.isfinite(slopes).all()
+
+
+# Weights
+
+
+@pytest.mark.parametrize("output", [BINARY, THREE, Regression(2.0, 3.0, -1.0, 1.0)])
+def test_a_network_of_twice_the_weight_counts_as_two(output: Output) -> None:
+    Z = np.random.default_rng(0).normal(0, 1, (2, 7, output.width)).astype(np.float32)
+    weighted = msgspec.structs.replace(output, weights=(2 / 3, 1 / 3))
+    repeated = output.decode(Z[[0, 0, 1]])
+    for name, values in weighted.decode(Z).items():
+        if name == "label":
+            assert values.tolist() == repeated[name].tolist()
+        else:
+            np.testing.assert_allclose(values, repeated[name], rtol=1e-12)
+    chosen = np.zeros(7, np.intp)
+    slopes = output.gradient(Z[[0, 0, 1]], chosen)
+    summed = np.stack([slopes[0] + slopes[1], slopes[2]])
+    np.testing.assert_allclose(weighted.gradient(Z, chosen), summed, rtol=1e-9)
+
+
+def test_networks_disagree_by_their_weights() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 5))
+    output = Regression(0.0, 1.0)
+    weighted = Regression(0.0, 1.0, weights=(0.75, 0.25))
+    repeated = output.spread(values[[0, 0, 0, 1]])
+    np.testing.assert_allclose(weighted.spread(values), repeated)
+    np.testing.assert_allclose(output.spread(values), values.std(axis=0))

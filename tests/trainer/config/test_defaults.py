@@ -41,6 +41,7 @@ GIVEN = {
     "network.activation": "gelu",
     "network.batch_norm": True,
     "network.dropout": 0.3,
+    "network.fastest_wave": 2.0,
     "train.learning_rate": 0.123,
     "train.beta2": 0.77,
     "train.weight_decay": 0.33,
@@ -51,10 +52,14 @@ GIVEN = {
     "train.epochs": 19,
     "train.averaging": 2.5,
     "train.patience": 5,
+    "train.short_epochs": 3,
+    "train.choose_epoch": "alone",
     "data.split": "random",
     "data.validation_fraction": 0.21,
     "data.test_fraction": 0.22,
     "ensemble.members": 3,
+    "ensemble.minimum_gain": 0.1,
+    "ensemble.linear": True,
 }
 #: What nothing is chosen for: it is off unless given.
 OPTIONAL = {
@@ -174,8 +179,9 @@ def test_few_rows_are_not_divided(rows: int) -> None:
     [
         (TOO_FEW_TO_SPLIT, True, 0.15, 0.2),
         (ENOUGH - 1, True, 0.15, 0.13),
-        (ENOUGH, True, 0.05, 0.13),
-        (400, True, 0.05, 0.1),
+        (ENOUGH, True, 0.109, 0.13),
+        (400, True, 0.113, 0.1),
+        (1_500, True, 0.05, 0.1),
         (10**6, True, 0.05, 0.1),
         (10**6, False, 0.15, 0.1),
     ],
@@ -257,6 +263,7 @@ def test_few_rows_still_take_enough_steps() -> None:
         assert run.epochs and run.batch_size
         steps = run.epochs * -(-rows // run.batch_size)
         assert 2_000 <= steps < 3_000
+        assert run.short_epochs == -(-run.epochs // 4)
 
 
 def test_of_plain_networks_more_rows_get_wider_ones() -> None:
@@ -485,10 +492,10 @@ def test_all_members_spare_the_same_rows_in_time_and_so_more_of_them(
     configured: Callable[..., Config],
 ) -> None:
     for given, share in ((("data.time=t",), 0.15), (("data.group=g",), 0.05)):
-        config, reasons = chosen(configured(*given), DataFacts(ENOUGH, "binary"))
+        config, reasons = chosen(configured(*given), DataFacts(2_000, "binary"))
         assert config.ensemble.members == 8
         assert config.data.validation_fraction == share
-        assert config.data.test_fraction == 0.13
+        assert config.data.test_fraction == 0.1
         each = any("different rows for each network" in reason for reason in reasons)
         assert each == (share == 0.05)
 
@@ -509,3 +516,39 @@ def test_a_division_without_its_column_is_wrong_usage(
     with pytest.raises(ConfigError) as caught:
         chosen(configured(*given), DataFacts(ENOUGH, "binary"))
     assert str(caught.value).startswith(expected)
+
+
+# Evidence.
+
+
+def realmlp(rows: int, *settings: str, configured: Any = None) -> ResolvedConfig:
+    config = configured(*settings) if settings else Config()
+    return chosen(config, DataFacts(rows, "binary"))[0]
+
+
+def test_fewer_rows_get_smaller_networks_and_slower_waves() -> None:
+    found = [realmlp(rows).network for rows in (500, 2_000, 20_000)]
+    assert [network.hidden for network in found] == [[64] * 3, [128] * 3, [256] * 3]
+    assert [network.fastest_wave for network in found] == [1.0, 10.0, 10.0]
+
+
+def test_a_short_run_comes_first_unless_the_epochs_are_given(
+    configured: Callable[..., Config],
+) -> None:
+    assert realmlp(2_000).train.short_epochs > 0
+    for setting in ("train.epochs=9", "preset=fast", "ensemble.members=1"):
+        assert realmlp(2_000, setting, configured=configured).train.short_epochs == 0
+
+
+def test_given_networks_are_all_fitted(configured: Callable[..., Config]) -> None:
+    assert realmlp(2_000).ensemble.minimum_gain > 0.0
+    given = realmlp(2_000, "ensemble.members=6", configured=configured)
+    assert given.ensemble.minimum_gain == 0.0
+
+
+@pytest.mark.parametrize("rows", [ENOUGH, 500, 900])
+def test_of_few_rows_each_is_held_out_once(rows: int) -> None:
+    config = realmlp(rows)
+    held_out = config.ensemble.members * config.data.validation_fraction
+    assert held_out + config.data.test_fraction == pytest.approx(1.0, abs=0.01)
+    assert config.train.choose_epoch == "together" and config.ensemble.linear

@@ -68,7 +68,7 @@ def parts(found: Prepared, member: int = 0) -> tuple[Part, Part | None, Part | N
 @pytest.mark.parametrize("members", [1, 5])
 def test_rows_are_divided_by_their_places(members: int, ready: Prepare) -> None:
     found, _ = ready(numbers(), f"ensemble.members={members}")
-    share = 0.15 if members == 1 else 0.05
+    share = 0.15
     where = hash_rows({"x": np.arange(200.0)})
     limit = limit_for_tests(where, 0.2)
     expected = rotating_splits(where, members, share / 0.8, limit)

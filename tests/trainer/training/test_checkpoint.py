@@ -49,6 +49,8 @@ CONFIG = ResolvedTrainConfig(
     batch_size=7,
     epochs=5,
     averaging=0.0,
+    short_epochs=0,
+    choose_epoch="alone",
     patience=1_000_000,
 )
 EVERYTHING = mlp([3, 6, 5, 1], batch_norm=True, dropout=0.3)

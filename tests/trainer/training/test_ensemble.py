@@ -164,7 +164,7 @@ class Clock:
         make = ensemble.make_run
 
         def made(*arguments: Any) -> TrainingRun:
-            self.limits.append(arguments[-1])
+            self.limits.append(arguments[4])
             return make(*arguments)
 
         def trained(run: TrainingRun, tell: Any, keep: Any) -> History:
@@ -470,3 +470,39 @@ def test_json_and_arrays_are_all_that_a_network_depends_on(
     again, _ = learned(given, nowhere)  # their last checkpoints came back, too
     for one, other in zip(here, again, strict=True):
         np.testing.assert_array_equal(one.network.parameters, other.network.parameters)
+
+
+# Effort by evidence: short runs, rounds, a common epoch.
+
+EVIDENCE = (
+    "network.architecture=realmlp",
+    "train.epochs=8",
+    "train.short_epochs=2",
+    "ensemble.minimum_gain=0.000001",
+    "train.choose_epoch=together",
+)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_all_networks_are_at_one_epoch_however_many_processes(
+    threads: int, prepared: Make, nowhere: Checkpoints
+) -> None:
+    given = prepared(*EVIDENCE, f"runtime.threads={threads}", members=6)
+    members, _ = learned(given, nowhere)
+    assert len(members) in (4, 6)
+    (epoch,) = {member.history.best_epoch for member in members}
+    (planned,) = {member.history.planned for member in members}
+    assert 1 <= epoch <= planned in (2, 8)
+    digest = [member.network.parameters.tobytes() for member in members]
+    other = prepared(*EVIDENCE, f"runtime.threads={3 - threads}", members=6)
+    again, _ = learned(other, nowhere)
+    assert digest == [member.network.parameters.tobytes() for member in again]
+
+
+def test_the_common_epoch_is_that_of_the_lowest_mean_loss(
+    prepared: Make, nowhere: Checkpoints
+) -> None:
+    settings = ("train.epochs=6", "train.choose_epoch=together")
+    members, _ = learned(prepared(*settings), nowhere)
+    losses = np.mean([m.history.validation_loss for m in members], axis=0)
+    assert {m.history.best_epoch for m in members} == {int(losses.argmin()) + 1}

@@ -1,0 +1,137 @@
+"""Fit the networks of an ensemble as long as it pays, and no longer.
+
+A first round of networks is fitted in a short run. If its last cycle still lowers the
+validation loss, they are fitted again in a full run. Further rounds follow as long as
+they are expected to pay. Every decision is about whole rounds, so that the number of
+processes changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from models.features.columns import Floats
+from models.features.predictions import Output, Regression
+from models.nn.network import Network
+from models.types import Array
+from trainer.config.schema import ResolvedConfig
+from trainer.optimization.schedules import CYCLES
+from trainer.preparation.prepare import Prepared
+from trainer.training.history import History
+
+#: Networks of a round: a multiple of most numbers of cores.
+ROUND = 4
+#: Rows on which networks are compared, at most.
+MAX_ROWS = 2_000
+
+
+class Fitted(Protocol):
+    """A fitted network, of which only the history matters here."""
+
+    @property
+    def history(self) -> History: ...
+
+
+FittedT = TypeVar("FittedT", bound=Fitted)
+#: Fits the networks of these numbers for so many epochs.
+Fit = Callable[[Sequence[int], int], list[FittedT]]
+
+
+def fit_as_needed(
+    config: ResolvedConfig,
+    count: int,
+    fit: Fit[FittedT],
+    gain_of_more: Callable[[Sequence[FittedT]], float],
+) -> list[FittedT]:
+    """Return `count` fitted networks, or fewer if more are not worth their time.
+
+    `gain_of_more` returns the share of the loss that one more round is expected to
+    save. No full run follows a short one that the time limit ended.
+    """
+    train, least = config.train, config.ensemble.minimum_gain
+    if not (train.short_epochs or least):
+        return fit(range(count), train.epochs)
+    size, epochs = ROUND, train.short_epochs or train.epochs
+    first = range(min(size, count))
+    fitted = fit(first, epochs)
+    if epochs < train.epochs and _still_gains(fitted, config):
+        longer = fit(first, train.epochs)
+        if mean_losses(longer).min() < mean_losses(fitted).min():
+            fitted, epochs = longer, train.epochs
+    while len(fitted) < count and gain_of_more(fitted) >= least:
+        fitted = fitted + fit(
+            range(len(fitted), min(len(fitted) + size, count)), epochs
+        )
+    return fitted
+
+
+def mean_losses(fitted: Sequence[Fitted]) -> Floats:
+    """Return the mean validation loss of all networks after each epoch (epochs,)."""
+    reached = min(arrays.history.epochs for arrays in fitted)
+    losses = [arrays.history.validation_loss[:reached] for arrays in fitted]
+    return np.asarray(np.mean(losses, axis=0), np.float64)
+
+
+def _still_gains(fitted: Sequence[Fitted], config: ResolvedConfig) -> bool:
+    """Tell whether the last cycle of the schedule lowered the loss by enough."""
+    if any(arrays.history.out_of_time for arrays in fitted):
+        return False
+    losses = mean_losses(fitted)
+    starts = CYCLES.get(config.train.schedule, (0.5,))[-1]
+    before = max(1, round(starts * len(losses)))
+    gain = 1.0 - losses.min() / losses[:before].min()
+    return bool(gain >= config.train.minimum_gain)
+
+
+class FittedNetwork(Fitted, Protocol):
+    """A fitted network itself."""
+
+    @property
+    def network(self) -> Network: ...
+
+
+def expected_gain(prepared: Prepared, members: Sequence[FittedNetwork]) -> float:
+    """Return the share of the loss that one more round is expected to save.
+
+    The mean of E networks has the loss L + V / E: the loss L of infinitely many, and
+    the variance V of one (Krogh and Vedelsby 1995, "Neural network ensembles, cross
+    validation, and active learning"; for the log loss the mean divergence takes its
+    place). V is measured by how far the networks disagree on rows that none has learnt,
+    which needs no targets. Returns 1 for a single network.
+    """
+    E, histories = len(members), [member.history for member in members]
+    losses = [h.validation_loss[h.best_epoch - 1] for h in histories]
+    single = float(np.mean(losses))
+    if E < 2 or single <= 0.0:
+        return 1.0
+    Z = outputs_of(prepared, [member.network for member in members])
+    variance = min(disagreement(prepared.output, Z) * E / (E - 1), single)
+    loss = max(single - variance * (1.0 - 1.0 / E), 1e-12)
+    saved = (variance / E - variance / (E + ROUND)) / loss
+    # A root changes half as much as its square.
+    return saved / 2.0 if isinstance(prepared.output, Regression) else saved
+
+
+def outputs_of(prepared: Prepared, networks: Sequence[Network]) -> Array:
+    """Return the outputs (E, n, O) for n of the rows that no network has learnt."""
+    rows = prepared.evaluation.rows
+    some = np.unique(np.linspace(0, len(rows) - 1, MAX_ROWS).astype(np.intp))
+    X = prepared.rows(rows.only(some)).X
+    return np.stack([network.predict(X) for network in networks])
+
+
+def disagreement(output: Output, Z: Array) -> float:
+    """Return how much the mean of E networks lowers the loss, from outputs (E, n, O).
+
+    It is half the variance of values, as the training loss has half the squared error,
+    or the mean Kullback-Leibler divergence from the mean probabilities.
+    """
+    if isinstance(output, Regression):
+        return float(output.standard(Z).var(axis=0).mean()) / 2.0
+    tiny = np.finfo(float).tiny
+    P = np.maximum(np.stack([output.probabilities(z) for z in Z]), tiny)
+    mean = P.mean(axis=0)
+    return float((mean * (np.log(mean) - np.log(P))).sum(axis=2).mean())

@@ -35,7 +35,7 @@ MEMBER_GAIN = 0.002
 #: Fewest steps in which RealMLP fits its rows well.
 MIN_STEPS = 2_000
 #: Fewer rows are overfitted by large networks and fast waves.
-FEW_ROWS, SOME_ROWS = 1_000, 5_000
+FEW_ROWS, SOME_ROWS, SLOW_WAVE_ROWS = 1_000, 5_000, 600
 #: With more rows the networks outweigh a linear model.
 LINEAR_ROWS = 10_000
 #: A short run is this part of a full one.
@@ -226,7 +226,7 @@ def _realmlp(config: SplitConfig, facts: DataFacts) -> Iterator[DefaultValue]:
     width = 64 if n < FEW_ROWS else 128 if n < SOME_ROWS else 256
     hidden = [width] * 3
     yield "network.hidden", hidden, f"hidden layers {hidden} for {n:,} rows"
-    fastest = 1.0 if n < FEW_ROWS else 10.0
+    fastest = 1.0 if n < SLOW_WAVE_ROWS else 10.0
     yield (
         "network.fastest_wave",
         fastest,

@@ -150,7 +150,6 @@ def glassnet(widths: list[int], batch: int, X: Any, y: Any, threads: int) -> Epo
         batch_size=batch,
         averaging=0.0,
         epochs=1_000,
-        short_epochs=0,
         choose_epoch="alone",
         patience=1_000,
     )

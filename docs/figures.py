@@ -256,7 +256,6 @@ def learn(
         augmentation=0.0,
         averaging=0.0,
         beta2=0.999,
-        short_epochs=0,
         choose_epoch="alone",
         patience=epochs,
     )

@@ -42,8 +42,10 @@ from trainer.preparation.prepare import Prepared, prepare
 from trainer.training.blend import blend
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.ensemble import (
+    FittedArrays,
     Member,
     fit_members,
+    members_of,
     network_spec,
     time_limit_note,
 )
@@ -145,7 +147,8 @@ def fit_candidate(
     """
     run = prepare_run(request, store, messages, production)
     prepared = run.prepared
-    members, train_s = fit_networks(request, run, on_epoch)
+    fitted, train_s = fit_networks(request, run, on_epoch)
+    members = members_of(fitted, run.spec)
     for sentence in time_limit_note(members):
         messages.step(sentence)
     prepared, networks, held_out = blend(
@@ -177,7 +180,7 @@ def fit_networks(
     run: PreparedRun,
     on_epoch: ProgressCallback,
     numbers: Sequence[int] | None = None,
-) -> tuple[list[Member], float]:
+) -> tuple[list[FittedArrays], float]:
     """Fit the networks in the time that is left; return them and the seconds taken.
 
     With `numbers` only those, counted from 0. Raises TrainingDiverged.

@@ -76,15 +76,15 @@ def fit_member(
     _arguments(store, request.model).file("request").write(_encode(request))
     number = wanted.number - 1
     file = member_file(run.checkpoints, number)
-    member = read_member(file, run.spec)
-    if member is None:
-        (member,), _ = fit_networks(request, run, on_epoch, [number])
-        write_member(file, member)
+    fitted = read_member(file)
+    if fitted is None:
+        (fitted,), _ = fit_networks(request, run, on_epoch, [number])
+        write_member(file, fitted)
     else:
         messages.step(f"network {wanted.number} of {count} is fitted already")
-    history = member.history
+    history = fitted.history
     seconds = round(history.seconds, 6)
-    return MemberResult(request.model, *wanted, history.epochs, seconds, member.ran_on)
+    return MemberResult(request.model, *wanted, history.epochs, seconds, fitted.ran_on)
 
 
 def assemble(

@@ -16,11 +16,7 @@ from trainer.members import MemberNumber
 from trainer.training import ensemble
 
 Run = Callable[..., Result]
-# A common epoch needs all networks in one run.
-THREE = (
-    *("ensemble.members=3", "train.epochs=3", "network.hidden=[8]"),
-    "train.choose_epoch=alone",
-)
+THREE = ("ensemble.members=3", "train.epochs=3", "network.hidden=[8]")
 
 
 @pytest.fixture

@@ -38,8 +38,6 @@ MIN_STEPS = 2_000
 FEW_ROWS, SOME_ROWS, SLOW_WAVE_ROWS = 1_000, 5_000, 600
 #: With more rows the networks outweigh a linear model.
 LINEAR_ROWS = 10_000
-#: A short run is this part of a full one.
-SHORT_RUN = 4
 #: Fewer images get a single network, which is small and trains in seconds.
 FEW_IMAGES = 2_000
 #: From here on the images need less augmentation and dropout, and a larger network.
@@ -112,7 +110,7 @@ def choose_split(
                 f"architecture {architecture}: "
                 + ("a table with enough rows" if real else "few rows, or not a table"),
             ),
-            *_ensemble(config, members, tabular and n < LINEAR_ROWS),
+            *_ensemble(config, members, n, tabular),
             ("data.split", split, split_reason),
             (
                 "data.test_fraction",
@@ -141,24 +139,27 @@ def choose_split(
     return resolved, reasons
 
 
-def _ensemble(config: Config, members: int, linear: bool) -> Iterator[DefaultValue]:
+def _ensemble(
+    config: Config, members: int, n: int, tabular: bool
+) -> Iterator[DefaultValue]:
     """The networks that answer together, and when more of them are worth their time."""
     yield (
         "ensemble.members",
         members,
-        f"{members} networks at most, each fitted without some rows"
+        f"{members} networks, each fitted without some rows"
         if members > 1
         else "one network answers",
     )
-    open_end = members > 1 and config.ensemble.members is None
+    chosen = members > 1 and config.ensemble.members is None
+    counted = chosen and (n >= SOME_ROWS or not tabular)
     yield (
         "ensemble.minimum_gain",
-        MEMBER_GAIN if open_end else 0.0,
-        f"networks are added while more are expected to save {MEMBER_GAIN:.1%}"
-        if open_end
+        MEMBER_GAIN if counted else 0.0,
+        f"four at a time, while more are expected to save {MEMBER_GAIN:.1%} of the loss"
+        if counted
         else f"not fewer than {members} networks",
     )
-    linear = linear and open_end
+    linear = chosen and tabular and n < LINEAR_ROWS
     yield (
         "ensemble.linear",
         linear,
@@ -264,15 +265,6 @@ def _realmlp(config: SplitConfig, facts: DataFacts) -> Iterator[DefaultValue]:
     epochs = max(1, round(passes * PRESET_BUDGETS[config.preset].epochs))
     yield "train.epochs", epochs, f"at most {epochs} epochs: {n:,} rows"
     together = config.ensemble.members > 1
-    staged = together and config.train.epochs is None and config.preset != "fast"
-    short = -(-epochs // SHORT_RUN) if staged else 0
-    yield (
-        "train.short_epochs",
-        short,
-        f"{short} epochs first, and all of them if the last of these still gain"
-        if staged
-        else "no short run before",
-    )
     yield (
         "train.choose_epoch",
         "together" if together else "alone",
@@ -320,7 +312,6 @@ def _mlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
     yield "train.schedule", "cosine", "schedule cosine: cosine decay to 0"
     yield "train.regularization", "constant", "regularization constant over the run"
     yield "train.choose_epoch", "alone", "the network has its own best epoch"
-    yield "train.short_epochs", 0, "no short run before"
     yield "train.averaging", 1.0, "weights are averaged over the latest epoch"
     batch = min(n, 8) if tiny else 32 if small else 64 if n < 10_000 else 256
     yield "train.batch_size", batch, f"batch size {batch} for {n:,} rows"

@@ -172,20 +172,6 @@ class TrainConfig(Section, frozen=True, kw_only=True):
             description="Epochs without a better validation loss before training stops."
         ),
     ] = None
-    short_epochs: Annotated[
-        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
-        Meta(
-            description="Epochs of a first, short run of some networks. All of "
-            "`epochs` follow if it still gains at its end; 0 is no short run."
-        ),
-    ] = None
-    minimum_gain: Annotated[
-        Fraction,
-        Meta(
-            description="Share by which the last cycle of the short run must lower the "
-            "validation loss for a full run to follow."
-        ),
-    ] = 0.01
     class_weights: Annotated[
         Literal["balanced"] | dict[str, Positive] | None,
         Meta(
@@ -291,7 +277,6 @@ class ResolvedTrainConfig(TrainConfig, frozen=True, kw_only=True):
     choose_epoch: Literal["alone", "together"]
     averaging: AveragedEpochs
     patience: Count
-    short_epochs: Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class ResolvedDataConfig(DataConfig, frozen=True, kw_only=True):

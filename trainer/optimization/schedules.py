@@ -54,9 +54,6 @@ def warm_up(schedule: Schedule, share: float) -> Schedule:
     return warmed
 
 
-#: The shares of a run at which the cycles of a schedule end, without the last.
-CYCLES: dict[ScheduleName, tuple[float, ...]] = {"coslog4": (1 / 15, 3 / 15, 7 / 15)}
-
 SCHEDULES: dict[ScheduleName, Schedule] = {
     "constant": constant,
     "step": step,

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -91,10 +90,11 @@ def fit_members(
     live: bool = False,
     place: EngineName = "processes",
     numbers: Sequence[int] | None = None,
-) -> tuple[list[Member], float]:
+) -> tuple[list[FittedArrays], float]:
     """Fit as many members as pay (`fit_as_needed`); return the seconds it took, too.
 
-    With `numbers`, counted from 0, exactly those are fitted, in a full run each.
+    With `numbers`, counted from 0, exactly those are fitted. `members_of` makes
+    networks of the arrays.
 
     A member's numbers depend on its own stream only, not on how many are fitted at
     once, or where. Each gets an equal share of `limit` seconds. The seconds before an
@@ -106,75 +106,62 @@ def fit_members(
     count, threads = len(prepared.splits), prepared.config.runtime.threads
     # BLAS threads change the last bits of a product: never take all cores unasked.
     blas = threads or 1 if count == 1 else 1
-    ends = deadline(limit)
-
+    ends, wanted = deadline(limit), range(count) if numbers is None else numbers
     with (
         open_engine(
             place, 1 if live else threads, blas, checkpoints.say_once
         ) as engine,
         threadpool_limits(blas, user_api="blas"),
     ):
-        started, tracker = time.perf_counter(), ProgressTracker(count, watch, limit)
-        at_once, spent = min(count, engine.size), 0.0
+        started, total = time.perf_counter(), len(wanted)
+        at_once, tracker = min(total, engine.size), ProgressTracker(total, watch, limit)
         shared = SharedWork(prepared, spec, ends, live)
         encoded = None
         if not engine.shares_memory:
             encoded = SharedWork(encode(prepared), spec, ends)
 
-        def fit(numbers: Sequence[int], epochs: int) -> list[FittedArrays]:
-            nonlocal spent
-            tasks = _tasks(prepared, numbers, epochs, streams, checkpoints, at_once)
+        def fit(numbers: Sequence[int]) -> list[FittedArrays]:
+            done = wanted.index(numbers[0])
+            rounds = -(-(total - done) // at_once)  # all that may follow share the time
+            tasks = [
+                MemberTask(
+                    number,
+                    streams[number],
+                    rounds - index // at_once,
+                    checkpoints.file(number),
+                )
+                for index, number in enumerate(numbers)
+            ]
 
             def on_message(index: int, message: Message) -> None:
                 if message is None:
-                    tracker.finish(numbers[index])
+                    tracker.finish(done + index)
                 elif isinstance(message, str):
                     checkpoints.say_once(message)
                 else:
-                    tracker.update(numbers[index], message.history, message.run)
+                    tracker.update(done + index, message.history, message.run)
 
             if encoded is None:
-                fitted = engine.map(fit_member, shared, tasks, on_message)
-            else:
-                fitted = engine.map(fit_encoded_member, encoded, tasks, on_message)
-            spent += sum(arrays.spent for arrays in fitted) / at_once
-            return fitted
+                return engine.map(fit_member, shared, tasks, on_message)
+            return engine.map(fit_encoded_member, encoded, tasks, on_message)
 
-        def gain_of_more(fitted: Sequence[FittedArrays]) -> float:
-            members = [arrays.member(spec) for arrays in at_common_epoch(fitted)]
-            return expected_gain(prepared, members)
-
-        if numbers is None:
-            fitted = fit_as_needed(prepared.config, count, fit, gain_of_more)
-        else:
-            fitted = fit(numbers, prepared.config.train.epochs)
-    members = [arrays.member(spec) for arrays in at_common_epoch(fitted)]
-    return members, time.perf_counter() - started + spent
+        fitted = as_needed(prepared, spec, fit) if numbers is None else fit(numbers)
+    spent = sum(arrays.spent for arrays in fitted) / at_once
+    return fitted, time.perf_counter() - started + spent
 
 
-def _tasks(
+def as_needed(
     prepared: Prepared,
-    numbers: Sequence[int],
-    epochs: int,
-    streams: Sequence[np.random.SeedSequence],
-    checkpoints: Checkpoints,
-    at_once: int,
-) -> list[MemberTask]:
-    """Return the tasks of some networks; the time left is for all that may follow."""
-    count = len(prepared.splits)
-    rounds = -(-(count - numbers[0]) // at_once)
-    # A short run has a checkpoint of its own.
-    apart = 0 if epochs == prepared.config.train.epochs else count
-    return [
-        MemberTask(
-            number,
-            streams[number],
-            rounds - index // at_once,
-            checkpoints.file(apart + number),
-            epochs,
-        )
-        for index, number in enumerate(numbers)
-    ]
+    spec: NetworkSpec,
+    fit: Callable[[Sequence[int]], list[FittedArrays]],
+) -> list[FittedArrays]:
+    """Return what `fit` makes of the numbers of as many networks as pay."""
+
+    def gain_of_more(fitted: Sequence[FittedArrays]) -> float:
+        return expected_gain(prepared, members_of(fitted, spec))
+
+    least = prepared.config.ensemble.minimum_gain
+    return fit_as_needed(len(prepared.splits), least, fit, gain_of_more)
 
 
 DataT = TypeVar("DataT", bound=TrainingData)
@@ -192,16 +179,12 @@ class SharedWork(Generic[DataT]):
 
 @dataclass(frozen=True)
 class MemberTask:
-    """A network to fit, counted from 0, for `epochs`, if they are not the setting's.
-
-    `rounds` of tasks share the time left.
-    """
+    """A network to fit, counted from 0; `rounds` of tasks share the time left."""
 
     number: int
     stream: np.random.SeedSequence
     rounds: int
     checkpoint: StoredFile
-    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -255,7 +238,6 @@ def fit_member(
         task.number,
         task.stream,
         left / task.rounds,
-        task.epochs,
     )
     checkpoint = Checkpoint(task.checkpoint, report)
     spent = run.history.seconds if checkpoint.restore(run) else 0.0
@@ -281,14 +263,14 @@ def fit_member(
     )
 
 
-def at_common_epoch(fitted: Sequence[FittedArrays]) -> list[FittedArrays]:
+def members_of(fitted: Sequence[FittedArrays], spec: NetworkSpec) -> list[Member]:
     """Return the networks at their common best epoch, if their epochs were kept.
 
     With a time limit each run has a schedule of its own, and keeps its own best epoch.
     """
     histories = [arrays.history for arrays in fitted]
     if any(h.out_of_time for h in histories) or not len(fitted[0].snapshots):
-        return list(fitted)
+        return [arrays.member(spec) for arrays in fitted]
     epoch = common_epoch(histories)
     index = kept_epochs(histories[0].planned).index(epoch)
     return [
@@ -297,7 +279,7 @@ def at_common_epoch(fitted: Sequence[FittedArrays]) -> list[FittedArrays]:
             parameters=arrays.snapshots[index],
             state=arrays.snapshot_states[index],
             history=dataclasses.replace(arrays.history, best_epoch=epoch),
-        )
+        ).member(spec)
         for arrays in fitted
     ]
 
@@ -335,15 +317,11 @@ def make_run(
     number: int,
     stream: np.random.SeedSequence,
     limit: float = math.inf,
-    epochs: int | None = None,
 ) -> TrainingRun:
-    """Return a member's run before its first step, for other `epochs` if given."""
-    # A copy: each counts the streams that it has spawned.
-    stream = np.random.SeedSequence(stream.entropy, spawn_key=stream.spawn_key)
+    """Return a member's run before its first step."""
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
     rows, validation = data.member_rows(number)
     config = data.train_config
-    config = msgspec.structs.replace(config, epochs=epochs or config.epochs)
     network = Network(spec)
     if is_realmlp(network):
         initialize_from_data(network, rows.X, starting)

@@ -1,9 +1,7 @@
 """Fit the networks of an ensemble as long as it pays, and no longer.
 
-A first round of networks is fitted in a short run. If its last cycle still lowers the
-validation loss, they are fitted again in a full run. Further rounds follow as long as
-they are expected to pay. Every decision is about whole rounds, so that the number of
-processes changes nothing.
+Further rounds follow the first as long as they are expected to pay. Every decision is
+about whole rounds, so that the number of processes changes nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +11,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from models.features.columns import Floats
 from models.features.predictions import Output, Regression
 from models.nn.network import Network
 from models.types import Array
-from trainer.config.schema import ResolvedConfig
-from trainer.optimization.schedules import CYCLES
 from trainer.preparation.prepare import Prepared
 from trainer.training.history import History
 
@@ -28,69 +23,38 @@ ROUND = 4
 MAX_ROWS = 2_000
 
 
-class Fitted(Protocol):
-    """A fitted network, of which only the history matters here."""
-
-    @property
-    def history(self) -> History: ...
-
-
-FittedT = TypeVar("FittedT", bound=Fitted)
-#: Fits the networks of these numbers for so many epochs.
-Fit = Callable[[Sequence[int], int], list[FittedT]]
+FittedT = TypeVar("FittedT")
+#: Fits the networks of these numbers.
+Fit = Callable[[Sequence[int]], list[FittedT]]
 
 
 def fit_as_needed(
-    config: ResolvedConfig,
     count: int,
+    least: float,
     fit: Fit[FittedT],
     gain_of_more: Callable[[Sequence[FittedT]], float],
 ) -> list[FittedT]:
     """Return `count` fitted networks, or fewer if more are not worth their time.
 
     `gain_of_more` returns the share of the loss that one more round is expected to
-    save. No full run follows a short one that the time limit ended.
+    save; it has to be at least `least`. If that is 0, all are fitted at once.
     """
-    train, least = config.train, config.ensemble.minimum_gain
-    if not (train.short_epochs or least):
-        return fit(range(count), train.epochs)
-    size, epochs = ROUND, train.short_epochs or train.epochs
-    first = range(min(size, count))
-    fitted = fit(first, epochs)
-    if epochs < train.epochs and _still_gains(fitted, config):
-        longer = fit(first, train.epochs)
-        if mean_losses(longer).min() < mean_losses(fitted).min():
-            fitted, epochs = longer, train.epochs
+    if not least:
+        return fit(range(count))
+    fitted = fit(range(min(ROUND, count)))
     while len(fitted) < count and gain_of_more(fitted) >= least:
-        fitted = fitted + fit(
-            range(len(fitted), min(len(fitted) + size, count)), epochs
-        )
+        fitted += fit(range(len(fitted), min(len(fitted) + ROUND, count)))
     return fitted
 
 
-def mean_losses(fitted: Sequence[Fitted]) -> Floats:
-    """Return the mean validation loss of all networks after each epoch (epochs,)."""
-    reached = min(arrays.history.epochs for arrays in fitted)
-    losses = [arrays.history.validation_loss[:reached] for arrays in fitted]
-    return np.asarray(np.mean(losses, axis=0), np.float64)
-
-
-def _still_gains(fitted: Sequence[Fitted], config: ResolvedConfig) -> bool:
-    """Tell whether the last cycle of the schedule lowered the loss by enough."""
-    if any(arrays.history.out_of_time for arrays in fitted):
-        return False
-    losses = mean_losses(fitted)
-    starts = CYCLES.get(config.train.schedule, (0.5,))[-1]
-    before = max(1, round(starts * len(losses)))
-    gain = 1.0 - losses.min() / losses[:before].min()
-    return bool(gain >= config.train.minimum_gain)
-
-
-class FittedNetwork(Fitted, Protocol):
-    """A fitted network itself."""
+class FittedNetwork(Protocol):
+    """A fitted network with its history."""
 
     @property
     def network(self) -> Network: ...
+
+    @property
+    def history(self) -> History: ...
 
 
 def expected_gain(prepared: Prepared, members: Sequence[FittedNetwork]) -> float:

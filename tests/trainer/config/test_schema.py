@@ -37,6 +37,7 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         "network.architecture": set(get_args(Architecture)),
         "network.activation": set(get_args(Function)),
         "train.choose_by": {"loss", "error"},
+        "train.choose_epoch": {"alone", "together"},
         "preset": {"fast", "default", "best"},
         "train.class_weights": {"balanced"},
         "data.split": {"random", "grouped", "time"},

@@ -36,9 +36,12 @@ def prepared(write_csv: Callable[..., Path], configured: Callable[..., Any]) -> 
     return make
 
 
-def networks(given: Prepared, epochs: int) -> list[Network]:
+LINEAR = "ensemble.linear=true"
+
+
+def networks(given: Prepared) -> list[Network]:
     spec, streams = network_spec(given), np.random.SeedSequence(0).spawn(2)
-    runs = [make_run(given, spec, n, streams[n], epochs=epochs) for n in range(2)]
+    runs = [make_run(given, spec, n, streams[n]) for n in range(2)]
     for run in runs:
         train(run)
     return [run.network for run in runs]
@@ -52,15 +55,15 @@ def weight_of_linear(given: Prepared, found: Any) -> float:
 
 @pytest.mark.parametrize("classes", [False, True])
 def test_a_linear_table_gets_the_linear_model(classes: bool, prepared: Prepare) -> None:
-    given = prepared("ensemble.linear=true", linear=True, classes=classes)
-    found = blend(given, networks(given, epochs=2))
+    given = prepared(LINEAR, "train.epochs=2", linear=True, classes=classes)
+    found = blend(given, networks(given))
     assert weight_of_linear(given, found) > 0.5
     assert any("a linear model has" in reason for reason in found.prepared.reasons)
 
 
 def test_a_table_without_a_line_gets_no_linear_model(prepared: Prepare) -> None:
-    given = prepared("ensemble.linear=true", linear=False)
-    found = blend(given, networks(given, epochs=60))
+    given = prepared(LINEAR, "train.epochs=60", linear=False)
+    found = blend(given, networks(given))
     assert weight_of_linear(given, found) < 0.2
 
 
@@ -68,8 +71,8 @@ def test_a_table_without_a_line_gets_no_linear_model(prepared: Prepare) -> None:
 def test_weights_add_up_to_one_and_none_is_zero(
     classes: bool, prepared: Prepare
 ) -> None:
-    given = prepared("ensemble.linear=true", linear=True, classes=classes)
-    found = blend(given, networks(given, epochs=6))
+    given = prepared(LINEAR, "train.epochs=6", linear=True, classes=classes)
+    found = blend(given, networks(given))
     weights = found.prepared.output.weights
     assert not weights or sum(weights) == pytest.approx(1.0, abs=1e-6)
     assert all(weight > 0 for weight in weights)
@@ -79,8 +82,8 @@ def test_weights_add_up_to_one_and_none_is_zero(
 
 
 def test_without_the_setting_all_networks_are_equal(prepared: Prepare) -> None:
-    given = prepared("ensemble.linear=false", linear=True)
-    trained = networks(given, epochs=2)
+    given = prepared("ensemble.linear=false", "train.epochs=2", linear=True)
+    trained = networks(given)
     found = blend(given, trained)
     assert found.networks == trained and found.prepared.output.weights == ()
 
@@ -88,8 +91,8 @@ def test_without_the_setting_all_networks_are_equal(prepared: Prepare) -> None:
 def test_validation_rows_are_answered_by_networks_that_have_not_learnt_them(
     prepared: Prepare,
 ) -> None:
-    given = prepared("ensemble.linear=false", linear=True)
-    trained = networks(given, epochs=2)
+    given = prepared("ensemble.linear=false", "train.epochs=2", linear=True)
+    trained = networks(given)
     found = blend(given, trained)
     for part, network, split in zip(found.held_out, trained, given.splits, strict=True):
         X = given.rows(given.part(split.validation)).X

@@ -49,7 +49,6 @@ CONFIG = ResolvedTrainConfig(
     batch_size=7,
     epochs=5,
     averaging=0.0,
-    short_epochs=0,
     choose_epoch="alone",
     patience=1_000_000,
 )

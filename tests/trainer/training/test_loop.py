@@ -40,7 +40,6 @@ PLAIN = ResolvedTrainConfig(
     batch_size=4,
     epochs=3,
     averaging=0.0,
-    short_epochs=0,
     choose_epoch="alone",
     patience=1_000_000,
 )

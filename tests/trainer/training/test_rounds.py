@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from models.features.predictions import Classification, Output, Regression
 from models.types import Array
-from trainer.config.defaults import DataFacts, choose_split, choose_training
-from trainer.config.schema import Config, ResolvedConfig
-from trainer.training.history import History
 from trainer.training.rounds import ROUND, disagreement, fit_as_needed
 
 OUTPUTS = [
@@ -60,68 +56,30 @@ def test_it_grows_with_the_noise(output: Output) -> None:
     assert 0.0 < little < much
 
 
-# Runs and rounds.
+# Rounds.
 
 
-@dataclass
-class Fitted:
-    number: int
-    history: History
+def asked(least: float, gains: Sequence[float]) -> list[list[int]]:
+    """Return the numbers of each round, if more networks save these shares."""
+    rounds: list[list[int]] = []
+    left = iter(gains)
+
+    def fit(numbers: Sequence[int]) -> list[int]:
+        rounds.append(list(numbers))
+        return list(numbers)
+
+    fitted = fit_as_needed(10, least, fit, lambda fitted: next(left))
+    assert fitted == [number for numbers in rounds for number in numbers]
+    return rounds
 
 
-class Curve:
-    """Fits nothing: the losses of a run come from a function of the share done."""
-
-    def __init__(self, *, gains: bool, gain: float) -> None:
-        self.gains, self.gain, self.out_of_time = gains, gain, False
-        self.calls: list[tuple[list[int], int]] = []
-
-    def fit(self, numbers: Sequence[int], epochs: int) -> list[Fitted]:
-        self.calls.append((list(numbers), epochs))
-        best = epochs if self.gains else 3
-        losses = [1.0 + 0.1 * abs(epoch - best) for epoch in range(1, epochs + 1)]
-        if self.gains:
-            losses = [loss - 0.001 * epochs for loss in losses]
-        history = History(planned=epochs, loss=losses, validation_loss=losses)
-        history.out_of_time = self.out_of_time
-        return [Fitted(number, history) for number in numbers]
-
-    def gain_of_more(self, fitted: Sequence[Fitted]) -> float:
-        return self.gain
+def test_all_are_fitted_at_once_if_nothing_has_to_be_gained() -> None:
+    assert asked(0.0, []) == [list(range(10))]
 
 
-def resolved() -> ResolvedConfig:
-    facts = DataFacts(2_000, "binary")
-    split, _ = choose_split(Config(), facts, False)
-    return choose_training(split, facts)[0]
-
-
-def asked(curve: Curve) -> list[int]:
-    fitted = fit_as_needed(resolved(), 8, curve.fit, curve.gain_of_more)
-    return [one.number for one in fitted]
-
-
-def test_noise_gets_short_runs_and_one_round() -> None:
-    curve, train = Curve(gains=False, gain=0.0), resolved().train
-    assert asked(curve) == [0, 1, 2, 3]
-    assert curve.calls == [([0, 1, 2, 3], train.short_epochs)]
-    assert train.short_epochs == -(-train.epochs // 4)
-
-
-def test_a_law_gets_full_runs_and_all_networks() -> None:
-    curve, train = Curve(gains=True, gain=0.5), resolved().train
-    assert asked(curve) == list(range(8))
-    first, second = [0, 1, 2, 3], [4, 5, 6, 7]
-    assert curve.calls == [
-        (first, train.short_epochs),
-        (first, train.epochs),
-        (second, train.epochs),
-    ]
+def test_networks_are_added_while_they_pay() -> None:
+    first, second, third = [0, 1, 2, 3], [4, 5, 6, 7], [8, 9]
     assert len(first) == ROUND
-
-
-def test_a_short_run_that_the_time_limit_ended_is_the_last() -> None:
-    curve = Curve(gains=True, gain=0.5)
-    curve.out_of_time = True
-    assert asked(curve) == list(range(8))
-    assert {epochs for _, epochs in curve.calls} == {resolved().train.short_epochs}
+    assert asked(0.1, [0.05]) == [first]
+    assert asked(0.1, [0.1, 0.05]) == [first, second]
+    assert asked(0.1, [0.2, 0.1]) == [first, second, third]

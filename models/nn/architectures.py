@@ -64,14 +64,13 @@ def realmlp(
     activation: Function = "selu",
     *,
     dropout: float = 0.0,
-    fastest_wave: float = 10.0,
 ) -> NetworkSpec:
     """Describe RealMLP (Holzmüller et al. 2024, arXiv 2407.04491, figure 1).
 
     Embeddings and a scaling layer come first; each hidden layer is linear → parametric
     activation → dropout; the output layer is linear.
     """
-    front = EmbeddingsSpec(*layout, fastest=fastest_wave)
+    front = EmbeddingsSpec(*layout)
     n_in = layout.numeric + layout.other + len(layout.categories)
     width = front.width(n_in)
     layers: list[AnyLayerSpec] = [front, ScalingSpec(width)]

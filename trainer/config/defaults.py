@@ -23,7 +23,7 @@ from trainer.optimization.optimizers import OPTIMIZERS
 #: With fewer rows all of them train: none is held out.
 TOO_FEW_TO_SPLIT = 40
 #: A table with fewer rows gets a single plain network.
-TOO_FEW_FOR_REALMLP = 300
+TOO_FEW_FOR_REALMLP = 100
 #: Share of the rows that are test rows: the same for every preset, so that a test row
 #: stays one. Tables of fewer than 400 rows need more, so that figures tell something.
 TEST_SHARE, MAX_TEST_SHARE, TEST_ROWS = 0.1, 0.2, 40
@@ -34,8 +34,9 @@ ENSEMBLE_SHARE, SINGLE_SHARE = 0.05, 0.15
 MEMBER_GAIN = 0.002
 #: Fewest steps in which RealMLP fits its rows well.
 MIN_STEPS = 2_000
-#: Fewer rows are overfitted by large networks and fast waves.
-FEW_ROWS, SOME_ROWS, SLOW_WAVE_ROWS = 1_000, 5_000, 600
+#: Up to here narrower networks do as well, in less time. With fewer than the first each
+#: row is held out once.
+FEW_ROWS, SOME_ROWS = 1_000, 5_000
 #: With more rows the networks outweigh a linear model.
 LINEAR_ROWS = 10_000
 #: Fewer images get a single network, which is small and trains in seconds.
@@ -227,12 +228,6 @@ def _realmlp(config: SplitConfig, facts: DataFacts) -> Iterator[DefaultValue]:
     width = 64 if n < FEW_ROWS else 128 if n < SOME_ROWS else 256
     hidden = [width] * 3
     yield "network.hidden", hidden, f"hidden layers {hidden} for {n:,} rows"
-    fastest = 1.0 if n < SLOW_WAVE_ROWS else 10.0
-    yield (
-        "network.fastest_wave",
-        fastest,
-        f"fastest wave {fastest:g}: few rows overfit faster ones",
-    )
     activation = "mish" if regression else "selu"
     kind = "regression" if regression else "classification"
     yield (
@@ -296,7 +291,6 @@ def _mlp(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
         else "activation relu: fast, and its gradient does not vanish",
     )
     yield "network.batch_norm", False, "no batch norm: inputs are scaled one by one"
-    yield "network.fastest_wave", 10.0, "no waves: they are RealMLP's"
     yield _dropout(facts)
     yield "train.beta2", 0.999, "beta2 0.999: Adam's default"
     yield "train.weight_decay", 0.01, "weight decay 0.01: AdamW's default"

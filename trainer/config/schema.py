@@ -33,7 +33,6 @@ Seed = Annotated[int, Meta(ge=0, lt=1 << 62)]
 WeightDecay = Annotated[float, Meta(ge=0.0, le=10.0)]
 AugmentationStrength = Annotated[float, Meta(ge=0.0, le=4.0)]
 AveragedEpochs = Annotated[float, Meta(ge=0.0, le=1e4)]
-Frequency = Annotated[float, Meta(gt=0.0, le=1e3)]
 Preset: TypeAlias = Literal["fast", "default", "best"]
 Widths = Annotated[
     list[Annotated[int, Meta(ge=1, le=65_536)]],
@@ -64,14 +63,6 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
     dropout: Annotated[
         Fraction | None,
         Meta(description="Share of the hidden units that training drops at random."),
-    ] = None
-    fastest_wave: Annotated[
-        Frequency | None,
-        Meta(
-            description="Spread of the starting frequencies of a number's fastest "
-            "wave, in turns per quartile range: fast waves separate neighbouring "
-            "values. For `realmlp`."
-        ),
     ] = None
 
 
@@ -260,7 +251,6 @@ class ResolvedNetworkConfig(NetworkConfig, frozen=True, kw_only=True):
     activation: Function
     batch_norm: bool
     dropout: Fraction
-    fastest_wave: Frequency
 
 
 class ResolvedTrainConfig(TrainConfig, frozen=True, kw_only=True):

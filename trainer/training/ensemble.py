@@ -55,14 +55,7 @@ def network_spec(prepared: Prepared) -> NetworkSpec:
     n_out, dropout = prepared.output.width, config.dropout
     layout = prepared.inputs.layout
     if config.architecture == "realmlp":
-        spec = realmlp(
-            layout,
-            config.hidden,
-            n_out,
-            config.activation,
-            dropout=dropout,
-            fastest_wave=config.fastest_wave,
-        )
+        spec = realmlp(layout, config.hidden, n_out, config.activation, dropout=dropout)
     else:
         spec = mlp(
             [prepared.inputs.width, *config.hidden, n_out],

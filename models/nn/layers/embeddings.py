@@ -22,9 +22,10 @@ from models.types import Array
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
 
 TURN = 2.0 * math.pi
-#: Standard deviation of the starting frequency of a number's first wave, which is
-#: nearly a straight line. RealMLP uses 0.1 for all.
-SLOWEST = 0.05
+#: Standard deviations of the starting frequencies, from the first wave of a number to
+#: its last: slow waves are nearly straight lines, fast ones separate neighbouring
+#: values, as a tree does. RealMLP uses 0.1 for all.
+SLOWEST, FASTEST = 0.05, 10.0
 
 
 class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
@@ -40,9 +41,6 @@ class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
     frequencies: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
     number_width: Annotated[int, msgspec.Meta(ge=2, le=64)] = 4
     category_width: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
-    #: The same of its last wave: a fast one separates neighbouring values, as a tree
-    #: does.
-    fastest: Annotated[float, msgspec.Meta(gt=0.0, le=1e3)] = 10.0
 
     def width(self, n_in: int) -> int:
         expected = self.numbers + self.plain + len(self.categories)
@@ -103,7 +101,7 @@ class Embeddings(Layer):
     def initialize(self, rng: np.random.Generator) -> None:
         if self.spec.numbers:
             bound = 1.0 / math.sqrt(self.spec.frequencies)
-            spread = np.geomspace(SLOWEST, self.spec.fastest, self.spec.frequencies)
+            spread = np.geomspace(SLOWEST, FASTEST, self.spec.frequencies)
             self.w[...] = spread * rng.standard_normal(self.w.shape)
             self.b[...] = rng.uniform(-math.pi, math.pi, self.b.shape)
             self.V[...] = rng.uniform(-bound, bound, self.V.shape)

@@ -12,7 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.nn.layers import Linear
+from models.nn.layers import Embeddings, Linear
+from models.nn.layers.embeddings import FASTEST
 from models.nn.network import Network
 from models.types import Array
 
@@ -21,9 +22,17 @@ SAMPLE = 10_000
 MIXED = 5
 
 
-def initialize_from_data(network: Network, X: Array, rng: np.random.Generator) -> None:
-    """Draw the network's starting weights, in place, for training rows X (n, I)."""
+def initialize_from_data(
+    network: Network, X: Array, rng: np.random.Generator, fastest: float = FASTEST
+) -> None:
+    """Draw the network's starting weights, in place, for training rows X (n, I).
+
+    `fastest` is the spread of the fastest waves of its embeddings.
+    """
     network.initialize(rng)
+    front = network.layers[0]
+    if isinstance(front, Embeddings):
+        front.slow_down(fastest)
     some: slice | NDArray[np.intp] = slice(None)
     if len(X) > SAMPLE:
         some = rng.choice(len(X), SAMPLE, replace=False)

@@ -66,6 +66,10 @@ class EmbeddingsSpec(LayerSpec, tag="embeddings", frozen=True):
         return Embeddings(self)
 
 
+def _spread(fastest: float, count: int) -> NDArray[np.float64]:
+    return np.geomspace(SLOWEST, fastest, count)
+
+
 class Embeddings(Layer):
     """X (B, I) → Y (B, O) with parameters w, b (k, F), V (k, F, W - 1), c (k, W - 1),
     for k numbers, and one E (n, D) for each category.
@@ -101,13 +105,19 @@ class Embeddings(Layer):
     def initialize(self, rng: np.random.Generator) -> None:
         if self.spec.numbers:
             bound = 1.0 / math.sqrt(self.spec.frequencies)
-            spread = np.geomspace(SLOWEST, FASTEST, self.spec.frequencies)
+            spread = _spread(FASTEST, self.spec.frequencies)
             self.w[...] = spread * rng.standard_normal(self.w.shape)
             self.b[...] = rng.uniform(-math.pi, math.pi, self.b.shape)
             self.V[...] = rng.uniform(-bound, bound, self.V.shape)
             self.c[...] = rng.uniform(-bound, bound, self.c.shape)
         for E in self.E:
             E[...] = rng.standard_normal(E.shape)
+
+    def slow_down(self, fastest: float) -> None:
+        """Scale the starting frequencies: `fastest` is the spread of the last wave."""
+        if self.spec.numbers:
+            count = self.spec.frequencies
+            self.w *= _spread(fastest, count) / _spread(FASTEST, count)
 
     def forward(
         self, X: Array, training: bool, rng: np.random.Generator | None

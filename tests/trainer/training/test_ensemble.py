@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from models.errors import ConfigError, TrainingDiverged
-from models.nn.layers import EmbeddingsSpec
+from models.nn.layers import Embeddings, EmbeddingsSpec
 from models.nn.network import Network, count_parameters
 from models.storage.directory import DirectoryStore
 from trainer.data import read
@@ -94,6 +94,19 @@ def test_a_plain_network_is_as_wide_as_its_columns(prepared: Make) -> None:
 def test_realmlp_begins_with_embeddings(prepared: Make) -> None:
     spec = network_spec(prepared("network.architecture=realmlp"))
     assert isinstance(spec.layers[0], EmbeddingsSpec)
+
+
+def test_networks_differ_in_how_fast_their_waves_are(prepared: Make) -> None:
+    given = prepared("network.architecture=realmlp", members=4)
+    spec = network_spec(given)
+    waves = []
+    for number in range(4):
+        run = make_run(given, spec, number, streams()[0])
+        front = run.network.layers[0]
+        assert isinstance(front, Embeddings)
+        waves.append(np.abs(front.w[:, -1]))
+    np.testing.assert_array_equal(waves[0], waves[2])
+    np.testing.assert_allclose(waves[0], 10.0 * waves[1], rtol=1e-5)
 
 
 def test_all_networks_together_must_fit_into_an_artefact(prepared: Make) -> None:

@@ -305,6 +305,16 @@ def test_it_starts_as_realmlp_does_but_for_the_waves() -> None:
     np.testing.assert_array_equal(again.parameters, network.parameters)
 
 
+def test_slower_waves_are_those_that_a_smaller_spread_draws() -> None:
+    _, layer = front(EmbeddingsSpec(400, 0))
+    drawn = layer.w.copy()
+    layer.slow_down(1.0)
+    np.testing.assert_allclose(layer.w[:, 0], drawn[:, 0])  # the slowest stays
+    spread = 0.05 * 20 ** (np.arange(16) / 15)
+    np.testing.assert_allclose(layer.w.std(axis=0), spread, rtol=6 / math.sqrt(800))
+    front(EmbeddingsSpec(0, 2))[1].slow_down(1.0)  # without numbers there are no waves
+
+
 def test_each_array_is_a_block_of_its_kind() -> None:
     network, _ = front(SMALL)
     assert [(block.kind, block.shape) for block in network.blocks] == [

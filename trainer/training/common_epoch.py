@@ -14,7 +14,7 @@ import numpy as np
 from models.nn.network import Network
 from trainer.training.history import History
 
-#: Epochs of a run whose weights are kept, at most.
+#: Epochs of a run whose weights are kept beside the first, at most.
 MOST = 32
 
 
@@ -39,9 +39,14 @@ class Snapshots:
 
 
 def kept_epochs(planned: int) -> list[int]:
-    """Return the epochs of a run whose weights are kept, in order."""
+    """Return the epochs of a run whose weights are kept, in order.
+
+    The first is one of them, so that all runs have reached one.
+    """
+    if not planned:
+        return []
     stride = max(1, -(-planned // MOST))
-    return list(range(planned, 0, -stride))[::-1]
+    return sorted({1, *range(planned, 0, -stride)})
 
 
 def common_epoch(histories: Sequence[History]) -> int:
@@ -52,4 +57,4 @@ def common_epoch(histories: Sequence[History]) -> int:
     reached = min(history.epochs for history in histories)
     mean = np.mean([h.validation_loss[:reached] for h in histories], axis=0)
     kept = [e for e in kept_epochs(histories[0].planned) if e <= reached]
-    return min(kept, key=lambda epoch: float(mean[epoch - 1]), default=0)
+    return min(kept, key=lambda epoch: float(mean[epoch - 1]))

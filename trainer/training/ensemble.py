@@ -265,7 +265,8 @@ def members_of(fitted: Sequence[FittedArrays], spec: NetworkSpec) -> list[Member
     With a time limit each run has a schedule of its own, and keeps its own best epoch.
     """
     histories = [arrays.history for arrays in fitted]
-    if any(h.out_of_time for h in histories) or not len(fitted[0].snapshots):
+    untrained = any(h.out_of_time or not h.epochs for h in histories)
+    if untrained or not len(fitted[0].snapshots):
         return [arrays.member(spec) for arrays in fitted]
     epoch = common_epoch(histories)
     index = kept_epochs(histories[0].planned).index(epoch)

@@ -31,10 +31,10 @@ def test_only_epochs_that_all_reached_count() -> None:
 
 
 @given(st.integers(1, 500))
-def test_the_last_epoch_is_kept_and_the_others_are_even(planned: int) -> None:
+def test_the_first_and_last_are_kept_and_the_others_are_even(planned: int) -> None:
     kept = kept_epochs(planned)
-    assert kept[-1] == planned and kept[0] >= 1 and len(kept) <= MOST
-    assert len(set(np.diff(kept))) <= 1
+    assert kept[-1] == planned and kept[0] == 1 and len(kept) <= MOST + 1
+    assert len(set(np.diff(kept[1:]))) <= 1
     assert planned > MOST or kept == list(range(1, planned + 1))
 
 

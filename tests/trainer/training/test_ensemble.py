@@ -26,6 +26,7 @@ from trainer.preparation.prepare import Prepared, prepare
 from trainer.training import ensemble
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.ensemble import (
+    FASTEST_WAVES,
     MAX_PARAMETERS,
     fit_members,
     make_run,
@@ -138,7 +139,8 @@ def test_a_run_starts_from_its_own_stream_rows_and_validation(
     expected = Network(spec)
     starting, training = streams()[1].spawn(2)
     if architecture == "realmlp":
-        initialize_from_data(expected, rows.X, np.random.default_rng(starting))
+        rng = np.random.default_rng(starting)
+        initialize_from_data(expected, rows.X, rng, FASTEST_WAVES[1])
     else:
         expected.initialize(np.random.default_rng(starting))
     np.testing.assert_array_equal(run.network.parameters, expected.parameters)

@@ -134,7 +134,8 @@ def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data = to_csv(home / f"{target}.csv", {**inputs, target: full[target]})
         arguments = ["fit", data, "--target", target, "--model", target]
         arguments += ["--store", home / "store", "--epochs", "40"]
-        arguments += [word for text in QUIET for word in ("--set", text)]
+        settings = (*QUIET, "network.architecture=mlp")
+        arguments += [word for text in settings for word in ("--set", text)]
         result = CliRunner().invoke(main, [str(a) for a in arguments])
         assert result.exit_code == 0, result.output
     return home

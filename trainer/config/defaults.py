@@ -270,9 +270,8 @@ def _realmlp(config: SplitConfig, facts: DataFacts) -> Iterator[DefaultValue]:
     # The troughs of coslog4 are at 1, 3, 7 and 15 fifteenths of the run. Many
     # classifiers are best early, where overfitting begins.
     planned = config.train.epochs or epochs
-    all_of_them = regression or n < FEW_ROWS
-    patience = planned if all_of_them else max(10, round(0.3 * planned))
-    reason = "all epochs" if all_of_them else "one cycle of the schedule"
+    patience = planned if regression else max(10, round(0.3 * planned))
+    reason = "all epochs" if regression else "one cycle of the schedule"
     yield "train.patience", patience, f"patience {patience}: {reason}"
 
 

@@ -16,7 +16,7 @@ WriteCsv = Callable[..., Path]
 
 @pytest.fixture
 def data(table: Callable[..., Any], write_csv: WriteCsv) -> Path:
-    whole = table(120)
+    whole = table(96)
     kept = ("size", "colour", "member", "since", "churn")
     return write_csv({name: whole[name] for name in kept})
 

@@ -21,7 +21,7 @@ def result(
     write_csv: Callable[..., Path],
     store: Store,
 ) -> FitResult:
-    whole = table(120)
+    whole = table(96)
     data = write_csv({name: whole[name] for name in ("size", "colour", "churn")})
     return fit(store, data, target="churn", settings=("train.epochs=3",))
 

@@ -106,7 +106,7 @@ def test_networks_are_fitted_side_by_side_and_counted_together(
     result = command(*arguments, "--set", "ensemble.members=3")
     found = json.loads(result.stdout)
     assert found["timing"]["epochs"] == 15
-    assert found["config"]["ensemble"] == {"members": 3}
+    assert found["config"]["ensemble"]["members"] == 3
     assert store.load("m", 1).manifest.members == 3
 
 
@@ -191,9 +191,11 @@ def test_a_time_limit_is_some_seconds(
 
 
 def test_a_worse_candidate_exits_with_3_and_is_kept(
-    command: Command, data: Path, store: Store
+    command: Command, table: Any, write_csv: Any, store: Store
 ) -> None:
+    data = write_csv({name: table(400)[name] for name in ("size", "member", "churn")})
     fit = ("fit", data, "--target", "churn", "--model", "churn")
+    fit += ("--set", "network.architecture=mlp")
     command(*fit, "--epochs", 40)
     worse = ("--epochs", 1, "--set", "train.learning_rate=1e-9")
     result = command(*fit, *worse, code=3)

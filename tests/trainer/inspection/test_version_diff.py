@@ -28,6 +28,7 @@ def second(published: Path, command: Command) -> str:
     other = published.parent / "less.csv"
     other.write_text("\n".join(",".join(cells) for cells in lines))
     fit = ["fit", other, "--target", "churn", "--model", "churn", "--epochs", "20"]
+    fit += ["--set", "network.architecture=mlp"]
     command(*fit, "--set", "train.optimizer=momentum", "--promote", "always")
     return "churn@2"
 

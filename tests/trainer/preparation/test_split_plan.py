@@ -62,7 +62,7 @@ def test_rows_are_divided_by_what_stands_in_them() -> None:
     data = timed(np.arange(400))
     found = divided(data, "ensemble.members=5")
     assert (found.by, found.test_below) == ("hash", 0.1)
-    expected = rotating_splits(hash_rows(data.inputs), 5, 0.05 / 0.9, 0.1)
+    expected = rotating_splits(hash_rows(data.inputs), 5, 0.15 / 0.9, 0.1)
     assert [[p.tolist() for p in s] for s in found.splits] == [
         [p.tolist() for p in s] for s in expected
     ]

@@ -155,7 +155,10 @@ class BucketClient:
                 return ""
 
     def download(self, key: str, path: str) -> bool:
-        """Copy an object to a file of this disk; return False if it does not exist."""
+        """Copy an object to a file of this disk; return False if it does not exist.
+
+        Raises BucketError if the disk takes no more.
+        """
         import obstore
 
         with self._sentences():

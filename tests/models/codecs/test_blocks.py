@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.codecs import blocks as module
@@ -82,8 +81,8 @@ def test_a_small_text_fits_unread() -> None:
 
 @settings(deadline=None)
 @given(st.lists(VALUES | st.just(math.nan)), st.sampled_from([0, 65_530]))
+@example([{"NaN,": None}], 0)
 def test_nan_becomes_null_outside_strings(items: list[Any], padding: int) -> None:
     raw = b" " * padding + written([*items, "NaN", {"NaN": math.nan}, '\\"NaN'])
     expected = json.loads(raw, parse_constant=lambda constant: None)
     assert json.loads(nan_as_null(raw)) == expected
-    assert not re.search(rb"\bNaN\b(?=[],}])", nan_as_null(raw))

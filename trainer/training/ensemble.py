@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from models.errors import ConfigError
 from models.nn.architectures import mlp, realmlp
+from models.nn.layers.embeddings import FASTEST
 from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage.archive import MAX_FILE_BYTES
 from models.storage.artefact import MAX_MANIFEST_BYTES
@@ -35,9 +36,10 @@ from trainer.training.parameter_groups import is_realmlp
 from trainer.training.progress import ProgressCallback, ProgressTracker
 from trainer.training.rounds import expected_gain, fit_as_needed
 
-#: Networks differ in how fast their waves are: some tables need fast ones, which on
-#: others overfit, and different networks err less together.
-FASTEST_WAVES = (10.0, 1.0)
+#: Of fewer rows every second network has slow waves: some tables need fast ones, which
+#: overfit others, and different networks err less together. More rows can tell.
+SLOW_WAVE_ROWS = 1_000
+SLOW_WAVE = 1.0
 #: Parameters that fit into an artefact beside its manifest.
 MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
 
@@ -321,7 +323,8 @@ def make_run(
     config = data.train_config
     network = Network(spec)
     if is_realmlp(network):
-        fastest = FASTEST_WAVES[number % len(FASTEST_WAVES)]
+        slow = number % 2 and len(rows.X) < SLOW_WAVE_ROWS
+        fastest = SLOW_WAVE if slow else FASTEST
         initialize_from_data(network, rows.X, starting, fastest)
     else:
         network.initialize(starting)

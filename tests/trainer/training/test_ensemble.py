@@ -26,8 +26,8 @@ from trainer.preparation.prepare import Prepared, prepare
 from trainer.training import ensemble
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.ensemble import (
-    FASTEST_WAVES,
     MAX_PARAMETERS,
+    SLOW_WAVE,
     fit_members,
     make_run,
     members_of,
@@ -97,7 +97,11 @@ def test_realmlp_begins_with_embeddings(prepared: Make) -> None:
     assert isinstance(spec.layers[0], EmbeddingsSpec)
 
 
-def test_networks_differ_in_how_fast_their_waves_are(prepared: Make) -> None:
+@pytest.mark.parametrize("few", [True, False])
+def test_of_few_rows_networks_differ_in_how_fast_their_waves_are(
+    few: bool, prepared: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensemble, "SLOW_WAVE_ROWS", 1_000 if few else 10)
     given = prepared("network.architecture=realmlp", members=4)
     spec = network_spec(given)
     waves = []
@@ -107,7 +111,8 @@ def test_networks_differ_in_how_fast_their_waves_are(prepared: Make) -> None:
         assert isinstance(front, Embeddings)
         waves.append(np.abs(front.w[:, -1]))
     np.testing.assert_array_equal(waves[0], waves[2])
-    np.testing.assert_allclose(waves[0], 10.0 * waves[1], rtol=1e-5)
+    times = 10.0 if few else 1.0
+    np.testing.assert_allclose(waves[0], times * waves[1], rtol=1e-5)
 
 
 def test_all_networks_together_must_fit_into_an_artefact(prepared: Make) -> None:
@@ -140,7 +145,7 @@ def test_a_run_starts_from_its_own_stream_rows_and_validation(
     starting, training = streams()[1].spawn(2)
     if architecture == "realmlp":
         rng = np.random.default_rng(starting)
-        initialize_from_data(expected, rows.X, rng, FASTEST_WAVES[1])
+        initialize_from_data(expected, rows.X, rng, SLOW_WAVE)
     else:
         expected.initialize(np.random.default_rng(starting))
     np.testing.assert_array_equal(run.network.parameters, expected.parameters)

@@ -223,13 +223,13 @@ class Column(
         numbers = np.asarray(values, np.float64)
         if not self.nullable:
             yield np.isnan(numbers), "missing, as none was in training"
-        if (limits := self._limits) is not None:
+        if (limits := self.limits) is not None:
             low, high = limits
             yield numbers < low, f"below the range of training, {self._range}"
             yield numbers > high, f"above the range of training, {self._range}"
 
     @property
-    def _limits(self) -> tuple[float, float] | None:
+    def limits(self) -> tuple[float, float] | None:
         """The lowest and highest raw value of training, if they are in an order."""
         return self.value_range
 

@@ -179,7 +179,7 @@ class DatetimeColumn(Column, tag="datetime", frozen=True, kw_only=True):
         return self.minimum is None and not self.scaling.scale
 
     @property
-    def _limits(self) -> tuple[float, float] | None:
+    def limits(self) -> tuple[float, float] | None:
         if self.minimum is None or self.maximum is None:
             return None
         return seconds(self.minimum), seconds(self.maximum)

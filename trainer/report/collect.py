@@ -14,9 +14,10 @@ from trainer.data import take
 from trainer.evaluation import metrics
 from trainer.preparation.prepare import Part, Prepared
 from trainer.report import curves, importance
+from trainer.report.dependence import partial_dependence
 from trainer.report.importance import evenly_spaced_rows
 from trainer.report.markup import number
-from trainer.report.record import Mistake, Points, Production, Record
+from trainer.report.record import Mistake, Points, Production, Record, evenly_spaced
 from trainer.training.ensemble import Member
 
 #: Rows predicted for the report.
@@ -65,9 +66,11 @@ def _predictions(
         record.roc = curves.roc(output, P, target)
         record.precision_recall = curves.precision_recall(output, P, target)
         record.reliability = curves.reliability(P, target)
+        if len(output.classes) == 2:
+            record.thresholds = curves.thresholds(P, target)
+            record.lift = curves.lift(output, P, target)
         return
-    n = len(target)
-    rows = np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).astype(int))
+    rows = evenly_spaced(len(target), MAX_POINTS)
     record.points = Points(
         [float(f"{x:.5g}") for x in target[rows]],
         [float(f"{x:.5g}") for x in predictions["value"][rows]],
@@ -75,10 +78,12 @@ def _predictions(
 
 
 def _importance(record: Record, artefact: Artefact, rows: Part) -> None:
-    """Record the importance of each column, or of each pixel."""
+    """Record what each column, or each pixel, counts."""
     inputs = artefact.model.inputs
     if not inputs.is_image:
         record.weights = importance.column_importances(artefact, rows)
+        names = [column.name for column in record.weights]
+        record.dependence = partial_dependence(artefact.model, rows, names)
         return
     sizes = importance.mean_attributions(artefact, rows)
     ((_, shape),) = inputs.tensors.values()

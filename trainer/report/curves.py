@@ -1,4 +1,4 @@
-"""Confusion matrix, ROC, precision-recall and reliability curves of a classifier.
+"""Confusion matrix, thresholds, lift and curves of a classifier.
 
 Shapes: P holds the probabilities (n, C) of n rows and C classes, `target` the class
 numbers (n,).
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.features.columns import Floats
 from models.features.predictions import Classification, label_text
 from trainer.evaluation.metrics import ECE_BINS
-from trainer.report.record import Bin, Confusion, Curve
+from trainer.report.record import Bin, Confusion, Curve, Threshold, evenly_spaced
 
 Codes = NDArray[np.intp]
 #: Points of a curve.
@@ -21,6 +21,10 @@ MAX_POINTS = 120
 MAX_CLASSES = 12
 #: Classes with a ROC and a precision-recall curve.
 MAX_CURVES = 6
+#: Shares of the positives that the thresholds to choose from find, beside one half.
+RECALLS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+#: The lift is that of at least this many rows: that of fewer is mostly chance.
+MIN_LIFT_ROWS = 10
 
 
 def confusion(output: Classification, P: Floats, target: Codes) -> Confusion:
@@ -80,6 +84,52 @@ def precision_recall(output: Classification, P: Floats, target: Codes) -> list[C
     return lines
 
 
+def thresholds(P: Floats, target: Codes) -> list[Threshold]:
+    """Return what one half and the thresholds of some recalls come to, lowest first.
+
+    P (n, 2); a threshold is rounded down to two digits, so that it finds what it says.
+    """
+    score, positive = P[:, 1], target == 1
+    if not 0 < positive.sum() < len(target):
+        return []
+    ranked = np.sort(score[positive])[::-1]
+    needed = np.ceil(np.array(RECALLS) * len(ranked)).astype(int)
+    choices = {0.5, *(_floor(x) for x in ranked[needed - 1].tolist())}
+    return [
+        Threshold(
+            choice,
+            int((said & positive).sum()),
+            int((said & ~positive).sum()),
+            int((~said & positive).sum()),
+            int((~said & ~positive).sum()),
+        )
+        for choice in sorted(choices)
+        for said in (score >= choice,)
+    ]
+
+
+def _floor(probability: float, digits: int = 2) -> float:
+    """Return a probability rounded down to digits of it or of the rest to 1."""
+    rest = min(probability, 1.0 - probability)
+    places = min(digits - 1 - int(np.floor(np.log10(max(rest, 1e-12)))), 6)
+    return float(np.floor(probability * 10**places) / 10**places)
+
+
+def lift(output: Classification, P: Floats, target: Codes) -> Curve | None:
+    """Return the lift of the highest scores by their share of the rows; P (n, 2).
+
+    It is their share of positives in units of that of all rows; `area` is the lift of
+    the highest tenth.
+    """
+    if not 0 < (target == 1).sum() < len(target):
+        return None
+    hits, rows, positives = _by_score(P[:, 1], target == 1)
+    enough = rows >= min(MIN_LIFT_ROWS, len(target))
+    x, y = rows / len(target), hits / rows * len(target) / positives
+    name = label_text(output.classes[1])
+    return _curve(name, x[enough], y[enough], float(np.interp(0.1, x, y)))
+
+
 def _by_score(
     score: Floats, positive: NDArray[np.bool_]
 ) -> tuple[Floats, Floats, float]:
@@ -93,8 +143,7 @@ def _by_score(
 
 def _curve(name: str, x: Floats, y: Floats, area: float) -> Curve:
     """Return a curve of at most MAX_POINTS points."""
-    n = len(x)
-    kept = np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).round().astype(int))
+    kept = evenly_spaced(len(x), MAX_POINTS)
     return Curve(name, x[kept].round(4).tolist(), y[kept].round(4).tolist(), area)
 
 

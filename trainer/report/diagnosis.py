@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import numpy as np
 
+from models.nn.layer_names import layer_names
 from models.storage.artefact import Manifest
 from trainer.report.record import Record
 from trainer.training.history import LayerSnapshot, LayerStats
@@ -43,13 +44,14 @@ class Problem(msgspec.Struct, frozen=True):
 
 def find_problems(manifest: Manifest, record: Record) -> list[Problem]:
     """Return all problems of a run, the most important first."""
+    names = layer_names(manifest.network)
     return [
         *_leaks(manifest),
         *_no_signal(manifest, record),
-        *_learning_rate(manifest, record),
-        *_layers(record, _dead),
-        *_layers(record, _saturated),
-        *_vanishing_gradient(record),
+        *_learning_rate(manifest, record, names),
+        *_layers(record, names, _dead),
+        *_layers(record, names, _saturated),
+        *_vanishing_gradient(record, names),
         *_overfitting(manifest),
     ]
 
@@ -102,10 +104,12 @@ def _no_signal(manifest: Manifest, record: Record) -> Iterator[Problem]:
     )
 
 
-def _learning_rate(manifest: Manifest, record: Record) -> Iterator[Problem]:
+def _learning_rate(
+    manifest: Manifest, record: Record, names: Sequence[str]
+) -> Iterator[Problem]:
     limit = MAX_MOVE * np.sqrt(record.steps_an_epoch)
     moves = [
-        max((layer.moved or 0.0, layer.name) for layer in _linear(snapshots[0]))
+        max((layer.moved or 0.0, name) for name, layer in _linear(snapshots[0], names))
         for snapshots in record.health
         if snapshots and snapshots[0].epoch == 1
     ]
@@ -118,24 +122,29 @@ def _learning_rate(manifest: Manifest, record: Record) -> Iterator[Problem]:
     yield Problem(
         "learning_rate",
         f"The learning rate ({rate:g}) is too high: in the first epoch the weights of "
-        f"{layer} changed by {times} their own length"
+        f"layer {layer} changed by {times} their own length"
         f"{_networks(len(too_far), len(record.health))}.",
         f"Try train.learning_rate={rate / 100:.2g} to {rate / 10:.2g}, or remove the "
         "setting to use the default.",
     )
 
 
-def _linear(snapshot: LayerSnapshot) -> list[LayerStats]:
-    return [layer for layer in snapshot.layers if "(linear)" in layer.name]
+def _linear(
+    snapshot: LayerSnapshot, names: Sequence[str]
+) -> list[tuple[str, LayerStats]]:
+    layers = zip(names, snapshot.layers, strict=True)
+    return [(name, layer) for name, layer in layers if "(linear)" in layer.name]
 
 
 def _layers(
-    record: Record, check: Callable[[Sequence[LayerSnapshot], int], Problem | None]
+    record: Record,
+    names: Sequence[str],
+    check: Callable[[Sequence[LayerSnapshot], int, str], Problem | None],
 ) -> Iterator[Problem]:
     """Check each layer of all networks; report a problem of several networks once."""
     networks = [snapshots for snapshots in record.health if snapshots]
-    for index in range(len(networks[0][0].layers) if networks else 0):
-        results = [check(snapshots, index) for snapshots in networks]
+    for index, name in enumerate(names if networks else ()):
+        results = [check(snapshots, index, name) for snapshots in networks]
         problems = [problem for problem in results if problem is not None]
         if problems:
             count = _networks(len(problems), len(record.health))
@@ -147,39 +156,40 @@ def _networks(count: int, networks: int) -> str:
     return "" if networks == 1 else f" ({count} of {networks} networks)"
 
 
-def _dead(snapshots: Sequence[LayerSnapshot], index: int) -> Problem | None:
+def _dead(snapshots: Sequence[LayerSnapshot], index: int, name: str) -> Problem | None:
     layer = snapshots[-1].layers[index]
     if layer.dead is None or layer.dead < MAX_DEAD_SHARE:
         return None
     return Problem(
         "dead",
-        f"{layer.dead:.0%} of the ReLU units of {layer.name} are dead: they output 0 "
-        "for every row, so their weights no longer change.",
+        f"{layer.dead:.0%} of the units of layer {name} are dead: they output 0 for "
+        "every row, so their weights no longer change.",
         "Try a lower train.learning_rate, network.batch_norm=true, or an activation "
         "without a flat part (network.activation=leaky_relu).",
     )
 
 
-def _saturated(snapshots: Sequence[LayerSnapshot], index: int) -> Problem | None:
+def _saturated(
+    snapshots: Sequence[LayerSnapshot], index: int, name: str
+) -> Problem | None:
     shares = [snapshot.layers[index].saturated for snapshot in snapshots]
     known = [share for share in shares if share is not None]
     if not known or float(np.median(known)) < MAX_SATURATED_SHARE:
         return None
-    name = snapshots[-1].layers[index].name
     return Problem(
         "saturated",
-        f"{name[0].upper()}{name[1:]} is saturated: {np.median(known):.0%} of its "
+        f"Layer {name} is saturated: {np.median(known):.0%} of its "
         "outputs lie at the flat ends of the function, where the gradient is almost 0.",
         "Try network.activation=relu, a lower train.learning_rate, or "
         "network.batch_norm=true.",
     )
 
 
-def _vanishing_gradient(record: Record) -> Iterator[Problem]:
+def _vanishing_gradient(record: Record, names: Sequence[str]) -> Iterator[Problem]:
     shares = []
     for snapshots in record.health:
-        layers = _linear(snapshots[0]) if snapshots else []
-        norms = [layer.gradient for layer in layers if layer.gradient is not None]
+        layers = _linear(snapshots[0], names) if snapshots else []
+        norms = [x.gradient for _, x in layers if x.gradient is not None]
         if len(norms) > 2 and max(norms) > 0:
             shares.append(norms[0] / max(norms))
     low = [share for share in shares if share < MIN_GRADIENT_SHARE]

@@ -12,7 +12,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -70,6 +70,7 @@ def picture(
     y: str = "",
     width: float = WIDTH,
     height: float = HEIGHT,
+    legend_rows: int = 1,
 ) -> str:
     """Return the plot that `draw` makes as an SVG element; `alt` describes it."""
     # Ignore glyphs missing in matplotlib's font: the page uses another.
@@ -78,7 +79,8 @@ def picture(
         figure = Figure(figsize=(width / 72, height / 72))
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)
-        left, right, bottom, top = 44.0, 8.0, 38.0 if x else 22.0, 26.0
+        left, right, bottom = 44.0, 8.0, 38.0 if x else 22.0
+        top = 10.0 + 16.0 * legend_rows
         axes = figure.add_axes(
             (
                 left / width,
@@ -93,7 +95,7 @@ def picture(
         if y:  # above the axis, to leave the width to the plot
             axes.text(
                 -left / (width - left - right) + 0.01,
-                1.09,
+                1.0 + 16.0 / (height - bottom - top),
                 plain(y),
                 color=FAINT,
                 transform=axes.transAxes,
@@ -131,12 +133,3 @@ def page_svg(svg: str, alt: str) -> str:
     body = _COORDINATES.sub(lambda m: re.sub(r"(\.\d{2})\d+", r"\1", m[0]), body)
     label = html.escape(plain(alt, 400), quote=True)
     return f'<svg viewBox="{box[1]}" role="img" aria-label="{label}">{body}</svg>'
-
-
-def evenly_spaced(layers: Iterable[str]) -> list[str]:
-    """Return at most as many names as there are colours, including both ends."""
-    names = list(layers)
-    if len(names) <= len(LINES):
-        return names
-    step = (len(names) - 1) / (len(LINES) - 1)
-    return [names[round(i * step)] for i in range(len(LINES))]

@@ -14,7 +14,7 @@ from models.storage.artefact import Artefact
 from trainer.data import length, take
 from trainer.evaluation.metrics import losses, mean_loss
 from trainer.preparation.prepare import Part
-from trainer.report.record import ColumnImportance
+from trainer.report.record import ColumnImportance, evenly_spaced
 
 #: Rows used for integrated gradients.
 MAX_EXPLAINED_ROWS = 32
@@ -65,27 +65,32 @@ def _permutation(
         row_losses = losses(model.output, model.predict(raw), some.target)
         return mean_loss(model.output, row_losses, None)
 
-    base = loss(some.raw)
-    return {
-        column: loss(
-            _shuffled(some.raw, names[column], column, rng.permutation(len(some)))
-        )
-        - base
-        for column in columns
-    }
+    base, costs = loss(some.raw), {}
+    for column in columns:
+        name = names[column]
+        values = column_values(some.raw, name, column)
+        shuffled = take({name: values}, rng.permutation(len(some)))[name]
+        costs[column] = loss(with_column(some.raw, name, column, shuffled)) - base
+    return costs
 
 
-def _shuffled(raw: RawColumns, name: str, index: int, order: Any) -> RawColumns:
-    """Return the rows with the values of one column in another order."""
+def column_values(raw: RawColumns, name: str, index: int) -> Any:
+    """Return the n values of a column of a table, or of an element of arrays."""
     if isinstance(raw, np.ndarray):
-        shuffled = raw.reshape(len(raw), -1).copy()
-        shuffled[:, index] = shuffled[order, index]
-        return shuffled.reshape(raw.shape)
-    return {**raw, **take({name: raw[name]}, order)}
+        return raw.reshape(len(raw), -1)[:, index]
+    return raw[name]
+
+
+def with_column(raw: RawColumns, name: str, index: int, values: Any) -> RawColumns:
+    """Return the rows with n other values of a column, or of an element of arrays."""
+    if not isinstance(raw, np.ndarray):
+        return {**raw, name: values}
+    changed = raw.reshape(len(raw), -1).copy()
+    changed[:, index] = values
+    return changed.reshape(raw.shape)
 
 
 def evenly_spaced_rows(part: Part, most: int) -> Part:
     """Return at most `most` rows of a part, evenly spaced."""
-    n = length(part.raw)
-    rows = np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).astype(np.intp))
+    rows = evenly_spaced(length(part.raw), most)
     return Part(take(part.raw, rows), part.target[rows])

@@ -7,6 +7,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+#: Rows of a table of columns that are shown at once, and after a click.
+VISIBLE_ROWS, MAX_ROWS = 15, 100
+
 
 def plain(text: object, most: int = 60) -> str:
     """Return one line of at most `most` characters, without control characters."""
@@ -65,6 +68,17 @@ def bar(share: float, kind: str = "") -> str:
     """Return a bar, which screen readers skip: they read the number beside it."""
     share = min(max(share, 0.0), 1.0)
     return f'<span class="bar {kind}" style="--share:{share:.3f}"></span>'
+
+
+def folded(header: str, rows: Sequence[str]) -> str:
+    """Return a table of the first rows, and of others after a click."""
+    table = f'<table class="wide">{header}{"".join(rows[:VISIBLE_ROWS])}</table>'
+    if rest := rows[VISIBLE_ROWS:MAX_ROWS]:
+        table += (
+            f"<details><summary>{len(rest)} more of {len(rows)} columns</summary>"
+            f'<table class="wide">{header}{"".join(rest)}</table></details>'
+        )
+    return table
 
 
 def scrolled(name: str, table: str) -> str:

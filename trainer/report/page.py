@@ -1,23 +1,22 @@
-"""The page of a report: everything about one version, the verdict first."""
+"""The page of a report: is the version good, what to do, and then why."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-from models.features.table import TableInput
+from models.nn.layer_names import layer_names
 from models.storage.artefact import Artefact, Manifest
 from trainer.inspection.listing import flat_settings
 from trainer.report import plots, tables
 from trainer.report.diagnosis import find_problems
+from trainer.report.distributions import distributions
 from trainer.report.markup import listed, number, pairs, section, text
 from trainer.report.markup import plots as figures
 from trainer.report.record import Record
 from trainer.training.history import LayerStats
 
-#: Columns whose learned embedding is shown.
-MAX_EMBEDDINGS = 6
 #: How to read each plot, by its title.
 CAPTIONS = {
     "Activations, mean": "Mean output of each activation layer.",
@@ -38,6 +37,8 @@ CAPTIONS = {
     "ROC": "The dotted line is a random guess.",
     "Precision and recall": "How precision falls as the threshold is lowered to raise "
     "recall.",
+    "Lift": "How many times more frequent the class is among the rows with the highest "
+    "probabilities than among all. The dotted line is a random choice.",
     "Pixels": "Mean contribution of each pixel to the predictions (integrated "
     "gradients).",
 }
@@ -47,15 +48,14 @@ TASKS = {
     "regression": "a number",
 }
 SECTIONS = {
-    "verdict": "Verdict",
-    "learning": "Training",
-    "health": "Layers",
-    "answers": "Predictions",
+    "quality": "Is it good?",
+    "advice": "What to do",
     "columns": "Columns",
     "mistakes": "Mistakes",
     "data": "Data",
-    "recipe": "Settings",
-    "time": "Time",
+    "learning": "Learning",
+    "layers": "Layers",
+    "settings": "Settings",
 }
 
 
@@ -69,15 +69,14 @@ def page(
     """Return the report as one HTML document, without scripts or external files."""
     manifest = artefact.manifest
     contents = {
-        "verdict": _verdict(manifest, record, run),
-        "learning": _learning(manifest),
-        "health": _health(record) if record else "",
-        "answers": _predictions(record) if record else "",
-        "columns": _columns(artefact, record) if record else "",
-        "mistakes": tables.mistakes(record, manifest) if record else "",
+        "quality": _quality(manifest, record, run),
+        "advice": _advice(manifest, record),
+        "columns": _columns(manifest, record) if record else "",
+        "mistakes": _mistakes(manifest, record) if record else "",
         "data": _data(manifest),
-        "recipe": _recipe(manifest),
-        "time": tables.time(run),
+        "learning": _learning(manifest) + tables.time(run),
+        "layers": _layers(manifest, record) if record else "",
+        "settings": _settings(manifest),
     }
     style = files("trainer.report").joinpath("style.css").read_text("utf-8")
     links = "".join(
@@ -98,7 +97,7 @@ def page(
         f'<p class="eyebrow">glassnet training report</p>'
         f"<h1>{text(name)} <small>version {version}</small></h1>"
         f'<p class="lede">{_lede(manifest, run)}</p>'
-        f"{tables.metrics(manifest, record)}<nav>{links}</nav></header>"
+        f"<nav>{links}</nav></header>"
         f"<main>{body}</main><footer>sha256 <code>{artefact.sha256}</code></footer>"
         "</body></html>\n"
     )
@@ -116,26 +115,40 @@ def _lede(manifest: Manifest, run: dict[str, Any]) -> str:
     )
 
 
-def _verdict(manifest: Manifest, record: Record | None, run: dict[str, Any]) -> str:
+def _quality(manifest: Manifest, record: Record | None, run: dict[str, Any]) -> str:
     reason = text(run.get("reason", "the reason was not stored"), 600)
     promoted = "Promoted" if run.get("promoted") else "Not promoted"
-    parts = [f"<p><b>{promoted}</b>: {reason}.</p>"]
-    if record is None:
-        note = "This version has no record.json, so plots that need rows are missing."
-        return f'{parts[0]}<p class="note">{note}</p>'
+    return (
+        tables.against_baselines(manifest)
+        + tables.metrics(manifest, record)
+        + f'<p class="verdict"><b>{promoted}</b>: {reason}.</p>'
+    )
+
+
+def _advice(manifest: Manifest, record: Record | None) -> str:
+    problems = find_problems(manifest, record) if record else []
     items = "".join(
         f'<li data-problem="{problem.kind}"><p>{text(problem.sentence, 600)}</p>'
         f"<p>{text(problem.advice, 400)}</p></li>"
-        for problem in find_problems(manifest, record)
+        for problem in problems
     )
-    parts.append(
-        f'<ul class="problems">{items}</ul>'
-        if items
-        else '<p class="fine">No problems found: the report checked for dead and '
-        "saturated layers, a vanishing gradient, a learning rate that is too high, "
-        "overfitting, columns that leak the target, and columns without signal.</p>"
+    # A leak is a problem already.
+    findings = [f.sentence for f in manifest.recipe.findings if f.kind != "leak"]
+    if record is None:
+        said = "This version has no record.json, so what needs rows is missing."
+    elif not problems and not findings:
+        said = (
+            "No problems found: checked for dead and saturated layers, a vanishing "
+            "gradient, a learning rate that is too high, overfitting, columns that "
+            "leak the target or hold no signal, and the checks of the data."
+        )
+    else:
+        said = ""
+    return (
+        (f'<ul class="problems">{items}</ul>' if items else "")
+        + listed(findings)
+        + (f'<p class="fine">{said}</p>' if said else "")
     )
-    return "".join(parts)
 
 
 def _learning(manifest: Manifest) -> str:
@@ -153,23 +166,24 @@ def _learning(manifest: Manifest) -> str:
     )
 
 
-def _health(record: Record) -> str:
+def _layers(manifest: Manifest, record: Record) -> str:
     snapshots = record.health[0] if record.health else []
     if not snapshots:
         return ""
+    titles = layer_names(manifest.network)
 
     def activations(
         value: Callable[[LayerStats], float | None], y: str, share: bool = False
     ) -> str:
-        return plots.layers(snapshots, "(activation)", value, y, share=share)
+        return plots.layers(snapshots, titles, "(activation)", value, y, share=share)
 
     def weights(value: Callable[[LayerStats], float | None], y: str) -> str:
-        return plots.layers(snapshots, "(linear)", value, y, log=True)
+        return plots.layers(snapshots, titles, "(linear)", value, y, log=True)
 
     which = "the first network" if len(record.health) > 1 else "the network"
     return (
-        f'<p class="note">Layers of {which}, numbered from the input, measured on the '
-        "same rows after each epoch. Healthy lines stay level and close to one "
+        f'<p class="note">Layers of {which}, from the input to the output, measured on '
+        "the same rows after each epoch. Healthy lines stay level and close to one "
         "another.</p>"
     ) + _captioned(
         (activations(lambda x: x.mean, "mean"), "Activations, mean"),
@@ -185,77 +199,78 @@ def _captioned(*pairs: tuple[str, str]) -> str:
     return figures(*((svg, title, CAPTIONS[title]) for svg, title in pairs))
 
 
-def _predictions(record: Record) -> str:
+def _columns(manifest: Manifest, record: Record) -> str:
+    if record.saliency is not None:
+        return _captioned((plots.saliency(record.saliency), "Pixels"))
+    return tables.importance(record, manifest) + _dependence(manifest, record)
+
+
+def _dependence(manifest: Manifest, record: Record) -> str:
+    means = [x for one in record.dependence for y in one.lines.values() for x in y]
+    if not means:
+        return ""
+    share = manifest.task != "regression"
+    margin = 0.06 * (max(means) - min(means)) or 1.0
+    limits = min(means) - margin, max(means) + margin
+    drawn = figures(
+        *(
+            (plots.dependence(one, limits, share), text(one.column), "")
+            for one in record.dependence
+        )
+    )
+    names = list(record.dependence[0].lines)
+    what = f"probability of {text(names[0])}" if share else text(manifest.target)
+    if len(names) > 1:
+        what = "probability of each class"
+    return (
+        "<h3>The answer by column</h3>"
+        f'<p class="note">Mean predicted {what} if all rows had this value of the '
+        "column and kept their others (partial dependence), on one scale.</p>" + drawn
+    )
+
+
+def _mistakes(manifest: Manifest, record: Record) -> str:
     note = f'<p class="note">On {record.rows:,} {record.where}.</p>'
+    worst = tables.mistakes(record, manifest)
     if record.points is not None:
         points = record.points
-        return note + _captioned(
+        drawn = _captioned(
             (plots.predicted_against_true(points), "Predicted against true values"),
             (plots.residuals(points), "Residuals"),
         )
-    confusion = tables.confusion(record.confusion) if record.confusion else ""
-    bins, roc, precision = record.reliability, record.roc, record.precision_recall
+        return note + drawn + worst
+    curves, roc, bins = record.precision_recall, record.roc, record.reliability
+    lift = record.lift
     return (
         note
-        + confusion
+        + tables.thresholds(record.thresholds, lift.name if lift else "")
+        + (tables.confusion(record.confusion) if record.confusion else "")
         + _captioned(
-            (plots.reliability(bins) if bins else "", "Reliability"),
-            (plots.roc(roc) if roc else "", "ROC"),
             (
-                plots.precision_recall(precision) if precision else "",
+                plots.precision_recall(curves) if curves else "",
                 "Precision and recall",
             ),
+            (plots.lift(lift) if lift else "", "Lift"),
+            (plots.reliability(bins) if bins else "", "Reliability"),
+            (plots.roc(roc) if roc else "", "ROC"),
         )
+        + worst
     )
-
-
-def _columns(artefact: Artefact, record: Record) -> str:
-    if record.saliency is not None:
-        return _captioned((plots.saliency(record.saliency), "Pixels"))
-    embeddings = "".join(
-        f"<figure>{svg}</figure>" for svg in _embeddings(artefact, record)
-    )
-    if embeddings:
-        embeddings = (
-            "<h3>Embeddings of numeric columns</h3>"
-            '<p class="note">Outputs of the first layer for a numeric column over its '
-            "range in training: the scaled value (dotted) and the periodic functions "
-            f'it learned.</p><div class="plots">{embeddings}</div>'
-        )
-    return tables.importance(record, artefact.manifest) + embeddings
-
-
-def _embeddings(artefact: Artefact, record: Record) -> Iterator[str]:
-    inputs = artefact.model.inputs
-    if not isinstance(inputs, TableInput):
-        return
-    typical: Any = inputs.baseline(artefact.manifest.reference.inputs)
-    features = set(inputs.feature_names())
-    numeric = [
-        column.name
-        for column in record.weights
-        if inputs.by_name[column.name].value_range and column.name in features
-    ]
-    for name in numeric[:MAX_EMBEDDINGS]:
-        svg = plots.embedding(artefact.model.networks[0], inputs, name, typical)
-        if svg:
-            yield svg
 
 
 def _data(manifest: Manifest) -> str:
     data = manifest.data
-    findings = listed(finding.sentence for finding in manifest.recipe.findings)
     each = " for each network" if manifest.members > 1 else ""
     return (
         f"<p>{data.rows:,} rows of {data.columns:,} columns:{each} {data.train_rows:,} "
         f"for training, {data.validation_rows:,} for validation and "
         f"{data.test_rows:,} for testing.</p>"
-        + (findings or '<p class="note">The data checks found no problems.</p>')
+        + distributions(manifest)
         + f'<p class="note">sha256 of the data: <code>{text(data.sha256)}</code></p>'
     )
 
 
-def _recipe(manifest: Manifest) -> str:
+def _settings(manifest: Manifest) -> str:
     settings = flat_settings(manifest.config)
     return (
         listed(manifest.recipe.reasons)

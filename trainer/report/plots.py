@@ -11,12 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from models.features.table import TableInput
-from models.nn.layers import Embeddings
-from models.nn.network import Network
-from trainer.report.drawing import FAINT, INK, LINES, evenly_spaced, legend, picture
+from models.features.predictions import label_text
+from trainer.report.drawing import (
+    FAINT,
+    HEIGHT,
+    INK,
+    LINES,
+    legend,
+    picture,
+)
 from trainer.report.markup import plain
-from trainer.report.record import Bin, Curve, Points
+from trainer.report.record import Bin, Curve, Dependence, Points, evenly_spaced
 from trainer.training.history import LayerSnapshot, LayerStats
 
 Floats = NDArray[np.float64]
@@ -87,6 +92,7 @@ def rates(history: Sequence[dict[str, list[float]]]) -> str:
 
 def layers(
     snapshots: Sequence[LayerSnapshot],
+    titles: Sequence[str],
     kind: str,
     value: Callable[[LayerStats], float | None],
     y: str,
@@ -95,35 +101,36 @@ def layers(
     share: bool = False,
 ) -> str:
     """Draw a statistic of all layers of a kind; return "" if no layer has it."""
-    names = [
-        x.name for x in snapshots[0].layers if kind in x.name and value(x) is not None
+    places = [
+        place
+        for place, layer in enumerate(snapshots[0].layers)
+        if kind in layer.name and value(layer) is not None
     ]
-    if not names:
+    if not places:
         return ""
-    shown = evenly_spaced(names)
     epochs = [snapshot.epoch for snapshot in snapshots]
     lines = {
-        name: _finite([value(x) for s in snapshots for x in s.layers if x.name == name])
-        for name in shown
+        titles[place].partition(" (")[0]: _finite(
+            [value(snapshot.layers[place]) for snapshot in snapshots]
+        )
+        for place in np.array(places)[evenly_spaced(len(places), len(LINES))]
     }
 
     def draw(axes: Axes) -> None:
         for colour, (name, line) in zip(LINES, lines.items(), strict=False):
-            number = name.split()[1]
             marker = "o" if len(epochs) == 1 else ""
-            axes.plot(epochs, line, color=colour, label=number, marker=marker, ms=4)
+            axes.plot(epochs, line, color=colour, label=name, marker=marker, ms=4)
         if log:
             _scale(axes, list(lines.values()))
         if share:
             axes.set_ylim(-0.03, 1.03)
             axes.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
         _integer_x(axes)
-        legend(axes, len(shown))
+        legend(axes)
 
     ends = "; ".join(f"{name}: {line[-1]:.3g}" for name, line in lines.items())
-    return picture(
-        draw, f"{y} over the epochs; in the last epoch {ends}.", x="epoch", y=y
-    )
+    alt = f"{y} over the epochs; in the last epoch {ends}."
+    return picture(draw, alt, x="epoch", y=y, legend_rows=-(-len(lines) // 3))
 
 
 def roc(curves: Sequence[Curve]) -> str:
@@ -217,39 +224,60 @@ def residuals(points: Points) -> str:
     return picture(draw, alt, x="predicted − true value", y="rows", height=260)
 
 
-def embedding(
-    network: Network, inputs: TableInput, name: str, typical: dict[str, object]
-) -> str:
-    """Draw the embedding of a numeric column over its range; "" if it has none."""
-    front = network.layers[0]
-    limits = inputs.by_name[name].value_range
-    if not isinstance(front, Embeddings) or limits is None:
-        return ""
-    low, high = limits
-    index = inputs.feature_names().index(name)
-    if index >= front.spec.numbers:
-        return ""
-    x = np.linspace(low, high, 160)
-    rows = {
-        other: x
-        if other == name
-        else np.repeat(value, len(x))
-        if isinstance(value, np.ndarray)
-        else list(value) * len(x)  # type: ignore[call-overload]
-        for other, value in typical.items()
-    }
-    W = front.spec.number_width
-    Y = front.predict(inputs.encode(rows))[:, index * W : (index + 1) * W]
+def dependence(found: Dependence, limits: tuple[float, float], share: bool) -> str:
+    """Draw the mean prediction by the value of a column, between shared limits."""
+    numeric = not any(isinstance(value, str) for value in found.values)
+    x = found.values if found.ordered and numeric else range(len(found.values))
+    names = [plain(label_text(value), 24) for value in found.values]
 
     def draw(axes: Axes) -> None:
-        axes.plot(x, Y[:, 0], color=FAINT, lw=1, ls=(0, (2, 3)))
-        for colour, wave in zip(LINES, Y[:, 1:].T, strict=False):
-            axes.plot(x, wave, color=colour, lw=1.4)
-        axes.set_ylim(*np.quantile(Y[:, 1:], [0, 1]) + np.array([-0.2, 0.2]))
+        for colour, (name, line) in zip(LINES, found.lines.items(), strict=False):
+            style: dict[str, Any] = {"color": colour, "label": plain(name, 14)}
+            if found.ordered:
+                axes.plot(x, line, **style)
+            else:
+                axes.plot(line, x, "o", **style)
         _numbers(axes)
+        values, places = (
+            (axes.yaxis, axes.xaxis) if found.ordered else (axes.xaxis, axes.yaxis)
+        )
+        if share:
+            values.set_major_formatter(lambda v, _: f"{v:.0%}")
+        if not found.ordered:
+            axes.set_xlim(*limits)
+            axes.set_ylim(len(names) - 0.5, -0.7)
+            places.set_ticks(x, [""] * len(names))
+            for row, name in enumerate(names):  # above its line, where there is room
+                axes.text(limits[0], row - 0.2, name, color=INK, va="bottom")
+        else:
+            axes.set_ylim(*limits)
+            if not numeric:
+                ends = [0, len(names) // 2, len(names) - 1]
+                places.set_ticks(ends, [names[end][:10] for end in ends])
+        if len(found.lines) > 1:
+            legend(axes)
 
-    alt = f"Learned curves of column {name} from {low:.4g} to {high:.4g}."
-    return picture(draw, alt, x=plain(name, 40), height=170)
+    first = next(iter(found.lines.values()))
+    low, high = (f"{v:.0%}" if share else f"{v:.4g}" for v in (min(first), max(first)))
+    alt = f"Mean prediction by {found.column}, from {low} to {high}."
+    height = HEIGHT if found.ordered else 64 + 30 * len(names)
+    rows = -(-len(found.lines) // 3)
+    return picture(draw, alt, height=height, legend_rows=rows)
+
+
+def lift(curve: Curve) -> str:
+    """Draw the lift of the rows with the highest scores by their share."""
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(1, color=FAINT, lw=1, ls=(0, (2, 3)))
+        axes.plot(curve.x, curve.y, color=LINES[0])
+        _numbers(axes)
+        axes.xaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(0, 1.08 * max(curve.y))
+
+    alt = f"Lift: the highest tenth of the rows has {curve.area:.2g} times its share."
+    return picture(draw, alt, x="share of the rows", y="lift", height=260)
 
 
 def saliency(values: Sequence[Sequence[float]]) -> str:

@@ -8,9 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import ArtefactCorrupt
 from trainer.training.history import LayerSnapshot
+
+
+def evenly_spaced(n: int, most: int) -> NDArray[np.intp]:
+    """Return at most `most` of the numbers below n (m,), with both ends."""
+    return np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).astype(np.intp))
 
 
 class Curve(msgspec.Struct):
@@ -53,6 +60,28 @@ class ColumnImportance(msgspec.Struct):
     permutation: float | None = None
 
 
+class Dependence(msgspec.Struct):
+    """The mean prediction by the value of a column: a line for each class, or one.
+
+    Values in an order, such as numbers, are joined by lines.
+    """
+
+    column: str
+    ordered: bool
+    values: list[Any]
+    lines: dict[str, list[float]]
+
+
+class Threshold(msgspec.Struct):
+    """The rows of two classes if the second is said from a probability on."""
+
+    probability: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+
 class Mistake(msgspec.Struct):
     """One of the worst predictions; `row` is empty for an image."""
 
@@ -81,8 +110,11 @@ class Record(msgspec.Struct):
     roc: list[Curve] = []
     precision_recall: list[Curve] = []
     reliability: list[Bin] = []
+    thresholds: list[Threshold] = []
+    lift: Curve | None = None
     points: Points | None = None
     weights: list[ColumnImportance] = []
+    dependence: list[Dependence] = []
     saliency: list[list[float]] | None = None
     mistakes: list[Mistake] = []
     production: Production | None = None

@@ -1,17 +1,21 @@
-"""The tables of a report: metrics, confusion, importance, mistakes, time."""
+"""The tables of a report: metrics, thresholds, confusion, importance, mistakes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from models.storage.artefact import Manifest
-from trainer.evaluation.metrics import described
+from trainer.evaluation.metrics import PRIMARY
 from trainer.report import plots
-from trainer.report.markup import bar, head, number, plain, scrolled, text
-from trainer.report.record import ColumnImportance, Confusion, Mistake, Record
+from trainer.report.markup import bar, folded, head, number, plain, scrolled, text
+from trainer.report.record import (
+    ColumnImportance,
+    Confusion,
+    Mistake,
+    Record,
+    Threshold,
+)
 
-#: Columns shown at once, and after a click; less important ones are left out.
-VISIBLE_COLUMNS, MAX_COLUMNS = 15, 100
 NAMES = {
     "log_loss": "log loss",
     "brier": "Brier score",
@@ -23,29 +27,100 @@ NAMES = {
     "mae": "mean absolute error",
     "r2": "R²",
 }
+#: What baselines are called in the head of a table, and in a sentence.
+BASELINES = {"constant": "constant answer", "linear": "linear model"}
+SPELLED = {"constant": "a constant answer", "linear": "a linear model"}
 
 
 def metrics(manifest: Manifest, record: Record | None) -> str:
-    """Return the metrics, each with production's on the same rows."""
-    production = record.production.figures if record and record.production else {}
-    items = []
-    for key, value in manifest.metrics.items():
-        if key in NAMES:
-            old = (
-                f"<dd>production: {number(production[key], 3)}</dd>"
-                if key in production
-                else ""
-            )
-            figure = described(key, value, manifest.intervals, {})
-            others = "".join(
-                f"<dd>{name}: {number(figures[key], 3)}</dd>"
-                for name, figures in manifest.baselines.items()
-                if key in figures
-            )
-            items.append(
-                f"<div><dt>{NAMES[key]}</dt><dd>{figure}</dd>{others}{old}</div>"
-            )
-    return f'<dl class="figures">{"".join(items)}</dl>'
+    """Return the metrics with their intervals, beside production and the baselines."""
+    others = dict(manifest.baselines)
+    if record and record.production:
+        others = {"production": record.production.figures, **others}
+    rows = []
+    for key, name in NAMES.items():
+        if key not in manifest.metrics:
+            continue
+        low_high = manifest.intervals.get(key)
+        interval = (
+            f"<small>{number(low_high[0], 3)} to {number(low_high[1], 3)}</small>"
+            if low_high
+            else ""
+        )
+        beside = "".join(
+            f"<td>{number(figures.get(key), 3)}</td>" for figures in others.values()
+        )
+        rows.append(
+            f'<tr><th scope="row">{name}</th><td class="own">'
+            f"<b>{number(manifest.metrics[key], 3)}</b> {interval}</td>{beside}</tr>"
+        )
+    header = head(["metric", "this version", *(BASELINES.get(x, x) for x in others)])
+    return scrolled(
+        "metrics", f'<table class="metrics">{header}{"".join(rows)}</table>'
+    )
+
+
+def against_baselines(manifest: Manifest) -> str:
+    """Return how the metric that versions are compared by stands to the baselines."""
+    key = PRIMARY[manifest.task]
+    value, than = manifest.metrics[key], []
+    for name, figures in manifest.baselines.items():
+        if figures.get(key):
+            share = value / figures[key] - 1
+            more = "higher" if share > 0 else "lower"
+            than.append(f"{abs(share):.0%} {more} than that of {SPELLED[name]}")
+    rows = f"{manifest.metrics['rows']:,} {manifest.metrics['measured_on']}"
+    stands = f": its {NAMES[key]} is {' and '.join(than)}" if than else ""
+    note = " Small figures are 95% intervals." if manifest.intervals else ""
+    return f"<p>Measured on {text(rows)}{stands}.{note}</p>"
+
+
+def thresholds(choices: list[Threshold], positive: str) -> str:
+    """Return what each threshold comes to, one at a time: a slider without a script."""
+    if not choices:
+        return ""
+    stops = "".join(_threshold(choice, positive) for choice in choices)
+    return (
+        '<fieldset class="thresholds"><legend>Say '
+        f"<b>{text(positive)}</b> from a probability of</legend>{stops}</fieldset>"
+    )
+
+
+def _threshold(choice: Threshold, positive: str) -> str:
+    hits, false = choice.true_positives, choice.false_positives
+    said, are = hits + false, hits + choice.false_negatives
+    precision, rows = hits / max(said, 1), said + choice.false_negatives
+    rows += choice.true_negatives
+    name, shown = text(positive, 30), number(choice.probability, 4)
+    facts = (
+        (
+            f"{precision:.1%}",
+            "precision",
+            f"{hits:,} of {said:,} said to be {name}",
+        ),
+        (
+            f"{hits / are:.1%}",
+            "recall",
+            f"{hits:,} of {are:,} that are {name}",
+        ),
+        (
+            f"{precision * rows / are:.2f}",
+            "lift",
+            f"times the share of {name}",
+        ),
+        (f"{false:,}", "false alarms", f"said to be {name}"),
+        (f"{choice.false_negatives:,}", "missed", f"that are {name}"),
+    )
+    items = "".join(
+        f"<div><dt>{what}</dt><dd>{figure}</dd><dd>{means}</dd></div>"
+        for figure, what, means in facts
+    )
+    checked = " checked" if choice.probability == 0.5 else ""
+    return (
+        f'<input type="radio" name="threshold" aria-label="{shown}"{checked}>'
+        f'<div class="at"><output>{shown}</output>'
+        f'<dl class="figures">{items}</dl></div>'
+    )
 
 
 def confusion(table: Confusion) -> str:
@@ -88,14 +163,7 @@ def importance(record: Record, manifest: Manifest) -> str:
         "shuffled among the rows, and the mean absolute contribution of the column to "
         "a prediction (integrated gradients).</p>"
     )
-    table = f'<table class="wide">{header}{"".join(rows[:VISIBLE_COLUMNS])}</table>'
-    if rest := rows[VISIBLE_COLUMNS:MAX_COLUMNS]:
-        more = f"{len(rest)} more of {len(rows)} columns"
-        table += (
-            f"<details><summary>{more}</summary>"
-            f'<table class="wide">{header}{"".join(rest)}</table></details>'
-        )
-    return note + scrolled("importance of columns", table)
+    return note + scrolled("importance of columns", folded(header, rows))
 
 
 def _importance_row(
@@ -117,6 +185,7 @@ def mistakes(record: Record, manifest: Manifest) -> str:
         return ""
     cards = "".join(_mistake(m, manifest) for m in record.mistakes)
     return (
+        "<h3>The worst predictions</h3>"
         '<p class="note">The rows with the largest loss. Check their target values: '
         "wrong labels often show up here first.</p>"
         f'<div class="mistakes">{cards}</div>'

@@ -19,7 +19,7 @@ from trainer.report.diagnosis import find_problems
 from trainer.report.record import Record, decode
 
 #: Elements that have no end.
-VOID = {"meta", "rect", "path", "use"}
+VOID = {"meta", "rect", "path", "use", "input"}
 SMALL = ("runtime.report=true", "train.epochs=4", "ensemble.members=1")
 
 

@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from models.features.predictions import Classification
 from trainer.evaluation.metrics import expected_calibration_error
 from trainer.report import curves
+
+TWO = Classification(("no", "yes"))
 
 
 def answers(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,6 +75,41 @@ def test_confusion_counts_what_scikit_learn_counts(seed: int, classes: int) -> N
     assert found.counts == every[np.ix_(shown, shown)].tolist()
     assert sum(map(sum, found.counts)) + found.left_out == 200
     assert len(shown) == min(classes, curves.MAX_CLASSES) and shown == sorted(shown)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(2, 300))
+def test_thresholds_come_to_what_scikit_learn_counts(seed: int, n: int) -> None:
+    P, target = answers(n, 2, seed)
+    found = curves.thresholds(P, target)
+    if len(set(target.tolist())) < 2:
+        assert found == [] and curves.lift(TWO, P, target) is None
+        return
+    assert 0.5 in [choice.probability for choice in found]
+    recalls = []
+    for choice in found:
+        said = (P[:, 1] >= choice.probability).astype(int)
+        hits = choice.true_positives
+        recalls.append(hits / (hits + choice.false_negatives))
+        assert recalls[-1] == pytest.approx(recall_score(target, said))
+        precision = hits / max(hits + choice.false_positives, 1)
+        assert precision == pytest.approx(
+            precision_score(target, said, zero_division=0)
+        )
+        assert choice.true_negatives == ((said == 0) & (target == 0)).sum()
+    assert recalls == sorted(recalls, reverse=True) and recalls[0] == 1.0
+
+
+def test_lift_is_the_share_of_positives_at_the_top_to_that_of_all() -> None:
+    P, target = answers(400, 2, 3)
+    found = curves.lift(TWO, P, target)
+    assert found is not None and found.name == "yes"
+    assert (found.x[-1], found.y[-1]) == (1.0, 1.0)
+    order = np.argsort(-P[:, 1], kind="stable")
+    for x, y in zip(found.x, found.y, strict=True):
+        top = order[: round(x * 400)]
+        assert y == pytest.approx(target[top].mean() / target.mean(), rel=1e-3)
+    assert found.x[0] * 400 >= curves.MIN_LIFT_ROWS
 
 
 def test_reliability_adds_up_to_the_calibration_error() -> None:

@@ -83,10 +83,9 @@ def test_dead_relus_are_found(
     spoilt(kill)
     found = recorded(people_csv, MLP, target="Status")
     assert (
-        "100% of the ReLU units of layer 4 (activation) are dead"
-        in found.problems["dead"]
+        "100% of the units of layer hidden 2 (relu) are dead" in found.problems["dead"]
     )
-    assert "of layer 2 (activation) are dead" not in found.problems["dead"]
+    assert "hidden 1" not in found.problems["dead"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_saturated_sigmoids_are_found(
     assert "saturated" not in honest.problems
     spoilt(stretch)
     found = recorded(people_csv, *settings, target="Status")
-    assert "Layer 2 (activation) is saturated" in found.problems["saturated"]
+    assert "Layer hidden 1 (sigmoid) is saturated" in found.problems["saturated"]
 
 
 def test_a_column_that_leaks_is_found(

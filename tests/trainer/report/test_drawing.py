@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 from matplotlib.axes import Axes
 
-from trainer.report.drawing import COLOURS, INK, LINES, evenly_spaced, legend, picture
+from trainer.report.drawing import COLOURS, INK, LINES, legend, picture
 
 HOSTILE = '<script>alert("1")</script> $\\frac{1}{0}$ \x07 & ]]> ' + "漢" * 5
 
@@ -51,12 +51,3 @@ def test_names_in_one_picture_are_no_others() -> None:
     first, second = picture(line, "a"), picture(line, "b", height=300)
     assert ids(first) and not ids(first) & ids(second)
     assert picture(line, "a") == first
-
-
-def test_of_many_layers_some_are_shown_and_both_ends() -> None:
-    few = ["a", "b"]
-    assert evenly_spaced(few) == few
-    many = [str(i) for i in range(40)]
-    shown = evenly_spaced(many)
-    assert len(shown) == len(LINES) == len(set(shown))
-    assert (shown[0], shown[-1]) == ("0", "39")

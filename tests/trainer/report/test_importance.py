@@ -75,13 +75,12 @@ def test_features_of_a_matrix_are_columns(
     assert sorted(input_names(run.artefact.model.inputs)) == ["x[0]", "x[1]", "x[2]"]
 
 
-def test_shuffling_moves_no_other_column(runs: dict[str, Any]) -> None:
+def test_shuffling_moves_no_other_column() -> None:
     raw = {"a": np.arange(5.0), "b": list("abcde")}
-    order = np.array([4, 3, 2, 1, 0])
-    dealt = importance._shuffled(raw, "b", 1, order)
+    dealt = importance.with_column(raw, "b", 1, list("edcba"))
     assert dealt["b"] == list("edcba") and dealt["a"] is raw["a"]
     matrix = np.arange(10.0).reshape(5, 2)
-    dealt = importance._shuffled(matrix, "x[1]", 1, order)
+    dealt = importance.with_column(matrix, "x[1]", 1, matrix[::-1, 1])
     assert dealt[:, 1].tolist() == [9, 7, 5, 3, 1] and dealt[:, 0].tolist() == [
         0,
         2,
@@ -90,6 +89,7 @@ def test_shuffling_moves_no_other_column(runs: dict[str, Any]) -> None:
         8,
     ]
     assert matrix[0, 1] == 1.0
+    assert importance.column_values(matrix, "x[1]", 1).tolist() == [1, 3, 5, 7, 9]
 
 
 def test_rows_are_taken_from_all_of_a_part() -> None:

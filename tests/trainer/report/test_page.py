@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainer.report.markup import number
 from trainer.report.page import SECTIONS, page
 
 EVERY = ("two", "several", "number", "images")
@@ -52,7 +53,7 @@ def test_pictures_have_names_and_names_are_single(
     runs: dict[str, Any], name: str
 ) -> None:
     shown = runs[name].page
-    pictures = shown.named("svg")
+    pictures = [a for a in shown.named("svg") if "aria-hidden" not in a]
     assert len(pictures) >= 4
     for picture in pictures:
         assert picture["role"] == "img" and len(picture["aria-label"]) > 10
@@ -74,14 +75,16 @@ def test_the_page_suits_both_themes_and_a_phone(runs: dict[str, Any]) -> None:
 
 def test_each_task_has_its_pictures(runs: dict[str, Any]) -> None:
     labels = {
-        name: " | ".join(a["aria-label"] for a in runs[name].page.named("svg"))
+        name: " | ".join(a.get("aria-label", "") for a in runs[name].page.named("svg"))
         for name in EVERY
     }
     for name in ("two", "several", "images"):
         assert "ROC curves" in labels[name] and "Reliability" in labels[name]
     assert "Predicted against true values" in labels["number"]
     assert "Histogram of predicted minus true value" in labels["number"]
-    assert "Learned curves of column income" in labels["two"]
+    assert "Lift: the highest tenth of the rows has" in labels["two"]
+    for name in ("two", "several", "number"):
+        assert "Mean prediction by " in labels[name]
     assert "Importance of 8 by 8 pixels" in labels["images"]
     assert "an image of" in labels["images"]
 
@@ -131,7 +134,7 @@ def test_without_its_record_a_version_still_has_a_page(runs: dict[str, Any]) -> 
     run = runs["two"]
     shown = page("two", 1, run.artefact, None, {})
     assert "has no record.json" in shown and "Log" not in shown
-    assert 'id="learning"' in shown and 'id="recipe"' in shown
+    assert 'id="learning"' in shown and 'id="settings"' in shown
     assert 'id="mistakes"' not in shown
 
 
@@ -140,8 +143,8 @@ def test_production_stands_beside_its_successor(
 ) -> None:
     reported(people_csv, target="Status")
     shown = reported(people_csv, target="Status", seed=7)
-    assert "production: " in shown.page.text
     reason = shown.store.run("m", 2)["reason"]
     assert str(reason) in shown.page.text
     figures = shown.record.production.figures
-    assert f"production: {figures['log_loss']:.3g}" in shown.page.text
+    assert "this versionproductionconstant answerlinear model" in shown.page.text
+    assert f"<td>{number(figures['log_loss'], 3)}</td>" in shown.page.source

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from trainer.report import plots
-from trainer.report.record import Bin, Curve, Points
+from trainer.report.record import Bin, Curve, Dependence, Points
 from trainer.training.history import LayerSnapshot, LayerStats
 
 HISTORY: dict[str, list[float]] = {
@@ -40,7 +38,7 @@ def test_one_epoch_is_enough() -> None:
     assert "Learning rate from 0.1" in plots.rates([one])
 
 
-def test_layers_are_told_by_number() -> None:
+def test_layers_are_told_by_name() -> None:
     looks = [
         LayerSnapshot(
             e,
@@ -51,11 +49,12 @@ def test_layers_are_told_by_number() -> None:
         )
         for e in (1, 2)
     ]
-    svg = plots.layers(looks, "(linear)", lambda x: x.gradient, "gradient", log=True)
-    assert "layer 1 (linear): 0.1; layer 2 (linear): 0.01" in svg
-    assert ">1<" in svg and ">2<" in svg
-    assert plots.layers(looks, "(linear)", lambda x: x.dead, "dead") == ""
-    assert plots.layers(looks, "(activation)", lambda x: x.mean, "mean") == ""
+    names = ["hidden 1", "output"]
+    svg = plots.layers(looks, names, "(linear)", lambda x: x.gradient, "gradient")
+    assert "hidden 1: 0.1; output: 0.01" in svg
+    assert ">hidden 1<" in svg and ">output<" in svg
+    assert plots.layers(looks, names, "(linear)", lambda x: x.dead, "dead") == ""
+    assert plots.layers(looks, names, "(activation)", lambda x: x.mean, "mean") == ""
 
 
 def test_curves_say_their_areas() -> None:
@@ -80,12 +79,23 @@ def test_numbers_are_compared_with_their_truth() -> None:
     )
 
 
-def test_only_numbers_with_curves_have_some(runs: dict[str, Any]) -> None:
-    model = runs["two"].artefact.model
-    typical = model.inputs.baseline(runs["two"].artefact.manifest.reference.inputs)
-    network = model.networks[0]
-    assert "income" in plots.embedding(network, model.inputs, "income", typical)
-    assert plots.embedding(network, model.inputs, "home", typical) == ""
+def test_the_answer_by_a_column_is_drawn_for_every_kind() -> None:
+    limits = (0.0, 1.0)
+    number = Dependence("age", True, [1900, 2024], {"yes": [0.25, 0.5]})
+    svg = plots.dependence(number, limits, share=True)
+    assert "Mean prediction by age, from 25% to 50%" in svg and ">1950<" in svg
+    months = Dependence("since", True, ["2024-01-01", "2024-02-01"], {"": [1.0, 3.5]})
+    assert ">2024-01-01<" in plots.dependence(months, (0.0, 4.0), share=False)
+    plan = Dependence("plan", False, ["a<", "b"], {"x": [0.1, 0.2], "y": [0.9, 0.8]})
+    drawn = plots.dependence(plan, limits, share=True)
+    assert ">a&lt;<" in drawn and ">x<" in drawn and ">y<" in drawn
+    truth = Dependence("member", False, [False, True], {"": [1.0, 2.0]})
+    assert ">false<" in plots.dependence(truth, (0.0, 3.0), share=False)
+
+
+def test_lift_says_that_of_the_highest_tenth() -> None:
+    svg = plots.lift(Curve("yes", [0.1, 1.0], [2.5, 1.0], 2.5))
+    assert "the highest tenth of the rows has 2.5 times" in svg
 
 
 def test_pixels_are_squares_with_a_name() -> None:

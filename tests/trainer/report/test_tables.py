@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trainer.report import tables
-from trainer.report.record import ColumnImportance, Confusion
+from trainer.report.markup import number
+from trainer.report.record import ColumnImportance, Confusion, Threshold
 
 
 def test_figures_are_the_manifests(runs: dict[str, Any]) -> None:
@@ -14,8 +15,30 @@ def test_figures_are_the_manifests(runs: dict[str, Any]) -> None:
         shown = tables.metrics(run.artefact.manifest, run.record)
         for key, value in run.artefact.manifest.metrics.items():
             if key in tables.NAMES:
-                assert f"<dt>{tables.NAMES[key]}</dt><dd>{value:.3g}" in shown
-        assert "production: " not in shown
+                assert f">{tables.NAMES[key]}</th>" in shown
+                assert f"<b>{number(value, 3)}</b>" in shown
+        for figures in run.artefact.manifest.baselines.values():
+            assert all(f"<td>{number(x, 3)}</td>" in shown for x in figures.values())
+        assert "production" not in shown
+
+
+def test_a_sentence_compares_with_the_baselines(runs: dict[str, Any]) -> None:
+    manifest = runs["two"].artefact.manifest
+    share = manifest.metrics["log_loss"] / manifest.baselines["linear"]["log_loss"] - 1
+    more = f"{abs(share):.0%} {'higher' if share > 0 else 'lower'}"
+    said = tables.against_baselines(manifest)
+    assert f"{more} than that of a linear model" in said
+    assert f"{manifest.metrics['rows']} held-out rows" in said
+
+
+def test_one_threshold_is_chosen_and_each_says_what_it_comes_to() -> None:
+    choices = [Threshold(0.2, 9, 11, 1, 79), Threshold(0.5, 6, 2, 4, 88)]
+    shown = tables.thresholds(choices, "yes <")
+    assert shown.count('type="radio"') == 2 and shown.count(" checked") == 1
+    assert 'aria-label="0.5" checked' in shown and "yes &lt;" in shown
+    for figure in ("45.0%", "90.0%", "4.50", "75.0%", "60.0%", "7.50"):
+        assert f"<dd>{figure}</dd>" in shown
+    assert tables.thresholds([], "yes") == ""
 
 
 def test_confusion_is_a_table_with_heads() -> None:

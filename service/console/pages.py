@@ -5,6 +5,7 @@ GET /console/FILE                      its style and its scripts
 GET /console/state                     every model, with its measurements
 GET /console/history                   the counts of the last quarter of an hour
 GET /console/models/M/versions/V       the form of a version, and its layers
+GET /console/models/M/versions/V/drift its columns, in training and in requests
 GET /console/reports/M/V               its training report
 
 The page and its files tell of no model and need no token. The rest needs one that may
@@ -22,7 +23,7 @@ from flask import Response, make_response, request
 
 from models.errors import ArtefactCorrupt, NotFound
 from models.storage.base import REPORT
-from service.console.state import overview, version_details
+from service.console.state import drift_details, overview, version_details
 from service.protocols import operators
 from service.protocols.http import answer, find
 from service.web.errors import Reply
@@ -123,6 +124,15 @@ def about(name: str, version: str) -> Reply:
     return answer(
         version_details(model_server(), find(name, version)), Cache_Control="no-store"
     )
+
+
+@routes.get(
+    "/console/models/<name>/versions/<version>/drift", counted=False, reply=LIST
+)
+def drift(name: str, version: str) -> Reply:
+    """Return the shares of training and of requests in each bin, by column."""
+    found = drift_details(model_server(), find(name, version))
+    return answer(found, Cache_Control="no-store")
 
 
 @routes.get("/console/reports/<name>/<version>", reply={"text/html": {}})

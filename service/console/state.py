@@ -12,14 +12,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from models.errors import GlassnetError
+from models.features.histograms import Histogram
+from models.features.table import TableInput
 from models.features.tensor import TensorInput
-from models.nn.layers import ActivationSpec
+from models.nn.layer_names import layer_names
 from models.storage.base import PRODUCTION, REPORT
 from service.inference.model_server import ModelServer
+from service.monitoring.drift import ColumnDrift
 from service.monitoring.metrics import VERSION
-from service.monitoring.traffic import VersionTraffic, measure
+from service.monitoring.traffic import Traffic, VersionTraffic, measure
 from service.protocols.http import description
 from service.registry.loaded import Entry, Loaded
 
@@ -34,6 +38,7 @@ def overview(model_server: ModelServer) -> dict[str, Any]:
     return {
         "service": VERSION,
         "now": time.time(),
+        "drift_seconds": model_server.inference.drift.seconds,
         "unready": model_server.unready,
         "failed": sorted(registry.failed),
         "models": [
@@ -42,6 +47,7 @@ def overview(model_server: ModelServer) -> dict[str, Any]:
                 "live": entry.default,
                 "live_since": _live_since(model_server, name, entry),
                 "labels": entry.labels,
+                "candidate": _candidate(entry, measured),
                 "refused": sorted(entry.refused),
                 "versions": [
                     _version(model_server, loaded, measured[name, str(version)])
@@ -65,15 +71,48 @@ def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]
         "version": loaded.version,
         "typical": typical,
         "reference": msgspec.to_builtins(manifest.reference.inputs),
-        "layers": [
-            layer.function
-            if isinstance(layer, ActivationSpec)
-            else layer.build().display_name
-            for layer in manifest.network.layers
-        ],
+        "layers": layer_names(manifest.network),
         "networks": manifest.members,
         "parameters": sum(n.parameters.size for n in loaded.artefact.model.networks),
         "rows": manifest.data.rows,
+    }
+
+
+def drift_details(model_server: ModelServer, loaded: Loaded) -> list[dict[str, Any]]:
+    """Return the shares of training and of requests in each bin, by column."""
+    return [
+        {
+            "column": column.name,
+            **_bins(loaded, column),
+            "training": (column.training / column.training.sum()).tolist(),
+            "now": (column.requests / column.requests.sum()).tolist(),
+        }
+        for column in model_server.inference.drift.columns(loaded)
+        if column.index is not None
+    ]
+
+
+def _bins(loaded: Loaded, column: ColumnDrift) -> dict[str, Any]:
+    """Return the categories of a column, or the edges of its bins as JSON values."""
+    if not isinstance(column.bins, Histogram):
+        return {"categories": column.bins.categories}
+    inputs = loaded.artefact.manifest.inputs
+    if isinstance(inputs, TableInput) and column.name in inputs.by_name:
+        edges = np.array(column.bins.edges)
+        return {"edges": inputs.by_name[column.name].to_json(edges)}
+    return {"edges": column.bins.edges}
+
+
+def _candidate(entry: Entry, measured: Traffic) -> dict[str, Any] | None:
+    """Return the share of a candidate beside production, and how they compare."""
+    if (split := entry.split) is None:
+        return None
+    candidate = split.candidate
+    return {
+        "version": candidate.version,
+        "share": split.share,
+        "shadow": split.shadow,
+        "compared": measured[candidate.name, str(candidate.version)].compared,
     }
 
 

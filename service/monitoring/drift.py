@@ -19,13 +19,20 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.histograms import MOST_CATEGORIES, Histogram, Shares, psi
+from models.features.histograms import (
+    MOST_CATEGORIES,
+    Counts,
+    Histogram,
+    Shares,
+    psi,
+)
 from models.features.inputs import RawColumns
 from models.features.predictions import Predictions
 from models.storage.artefact import Artefact
@@ -41,6 +48,21 @@ REST_FACTOR = 99.0
 
 #: (SLOTS, 1 + bins): the slot's number since the clock began, then its counts.
 Slots: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """A column's bins, and how many rows of training and of requests are in each."""
+
+    name: str
+    bins: Histogram | Shares
+    training: Counts
+    requests: Counts
+
+    @property
+    def index(self) -> float | None:
+        """The population stability index, or None if there are too few rows."""
+        return psi(self.training, self.requests)
 
 
 class Bins:
@@ -87,12 +109,11 @@ class Bins:
         none = np.zeros(0, np.intp)
         return np.bincount(np.concatenate([none, *places]), minlength=self.size)
 
-    def indices(self, counts: NDArray[Any]) -> Iterator[tuple[str, float]]:
-        """Yield columns and their index from counts (size,), given enough rows."""
+    def columns(self, counts: NDArray[Any]) -> Iterator[ColumnDrift]:
+        """Yield the columns with their parts of the counts (size,) of requests."""
         for name, seen, rows, start in self._columns:
-            index = psi(seen.counts(rows), counts[start : start + seen.size])
-            if index is not None:
-                yield name, index
+            theirs = counts[start : start + seen.size]
+            yield ColumnDrift(name, seen, seen.counts(rows), theirs)
 
 
 def _chosen(raw: RawColumns, rows: slice) -> RawColumns:
@@ -134,6 +155,7 @@ class Drift:
     """The windows of one worker, and the indices over all; 0 seconds turn it off."""
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self._slot_seconds = seconds / SLOTS
         self._windows: dict[tuple[str, int], Window] = {}
         self._directory: Path | None = None
@@ -173,13 +195,15 @@ class Drift:
         """Yield model, version and column with the index over all workers."""
         for entry in catalogue.values():
             for loaded in entry.versions.values():
-                windows = list(self._counted(loaded))
-                if not windows:
-                    continue
-                bins = Bins(loaded.artefact)
-                counts = np.sum([self._fresh(slots).sum(0) for slots in windows], 0)
-                for column, index in bins.indices(counts[1:]):
-                    yield (loaded.name, str(loaded.version), column), index
+                for column in self.columns(loaded):
+                    if (index := column.index) is not None:
+                        yield (loaded.name, str(loaded.version), column.name), index
+
+    def columns(self, loaded: Loaded) -> Iterator[ColumnDrift]:
+        """Yield the columns of a version that was asked, with the counts of all."""
+        if windows := list(self._counted(loaded)):
+            counts = np.sum([self._fresh(slots).sum(0) for slots in windows], 0)
+            yield from Bins(loaded.artefact).columns(counts[1:])
 
     def _open(self, loaded: Loaded) -> Window:
         bins = Bins(loaded.artefact)

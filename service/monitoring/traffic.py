@@ -16,6 +16,12 @@ from service.monitoring.metrics import PREFIX, Metrics
 #: Seconds between two looks, and seconds that are kept.
 STEP, SPAN = 15.0, 900.0
 _DURATION = "inference_duration_seconds"
+#: The metrics of a comparison, and what they are called here.
+COMPARED = {
+    "comparison_rows_total": "rows",
+    "comparison_disagreements_total": "disagreements",
+    "comparison_difference_max": "difference",
+}
 
 
 @dataclass
@@ -30,6 +36,8 @@ class VersionTraffic:
     within: defaultdict[float, float] = field(
         default_factory=lambda: defaultdict(float)
     )
+    #: Of a candidate: how its rows compare with production's, by metric.
+    compared: dict[str, float] = field(default_factory=dict)
     #: Column -> its drift index.
     drift: dict[str, float] = field(default_factory=dict)
 
@@ -45,6 +53,8 @@ class VersionTraffic:
             self.within[float(labels["le"])] += value
         elif name == "drift_psi":
             self.drift[labels["column"]] = value
+        elif name in COMPARED:
+            self.compared[COMPARED[name]] = value
 
     def counts(self) -> dict[str, Any]:
         """Return the counts for the page; the last bound, inf, becomes null in JSON."""

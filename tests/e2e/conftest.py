@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,17 @@ def certificate(
         [*command, "-out", out, "-keyout", key], check=True, stderr=subprocess.DEVNULL
     )
     return files
+
+
+@pytest.fixture(scope="module")
+def browser(program: Callable[[str, str], str]) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    path = program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=["--disable-gpu", "--disable-quic", "--disable-component-update"],
+        )
+        yield browser
+        browser.close()

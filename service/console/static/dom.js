@@ -26,6 +26,8 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+export const swatch = (name) => h("i", { class: `swatch ${name}` });
+
 let last = 0;
 export const id = () => `n${++last}`;
 

@@ -1,7 +1,7 @@
 // A sheet to draw on. Strokes are kept, not pixels: they are redrawn with the size,
 // position and pen width of the training images.
 
-import { h } from "./dom.js";
+import { h, swatch } from "./dom.js";
 import { css, mix, palette, sharpen } from "./ink.js";
 
 const SIDE = 280;
@@ -28,11 +28,12 @@ export class Drawing {
     });
     this.seen = h("canvas", { class: "seen", role: "img", "aria-label": `What the model sees: ${this.height} by ${this.width} pixels` });
     this.over = h("input", { type: "checkbox", checked: true, onchange: () => this.redraw() });
+    this.legend = h("p", { class: "note legend" });
     this.element = h("div", { class: "drawing" },
       this.sheet,
       h("div", { class: "beside" },
         h("figure", {}, this.seen, h("figcaption", {}, `What the model sees: ${this.height} × ${this.width}`)),
-        h("label", { class: "check" }, this.over, "Show why"),
+        h("div", {}, h("label", { class: "check" }, this.over, "Show why"), this.legend),
         h("div", { class: "buttons" },
           h("button", { type: "button", onclick: () => this.undo() }, "Undo"),
           h("button", { type: "button", onclick: () => this.clear() }, "Clear"))));
@@ -107,14 +108,16 @@ export class Drawing {
     return nested(values, this.shape);
   }
 
-  explain(attributions) {
+  explain(attributions, what) {
     this.attributions = attributions.flat(Infinity);
+    this.legend.replaceChildren(swatch("for"), `raises ${what}`, h("br"), swatch("against"), `lowers ${what}`);
     this.redraw();
   }
 
   redraw() {
     const context = sharpen(this.sheet, SIDE, SIDE);
-    const { ink, muted, for: good, against } = palette();
+    const { accent, ink, muted, for: good, against } = palette();
+    this.legend.hidden = !this.over.checked;
     if (this.over.checked && this.attributions) this.cells((n) => tint(this.attributions, n, good, against), context);
     context.strokeStyle = css(ink);
     stroke(context, this.strokes, SIDE * 0.055, (point) => point.map((at) => at * SIDE));
@@ -125,7 +128,7 @@ export class Drawing {
       context.fillText("Draw here", SIDE / 2, SIDE / 2);
     }
     if (document.activeElement === this.sheet && this.sheet.matches(":focus-visible")) {
-      context.fillStyle = css(this.down ? good : muted);
+      context.fillStyle = css(this.down ? accent : muted);
       context.beginPath();
       context.arc(this.pen[0] * SIDE, this.pen[1] * SIDE, 5, 0, 7);
       context.fill();

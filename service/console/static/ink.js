@@ -16,8 +16,7 @@ export function palette() {
   if (colours) return colours;
   const style = getComputedStyle(document.documentElement);
   const read = (name) => rgb(style.getPropertyValue(`--${name}`).trim());
-  colours = Object.fromEntries(["paper", "ink", "muted", "for", "against", "cell"].map((name) => [name, read(name)]));
-  colours.classes = Array.from({ length: 10 }, (_, n) => read(`class-${n}`));
+  colours = Object.fromEntries(["paper", "ink", "muted", "accent", "for", "against", "above", "below", "cell"].map((name) => [name, read(name)]));
   return colours;
 }
 

@@ -2,10 +2,13 @@
 
 import { h } from "./dom.js";
 import { css, mix, palette, sharpen } from "./ink.js";
+import { spelled } from "./words.js";
 
 const ROWS = 16;
 // Pixels of a cell (least, most), and of all layers side by side.
 const [LEAST, MOST, WIDE] = [6, 11, 420];
+// Pixels of a cell with a label.
+const LABELLED = 17;
 
 export class Layers {
   constructor(about) {
@@ -16,7 +19,7 @@ export class Layers {
     this.element = h("section", { class: "card inside", "aria-label": "Inside the network" },
       h("h3", {}, "Inside"),
       h("p", { class: "note" }, "Every unit of every layer, from the input (left) to the output (right): ",
-        h("b", { class: "for" }, "above zero"), ", ", h("b", { class: "against" }, "below"), `; the stronger the colour, the further from zero.${several}`),
+        h("b", { class: "above" }, "above zero"), ", ", h("b", { class: "below" }, "below"), `; the stronger the colour, the further from zero.${several}`),
       this.flow);
   }
 
@@ -24,7 +27,11 @@ export class Layers {
     if (this.tiles.length !== activations.length) {
       const columns = activations.reduce((sum, { values }) => sum + Math.ceil(values.length / ROWS), 0);
       const cell = Math.min(Math.max(Math.floor(WIDE / columns), LEAST), MOST);
-      this.tiles = activations.map(({ layer, values }) => new Tile(this.named(layer), values.length, cell));
+      const { classes } = this.about;
+      this.tiles = activations.map(({ layer, values }, n) => {
+        const isLast = n === activations.length - 1 && values.length === classes?.length && values.length <= ROWS;
+        return new Tile(this.named(layer), values.length, cell, isLast ? classes.map(spelled) : null);
+      });
       this.flow.replaceChildren(...this.tiles.map((tile) => tile.element));
     }
     this.last = activations;
@@ -43,21 +50,24 @@ export class Layers {
 }
 
 class Tile {
-  constructor(name, n, cell) {
+  // A layer of classes is a row with their labels below; others are columns of units.
+  constructor(name, n, cell, labels) {
     this.name = name;
-    this.rows = Math.min(n, ROWS);
-    this.columns = Math.ceil(n / ROWS);
+    this.rows = labels ? 1 : Math.min(n, ROWS);
+    this.columns = Math.ceil(n / this.rows);
     // Layers of few units get larger cells.
-    this.cell = n <= ROWS ? cell * Math.min(2, ROWS / n) : cell;
+    this.cell = labels ? LABELLED : n <= ROWS ? cell * Math.min(2, ROWS / n) : cell;
     this.canvas = h("canvas", { role: "img" });
     this.canvas.style.inlineSize = `${this.columns * this.cell}px`;
-    this.element = h("figure", {}, this.canvas, h("figcaption", {}, name, h("span", {}, `${n}`)));
+    const below = labels && h("ol", { class: labels.some((label) => label.length > 2) ? "units long" : "units" }, ...labels.map((label) => h("li", {}, label)));
+    const [title, does] = name.replace(")", "").split(" (");
+    this.element = h("figure", {}, this.canvas, below, h("figcaption", {}, title, h("span", {}, does ? `${does} ${n}` : `${n}`)));
   }
 
   show(values) {
     const { cell } = this;
     const context = sharpen(this.canvas, this.columns * cell, this.rows * cell);
-    const { cell: off, for: above, against: below } = palette();
+    const { cell: off, above, below } = palette();
     const most = Math.max(...values.map(Math.abs), 1e-12);
     values.forEach((value, n) => {
       context.fillStyle = css(mix(off, value < 0 ? below : above, Math.abs(value) / most));

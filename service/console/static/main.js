@@ -49,7 +49,7 @@ function show() {
   models.show(state.models, traffic, model);
   facts.show(model, shown, traffic.of(model.name, tried), state.now);
   versions.show(model, traffic, state.now, tried);
-  drift.show(shown);
+  drift.show(model.name, shown, state.drift_seconds).catch(fault);
   trial.show(model.name, tried).then(() => facts.describe(trial.about), fault);
 }
 

@@ -117,12 +117,13 @@ export class Versions {
   constructor(chosen) {
     this.chosen = chosen;
     this.body = h("tbody");
+    this.candidate = h("p", { class: "note" });
     this.refused = h("p", { class: "note" });
     this.element = h("section", { class: "card versions", "aria-label": "Versions" },
       h("h3", {}, "Versions"),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of versions" },
         h("table", {}, h("thead", {}, h("tr", {}, ...HEADS.map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "Actions"))))), this.body)),
-      this.refused);
+      this.candidate, this.refused);
   }
 
   show(model, traffic, now, tried) {
@@ -133,8 +134,17 @@ export class Versions {
       this.body.replaceChildren(...this.rows.map((row) => row.element));
     }
     model.versions.forEach((version, n) => this.rows[n].show(version, traffic.of(model.name, version.version), now));
+    say(this.candidate, model.candidate ? comparison(model) : "");
     say(this.refused, model.refused.length ? `Refused: version ${model.refused.join(", ")}. See the log.` : "");
   }
+}
+
+// What a candidate does, and how its answers compare with those of the live version.
+function comparison({ live, candidate: { version, share, shadow, compared } }) {
+  const does = shadow ? "is a shadow: it answers every request, and its answers are not sent" : `answers ${percent(share)} of the requests that name no version`;
+  const { rows = 0, disagreements = 0, difference = 0 } = compared;
+  const found = rows ? `On ${number(rows)} rows compared with version ${live}, ${number(disagreements)} answers disagree (${percent(disagreements / rows)}); the largest difference is ${number(Number(difference.toPrecision(3)))}.` : "No row has been compared yet.";
+  return `Candidate: version ${version} ${does}. ${found}`;
 }
 
 class Row {

@@ -1,9 +1,9 @@
 // The predictions of a model of two numbers over a grid, from one request.
 
-import { h, say } from "./dom.js";
+import { h, say, swatch } from "./dom.js";
 import { ask, versionPath } from "./api.js";
 import { css, mix, palette, sharpen } from "./ink.js";
-import { number, spelled } from "./words.js";
+import { number, percent, spelled } from "./words.js";
 
 const CELLS = 41;
 const SIDE = 300;
@@ -53,37 +53,33 @@ export class Surface {
 
   take(answers) {
     this.answers = answers;
-    const { classes, target } = this.about;
-    if (!classes) {
-      this.least = Math.min(...answers);
-      this.most = Math.max(...answers);
-      this.legend.replaceChildren(swatch("cell"), number(this.least), swatch("for"), number(this.most), ` ${target}`);
-    } else if (classes.length === 2) {
-      this.legend.replaceChildren(swatch("against"), spelled(classes[0]), swatch("for"), spelled(classes[1]), " · paler is less certain");
-    } else {
-      this.legend.replaceChildren(...classes.slice(0, 10).flatMap((label, n) => [swatch(`class-${n}`), spelled(label)]));
-    }
+    this.of(this.target ?? this.about.classes?.[1]);
+  }
+
+  // Show the probability of a class, in the colour of its bar; a number has no class.
+  of(target) {
+    this.target = target;
+    if (!this.answers) return;
+    const n = this.about.classes?.indexOf(target);
+    this.values = n == null ? this.answers : this.answers.map((P) => P[n]);
+    [this.least, this.most] = n == null ? [Math.min(...this.values), Math.max(...this.values)] : [0, 1];
+    const format = n == null ? number : percent;
+    this.legend.replaceChildren(swatch("cell"), format(this.least), swatch("accent"), format(this.most),
+      n == null ? ` ${this.about.target}` : ` probability of “${spelled(target)}”`);
     this.redraw();
   }
 
-  colour(answer) {
-    const { cell, for: good, against, classes } = palette();
-    if (!this.about.classes) return mix(cell, good, (answer - this.least) / (this.most - this.least || 1));
-    if (answer.length === 2) return mix(cell, answer[1] > 0.5 ? good : against, Math.abs(2 * answer[1] - 1));
-    const best = answer.indexOf(Math.max(...answer));
-    return mix(cell, classes[best % classes.length], answer[best]);
-  }
-
   redraw() {
-    if (!this.answers) return;
+    if (!this.values) return;
     const context = sharpen(this.canvas, SIDE, SIDE);
     const small = h("canvas", { width: CELLS, height: CELLS });
     const pixels = small.getContext("2d").createImageData(CELLS, CELLS);
-    this.answers.forEach((answer, n) => pixels.data.set([...this.colour(answer), 255], 4 * n));
+    const { accent, cell, paper, ink } = palette();
+    const shares = this.values.map((value) => (value - this.least) / (this.most - this.least || 1));
+    shares.forEach((share, n) => pixels.data.set([...mix(cell, accent, share), 255], 4 * n));
     small.getContext("2d").putImageData(pixels, 0, 0);
     context.drawImage(small, 0, 0, SIDE, SIDE);
     const values = this.form.fields.map((field) => field.value());
-    const { paper, ink } = palette();
     if (values.includes(null)) return;
     const [x, y] = values.map((value, n) => (value - this.axes[n].from) / (this.axes[n].to - this.axes[n].from));
     context.beginPath();
@@ -109,4 +105,3 @@ export class Surface {
 }
 
 const steps = ({ from, to }) => Array.from({ length: CELLS }, (_, n) => from + ((to - from) * n) / (CELLS - 1));
-const swatch = (name) => h("i", { class: `swatch ${name}` });

@@ -31,7 +31,7 @@ export class Trial {
 
   build(about, kept) {
     this.about = about;
-    this.answer = new Answer(about, (target) => { this.target = target; this.ask(); });
+    this.answer = new Answer(about, (target) => { this.target = target; this.surface?.of(target); this.ask(); });
     this.layers = new Layers(about);
     this.took = h("span", { class: "took" });
     this.code = new Code(this.name);

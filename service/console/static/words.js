@@ -1,7 +1,7 @@
 // Format numbers, times and metrics.
 
-const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
-const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4, useGrouping: "min2" });
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0, useGrouping: "min2" });
 const date = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 
 export function number(value) {
@@ -39,6 +39,13 @@ export function ago(iso, now) {
     if (n >= 1) return `${n} ${unit}${n > 1 ? "s" : ""} ago`;
   }
   return "just now";
+}
+
+// A length of time after "the last".
+export function span(seconds) {
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["second", 1];
+  const n = number(seconds / size);
+  return n === "1" ? unit : `${n} ${unit}s`;
 }
 
 export const moment = (iso) => date.format(new Date(iso));

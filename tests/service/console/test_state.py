@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from models.storage.base import CANDIDATE
 from models.storage.directory import DirectoryStore as Store
 from service import create_app
 from service.settings import Settings
 from tests.service.protocols.test_tfserving import PERSON
+from tests.serving import wait_for
 
 
 @pytest.fixture
@@ -82,6 +85,52 @@ def test_drift_is_shown_where_it_is_measured(fresh: FlaskClient) -> None:
     assert other["drift"] == {}
 
 
+def test_the_bins_of_training_and_of_requests_are_side_by_side(
+    fresh: FlaskClient,
+) -> None:
+    place = "/console/models/people/versions/1/drift"
+    assert fresh.get(place).get_json() == []
+    fresh.post("/v1/models/people:predict", json={"instances": [PERSON] * 400})
+    told = {each["column"]: each for each in fresh.get(place).get_json()}
+    (version,) = model(fresh, "people")["versions"]
+    assert set(told) == set(version["drift"])
+    reference = about(fresh, "people")["reference"]
+    for name, each in told.items():
+        labels = each.get("categories", each.get("edges"))
+        assert len(each["now"]) == len(labels) + 2 == len(each["training"])
+        assert (
+            sum(each["now"]) == pytest.approx(1) == pytest.approx(sum(each["training"]))
+        )
+        if name in PERSON:
+            shares = [*each["training"][: len(reference[name]["shares"])]]
+            assert shares == pytest.approx(reference[name]["shares"])
+    home = told["home"]["categories"].index(PERSON["home"])
+    assert told["home"]["now"][home] == 1.0
+    assert told["member"]["edges"] == [True]
+    assert state(fresh)["drift_seconds"] == 3600
+
+
+def test_a_candidate_has_its_share_and_its_comparison(
+    served: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(served, tmp_path / "store"))
+    shutil.copytree(store / "xor" / "1", store / "xor" / "2")
+    Store(store).promote("xor", 2, CANDIDATE, share=1.0)
+    client = create_app(Settings(store=str(store))).test_client()
+    assert model(client, "people")["candidate"] is None
+    told = {"version": 2, "share": 1.0, "shadow": False, "compared": {}}
+    assert model(client, "xor")["candidate"] == told
+    for _ in range(3):
+        client.post("/v1/models/xor:predict", json={"instances": [[0, 1], [1, 1]]})
+
+    def compared() -> dict[str, float]:
+        found: dict[str, float] = model(client, "xor")["candidate"]["compared"]
+        return found
+
+    wait_for("the comparison", lambda: compared().get("rows") == 6)
+    assert compared() == {"rows": 6, "disagreements": 0, "difference": 0}
+
+
 def test_a_version_that_is_refused_is_told(served: Path, tmp_path: Path) -> None:
     store = Path(shutil.copytree(served, tmp_path / "store"))
     shutil.copytree(store / "xor" / "1", store / "xor" / "2")
@@ -128,8 +177,12 @@ def test_every_activation_finds_its_layer(fresh: FlaskClient, name: str) -> None
         place = int(each["layer"].split()[1])
         title = each["layer"].partition("(")[2].rstrip(")")
         layer = told["layers"][place - 1]
-        assert layer == title or title == "activation"
-        assert layer != "activation"
+        if title == "linear":
+            assert layer == "output" or re.fullmatch(r"hidden \d+", layer)
+        else:
+            assert title in layer or title == "activation"
+        assert "activation" not in layer
+    assert told["layers"][-1] == "output"
 
 
 def test_a_matrix_has_a_range_for_each_feature(fit: Any, tmp_path: Path) -> None:

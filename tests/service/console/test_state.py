@@ -106,7 +106,7 @@ def test_the_bins_of_training_and_of_requests_are_side_by_side(
             assert shares == pytest.approx(reference[name]["shares"])
     home = told["home"]["categories"].index(PERSON["home"])
     assert told["home"]["now"][home] == 1.0
-    assert told["member"]["edges"] == [True]
+    assert told["member"]["edges"] == [False, True]
     assert state(fresh)["drift_seconds"] == 3600
 
 

@@ -112,9 +112,8 @@ def _bins(
         for start, width, height in zip(ends, widths, heights, strict=False)
         if width > 0
     )
-    middle = seen.edges[len(seen.edges) // 2] if seen.edges else low
-    first, last, median = (number(x, 4) for x in written(np.array([low, high, middle])))
-    caption = f"{first} to {last}, median {median}" if low < high else f"always {first}"
+    first, last = (number(x, 4) for x in written(np.array([low, high])))
+    caption = f"{first} to {last}" if low < high else f"always {first}"
     return _svg(parts, TALL), caption
 
 

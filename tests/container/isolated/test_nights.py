@@ -161,6 +161,7 @@ def test_three_nights(nights: Any, data: Path) -> None:
         )
         stack.wait_for("its alert", lambda: stack.query(fires) == 1, 120)
         stack.wait_for("its message", lambda: REFUSED in messages(), 60)
+        (alert,) = messages()[REFUSED]["alerts"]
 
     # Nothing was new, so the first night's bytes are those that were there.
     assert first["run"]["promoted"] and first["sha256"] == show(stack, 1)["sha256"]
@@ -189,7 +190,6 @@ def test_three_nights(nights: Any, data: Path) -> None:
     assert live in client.answers
     assert set(client.answers) <= {str(v) for v in range(1, second["version"] + 1)}
     assert min(client.answers.values()) > 0
-    (alert,) = messages()[REFUSED]["alerts"]
     assert alert["status"] == "firing" and alert["labels"]["model"] == "m"
     assert alert["annotations"]["runbook_url"] == f"{BOOK}#{REFUSED.lower()}"
     healthy = stack.query('ALERTS{alertname="GlassnetTrainingFailed"}')

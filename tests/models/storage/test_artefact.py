@@ -645,7 +645,7 @@ def test_the_manifest_may_be_spelled_otherwise(made: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [0, 1, 5, 10**30, -1, 1.0, "1", None, [1], {"a": "é" * 99}]
+    "value", [0, 1, FORMAT + 1, 10**30, -1, 1.0, "1", None, [1], {"a": "é" * 99}]
 )
 def test_another_format_is_refused_by_its_number(
     classifier: Any, value: object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,6 +58,23 @@ class MemoryStore(ArtefactStore):
         call()
         left = tuple(v for v in before.versions if v not in remove)
         return self._replace(name, before, left, labels or before.labels)
+
+    def add_model(
+        self,
+        name: str,
+        versions: Iterable[tuple[int, Mapping[str, bytes]]],
+        labels: bytes,
+    ) -> bool:
+        if name in self.catalogues:
+            return False
+        numbers = []
+        for version, contents in versions:
+            numbers.append(version)
+            for file, content in contents.items():
+                self.files[name, version, file] = content
+        return self._replace(
+            name, Snapshot((), None, "0"), tuple(sorted(numbers)), labels
+        )
 
     def _replace(
         self,

@@ -86,7 +86,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pl.DataFrame({"a": [0.5] * 1_000}).write_parquet(path)
     path.write_bytes(path.read_bytes()[:-5] + b"_____")
-    file = TableFile(path, Path(path.name), {})
+    file = TableFile(path, Path(path.name))
     with pytest.raises(DataError, match=r"rows\.parquet: "):
         _ = file.schema
     with pytest.raises(DataError, match=r"rows\.parquet: "):

@@ -597,6 +597,7 @@ def test_few_rows_and_arrays_get_one_plain_network(
         assert not any(isinstance(x, EmbeddingsSpec) for x in manifest.network.layers)
 
 
+@pytest.mark.long
 def test_moved_images_are_read_by_a_network_that_has_seen_some(
     fit: Fit, store: Store
 ) -> None:
@@ -623,6 +624,7 @@ def test_moved_images_are_read_by_a_network_that_has_seen_some(
     )
 
 
+@pytest.mark.long
 def test_moved_images_give_the_same_bytes_however_many_at_once(
     fit: Fit, store: Store
 ) -> None:

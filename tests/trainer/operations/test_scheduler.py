@@ -123,6 +123,7 @@ def test_an_hourly_run_comes_every_real_hour(
     assert night.began == [midnight + n * HOUR + 30 * MINUTE for n in range(hours)]
 
 
+@pytest.mark.long
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_restarts_long_runs_and_two_at_once_miss_and_double_nothing(

@@ -276,6 +276,7 @@ def test_a_whole_one_is_gone_on_from(whole: bytes, place: Checkpoint) -> None:
     assert goes_on_from(whole, place)
 
 
+@pytest.mark.long
 @given(data=st.data())
 @settings(
     max_examples=300,
@@ -298,6 +299,7 @@ def test_a_cut_one_starts_anew(share: float, whole: bytes, place: Checkpoint) ->
     assert not goes_on_from(whole[: int(share * len(whole))], place)
 
 
+@pytest.mark.long
 def test_every_byte_of_the_directory_may_be_wrong(
     whole: bytes, place: Checkpoint
 ) -> None:

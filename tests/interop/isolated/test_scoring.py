@@ -63,7 +63,7 @@ def score(home: Path) -> BatchScorer:
 @pytest.fixture
 def same(home: Path, score: BatchScorer, tmp_path: Path) -> Callable[[Any], None]:
     """Tell that a frame has the predictions of `trainer predict`, in any order."""
-    artefact = score._scoring().artefact
+    artefact = score.scoring().artefact
     out = tmp_path / "expected.parquet"
     predict(Scoring(artefact, ("id",)), str(home / "rows"), out)
 

@@ -25,7 +25,7 @@ def appearing(out: Path | str, note: str = "") -> Iterator[Path]:
 
 
 def read_note(out: str) -> str:
-    """Return the note of a result in a bucket; nothing if there is none."""
+    """Return the note of a result in a bucket; nothing if it has not got one."""
     bucket, key = locate(out)
     return bucket.note(key)
 

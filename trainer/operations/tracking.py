@@ -92,7 +92,7 @@ class MlflowClient:
         return self.send("POST", f"mlflow/{path}", msgspec.json.encode(fields))
 
     def experiment(self, name: str) -> str:
-        """Return the id of an experiment, which is made if there is none."""
+        """Return the id of an experiment, which is made if it does not exist."""
         query = f"mlflow/experiments/get-by-name?experiment_name={quote(name)}"
         try:
             found = self.send("GET", query, None)["experiment"]

@@ -80,7 +80,8 @@ def plain_text(text: str) -> str:
 
 # Numbers as people write them. A format is an example: `1.234,56 €`.
 
-#: The thousands separators and the decimal mark of each format.
+#: The thousands separators and the decimal mark of each format. `1234,56` is read with
+#: a point as well, for columns whose rows are spelled by different rules.
 NUMBER_FORMATS = {
     "1234.56": ("", "."),
     "1,234.56": (",", "."),
@@ -88,6 +89,7 @@ NUMBER_FORMATS = {
     "1 234,56": (" \u00a0\u202f\u2009", ","),
     "1 234.56": (" \u00a0\u202f\u2009", "."),
     "1'234.56": ("'’", "."),
+    "1234,56": ("", ",."),
 }
 #: Hours, minutes and seconds, which are read as seconds.
 DURATION = "h:mm:ss"
@@ -117,14 +119,14 @@ def formatted_number(text: str, format: str) -> float | None:
     """Return the number that a text is in a format itself, or None."""
     if format == DURATION:
         return _seconds(text)
-    pattern, groups, decimal = number_pattern(format)
+    pattern, groups = number_pattern(format)
     match = pattern.fullmatch(text)
     if match is None:
         return None
     opened, sign, inner, body, closed = match.groups()
     if bool(opened) != bool(closed):
         return None
-    plain = body.translate({ord(mark): None for mark in groups}).replace(decimal, ".")
+    plain = body.translate({ord(mark): None for mark in groups}).replace(",", ".")
     negative = bool(opened) or sign in ("-", "−") or inner in ("-", "−")
     return -float(plain) if negative else float(plain)
 
@@ -139,8 +141,8 @@ def _seconds(text: str) -> float | None:
 
 
 @lru_cache(256)
-def number_pattern(format: str) -> tuple[re.Pattern[str], str, str]:
-    """Return the pattern of a format, its thousands separators and decimal mark.
+def number_pattern(format: str) -> tuple[re.Pattern[str], str]:
+    """Return the pattern of a format and its thousands separators.
 
     Raises ValueError if it is not a format of `NUMBER_FORMATS`, with at most one
     currency or percent sign before or after it.
@@ -159,9 +161,9 @@ def number_pattern(format: str) -> tuple[re.Pattern[str], str, str]:
         whole = rf"[1-9]\d{{0,2}}(?:[{groups}]\d{{3}})+|\d+"
     if groups == ",":  # 12,34,567.00 is usual in India
         whole = rf"[1-9]\d?(?:,\d\d)+,\d{{3}}|{whole}"
-    mark = re.escape(decimal)
+    mark = f"[{decimal}]"
     body = rf"(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
     prefix, suffix = (f"(?:{re.escape(a)})?" if a else "" for a in (before, after))
     gap = "[\\s\u00a0\u202f]*"
     pattern = rf"(\(?)([+\-−]?){prefix}{gap}([+\-−]?)({body}){gap}{suffix}(\)?)"
-    return re.compile(pattern, re.ASCII), groups, decimal
+    return re.compile(pattern, re.ASCII), groups

@@ -38,6 +38,7 @@ from trainer.checks.dataset_shift import (
 from trainer.config.schema import DataConfig
 from trainer.data.row_hashing import RowHashes, hash_rows
 from trainer.preparation.prepare import Prepared
+from trainer.preparation.targets import outliers
 from trainer.types import Say
 
 #: Kinds of findings that are not faults.
@@ -60,9 +61,6 @@ LEAK = 0.98
 MOSTLY_MISSING = 0.9
 #: Share of distinct texts from which a column identifies rows.
 UNIQUE = 0.95
-#: A target is an outlier beyond these multiples of the range of the middle half, and of
-#: the distance from the median that 99 % of the rows keep.
-FAR_QUARTILES, FAR_USUAL = 20.0, 5.0
 #: Later rows differ if this share of them is outside of the range of training rows.
 OUTSIDE = 0.25
 #: A class is rare below this part of an even share: two classes of 9 to 1.
@@ -147,20 +145,17 @@ def _outliers(prepared: Prepared) -> Iterator[Finding]:
     if prepared.task != "regression":
         return
     target, name = prepared.all_rows.target, prepared.data.target_name
-    if len(target) < MIN_ROWS:
-        return
-    low, middle, high = np.quantile(target, [0.25, 0.5, 0.75])
-    distance = np.abs(target - middle)
-    usual = float(np.quantile(distance, 0.99, method="lower"))
-    limit = max(FAR_QUARTILES * float(high - low), FAR_USUAL * usual)
-    rows: NDArray[np.intp] = np.flatnonzero((distance > limit) & (limit > 0))
-    for row in rows:
+    learnt = prepared.learnt_target(prepared.all_rows)
+    low, high = np.quantile(target, [0.25, 0.75])
+    for row in outliers(target):
+        way = "and such a row outweighs many: correct it or leave it out"
+        if learnt[row] != target[row]:
+            way = f"and is learnt as {learnt[row]:.6g}: correct it or leave it out"
         yield Finding(
             "outlier",
             (name,),
             f"target '{name}', row {prepared.row_numbers[row]}: {target[row]:.6g} "
-            f"is far from all others (half of them are {low:.3g} to {high:.3g}), and "
-            "such a row outweighs many: correct it or leave it out",
+            f"is far from all others (half of them are {low:.3g} to {high:.3g}), {way}",
         )
 
 

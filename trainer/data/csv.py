@@ -43,6 +43,23 @@ HEAD = 1 << 16
 #: Rows that show what a column holds below a possible row of units.
 SAMPLE = 200
 _MARKED = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
+#: How files of other formats begin, which are saved under a name of CSV as well.
+OTHERS = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"PAR1\x15": "Parquet",
+    b"SQLite format 3\0": "a SQLite database",
+    b"%PDF-": "PDF",
+    b"BZh91AY": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"<html": "HTML",
+    b"<!DOCTYPE": "HTML",
+    b"<table": "HTML",
+    b"<?xml": "XML",
+}
 
 
 def read_csv(path: Path) -> Part:
@@ -83,9 +100,11 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
+        near = error.object[max(error.start - 10, 0) : error.start + 10]
         raise DataError(
             f"{path}: expected UTF-8 text, found byte "
-            f"{error.object[error.start]:#04x}; save it as UTF-8"
+            f"{error.object[error.start]:#04x} in {near.decode('cp1252', 'replace')!r} "
+            "(as Windows would read it); save it as UTF-8"
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error})") from None
@@ -98,7 +117,14 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         gzipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if gzipped else file)
-        stream.seek(3 if stream.read(3) == b"\xef\xbb\xbf" else 0)
+        start = stream.read(max(map(len, OTHERS)))
+        other = next((o for mark, o in OTHERS.items() if start.startswith(mark)), "")
+        if other or start[1:8:2] == bytes(4):  # the zeros of UTF-16 without a mark
+            raise DataError(
+                f"{path}: expected UTF-8 text, found {other or 'UTF-16'}; save it as "
+                "UTF-8 CSV"
+            )
+        stream.seek(3 if start.startswith(b"\xef\xbb\xbf") else 0)
         yield stream
 
 
@@ -123,6 +149,8 @@ def _fast(data: bytes) -> pl.DataFrame | None:
     returns = data.count(b"\r")
     if returns and returns != data.count(b"\r\n"):
         return None  # an old Mac's line end
+    if _has_stray_quotes(data, separator):
+        return None
     blank_lines = (b"\n\n", b"\n\r\n") if returns else (b"\n\n",)
     try:
         body = data[start:]  # a copy only if there is something before it
@@ -144,7 +172,11 @@ def _fast(data: bytes) -> pl.DataFrame | None:
             infer_schema=False,
             schema=dict.fromkeys(names, pl.String),
         )
-    except (pl.exceptions.PolarsError, csv.Error, StopIteration, UnicodeDecodeError):
+    # OSError: polars takes the header `x^2` for the start of compressed data.
+    except (
+        *(pl.exceptions.PolarsError, csv.Error, StopIteration),
+        *(UnicodeDecodeError, OSError),
+    ):
         return None
     marks = body.count(separator.encode())
     if b'"' in body:
@@ -154,6 +186,18 @@ def _fast(data: bytes) -> pl.DataFrame | None:
     width = len(names)
     full = marks == (len(frame) + 1) * (width - 1)
     return frame if full and width > 1 else None
+
+
+def _has_stray_quotes(data: bytes, separator: str) -> bool:
+    """Tell whether a quote is not at the edge of a field: polars drops some of them."""
+    if b'"' not in data:
+        return False
+    characters = np.frombuffer(data, np.uint8)
+    is_edge = np.zeros(256, bool)
+    is_edge[[*b'"\r\n', ord(separator)]] = True
+    inner = np.flatnonzero(characters[1:-1] == ord('"')) + 1
+    beside = is_edge[characters[inner - 1]] | is_edge[characters[inner + 1]]
+    return not beside.all()
 
 
 def _header(header: list[str]) -> list[str] | None:
@@ -222,6 +266,8 @@ def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
             reason = str(error)
             if "unexpected end" in reason:
                 reason = "a quote is not closed"
+            elif "expected after" in reason:
+                reason = "text after a closing quote (a quote in a text is doubled)"
             raise DataError(f"{path}, line {number}: {reason}") from None
         width = width or len(row)
         if not row and width == 1:

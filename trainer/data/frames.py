@@ -214,8 +214,10 @@ class _Reader:
             return (before if guess.kind == before.kind else guess), []
         if (guess.kind, guess.format) == (before.kind, before.format):
             return before, []
-        fits = kinds.share_of(text, before) >= max(kinds.HALF, guess.share - 0.01)
-        fits = fits or (guess.is_text and kinds.share_of(text, before) >= kinds.HALF)
+        share = kinds.share_of(text, before)
+        fits = share >= max(kinds.HALF, guess.share - 0.01)
+        fits = fits or (guess.is_text and share >= kinds.HALF)
+        fits = fits and not kinds.conflict(kinds.count_texts(text), before)
         return (before, []) if fits else (guess, self.doubtful(name, guess))
 
     def doubtful(self, name: str, spelling: Spelling) -> list[Finding]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,9 @@ SAMPLE = 300
 #: The share of whole numbers that begin with zero, or exceed float64, in a column of
 #: codes.
 CODES = 0.01
+#: Formats of thousands separators, and that of a column where they are decimal marks
+#: as well: the files of a folder may be spelled by different rules.
+GROUPED, SINGLE = ("1.234,56", "1,234.56"), "1234,56"
 
 _PADDED = re.compile(r"[+-]?0\d+", re.ASCII)
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
@@ -192,14 +195,49 @@ def _best(counts: Mapping[str, int]) -> Spelling:
             fitting.append(replace(spelling, share=share))
     if not fitting:
         return TEXT
-    best = max(fitting, key=lambda spelling: spelling.share)
+    usual = [spelling for spelling in fitting if SINGLE not in spelling.format]
+    best = max(usual or fitting, key=lambda spelling: spelling.share)
+    if best.share < NEARLY_ALL:
+        best = max([best, *fitting], key=lambda spelling: spelling.share)
     odd = sum(not fits(best, text) for text in counts)
     enough = NEARLY_ALL
     if len(counts) - odd > MANY:
         enough = HALF if odd <= FEW else MOST
     if best.share < enough:
         return replace(TEXT, share=best.share, reason=best.kind)
-    return replace(best, doubt=_doubt(best, fitting, sample))
+    doubt = SINGLE if conflict(counts, best) else _doubt(best, usual, sample)
+    return replace(best, doubt=doubt)
+
+
+def _single(spelling: Spelling) -> Spelling:
+    """Return a spelling with thousands separators as one without."""
+    format = spelling.format
+    for grouped in GROUPED:
+        format = format.replace(grouped, SINGLE)
+    return replace(spelling, format=format)
+
+
+def conflict(texts: Iterable[str], spelling: Spelling) -> tuple[str, str] | None:
+    """Return two texts if a thousands separator seems to be a decimal mark as well.
+
+    The first has it as its decimal mark for certain, as 0.5 has in a column that is
+    read as 1.234,56; the second, such as 1.903, could be either.
+    """
+    single = _single(spelling)
+    if single.format == spelling.format:
+        return None
+    mark = "." if "1.234,56" in spelling.format else ","
+    decimal = either = ""
+    for text in texts:
+        if mark not in text or not fits(single, text):
+            continue
+        if not _strictly(spelling, text):
+            decimal = decimal or text
+        elif spelling.parse(text) != single.parse(text):
+            either = either or text
+        if decimal and either:
+            return decimal, either
+    return None
 
 
 def fits(spelling: Spelling, text: str) -> bool:

@@ -82,6 +82,7 @@ def _strict_values(table: Table, column: pl.Series, spelling: Spelling) -> Value
     kind = COLUMN_KINDS[spelling.kind]
     text = untyped(column, typed=True)
     if text is not None:
+        _refuse_conflict(table, text, spelling)
         values, odd = kinds.read_numbers(text, spelling)
     elif kind_of_type(column) != spelling.kind:
         refuse(column, ~column.is_null(), kind.expected, column.dtype)
@@ -94,3 +95,15 @@ def _strict_values(table: Table, column: pl.Series, spelling: Spelling) -> Value
             f"found {shown(column[odd[0]])}"
         )
     return values
+
+
+def _refuse_conflict(table: Table, text: pl.Series, spelling: Spelling) -> None:
+    """Raise DataError if thousands separators are decimal marks as well."""
+    if spelling.kind != "numeric" or not spelling.format:
+        return
+    if both := kinds.conflict(text.drop_nulls(), spelling):
+        row, other = (table.place(int((text == each).arg_max() or 0)) for each in both)
+        raise DataError(
+            f"column '{text.name}', {row}: expected numbers as {spelling.format}, "
+            f"found {shown(both[0])}: what is {shown(both[1])} ({other}) then?"
+        )

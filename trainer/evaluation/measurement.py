@@ -60,9 +60,9 @@ def _baselines(prepared: Prepared, model: Model) -> dict[str, Predictions]:
     inputs = prepared.inputs
     width = one_hot_width(inputs.width, inputs.layout.categories)
     some = train.only(sampled(output, width, len(train)))
-    answers = {
-        "constant": baselines.constant(output, train.target, train.weights, len(rows))
-    }
+    target = prepared.learnt_target(train)
+    answers = {"constant": baselines.constant(output, target, train.weights, len(rows))}
     Z, X = (encode(inputs, part.raw) for part in (some, rows))
-    linear = baselines.linear(inputs, output, (Z, some.target, some.weights), X)
+    fitted = Z, prepared.learnt_target(some), some.weights
+    linear = baselines.linear(inputs, output, fitted, X)
     return answers if linear is None else {**answers, "linear": linear}

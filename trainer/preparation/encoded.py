@@ -100,7 +100,7 @@ def encode(prepared: Prepared) -> EncodedData:
         prepared.train_config,
         prepared.image_shape,
         prepared.inputs.encode(rows.raw),  # type: ignore[arg-type]
-        standardize(prepared.output, rows.target),
+        standardize(prepared.output, prepared.learnt_target(rows)),
         rows.weights,
         prepared.class_weights,
         tuple(

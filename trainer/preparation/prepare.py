@@ -97,7 +97,8 @@ class Prepared:
     `split_plan` splits `all_rows` for each member; `user_validation` are the validation
     rows that the user gave, if any. `reasons` explains the choices. `row_numbers` (n,)
     count the rows of the data as they were read, from 1. If the columns are stored,
-    `encoded` is the file of all rows X (n, I).
+    `encoded` is the file of all rows X (n, I). If the target has slips, networks learn
+    it clipped to `target_limits`.
     """
 
     data: Dataset
@@ -112,6 +113,7 @@ class Prepared:
     class_weights: Floats | None
     row_numbers: NDArray[np.intp]
     encoded: UnnamedFile | None = None
+    target_limits: tuple[float, float] | None = None
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -142,7 +144,14 @@ class Prepared:
 
     def _with_targets(self, X: Array, part: Part) -> Rows:
         weights = scaled_weights(part.target, self.class_weights, part.weights)
-        return Rows(X, targets.standardize(self.output, part.target), weights)
+        learnt = self.learnt_target(part)
+        return Rows(X, targets.standardize(self.output, learnt), weights)
+
+    def learnt_target(self, part: Part) -> NDArray[Any]:
+        """Return the target (n,) that is learnt: a slip is the nearest usual number."""
+        if self.target_limits is None:
+            return part.target
+        return np.asarray(np.clip(part.target, *self.target_limits))
 
     def validation(self, split: Split) -> Part | None:
         """Return the rows that choose a member's epoch, or None if there are none."""
@@ -251,6 +260,7 @@ def prepare(
         encoded=encode_into_file(inputs, data.inputs)
         if isinstance(data.inputs, StoredColumns)
         else None,
+        target_limits=None if output.classes else targets.limits(target[training]),
     )
 
 

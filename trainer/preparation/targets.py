@@ -24,6 +24,12 @@ MAX_NUMERIC_CLASSES = 20
 MAX_CLASSES = 1_000
 #: With fewer rows, a class for every other row may be what is meant.
 MIN_ROWS = 10
+#: A number is an outlier beyond these multiples of the range of the middle half, and of
+#: the distance from the median that 99 % of the rows keep. Fewer rows have none.
+FAR_QUARTILES, FAR_USUAL = 20.0, 5.0
+MIN_MEASURED = 50
+#: Outliers this many times as far as all others are slips, and not a long tail.
+ALONE = 10.0
 
 
 class Guess(NamedTuple):
@@ -68,6 +74,29 @@ def _is_numeric(label: Label) -> bool:
     return is_number(label) if isinstance(label, str) else not isinstance(label, bool)
 
 
+def outliers(target: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the indices of numbers (n,) that are far from all others."""
+    if len(target) < MIN_MEASURED:
+        return np.array([], np.intp)
+    low, middle, high = np.quantile(target, [0.25, 0.5, 0.75])
+    distance = np.abs(target - middle)
+    usual = float(np.quantile(distance, 0.99, method="lower"))
+    limit = max(FAR_QUARTILES * float(high - low), FAR_USUAL * usual)
+    return np.flatnonzero((distance > limit) & (limit > 0))
+
+
+def limits(target: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the ends of numbers (n,) without slips, or None if there are none."""
+    far = outliers(target)
+    rest = np.delete(target, far)
+    if not len(far):
+        return None
+    middle = np.median(target)
+    if np.abs(target[far] - middle).min() < ALONE * np.abs(rest - middle).max():
+        return None
+    return float(rest.min()), float(rest.max())
+
+
 def label_key(text: str) -> str:
     """Return a label's text, the same for all spellings of a number: 1 and 1.0."""
     return f"{float(text):.17g}" if is_number(text) else text
@@ -78,18 +107,20 @@ def make_output(
 ) -> Output:
     """Return the output of a task: the classes, or the scale of the training rows.
 
-    `train` (n,) are the numbers of the training rows. Raises DataError if the target
-    does not suit the task.
+    `train` (n,) are the numbers of the training rows. A slip does not stretch the
+    scale: it counts as the nearest other number. Raises DataError if the target does
+    not suit the task.
     """
     if task == "regression":
-        values = numbers(labels, name)
+        values = numbers(labels, name)[train]
         with np.errstate(over="ignore", invalid="ignore"):
-            mean, std = float(values[train].mean()), float(values[train].std())
+            values = np.clip(values, *(limits(values) or (None, None)))
+            mean, std = float(values.mean()), float(values.std())
         if std == 0:
             raise DataError(f"target '{name}' has only one value: nothing to predict")
         if not np.isfinite([mean, std]).all():
             raise DataError(f"target '{name}' has numbers too large to scale")
-        ends = values[train].min(), values[train].max()
+        ends = values.min(), values.max()
         lowest, highest = ((float(end) - mean) / std for end in ends)
         return Regression(mean, std, lowest, highest)
     classes = sorted(set(labels), key=lambda label: (isinstance(label, str), label))

@@ -26,7 +26,7 @@ def spelled(number: Decimal, format: str) -> str:
     """Write a number as a format has it, with thousands separators."""
     groups, mark = NUMBER_FORMATS[format]
     text = f"{number:,.2f}" if groups else f"{number:.2f}"
-    return text.replace(",", "\0").replace(".", mark).replace("\0", groups[:1])
+    return text.replace(",", "\0").replace(".", mark[0]).replace("\0", groups[:1])
 
 
 @bounded

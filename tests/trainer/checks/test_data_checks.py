@@ -429,6 +429,8 @@ def test_a_target_far_from_all_others_is_named(found: Found) -> None:
         y[0], y[7] = None, 9999.0
         (finding,) = [f for f in found(columns) if f.kind == "outlier"]
         assert finding.sentence.startswith("target 'y', row 8: 9999 is far from all ")
+        largest = max(value for value in y if value is not None and value < 9999)
+        assert f"and is learnt as {largest:g}: correct it" in finding.sentence
 
 
 def test_findings_are_said_kept_and_shown(

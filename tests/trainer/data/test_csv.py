@@ -208,6 +208,48 @@ def test_another_encoding_is_told(encoding: str, refused: Callable[..., str]) ->
     assert message.startswith(": expected UTF-8 text") and "save it as UTF-8" in message
 
 
+@pytest.mark.parametrize(
+    ("start", "format"),
+    [
+        (b"PK\x03\x04\x14", "a zip archive or an Excel workbook"),
+        (b"\x28\xb5\x2f\xfdab", "Zstandard"),
+        (b"<html><table>", "HTML"),
+    ],
+)
+def test_another_format_under_a_name_of_csv_is_told(
+    start: bytes, format: str, refused: Callable[..., str]
+) -> None:
+    assert f"found {format}; save" in refused(start + PLAIN.encode())
+
+
+def test_parquet_under_a_name_of_csv_is_told(refused: Callable[..., str]) -> None:
+    stream = io.BytesIO()
+    pl.DataFrame({"a": [1], "b": ["x"]}).write_parquet(stream)
+    assert "found Parquet; save" in refused(stream.getvalue())
+
+
+@pytest.mark.parametrize("name", ["x^", "x^2", "PAR1", "BZh", "x\x01"])
+def test_a_name_that_looks_like_compressed_data_is_a_name(
+    name: str, read: Read
+) -> None:
+    assert read(f"{name},y\n1,2\n").columns == [name, "y"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16"])
+def test_utf_16_of_plain_letters_is_told(
+    encoding: str, refused: Callable[..., str]
+) -> None:
+    assert "found UTF-16; save it as UTF-8" in refused(PLAIN.encode(encoding))
+
+
+@pytest.mark.parametrize("field", [r'"say \"hi\" to"', '"a"b"c"'])
+def test_a_quote_that_is_not_doubled_is_told(
+    field: str, refused: Callable[..., str]
+) -> None:
+    message = refused(f"a,b\n1,x\n{field},y\n")
+    assert message.startswith(", line 3: ") and "doubled" in message
+
+
 def test_an_odd_byte_late_in_the_file_is_told(refused: Callable[..., str]) -> None:
     content = PLAIN.encode() + b"3,z\n" * 10_000 + b"4,\xff\n"
     assert refused(content).startswith(": expected UTF-8 text, found byte 0xff")

@@ -398,6 +398,15 @@ def test_the_format_of_production_settles_a_doubt() -> None:
     assert not any(kind == "format" for kind, _ in sentences(found))
 
 
+def test_the_format_of_production_is_left_where_the_values_speak_against_it() -> None:
+    german = {"format": "1.234,56"}
+    known = TableInput((fit_column("n", "numeric", np.arange(3.0), german),))
+    found = trained({"n": ["1.903", "0.5", "12"] * 9}, known=known)
+    assert found.inputs["n"][:2].tolist() == [1.903, 0.5]  # type: ignore[index,union-attr]
+    found = trained({"n": ["1.903", "0,5", "12"] * 9}, known=known)
+    assert found.inputs["n"][:2].tolist() == [1903.0, 0.5]  # type: ignore[index,union-attr]
+
+
 def test_text_by_its_type_stays_text() -> None:
     digits = typed_text(pl.Series("zip", ["10115", "80331"] * 9))
     assert trained({"zip": digits}).kinds == {"zip": "categorical"}

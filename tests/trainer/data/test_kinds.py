@@ -133,6 +133,12 @@ def test_decimal_commas_of_a_column_are_read(numbers: list[object], sign: str) -
         (["1.234", "2.345"], "", ""),
         (["68.5", "70.125", "71"] * 9 + ["6,2"], "", ""),
         (["999"] + [f"{i}.{i}" for i in range(100, 160)], "1.234,56", "1234.567"),
+        # Two of three texts show that a point is a decimal mark, and a comma as well.
+        (["0.816", "1.903", "1,25"], "1234,56", ""),
+        (["0,816", "1,903", "1.25"], "1234,56", ""),
+        (["€0.5", "€1.903", "€1,25"], "€1234,56", ""),
+        # Beside many thousands it is a slip.
+        (["1.234,5", "1.903"] * 40 + ["0.5"], "1.234,56", "1234,56"),
     ],
 )
 def test_the_format_of_numbers(values: list[str], format: str, doubt: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from models.errors import DataError
 from models.features.table import TableInput, fit_column
@@ -39,3 +40,16 @@ def test_an_absent_column_is_told_with_the_nearest() -> None:
     table = model(aa=("numeric", np.array([1.0])))
     message = refused(model_rows, whole("d", FRAME), table, None)
     assert message == "column 'aa' is missing; did you mean 'a'?"
+
+
+def test_a_thousands_separator_that_is_a_decimal_mark_as_well_is_told() -> None:
+    column = fit_column("a", "numeric", np.array([1.0]))
+    table = TableInput((replace(column, format="1.234,56"),))
+    frame = pl.DataFrame({"a": ["1.903", "12,5", "0.816"]})
+    assert refused(model_rows, whole("d", frame), table, None) == (
+        "column 'a', row 3: expected numbers as 1.234,56, found '0.816': what is "
+        "'1.903' (row 1) then?"
+    )
+    frame = pl.DataFrame({"a": ["1.903", "12,5", "816"]})
+    values = model_rows(whole("d", frame), table, None).inputs
+    np.testing.assert_array_equal(values["a"], [1903.0, 12.5, 816.0])

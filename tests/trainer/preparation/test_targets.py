@@ -13,6 +13,7 @@ from trainer.preparation.targets import (
     MAX_CLASSES,
     encode,
     guess_task,
+    limits,
     make_output,
     numbers,
     standardize,
@@ -104,6 +105,28 @@ def test_a_class_of_held_out_rows_is_known() -> None:
 def test_scale_is_that_of_the_training_rows() -> None:
     output = make_output("regression", [1.0, 3.0, 1000.0], np.array([0, 1]), "y")
     assert output == Regression(2.0, 1.0, -1.0, 1.0)
+
+
+def test_a_slip_stretches_neither_scale_nor_range() -> None:
+    clean = np.random.default_rng(0).normal(size=500)
+    wrong = clean.copy()
+    wrong[7] = 9999.0
+    found = [
+        make_output("regression", [*y], np.arange(500), "y") for y in (clean, wrong)
+    ]
+    sound, output = found
+    assert isinstance(sound, Regression) and isinstance(output, Regression)
+    assert limits(clean) is None
+    assert limits(wrong) == (clean.min(), np.delete(clean, 7).max())
+    assert (output.mean, output.std) == pytest.approx((sound.mean, sound.std), abs=0.02)
+    assert output.highest * output.std + output.mean == np.delete(clean, 7).max()
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0])
+def test_a_long_tail_has_no_slips(spread: float) -> None:
+    rng = np.random.default_rng(0)
+    stretched = [limits(rng.lognormal(0, spread, 500)) is not None for _ in range(200)]
+    assert np.mean(stretched) <= 0.05
 
 
 def test_no_answer_leaves_the_training_target() -> None:

@@ -142,6 +142,12 @@ def settings() -> None:
 
 def _check(now: Settings) -> None:
     """Fail with UsageError if the store or a file of secrets cannot be used."""
+    metrics = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if metrics and not os.access(f"{metrics}/.", os.W_OK):
+        raise click.UsageError(
+            f"PROMETHEUS_MULTIPROC_DIR: expected a directory that can be written to, "
+            f"or no such variable, found {metrics}"
+        )
     if "://" in now.directory:
         _check_store(now)
     if now.otlp_endpoint:

@@ -1,10 +1,12 @@
 """HTTP/1.1 in memory: bytes become a WSGI environment, and a reply becomes bytes.
 
-gunicorn's parser alone decides what a request is.
+gunicorn's parser decides what a head is, and what may follow the last chunk of a body.
+The chunks themselves are taken as they arrive: its reader would need all of them.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from email.utils import formatdate
 from functools import lru_cache
@@ -17,8 +19,10 @@ from gunicorn.http import RequestParser, errors
 
 from service.middleware.rejection import Incomplete, Rejected, TooLarge
 
-#: Most bytes of a head, and most chunks of a body.
-MAX_HEAD_BYTES, MAX_CHUNKS = 64 << 10, 64 << 10
+#: Most bytes of a head, of the line before a chunk, and most chunks of a body.
+MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_CHUNKS = 64 << 10, 8 << 10, 64 << 10
+#: The line before a chunk (RFC 9112, section 7.1). Extensions are ignored.
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)(?:[ \t]*;[^\r\n]*)?\r\n")
 #: Heads up to this size are parsed once.
 REPEATED_BYTES = 2 << 10
 #: Codes for the parser's errors; for others it is 400.
@@ -54,8 +58,7 @@ class Head(NamedTuple):
     """The head of a request."""
 
     environ: dict[str, Any]
-    #: Bytes of the head, and of the body; None if that comes in chunks.
-    size: int
+    #: Bytes of the body; None if it comes in chunks.
     length: int | None
     keep: bool
 
@@ -87,9 +90,10 @@ def parse(cfg: Any, data: bytes) -> Head | None:
     length = None if chunked else int(environ.get("CONTENT_LENGTH", 0))
     tokens = environ.get("HTTP_CONNECTION", "").lower().split(",")
     keep = not (request.should_close() or "close" in map(str.strip, tokens))
-    return Head(environ, data.find(b"\r\n\r\n") + 4, length, keep)
+    return Head(environ, length, keep)
 
 
+_LAST_CHUNK = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
 #: For clients that send the same head again and again.
 parse_repeated = lru_cache(512)(parse)
 
@@ -104,8 +108,8 @@ class Received:
         self._cfg, self._limit = cfg, max_body_bytes
         self._bytes = bytearray()
 
-    def __len__(self) -> int:
-        return len(self._bytes)
+    def __bool__(self) -> bool:
+        return bool(self.head or self._bytes)
 
     def clear(self) -> None:
         """Forget all of it."""
@@ -117,7 +121,7 @@ class Received:
         self._bytes += data
 
     def has_head(self, ended: bool) -> bool:
-        """Parse the head if it is whole, or may be malformed since a line `ended`.
+        """Take the head if it is whole, or may be malformed since a line `ended`.
 
         Raises Malformed, and TooLarge for the body.
         """
@@ -129,11 +133,12 @@ class Received:
             self.head = (parse_repeated if size <= REPEATED_BYTES else parse)(
                 self._cfg, data
             )
+            del self._bytes[:size]
+            self._body, self._chunks = bytearray(), 0
         elif ended or len(self._bytes) > MAX_HEAD_BYTES:
             parse(self._cfg, bytes(self._bytes))
         if self.head and (self.head.length or 0) > self._limit:
             raise TooLarge(self._limit)
-        self._next, self._sizes, self._chunks = size, 0, 0
         return self.head is not None
 
     def take(self) -> bytes | None:
@@ -142,53 +147,62 @@ class Received:
         Raises Malformed and TooLarge.
         """
         assert self.head
-        if self.head.length is None:
+        length = self.head.length
+        if length is None:
             return self._take_chunks()
-        end = self.head.size + self.head.length
-        if len(self._bytes) < end:
+        if len(self._bytes) < length:
             return None
-        body = bytes(memoryview(self._bytes)[self.head.size : end])
-        del self._bytes[:end]
+        body = bytes(memoryview(self._bytes)[:length])
+        del self._bytes[:length]
         return body
 
     def rest(self) -> bytes:
         """Return what there is of the body; raises Incomplete for one in chunks."""
         if self.head is None or self.head.length is None:
             raise Incomplete("the request is incomplete")
-        return bytes(self._bytes[self.head.size :])
+        return bytes(self._bytes)
 
     def _take_chunks(self) -> bytes | None:
-        if not self._may_be_whole():
+        """Move the chunks that are whole to the body; return it after the last one."""
+        while line := _CHUNK_LINE.match(self._bytes):
+            size, start = int(line[1], 16), line.end()
+            end = start + size
+            if start > MAX_LINE_BYTES:
+                raise Malformed(ValueError("line"))
+            if len(self._body) + size > self._limit or self._chunks >= MAX_CHUNKS:
+                raise TooLarge(self._limit)
+            if not size:
+                return self._end_chunks(start)
+            if len(self._bytes) < end + 2:
+                return None
+            if self._bytes[end : end + 2] != b"\r\n":
+                raise Malformed(ValueError("chunk"))
+            self._body += memoryview(self._bytes)[start:end]
+            self._chunks += 1
+            del self._bytes[: end + 2]
+        if b"\n" in self._bytes or len(self._bytes) > MAX_LINE_BYTES:
+            raise Malformed(ValueError("line"))
+        return None
+
+    def _end_chunks(self, start: int) -> bytes | None:
+        """Return the body if the trailers that start here are whole."""
+        end = self._bytes.find(b"\r\n\r\n", start - 2) + 4
+        if end < 4:
+            if len(self._bytes) > MAX_HEAD_BYTES:
+                raise Malformed(ValueError("trailers"))
             return None
-        # In pieces, since the parser copies the rest of a piece for each chunk.
-        pieces = iter(
-            [bytes(self._bytes[i : i + 8192]) for i in range(0, len(self._bytes), 8192)]
-        )
-        parser = RequestParser(self._cfg, pieces, "")
+        if end > start + 2:
+            self._check(bytes(self._bytes[start:end]))
+        del self._bytes[:end]
+        return bytes(self._body)
+
+    def _check(self, trailers: bytes) -> None:
+        """Raise Malformed for trailers that gunicorn's parser refuses."""
+        parser = RequestParser(self._cfg, iter([_LAST_CHUNK + trailers]), "")
         try:
-            body: bytes = next(parser).body.read()
+            next(parser).body.read()
         except Exception as error:
             raise Malformed(error) from error
-        rest = parser.unreader.take_buffered() + b"".join(pieces)
-        self._bytes = bytearray(rest)
-        return body
-
-    def _may_be_whole(self) -> bool:
-        """Walk the chunks as far as they are there; the parser judges them later."""
-        while (end := self._bytes.find(b"\r\n", self._next)) >= 0:
-            try:
-                size = int(self._bytes[self._next : end].partition(b";")[0], 16)
-            except ValueError:
-                return True
-            if size <= 0:
-                whole = size < 0 or self._bytes.find(b"\r\n\r\n", end) >= 0
-                return whole or len(self._bytes) - end > MAX_HEAD_BYTES
-            self._next = end + size + 4
-            self._sizes, self._chunks = self._sizes + size, self._chunks + 1
-            largest = max(self._sizes, len(self._bytes) // 2)
-            if largest > self._limit or self._chunks > MAX_CHUNKS:
-                raise TooLarge(self._limit)
-        return len(self._bytes) - self._next > MAX_HEAD_BYTES
 
 
 @lru_cache(1)

@@ -86,6 +86,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             while self._accept(listener):  # whoever has connected already
                 pass
         self._listen(False)
+        for listener in self.listeners.values():
+            listener.close()  # a client is refused at once, and asks another server
         self.stopped = time.monotonic()
         end = self.stopped + self.cfg.graceful_timeout
         while self.connections and time.monotonic() < end:
@@ -289,7 +291,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         head, conn.received.head, conn.state = conn.received.head, None, ANSWER
         assert head
         self.nr += 1
-        conn.keep = conn.keep and head.keep and (self.alive or len(conn.received) > 0)
+        conn.keep = conn.keep and head.keep and (self.alive or bool(conn.received))
         if not conn.keep:
             conn.received.clear()
         environ = {**head.environ, **conn.environ, "wsgi.input": BytesIO(body)}

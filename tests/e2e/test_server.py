@@ -198,7 +198,12 @@ def test_told_to_stop_it_says_so_and_goes_on_answering_first(
     assert server.process.wait(60) == 0
 
 
-def test_a_request_in_flight_is_answered_before_the_end(
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_request_in_flight_is_answered_before_the_end_and_new_clients_are_refused(
     start: Callable[..., Any], served: Path, until: Callable[..., None]
 ) -> None:
     server = start(served)
@@ -209,7 +214,7 @@ def test_a_request_in_flight_is_answered_before_the_end(
         client.sendall(head.encode() + body[:5])
         time.sleep(0.3)  # a worker reads the first half by now
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        until("the listener to close", lambda: not listens(server.port))
         client.sendall(body[5:])
         reply = b""
         while chunk := client.recv(65536):

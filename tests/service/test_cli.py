@@ -51,6 +51,19 @@ def test_a_bad_secret_is_told_before_the_server_starts(
         assert f"Error: {variable}: {file}" in result.output
 
 
+def test_a_bad_directory_of_metrics_is_told_before_the_server_starts(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    for name in ("none", "file"):
+        path = str(tmp_path / name)
+        env = {"PROMETHEUS_MULTIPROC_DIR": path}
+        result = CliRunner().invoke(main, ["run"], env=env)
+        assert result.exit_code == 2
+        assert "Error: PROMETHEUS_MULTIPROC_DIR: " in result.output
+        assert path in result.output.replace("\n", "")
+
+
 def test_a_key_without_a_certificate_is_a_mistake(tmp_path: Path) -> None:
     variable = {"GLASSNET_TLS_KEY_FILE": str(tmp_path / "key")}
     result = CliRunner().invoke(main, ["run"], env=variable)

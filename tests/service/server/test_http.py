@@ -69,7 +69,7 @@ def test_however_requests_are_cut_they_are_what_gunicorn_reads(
     left, bodies = received(*pieces)
     parser = RequestParser(Config(), iter([whole]), "")
     assert bodies == [next(parser).body.read() for _ in sent]
-    assert len(left) == 0
+    assert not left
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,19 @@ def test_however_requests_are_cut_they_are_what_gunicorn_reads(
         ),
         (post("Transfer-Encoding: chunked", body=b"1\r\nabc\r\n"), 400),
         (post("Transfer-Encoding: chunked", body=b"1;" + b"a" * 70_000), 400),
+        (post("Transfer-Encoding: chunked", body=b"0" * 9_000 + b"1\r\na\r\n"), 400),
+        (post("Transfer-Encoding: chunked", body=b"1\na\r\n0\r\n\r\n"), 400),
+        (post("Transfer-Encoding: chunked", body=b"1 \r\na\r\n0\r\n\r\n"), 400),
         (post("Transfer-Encoding: chunked", body=b"0\r\n" + b"a" * 70_000), 400),
+        (post("Transfer-Encoding: chunked", body=b"0\r\nA: b\nC: d\r\n\r\n"), 400),
+        (post("Transfer-Encoding: chunked", body=b"0\r\nno field\r\n\r\n"), 400),
+        (
+            post(
+                "Transfer-Encoding: chunked",
+                body=b"0\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+            ),
+            431,
+        ),
         (post("Transfer-Encoding: chunked", body=b"1\r\na\r\n" * 70_000), 413),
     ],
 )

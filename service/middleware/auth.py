@@ -125,6 +125,13 @@ class Access:
             )
         )
 
+    def refusal(self, environ: dict[str, Any]) -> Unauthorized | None:
+        """Return why a request is rejected, by its path and token; None if not."""
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if environ["PATH_INFO"] in self.public_paths or self.may_predict(authorization):
+            return None
+        return Unauthorized(authorization)
+
     def require_admin(self, authorization: str | None) -> None:
         """Raise Forbidden or Unauthorized unless the header allows administration."""
         if self.admin_tokens is None:
@@ -149,14 +156,10 @@ class AuthMiddleware:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request, or reject it."""
-        authorization = environ.get("HTTP_AUTHORIZATION")
-        access = self._access
-        if environ["PATH_INFO"] in access.public_paths or access.may_predict(
-            authorization
-        ):
-            return self._app(environ, start_response)
-        environ[REJECTION] = Unauthorized(authorization)
-        return self._reject(environ, start_response)
+        if refusal := self._access.refusal(environ):
+            environ[REJECTION] = refusal
+            return self._reject(environ, start_response)
+        return self._app(environ, start_response)
 
 
 def _read(path: Path) -> tuple[bytes, ...]:

@@ -83,7 +83,7 @@ def post_fork(server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Run in a worker before its first request."""
     model_server = worker.wsgi.extensions["glassnet"]
-    worker.public_paths = model_server.access.public_paths
+    worker.access = model_server.access
     model_server.start(_settings.poll_seconds, worker_sync.directory(_memory))
     if drain.over():  # it missed a SIGTERM that came before its handler
         worker.alive = False

@@ -22,6 +22,7 @@ from typing import Any
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
 
+from service.middleware.auth import Access
 from service.middleware.rejection import (
     REJECTION,
     Overloaded,
@@ -73,7 +74,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     """gunicorn's `worker_class`; `post_worker_init` sets the first two attributes."""
 
     settings: Settings
-    public_paths: frozenset[str] = frozenset()
+    access: Access
     alive: bool
     listeners: dict[int, socket.socket]
 
@@ -105,7 +106,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.held, self.next_tick, self.stopped = 0, 0.0, 0.0
         self.done: deque[tuple[bytes, Connection, Pool]] = deque()
         self.answerer = Answerer(
-            self.wsgi, self.settings.threads, self.public_paths, self.log, self._done
+            self.wsgi,
+            self.settings.threads,
+            self.access.public_paths,
+            self.log,
+            self._done,
         )
         self.epoll, self.listening, self.next_warning = select.epoll(), False, 0.0
         self.epoll.register(self.PIPE[0], READ)
@@ -259,9 +264,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self.pipelined.append(conn)  # after a request of each other client
 
     def _begin_body(self, conn: Connection) -> None:
-        """Wait for a body; tell a client that asks that it may send it."""
+        """Wait for the body of an authorized request; tell its client if it asks."""
         conn.state, conn.since, conn.moved = BODY, conn.last, 0
         environ = conn.received.head.environ if conn.received.head else {}
+        if refusal := self.access.refusal(environ):
+            raise refusal
         if "HTTP_EXPECT" in environ and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
             conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 

@@ -122,6 +122,24 @@ def test_a_refused_body_that_does_not_come_delays_no_other_request(
         assert patient.request("GET", "/v2/health/live")[0] == 200
 
 
+def test_a_body_without_a_valid_token_is_rejected_before_it_arrives(
+    start: Callable[..., Any], served: Path, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("t" * 32)
+    tokens.chmod(0o600)
+    server = start(served, workers=1, threads=2, read_seconds=600, token_file=tokens)
+    for line in (b"", b"Authorization: Bearer %b\r\n" % (b"f" * 32)):
+        head = HEAD.replace(
+            b"Host: x\r\n", b"Host: x\r\nExpect: 100-continue\r\n" + line
+        )
+        with clients(server, 1, head % 3_000_000) as (client,):
+            assert received(client).startswith(b"HTTP/1.1 401")
+    head = HEAD.replace(b"Host: x", b"Host: x\r\nAuthorization: Bearer " + b"t" * 32)
+    with clients(server, 1, head % len(BODY), BODY[:5], BODY[5:]) as (client,):
+        assert answered(client).startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize("length", [10, 3_000_000])
 def test_an_answer_arrives_whatever_of_the_body_is_still_on_its_way(
     patient: Any, length: int

@@ -45,21 +45,17 @@ export class Surface {
       : { instances: xs.map((value, n) => [value, ys[n]]) };
     try {
       const reply = await ask(`v1/${versionPath(this.name, this.about.version)}:predict`, body);
-      this.take(isTable ? reply.outputs.probabilities ?? reply.outputs : reply.predictions.map((p) => p.probabilities ?? p));
+      this.answers = isTable ? reply.outputs.probabilities ?? reply.outputs : reply.predictions.map((p) => p.probabilities ?? p);
+      this.of(this.target);
     } catch (error) {
       say(this.legend, error.message);
     }
   }
 
-  take(answers) {
-    this.answers = answers;
-    this.of(this.target ?? this.about.classes?.[1]);
-  }
-
-  // Show the probability of a class, in the colour of its bar; a number has no class.
+  // Show the probability of the class explained, in the colour of its bar; a number has none.
   of(target) {
     this.target = target;
-    if (!this.answers) return;
+    if (!this.answers || (this.about.classes && target === undefined)) return;
     const n = this.about.classes?.indexOf(target);
     this.values = n == null ? this.answers : this.answers.map((P) => P[n]);
     [this.least, this.most] = n == null ? [Math.min(...this.values), Math.max(...this.values)] : [0, 1];

@@ -31,7 +31,7 @@ export class Trial {
 
   build(about, kept) {
     this.about = about;
-    this.answer = new Answer(about, (target) => { this.target = target; this.surface?.of(target); this.ask(); });
+    this.answer = new Answer(about, (target) => { this.target = target; this.ask(); });
     this.layers = new Layers(about);
     this.took = h("span", { class: "took" });
     this.code = new Code(this.name);
@@ -87,6 +87,8 @@ export class Trial {
       const { explanations: [found], warnings } = await ask(`${path}:explain`, asked);
       if (!ours()) return;
       input.explain(found.attributions, about.classes ? `“${found.target}”` : about.target, (part) => points(part, about.classes).replace(" points", ""));
+      // Of two classes the surface shows one, so that its colours stay where they are.
+      this.surface?.of(about.classes?.length === 2 ? this.target ?? about.classes[1] : found.target);
       layers.show(found.activations);
       answer.explain(found);
       answer.warn(warnings);

@@ -113,7 +113,10 @@ clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "expected Python 3.11 or newer, found $$($(PYTHON) --version 2>&1);" \
+	        "name another: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.run: deploy/locks/trainer.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) --require-hashes -r deploy/locks/trainer.txt

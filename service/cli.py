@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -74,7 +74,7 @@ def serve() -> None:
 def _start() -> NoReturn:
     _check(_settings())  # fails here, with one sentence
     _check_address(_settings().address)
-    for sentence in misspelt(os.environ):
+    for sentence in (*misspelt(os.environ), *_is_empty(_settings().directory)):
         click.echo(f"Warning: {sentence}", err=True)
     # With more arenas each thread keeps a heap as large as its largest request.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
@@ -179,6 +179,15 @@ def _check(now: Settings) -> None:
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}"
             raise click.UsageError(f"{PREFIX}{name}: {reason}") from None
+
+
+def _is_empty(directory: str) -> Iterator[str]:
+    """Say that a directory holds no model yet, as with a wrong path."""
+    if "://" not in directory and not any(Path(directory).glob("[!.]*")):
+        yield (
+            f"no model in {directory}: publish one by trainer fit --store {directory}, "
+            "or name another directory by --store (GLASSNET_STORE)"
+        )
 
 
 def _check_store(now: Settings) -> None:

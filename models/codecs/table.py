@@ -31,6 +31,8 @@ from models.features.table import Columns, TableInput
 from models.features.tensor import TensorInput
 
 _ROWS = msgspec.json.Decoder(list[Any])
+#: Columns that an error lists.
+LISTED = 10
 
 
 class TableDecoder(Decoder):
@@ -347,7 +349,10 @@ class TableDecoder(Decoder):
 
     def unknown(self, name: str) -> str:
         """Return the message for a name that no column has."""
-        return f"there is no column '{name[:80]}'{nearest(name[:80], self.names)}"
+        more = ", …" if len(self.names) > LISTED else ""
+        listed = f"; the columns are {', '.join(self.names[:LISTED])}{more}"
+        hint = nearest(name[:80], self.names) or listed
+        return f"there is no column '{name[:80]}'{hint}"
 
     # Schemas. Ranges and categories of training are described and not required: a model
     # answers beyond them.

@@ -260,6 +260,8 @@ def metadata(name: str, version: str | None = None, label: str | None = None) ->
 
 def _decode_body(raw: bytes) -> PredictRequest:
     """Decode a body that has either rows or columns."""
+    if raw.lstrip().startswith(b"["):
+        raise InvalidInput('expected an object as {"instances": [...]}, got a list')
     request: PredictRequest = decode(_predict_request, raw)
     if bool(request.instances) == bool(request.inputs):
         hint = "" if request.inputs else misnamed(raw, ("instances", "inputs"))
@@ -272,11 +274,7 @@ def _decode_body(raw: bytes) -> PredictRequest:
 
 def _preparation(decoder: Decoder) -> Callable[[Json], Json]:
     # Tensors hold no base64, and searching many numbers for it is slow.
-    return _unchanged if decoder.row_size else _texts_of_base64
-
-
-def _unchanged(raw: Json) -> Json:
-    return raw
+    return (lambda raw: raw) if decoder.row_size else _texts_of_base64
 
 
 def _texts_of_base64(raw: Json) -> Json:

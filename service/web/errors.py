@@ -63,7 +63,7 @@ def explained(error: Exception) -> Reply:
 def _http(error: HTTPException) -> Reply:
     code = error.code or 500
     if code == 404:
-        return reply(404, "unknown path")
+        return reply(404, "unknown path; /openapi.json describes every path")
     if code == 405:
         allowed = ", ".join(sorted(error.valid_methods or ()))  # type: ignore[attr-defined]
         method = current_request().environ["REQUEST_METHOD"][:20]

@@ -279,5 +279,5 @@ def test_so_may_the_path_of_a_prediction(client: FlaskClient, path: str) -> None
 def test_no_path_is_redirected(client: FlaskClient, path: str) -> None:
     reply = client.get(path, base_url="http://evil.example")
     assert reply.status_code == 404
-    assert reply.get_json() == {"error": "unknown path"}
+    assert reply.get_json()["error"].startswith("unknown path")
     assert "evil" not in str(reply.headers)

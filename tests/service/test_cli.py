@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from service.cli import main
+from service.cli import _is_empty, main
 from service.middleware.auth import Access
 from service.settings import table
 
@@ -34,6 +34,16 @@ def test_a_bad_setting_is_a_usage_error() -> None:
         result = CliRunner().invoke(main, [command], env={"GLASSNET_WORKERS": "x"})
         assert result.exit_code == 2
         assert "GLASSNET_WORKERS" in result.output
+
+
+def test_a_directory_without_a_model_is_said(tmp_path: Path) -> None:
+    """The server waits for a first model, but the path may be wrong."""
+    for place in (tmp_path, tmp_path / "artefact"):
+        (sentence,) = _is_empty(str(place))
+        assert sentence.startswith(f"no model in {place}: publish one by trainer fit")
+    (tmp_path / "xor").mkdir()
+    assert not list(_is_empty(str(tmp_path)))
+    assert not list(_is_empty("s3://bucket/models"))
 
 
 @pytest.mark.parametrize(

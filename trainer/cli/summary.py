@@ -34,7 +34,8 @@ def summary(result: FitResult, store: str) -> Iterator[str]:
     yield _line("verdict", verdict(result))
     if result.report is not None:
         yield _line("report", result.report)
-    yield _line("next", next_command(result, store))
+    after = " (a service that runs loads it by itself)" if result.promoted else ""
+    yield _line("next", f"{next_command(result, store)}{after}")
 
 
 def verdict(result: FitResult) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 import click
 
-from models.errors import ConfigError
+from models.errors import ConfigError, DataError, nearest
 from models.features.predictions import Task
 from models.storage.base import ArtefactStore
 from trainer.cli.live import live_view
@@ -26,7 +26,7 @@ from trainer.cli.progress import ignore, progress, say, say_finding
 from trainer.cli.text import printable
 from trainer.config import schema as settings
 from trainer.config.loading import load
-from trainer.data import Source, source
+from trainer.data import Source, read_tables, source
 from trainer.engines import EngineName
 from trainer.evaluation.gate import Policy
 from trainer.operations.cron import CronSchedule
@@ -266,7 +266,10 @@ def assemble(
     _finish(result, promote, store, track, as_json)
 
 
-@click.command()
+@click.command(
+    # What follows `fit` is for it, also without --.
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
 @click.option(
     "--cron", required=True, metavar="'M H D M W'", help="When to run, as in crontab."
 )
@@ -299,11 +302,12 @@ def schedule(
     clock = CronSchedule.parse(cron, timezone)
     verb, *arguments = command
     if verb != "fit":
-        raise ConfigError(f"expected fit after --, found '{verb}'")
+        raise ConfigError(f"expected fit and its options last, found '{verb}'")
     # Report mistakes in the command now, not at the first run.
     parameters = fit.make_context("trainer fit", arguments).params
     load(parameters["file"], parameters["assignments"], {})
-    source(parameters["data"], parameters["query"], parameters["query_file"])
+    data = source(parameters["data"], parameters["query"], parameters["query_file"])
+    _say_what_is_missing(data, parameters["target"])
     name, store = parameters["model"], parameters["store"]
     store.check_name(name)
     run = [sys.executable, "-P", "-m", "trainer.cli", *command, "--json"]
@@ -315,6 +319,19 @@ def schedule(
         notifications.failed(name, reason, say)
 
     Scheduler(name, home, clock, run, say, jitter, on_stop, on_death).forever()
+
+
+def _say_what_is_missing(data: Source, target: str | None) -> None:
+    """Say that a file or its target is not there yet: each run would fail."""
+    if "://" in data.address:
+        return
+    try:
+        for table in (read_tables(data) or ())[:1]:
+            if target not in table.schema:
+                near = nearest(target or "", table.schema)
+                raise DataError(f"{data}: no target column '{target or ''}'{near}")
+    except (DataError, OSError) as error:
+        say_finding(f"{error}; runs fail until it is there")
 
 
 @click.command()

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.errors import ConfigError, DataError
+from models.errors import ConfigError, DataError, nearest
 from models.features.inputs import Inputs
 from models.features.predictions import Output
 from models.features.table import TableInput
@@ -127,10 +127,18 @@ def read_tables(data: Source | str) -> Sequence[Tables] | None:
         return [WholeTable(_read_table(data))]
     if address.startswith("builtin:") or _ARRAYS.search(address):
         return None
+    path = _existing(address)
+    return table_files(path)
+
+
+def _existing(address: str) -> Path:
+    """Return the path of files; raise DataError if there are none."""
     path = Path(address)
     if not path.exists() and not set(address) & set("*?["):
-        raise DataError(f"no such file: {address}")
-    return table_files(path)
+        # Equal suffixes do not make names alike.
+        like = [f.name for f in path.parent.glob("*") if nearest(path.stem, [f.stem])]
+        raise DataError(f"no such file: {address}{nearest(path.name, like)}")
+    return path
 
 
 @contextmanager
@@ -194,9 +202,7 @@ def _read_arrays(data: Source | str, need_target: bool) -> Dataset | None:
     address = str(data)
     if address.startswith("builtin:"):
         return read_builtin(address.removeprefix("builtin:"))
-    path = Path(address)
-    if not path.exists() and not set(address) & set("*?["):
-        raise DataError(f"no such file: {address}")
+    path = _existing(address)
     if path.suffix == ".npz":
         return read_npz(path, need_target)
     if _IDX.search(path.name):

@@ -22,10 +22,8 @@ def read_builtin(name: str) -> Dataset:
         return _xor()
     if name == "digits":
         return _digits()
-    raise DataError(
-        f"no built-in data set '{name}'{nearest(name, NAMES)}; "
-        f"there are {' and '.join(NAMES)}"
-    )
+    hint = nearest(name, NAMES) or f"; there are {' and '.join(NAMES)}"
+    raise DataError(f"no built-in data set '{name}'{hint}")
 
 
 def _xor() -> Dataset:

@@ -104,7 +104,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path}: expected UTF-8 text, found byte "
             f"{error.object[error.start]:#04x} in {near.decode('cp1252', 'replace')!r} "
-            "(as Windows would read it); save it as UTF-8"
+            "(as Windows would read it); save it as UTF-8 (in Excel 'CSV UTF-8')"
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error})") from None

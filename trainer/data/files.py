@@ -54,9 +54,11 @@ def list_files(path: Path) -> list[Path]:
     if path.is_dir():
         files = _walk(path)
     elif not path.name.lower().endswith(CSV + PARQUET):
+        sheet = path.suffix.lower() in (".xlsx", ".xls", ".ods")
         raise DataError(
             f"{path}: expected .csv, .tsv, .txt, .csv.gz, .parquet, .npz, an "
             "IDX file, builtin:NAME or a database (postgresql://…, sqlite:///…)"
+            + ("; save the sheet as CSV UTF-8" if sheet else "")
         )
     else:
         files = [path] if path.exists() else [Path(name) for name in glob(str(path))]

@@ -316,7 +316,11 @@ def test_a_wrong_type_is_named_with_its_row_and_column(
             "row 1: expected 4 values, found 5",
         ),
         ([{}], "row 0: column 'member' is missing"),
-        ([FULL, {**FULL, "nmae": 1}], "row 1: there is no column 'nmae'"),
+        (
+            [FULL, {**FULL, "nmae": 1}],
+            "row 1: there is no column 'nmae'; the columns are age, member, joined, "
+            "home city",
+        ),
         (
             [{**FULL, "home_city": "Bern"}],
             "row 0: there is no column 'home_city'; did you mean 'home city'?",

@@ -261,6 +261,7 @@ def test_version_and_label_are_named_in_the_header(client: FlaskClient) -> None:
         ("people", b"\xff\xfe", 400, "not valid JSON"),
         ("people", b'{"instances": ' + b"[" * 100_000, 400, "nested too deeply"),
         ("people", b"[" * 100_000, 400, "expected an object"),
+        ("people", b"[{}]", 400, 'as {"instances": [...]}, got a list'),
         ("people", b'{"instances": [{"income": NaN}]}', 400, "column 'member' is mis"),
         ("people", b'{"instances": [{"income": Infinity}]}', 400, "found Infinity"),
         (

@@ -47,7 +47,7 @@ def test_fit_prints_a_summary(command: Command, data: Path, store: Store) -> Non
         assert any(line.startswith(f"{word} ") for line in lines)
     first = "promoted: first version of this model"
     assert f"verdict    {first}" in lines
-    assert lines[-1] == f"next       service run --store {store.root}"
+    assert lines[-1].startswith(f"next       service run --store {store.root} (")
     assert "task binary" not in result.stderr
 
 
@@ -660,7 +660,12 @@ def test_a_schedule_runs_fit_and_keeps_what_came_of_it(
         (
             ("--cron", "0 3 * * *", "--", "predict", "x"),
             2,
-            "expected fit after --, found 'predict'",
+            "expected fit and its options last, found 'predict'",
+        ),
+        (
+            ("--cron", "0 3 * * *", "fit", "x", "--model", "m", "--set", "a=1"),
+            2,
+            "there is no setting 'a'",
         ),
         (("--cron", "0 3 * * *"), 2, "Missing argument"),
         (("--cron", "0 3 * * *", "--", "fit", "x.csv"), 2, "Missing option '--model'"),
@@ -687,6 +692,19 @@ def test_a_wrong_schedule_is_told_at_once(
     result = command("schedule", *arguments, code=code)
     assert expected in result.stderr and result.stdout == ""
     assert not store.root.exists()
+
+
+def test_a_schedule_says_what_its_runs_will_miss(
+    command: Command, data: Path, tmp_path: Path
+) -> None:
+    """The run at night would fail; the name ends these here."""
+    for arguments, expected in (
+        ((data, "--target", "chrn"), f"! {data}: no target column 'chrn'; did you"),
+        ((tmp_path / "dta.csv",), "! no such file: "),
+        (("builtin:xor",), "Error: a model's name"),
+    ):
+        line = ("--cron", "0 3 * * *", "fit", *arguments, "--model", "a/b")
+        assert command("schedule", *line, code=2).stderr.startswith(expected)
 
 
 def test_a_schedule_without_a_good_run_is_not_healthy(

@@ -210,6 +210,10 @@ def test_a_parquet_file_name_is_no_pattern(write_parquet: Callable[..., Path]) -
 def test_nothing_there_is_told(tmp_path: Path) -> None:
     missing = tmp_path / "none.csv"
     assert refused(read, str(missing), "y") == f"no such file: {missing}"
+    near = missing.with_name("rows.csv")
+    near.touch()
+    message = refused(read, str(near.with_name("row.csv")), "y")
+    assert message.endswith("row.csv; did you mean 'rows.csv'?")
     for empty in (tmp_path, tmp_path / "*.parquet"):
         assert refused(read, str(empty), "y").startswith(str(empty))
 

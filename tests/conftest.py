@@ -153,7 +153,8 @@ def served(
     half = {"x": x.tolist(), "y": (x / 2 + 2).tolist()}
     half_csv = write_csv(store.parent / "half.csv", half)
     fit(store, people_csv, target="Status", model="people")
-    fit(store, half_csv, target="y", model="half_plus_two", settings=())
+    plain = ("network.architecture=mlp",)
+    fit(store, half_csv, target="y", model="half_plus_two", settings=plain)
     fit(store, "builtin:digits", model="digits", settings=("train.epochs=5",))
     fit(store, "builtin:xor", model="xor", promote="always", settings=())
     return store

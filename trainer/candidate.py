@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -125,7 +126,12 @@ def prepare_run(
         messages.step(sentence)
     report_findings(data.findings, request.config.data, messages.finding)
     prepared = prepare(
-        data, request.task, request.validation, request.config, messages.finding
+        data,
+        request.task,
+        request.validation,
+        request.config,
+        messages.finding,
+        None if production is None else production.artefact,
     )
     findings = _check(prepared, production, messages)
     spec = network_spec(prepared)
@@ -226,6 +232,7 @@ def _checkpoints(
         prepared.data.fingerprint,
         validation and validation.digest,
         _model_settings(prepared.config),
+        [hashlib.sha256(n.parameters.data).hexdigest() for n in prepared.start],
         spec,
         prepared.task,
         np.__version__,

@@ -108,6 +108,11 @@ track_option = click.option(
     metavar="SECONDS",
     help="Stop training after this time and keep the best weights so far.",
 )
+@click.option(
+    "--warm-start",
+    is_flag=True,
+    help="Start from the weights of the production version (train.warm_start).",
+)
 @click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
 @click.option(
     "--engine",
@@ -142,6 +147,7 @@ def fit(
     seed: int | None,
     epochs: int | None,
     time_limit: float | None,
+    warm_start: bool,
     resume: bool,
     engine: EngineName,
     member: str | None,
@@ -170,7 +176,12 @@ def fit(
     validation = None
     if valid is not None or valid_query is not None:
         validation = source(data.address if valid is None else valid, valid_query)
-    options = {"seed": seed, "train.epochs": epochs, "preset": preset}
+    options = {
+        "seed": seed,
+        "train.epochs": epochs,
+        "train.warm_start": warm_start or None,
+        "preset": preset,
+    }
     request = FitRequest(
         data=replace(data, truth=truth),
         target=target,

@@ -15,6 +15,7 @@ from trainer.config.schema import (
     Config,
     Preset,
     ResolvedConfig,
+    ResolvedTrainConfig,
     SplitBy,
     SplitConfig,
 )
@@ -34,6 +35,8 @@ ENSEMBLE_SHARE, SINGLE_SHARE = 0.05, 0.15
 MEMBER_GAIN = 0.002
 #: Fewest steps in which RealMLP fits its rows well.
 MIN_STEPS = 2_000
+#: A warm start takes these shares of the epochs and of the learning rate.
+WARM_EPOCHS, WARM_RATE = 0.25, 0.3
 #: Up to here narrower networks do as well, in less time. With fewer than the first each
 #: row is held out once.
 FEW_ROWS, SOME_ROWS = 1_000, 5_000
@@ -71,6 +74,7 @@ class DataFacts:
     task: Task
     table: bool = True
     image: bool = False
+    warm: bool = False
 
 
 def choose_split(
@@ -215,7 +219,20 @@ def choose_training(
         defaults = [*_image(config, facts), *_mlp(config, facts)]
     else:
         defaults = [*_mlp(config, facts), _augmentation(facts)]
+    if facts.warm:
+        cold, _ = _fill(config, defaults := [*defaults], ResolvedConfig)
+        defaults = [*_warm(cold.train), *defaults]
     return _fill(config, defaults, ResolvedConfig)
+
+
+def _warm(cold: ResolvedTrainConfig) -> Iterator[DefaultValue]:
+    """Fewer and smaller steps from weights that fit most of the rows already."""
+    epochs = max(1, round(cold.epochs * WARM_EPOCHS))
+    yield "train.epochs", epochs, f"at most {epochs} epochs: warm start"
+    rate = cold.learning_rate * WARM_RATE
+    yield "train.learning_rate", rate, f"learning rate {rate:g}: warm start"
+    yield "train.schedule", "cosine", "schedule cosine: warm start"
+    yield "train.patience", epochs, f"patience {epochs}: all epochs"
 
 
 def _realmlp(config: SplitConfig, facts: DataFacts) -> Iterator[DefaultValue]:

@@ -127,6 +127,13 @@ class TrainConfig(Section, frozen=True, kw_only=True):
         Fraction,
         Meta(description="Share of the run over which the learning rate rises from 0."),
     ] = 0.0
+    warm_start: Annotated[
+        bool,
+        Meta(
+            description="Start from the weights of the production version if columns "
+            "and target are the same, and train for a quarter of the epochs."
+        ),
+    ] = False
     batch_size: Annotated[Count | None, Meta(description="Rows per step.")] = None
     epochs: Annotated[
         Count | None,

@@ -18,6 +18,8 @@ from models.features.predictions import Label, Output, Task
 from models.features.stored_columns import StoredColumns
 from models.features.table import Columns, TableInput, fit_column
 from models.features.tensor import TensorInput
+from models.nn.network import Network
+from models.storage.artefact import Artefact
 from models.types import Array, Shape
 from trainer.config.defaults import DataFacts, choose_split, choose_training
 from trainer.config.schema import (
@@ -38,7 +40,8 @@ from trainer.preparation.sample_weights import (
     resolve_class_weights,
     scaled_weights,
 )
-from trainer.preparation.split_plan import SplitPlan, plan_splits
+from trainer.preparation.split_plan import SplitPlan, learnt_rows, plan_splits
+from trainer.preparation.warm_start import Moved, WarmStart, warm_start
 from trainer.types import Rows, Say
 
 #: The name of evaluation rows if there are no others.
@@ -98,7 +101,8 @@ class Prepared:
     rows that the user gave, if any. `reasons` explains the choices. `row_numbers` (n,)
     count the rows of the data as they were read, from 1. If the columns are stored,
     `encoded` is the file of all rows X (n, I). If the target has slips, networks learn
-    it clipped to `target_limits`.
+    it clipped to `target_limits`. With a warm start the networks begin as those of
+    `start`.
     """
 
     data: Dataset
@@ -114,6 +118,7 @@ class Prepared:
     row_numbers: NDArray[np.intp]
     encoded: UnnamedFile | None = None
     target_limits: tuple[float, float] | None = None
+    start: tuple[Network, ...] = ()
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -122,9 +127,7 @@ class Prepared:
 
     def with_members(self, count: int) -> Prepared:
         """Return the same for the first `count` networks of the ensemble."""
-        splits = self.split_plan.splits[:count]
-        plan = dataclasses.replace(self.split_plan, splits=splits)
-        return dataclasses.replace(self, split_plan=plan)
+        return dataclasses.replace(self, split_plan=self.split_plan.first(count))
 
     def part(self, rows: NDArray[np.intp]) -> Part:
         """Return the rows of these numbers (n,)."""
@@ -204,11 +207,13 @@ def prepare(
     validation: Source | str | None,
     config: Config,
     say: Say,
+    production: Artefact | None = None,
 ) -> Prepared:
     """Split the rows, encode them and choose every open setting.
 
-    `validation` names data of the user that chooses the epoch. Raises DataError if
-    there is nothing to learn from, and ConfigError for settings that do not fit.
+    `validation` names data of the user that chooses the epoch. A warm start begins
+    with the networks of `production`. Raises DataError if there is nothing to learn
+    from, and ConfigError for settings that do not fit.
     """
     data = set_aside(data, _roles(config.data))
     data, labels, row_numbers = _drop_unusable(data, config.data, say)
@@ -234,9 +239,19 @@ def prepare(
         None if weights is None else weights[training],
     )
     trained = min(len(split.train) for split in split_plan.splits)
-    resolved, training_reasons = choose_training(
-        split_config, DataFacts(trained, task, table, image)
-    )
+    facts = DataFacts(trained, task, table, image)
+    resolved, training_reasons = choose_training(split_config, facts)
+    all_rows = Part(data.inputs, target, weights, data.aside, split_plan.occurrence)
+    start: tuple[Network, ...] = ()
+    if config.train.warm_start:
+        tests = all_rows.only(split_plan.splits[0].test)
+        found, reason = _find_start(production, resolved, inputs, output, tests)
+        split_reasons = [*split_reasons, reason]
+        if found is not None:
+            start, inputs, output = found
+            warm = dataclasses.replace(facts, warm=True)
+            resolved, training_reasons = choose_training(split_config, warm)
+            split_plan = split_plan.first(len(start))
     reasons += split_reasons + training_reasons
     if class_weights is not None:
         reasons.append(describe_class_weights(output, class_weights))
@@ -248,7 +263,7 @@ def prepare(
         output=output,
         config=resolved,
         reasons=tuple(reasons),
-        all_rows=Part(data.inputs, target, weights, data.aside, split_plan.occurrence),
+        all_rows=all_rows,
         split_plan=split_plan,
         user_validation=None
         if validation is None
@@ -261,7 +276,29 @@ def prepare(
         if isinstance(data.inputs, StoredColumns)
         else None,
         target_limits=None if output.classes else targets.limits(target[training]),
+        start=start,
     )
+
+
+def _find_start(
+    production: Artefact | None,
+    config: ResolvedConfig,
+    inputs: Inputs,
+    output: Output,
+    tests: Part,
+) -> tuple[WarmStart | None, str]:
+    """Return the start from production's weights, if there is one, and the reason."""
+    try:
+        if production is None:
+            raise Moved("there is no production version")
+        start = warm_start(production, config, inputs, output)
+        known = (tests.raw, tests.aside, tests.occurrence)
+        # A test row that was learnt would measure the candidate too well.
+        if learnt_rows(production.manifest, *known).any():
+            raise Moved("production has learnt rows that are test rows now")
+    except Moved as reason:
+        return None, f"no warm start: {reason}"
+    return start, f"warm start: from the weights of {production.sha256[:12]}"
 
 
 def _roles(settings: DataConfig) -> dict[Role, str]:

@@ -11,6 +11,7 @@ has learnt, whatever else was in that run's data.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,10 @@ class SplitPlan:
     test_below: float = 0.0
     test_from: float | None = None
     occurrence: NDArray[np.float64] | None = None
+
+    def first(self, count: int) -> SplitPlan:
+        """Return the same for the first `count` members."""
+        return dataclasses.replace(self, splits=self.splits[:count])
 
 
 def plan_splits(config: SplitConfig, data: Dataset) -> SplitPlan:

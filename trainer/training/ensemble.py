@@ -114,6 +114,7 @@ def fit_members(
         started, total = time.perf_counter(), len(wanted)
         at_once, tracker = min(total, engine.size), ProgressTracker(total, watch, limit)
         shared = SharedWork(prepared, spec, ends, live)
+        starts = [StartingWeights(n.parameters, n.state) for n in prepared.start]
         encoded = None
         if not engine.shares_memory:
             encoded = SharedWork(encode(prepared), spec, ends)
@@ -127,6 +128,7 @@ def fit_members(
                     streams[number],
                     rounds - index // at_once,
                     checkpoints.file(number),
+                    starts[number] if starts else None,
                 )
                 for index, number in enumerate(numbers)
             ]
@@ -176,6 +178,14 @@ class SharedWork(Generic[DataT]):
 
 
 @dataclass(frozen=True)
+class StartingWeights:
+    """The weights (N,) and the state (S,) that a warm start continues."""
+
+    parameters: Array
+    state: Array
+
+
+@dataclass(frozen=True)
 class MemberTask:
     """A network to fit, counted from 0; `rounds` of tasks share the time left."""
 
@@ -183,6 +193,7 @@ class MemberTask:
     stream: np.random.SeedSequence
     rounds: int
     checkpoint: StoredFile
+    start: StartingWeights | None = None
 
 
 @dataclass(frozen=True)
@@ -236,6 +247,7 @@ def fit_member(
         task.number,
         task.stream,
         left / task.rounds,
+        task.start,
     )
     checkpoint = Checkpoint(task.checkpoint, report)
     spent = run.history.seconds if checkpoint.restore(run) else 0.0
@@ -316,13 +328,17 @@ def make_run(
     number: int,
     stream: np.random.SeedSequence,
     limit: float = math.inf,
+    start: StartingWeights | None = None,
 ) -> TrainingRun:
     """Return a member's run before its first step."""
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
     rows, validation = data.member_rows(number)
     config = data.train_config
     network = Network(spec)
-    if is_realmlp(network):
+    if start is not None:
+        network.parameters[...] = start.parameters
+        network.state[...] = start.state
+    elif is_realmlp(network):
         slow = number % 2 and len(rows.X) < SLOW_WAVE_ROWS
         fastest = SLOW_WAVE if slow else FASTEST
         initialize_from_data(network, rows.X, starting, fastest)

@@ -149,8 +149,9 @@ def test_a_collector_gets_each_request_once_and_the_sums_of_all_workers(
 
 @pytest.mark.e2e
 def test_a_collector_that_is_away_costs_no_request(
-    served: Path, start: Callable[..., Any]
+    served: Path, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")  # else the end takes 10 s
     server = start(served, otlp_endpoint="http://127.0.0.1:9", workers=1)
     assert len(server.predict("half_plus_two", [1.0])) == 1
     server.process.terminate()

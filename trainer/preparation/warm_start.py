@@ -1,0 +1,133 @@
+"""Start the networks of a run from the weights of the production version.
+
+Weights belong to an encoding, so the run takes over production's: its scales, and its
+categories. If the data have moved too far for them, the run starts anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+
+from models.features.columns import AnyColumn, CategoricalColumn
+from models.features.inputs import Inputs
+from models.features.predictions import Classification, Output
+from models.features.table import TableInput
+from models.nn.network import Network
+from models.storage.artefact import Artefact
+from trainer.config.schema import ResolvedConfig
+
+#: An old scale is taken over if the new one is at most so many times larger or smaller,
+#: and the center is not farther away than one unit of either.
+FACTOR = 3.0
+#: New categories are encoded as unknown ones, if their share is no larger.
+NEW_CATEGORIES = 0.1
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+
+class WarmStart(NamedTuple):
+    """The networks to start from, and the encoding of inputs and target."""
+
+    networks: tuple[Network, ...]
+    inputs: Inputs
+    output: Output
+
+
+class Moved(Exception):
+    """The data do not suit production's encoding; the message says why."""
+
+
+def warm_start(
+    production: Artefact, config: ResolvedConfig, inputs: Inputs, output: Output
+) -> WarmStart:
+    """Return production's networks, and its encoding with the facts of new data.
+
+    `inputs` and `output` are fitted to the new data. Raises Moved.
+    """
+    manifest = production.manifest
+    for section in ("network", "ensemble", "data"):
+        then = manifest.config.get(section, {})
+        for key, value in msgspec.to_builtins(getattr(config, section)).items():
+            if then.get(key) != value:
+                raise Moved(f"{section}.{key} was {then.get(key)} and is {value}")
+    networks = tuple(n for n in production.model.networks if not _is_linear(n))
+    if not networks:
+        raise Moved("production is a linear model alone")
+    return WarmStart(
+        networks,
+        _adopt_inputs(manifest.inputs, inputs),
+        _adopt_output(manifest.output, output),
+    )
+
+
+def _is_linear(network: Network) -> bool:
+    """Tell whether a network is the linear model beside the others: nothing bends."""
+    slopes = [b.slice for b in network.blocks if b.kind == "slope"]
+    return bool(slopes) and not any(network.parameters[s].any() for s in slopes)
+
+
+def _adopt_inputs(then: Inputs, now: Inputs) -> Inputs:
+    if isinstance(now, TableInput) and isinstance(then, TableInput):
+        if then.kinds != now.kinds:
+            raise Moved("columns came, went or changed their kind")
+        return TableInput(tuple(map(_adopt_column, then.columns, now.columns)))
+    if isinstance(now, TableInput) or isinstance(then, TableInput):
+        raise Moved("a table and arrays are different data")
+    if then.shape != now.shape:
+        raise Moved(f"the shape of a row was {then.shape} and is {now.shape}")
+    for old, new in zip(_scales(then), _scales(now), strict=True):
+        _check_scale("x", old, new)
+    return _replaced(now, center=then.center, scale=then.scale)
+
+
+def _scales(inputs: Any) -> list[tuple[float, float]]:
+    return list(zip(inputs.center, inputs.scale, strict=True))
+
+
+def _adopt_column(then: AnyColumn, now: AnyColumn) -> AnyColumn:
+    """Return a column with the encoding of the same column in earlier data."""
+    name = now.name
+    if now.nullable and not then.nullable:
+        raise Moved(f"column '{name}' has missing values now")
+    if isinstance(now, CategoricalColumn):
+        assert isinstance(then, CategoricalColumn)
+        unknown = set(now.categories) - set(then.categories)
+        if len(unknown) > NEW_CATEGORIES * len(then.categories):
+            raise Moved(f"column '{name}' has new categories, such as '{min(unknown)}'")
+        return _replaced(then, rare=now.rare + len(unknown))
+    for old, new in zip(then.scalings, now.scalings, strict=False):
+        _check_scale(name, *((s.center, s.scale) for s in (old, new)))
+    if len(then.scalings) != len(now.scalings):
+        raise Moved(f"column '{name}' varies otherwise than before")
+    kept = {"scaling": then.scaling} if hasattr(then, "scaling") else {}
+    return _replaced(now, nullable=then.nullable, **kept)
+
+
+def _adopt_output(then: Output, now: Output) -> Output:
+    if isinstance(then, Classification) or isinstance(now, Classification):
+        if then.classes != now.classes:
+            raise Moved("the classes of the target have changed")
+        return now
+    _check_scale("target", (then.mean, 1 / then.std), (now.mean, 1 / now.std))
+    ends = (now.lowest * now.std + now.mean, now.highest * now.std + now.mean)
+    lowest, highest = ((end - then.mean) / then.std for end in ends)
+    return _replaced(now, mean=then.mean, std=then.std, lowest=lowest, highest=highest)
+
+
+def _check_scale(
+    name: str, then: tuple[float, float], now: tuple[float, float]
+) -> None:
+    """Compare (center, scale) of x → (x - center) * scale; raise Moved."""
+    (old_center, old), (new_center, new) = then, now
+    if not old and not new:
+        return
+    far = abs(new_center - old_center) * np.array([old, new])
+    if not 1 / FACTOR <= (new or -1.0) / (old or 1e-300) <= FACTOR or far.max() > 1:
+        raise Moved(f"the numbers of '{name}' have moved too far from their old scale")
+
+
+def _replaced(struct: StructT, **fields: Any) -> StructT:
+    return msgspec.structs.replace(struct, **fields)

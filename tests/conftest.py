@@ -54,8 +54,12 @@ def _starts(test: Any) -> bool:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark each test that starts a process, a thread or a signal."""
-    if isinstance(item, pytest.Function) and _starts(item):
+    """Mark each test that starts a process, a thread or a signal.
+
+    Only if `-m` asks for the mark: reading all sources takes seconds.
+    """
+    asked = "processes" in item.config.getoption("markexpr")
+    if asked and isinstance(item, pytest.Function) and _starts(item):
         item.add_marker("processes")
 
 

@@ -36,7 +36,7 @@ MEMBER_GAIN = 0.002
 #: Fewest steps in which RealMLP fits its rows well.
 MIN_STEPS = 2_000
 #: A warm start takes these shares of the epochs and of the learning rate.
-WARM_EPOCHS, WARM_RATE = 0.25, 0.3
+WARM_EPOCHS, WARM_RATE = 0.1, 0.3
 #: Up to here narrower networks do as well, in less time. With fewer than the first each
 #: row is held out once.
 FEW_ROWS, SOME_ROWS = 1_000, 5_000

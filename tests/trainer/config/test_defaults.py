@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from trainer.config.defaults import (
     FEW_IMAGES,
     TOO_FEW_FOR_REALMLP,
     TOO_FEW_TO_SPLIT,
+    WARM_EPOCHS,
+    WARM_RATE,
     DataFacts,
     choose_split,
     choose_training,
@@ -254,6 +257,23 @@ def test_presets_spend_more_and_more(
     assert members == ([2, 8, 16] if several else [1, 1, 1])
     epochs = [config.train.epochs or 0 for config in (fast, default, best)]
     assert epochs[0] < epochs[1] < epochs[2]
+
+
+@pytest.mark.parametrize("facts", EVERY, ids=str)
+def test_a_warm_start_takes_fewer_and_smaller_steps(
+    facts: DataFacts, configured: Callable[..., Config]
+) -> None:
+    cold, _ = chosen(Config(), facts)
+    warm, reasons = chosen(Config(), replace(facts, warm=True))
+    assert warm.train.epochs == max(1, round(cold.train.epochs * WARM_EPOCHS))
+    assert warm.train.learning_rate == cold.train.learning_rate * WARM_RATE
+    assert (warm.network, warm.ensemble, warm.data) == (
+        *(cold.network, cold.ensemble, cold.data),
+    )
+    assert sum("warm start" in reason for reason in reasons) == 4
+    given = configured("train.epochs=7", "train.learning_rate=0.5")
+    told = chosen(given, replace(facts, warm=True))[0].train
+    assert (told.epochs, told.learning_rate) == (7, 0.5)
 
 
 def test_few_rows_still_take_enough_steps() -> None:

@@ -131,7 +131,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Start from the weights of the production version if columns "
-            "and target are the same, and train for a tenth of the epochs."
+            "and target are the same, and train for fewer epochs."
         ),
     ] = False
     batch_size: Annotated[Count | None, Meta(description="Rows per step.")] = None

@@ -19,6 +19,7 @@ from trainer.config.defaults import (
     TOO_FEW_FOR_REALMLP,
     TOO_FEW_TO_SPLIT,
     WARM_EPOCHS,
+    WARM_EPOCHS_REGRESSION,
     WARM_RATE,
     DataFacts,
     choose_split,
@@ -265,12 +266,13 @@ def test_a_warm_start_takes_fewer_and_smaller_steps(
 ) -> None:
     cold, _ = chosen(Config(), facts)
     warm, reasons = chosen(Config(), replace(facts, warm=True))
-    assert warm.train.epochs == max(1, round(cold.train.epochs * WARM_EPOCHS))
+    share = WARM_EPOCHS_REGRESSION if facts.task == "regression" else WARM_EPOCHS
+    assert warm.train.epochs == max(1, round(cold.train.epochs * share))
     assert warm.train.learning_rate == cold.train.learning_rate * WARM_RATE
     assert (warm.network, warm.ensemble, warm.data) == (
         *(cold.network, cold.ensemble, cold.data),
     )
-    assert sum("warm start" in reason for reason in reasons) == 4
+    assert sum("warm start" in reason for reason in reasons) == 3
     given = configured("train.epochs=7", "train.learning_rate=0.5")
     told = chosen(given, replace(facts, warm=True))[0].train
     assert (told.epochs, told.learning_rate) == (7, 0.5)

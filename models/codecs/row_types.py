@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from types import GenericAlias
-from typing import Any, NamedTuple
+from typing import Any
 from unicodedata import normalize
 
 import msgspec
@@ -17,14 +17,36 @@ from models.features.columns import AnyColumn
 
 #: Characters that msgspec refuses in the name of a field, since it would escape them.
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
+_OPTIONS: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _raw_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
-class RowDecoders(NamedTuple):
-    """Decoders of lists of rows, which are objects by name, or lists in order."""
+class RowDecoders:
+    """Decoders of lists of rows, each made when it is asked for."""
 
-    objects: msgspec.json.Decoder[Any]
-    lists: msgspec.json.Decoder[Any]
+    def __init__(self, fields: Sequence[tuple[str, Any, bool]]) -> None:
+        """Take the name, type and whether it may be absent of each column's field."""
+        self._fields = [(f"c{i}", *field) for i, field in enumerate(fields)]
+
+    @cached_property
+    def objects(self) -> msgspec.json.Decoder[Any]:
+        """Decode rows that are objects by name."""
+        columns = self._fields
+        # Fields without a default must come first.
+        required: list[Any] = [
+            (c, kind) for c, _, kind, absent in columns if not absent
+        ]
+        optional = [(c, kind, None) for c, _, kind, absent in columns if absent]
+        names = {column[0]: column[1] for column in columns}
+        row = msgspec.defstruct("Row", required + optional, rename=names, **_OPTIONS)
+        return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
+
+    @cached_property
+    def lists(self) -> msgspec.json.Decoder[Any]:
+        """Decode rows that are lists in order."""
+        in_order: list[Any] = [(column, kind) for column, _, kind, _ in self._fields]
+        row = msgspec.defstruct("ListRow", in_order, array_like=True, **_OPTIONS)
+        return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
 
 
 class RowTypes:
@@ -52,25 +74,8 @@ class RowTypes:
         )
 
     def _decoders(self, types: Sequence[Any]) -> RowDecoders:
-        columns = [
-            (f"c{i}", kind, column)
-            for i, (kind, column) in enumerate(zip(types, self._columns, strict=True))
-        ]
-        options: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
-        in_order: list[Any] = [column[:2] for column in columns]
-        optional: list[Any] = [(*c[:2], None) for c in columns if c[2].nullable]
-        by_name = msgspec.defstruct(
-            "Row",
-            # Fields without a default must come first.
-            [column[:2] for column in columns if not column[2].nullable] + optional,
-            rename={field: self.field(column.name) for field, _, column in columns},
-            **options,
-        )
-        listed = msgspec.defstruct("ListRow", in_order, array_like=True, **options)
-        return RowDecoders(
-            msgspec.json.Decoder(list[by_name]),  # type: ignore[valid-type]
-            msgspec.json.Decoder(list[listed]),  # type: ignore[valid-type]
-        )
+        columns = zip(self._columns, types, strict=True)
+        return RowDecoders([(self.field(c.name), k, c.nullable) for c, k in columns])
 
     def by_column(self, rows: Iterator[Sequence[Any]], objects: bool) -> list[Any]:
         """Return the values of each column, in signature order, of decoded rows."""

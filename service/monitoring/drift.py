@@ -193,8 +193,14 @@ class Drift:
         self, catalogue: Mapping[str, Entry]
     ) -> Iterator[tuple[tuple[str, str, str], float]]:
         """Yield model, version and column with the index over all workers."""
+        # Listed once: most versions of a large store have no counts.
+        counted = None
+        if self._directory is not None:
+            counted = {path.stem for path in self._directory.iterdir()}
         for entry in catalogue.values():
             for loaded in entry.versions.values():
+                if counted is not None and _stem(loaded) not in counted:
+                    continue
                 for column in self.columns(loaded):
                     if (index := column.index) is not None:
                         yield (loaded.name, str(loaded.version), column.name), index

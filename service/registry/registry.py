@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
+from msgspec import structs
+
 from models.errors import (
     ArtefactCorrupt,
     ConfigError,
@@ -233,6 +235,9 @@ class Registry:
                 self.observe(Event("refused", name, version, reason))
             return None
         self._refused.pop(key, None)
+        # How it was trained is for reports, and may be most of the manifest.
+        manifest = structs.replace(artefact.manifest, history=[])
+        artefact = structs.replace(artefact, manifest=manifest)
         loaded = Loaded(name, version, artefact, datetime.now(UTC))
         self.observe(Event("loaded", name, version, loaded=loaded))
         return loaded

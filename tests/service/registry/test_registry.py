@@ -88,6 +88,13 @@ def test_a_new_version_and_a_moved_label_are_seen(
     assert registry.find("xor").version == 1
 
 
+def test_the_course_of_training_takes_no_memory(
+    registry: Registry, store: Store
+) -> None:
+    assert store.load("xor", 1).manifest.history
+    assert not registry.find("xor").artefact.manifest.history
+
+
 def test_a_loaded_version_is_not_loaded_again(registry: Registry, store: Store) -> None:
     before = registry.find("xor", version=2)
     publish_like(store, 1)

@@ -19,7 +19,9 @@ Texts: TypeAlias = Sequence[str | None]
 Values: TypeAlias = Floats | Texts
 Schema: TypeAlias = dict[str, Any]
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+#: Characters of the longest name of a column.
+MAX_NAME = 1024
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 
 
 class Standardization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

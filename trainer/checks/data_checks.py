@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.features.inputs import Inputs
+from models.features.text import is_missing
 from models.storage.artefact import Finding
 from trainer.checks.column_profile import (
     Profile,
@@ -37,6 +38,7 @@ from trainer.checks.dataset_shift import (
 )
 from trainer.config.schema import DataConfig
 from trainer.data.row_hashing import RowHashes, hash_rows
+from trainer.data.table import shown
 from trainer.preparation.prepare import Prepared
 from trainer.preparation.targets import outliers
 from trainer.types import Say
@@ -48,6 +50,8 @@ NO_FAULT = frozenset(
 )
 #: Most findings of a kind that are reported one by one; the rest are counted.
 MAX_OF_A_KIND = 10
+#: Marks of a missing value that are words too.
+WORDS = frozenset({"none", "nil", "missing", "-", "--", "---", "–", "—"})
 #: With fewer rows most findings would be due to chance.
 MIN_ROWS = 50
 
@@ -120,6 +124,7 @@ def _findings(prepared: Prepared) -> Iterator[Finding]:
         natural = natural_copies(profiles, len(prepared.data))
     yield from _between_rows(prepared, natural)
     yield from _imbalance(prepared, training)
+    yield from _labels(prepared)
     yield from _unmeasured(prepared)
     yield from _outliers(prepared)
 
@@ -137,6 +142,26 @@ def _unmeasured(prepared: Prepared) -> Iterator[Finding]:
                 f"target '{name}': no row of class '{label}' was measured, since none "
                 f"of its {n:,} rows is among the {prepared.evaluation.name}: no figure "
                 "tells how well it is predicted",
+            )
+
+
+def _labels(prepared: Prepared) -> Iterator[Finding]:
+    """Find classes that may be one, or no class at all."""
+    name, alike = prepared.data.target_name, defaultdict[str, list[str]](list)
+    for label in prepared.output.class_names:
+        alike[label.casefold()].append(label)
+    for spellings in alike.values():
+        if len(spellings) > 1:
+            both = ", ".join(map(shown, spellings))
+            sentence = f"target '{name}': {both} differ in capitals only; are they one?"
+            yield Finding("labels", (name,), sentence)
+    for label in prepared.output.class_names:
+        if is_missing(label) and label.casefold() not in WORDS:
+            yield Finding(
+                "labels",
+                (name,),
+                f"target '{name}': '{label}' is a class of its own; if it stands for a "
+                f"missing value: data.columns.{name}.missing=['{label}']",
             )
 
 

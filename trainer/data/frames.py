@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
+from models.features.column import MAX_NAME
 from models.features.columns import COLUMN_KINDS, Column, Values
 from models.features.table import TableInput
 from models.features.text import EXACT, is_missing
@@ -57,6 +58,7 @@ def training_set(
     """
     frame, names = table.frame, table.frame.columns
     require_target(frame, target)
+    _require_names(names)
     _require_settings(config, names)
     reader = _Reader(table, config, {} if known is None else known.by_name)
     setting = config.data.columns.get(target, ColumnConfig())
@@ -88,6 +90,16 @@ def _fields(spelling: Spelling) -> dict[str, Any]:
     """Return the fields of the column that a spelling sets."""
     fields: dict[str, Any] = {"format": spelling.format, "marks": spelling.marks}
     return {name: value for name, value in fields.items() if value}
+
+
+def _require_names(names: Collection[str]) -> None:
+    """Raise DataError if the name of a column is too long to be stored."""
+    for name in names:
+        if len(name) > MAX_NAME:
+            raise DataError(
+                f"column {shown(name)}: expected a name of at most {MAX_NAME:,} "
+                f"characters, found {len(name):,}"
+            )
 
 
 def _require_settings(config: Config, names: Collection[str]) -> None:

@@ -77,7 +77,10 @@ def _typed(
 
 def _texts(column: pl.Series, marks: tuple[str, ...]) -> list[str | None]:
     bare = column.str.strip_chars().str.normalize("NFC").to_list()
-    return [None if not text or text in marks else text for text in bare]
+    distinct = {text for text in bare if text}
+    plain = {text: plain_text(text) for text in distinct}
+    spelled = {t: p if p in distinct else t for t, p in plain.items() if t not in marks}
+    return [spelled.get(text) for text in bare]
 
 
 def _from_text(
@@ -144,10 +147,12 @@ def _parsed(spelling: Spelling, texts: Sequence[str]) -> dict[str, Label]:
         if all(written[text] in (text, table[text]) for text in texts):
             finite = all(np.isfinite(float(value)) for value in values.values())
             return values if finite else table
+    # Equal values are one label: the spelling that comes first.
+    first: dict[float | bool, str] = {}
+    if spelling.kind == "boolean":
+        return {text: first.setdefault(parse_truth(text), text) for text in texts}
     if not all(map(is_number, texts)):
         return {text: text for text in texts}
-    # Equal numbers are one label: the spelling that comes first.
-    first: dict[float, str] = {}
     return {text: first.setdefault(float(text), text) for text in texts}
 
 

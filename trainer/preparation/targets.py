@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,8 @@ from models.features.predictions import (
     Task,
     label_text,
 )
-from models.features.text import is_number
+from models.features.text import TRUTH, is_number
+from trainer.data.kinds import infer
 
 #: A target with more distinct whole numbers than this is numeric, not classes.
 MAX_NUMERIC_CLASSES = 20
@@ -63,6 +64,12 @@ def guess_task(labels: Sequence[Label], name: str, given: Task | None = None) ->
                 "too many for classes, and they are no numbers; is it the right "
                 "--target? With --task multiclass they are taken as classes"
             )
+        if k > MAX_NUMERIC_CLASSES and _are_dates(distinct):
+            raise DataError(
+                f"target '{name}' has {k:,} different dates, which are neither classes "
+                "nor numbers: predict a number of days instead, or add --task "
+                "multiclass to take them as classes"
+            )
         return Guess(kind, f"task {kind}: target '{name}' has {k} classes")
     few = k <= MAX_NUMERIC_CLASSES and k * 5 <= len(labels)
     if k == 2 or (few and all(number.is_integer() for number in numbers)):
@@ -72,6 +79,12 @@ def guess_task(labels: Sequence[Label], name: str, given: Task | None = None) ->
 
 def _is_numeric(label: Label) -> bool:
     return is_number(label) if isinstance(label, str) else not isinstance(label, bool)
+
+
+def _are_dates(labels: Iterable[Label]) -> bool:
+    import polars as pl
+
+    return infer(pl.Series("", map(label_text, labels))).kind == "datetime"
 
 
 def outliers(target: NDArray[Any]) -> NDArray[np.intp]:
@@ -98,7 +111,9 @@ def limits(target: NDArray[Any]) -> tuple[float, float] | None:
 
 
 def label_key(text: str) -> str:
-    """Return a label's text, the same for all spellings of a number: 1 and 1.0."""
+    """Return a label's text, the same for 1 and 1.0, and for True and true."""
+    if text.lower() in TRUTH:
+        return text.lower()
     return f"{float(text):.17g}" if is_number(text) else text
 
 
@@ -161,7 +176,14 @@ def encode(output: Output, labels: Sequence[Label], name: str) -> NDArray[Any]:
         return numbers(labels, name)
     code = {label: number for number, label in enumerate(output.classes)}
     written = {label_text(label): number for label, number in code.items()}
-    codes = [code.get(label, written.get(label_text(label), -1)) for label in labels]
+    # Text may be spelled otherwise: 1.0 or TRUE.
+    keys = {label_key(text): number for text, number in written.items()}
+    codes = [
+        code.get(
+            label, written.get(text := label_text(label), keys.get(label_key(text), -1))
+        )
+        for label in labels
+    ]
     if -1 in codes:
         row = codes.index(-1)
         raise DataError(

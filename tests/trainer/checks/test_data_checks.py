@@ -420,6 +420,23 @@ def test_a_class_that_no_row_measures_is_said(found: Found) -> None:
     )
 
 
+def test_classes_that_may_be_one_or_none_are_named(found: Found) -> None:
+    columns = honest(400)
+    for labels, sentences in {
+        ("none", "mild"): 0,
+        ("yes", "Yes", "no"): 1,
+        ("NaN", "no"): 1,
+    }.items():
+        columns["y"] = [labels[i % len(labels)] for i in range(400)]
+        findings = [f for f in found(columns) if f.kind == "labels"]
+        assert len(findings) == sentences
+        assert all(
+            "target 'y': 'Yes', 'yes' differ in capitals" in f.sentence
+            or "data.columns.y.missing=['NaN']" in f.sentence
+            for f in findings
+        )
+
+
 def test_a_target_far_from_all_others_is_named(found: Found) -> None:
     rng = np.random.default_rng(0)
     for values in (rng.normal(size=500), rng.lognormal(0, 1, 500), rng.pareto(3, 500)):

@@ -407,6 +407,11 @@ def test_the_format_of_production_is_left_where_the_values_speak_against_it() ->
     assert found.inputs["n"][:2].tolist() == [1903.0, 0.5]  # type: ignore[index,union-attr]
 
 
+def test_a_name_too_long_to_be_stored_is_told() -> None:
+    message = refused(trained, {"x" * 2000: [1.0, 2.0]})
+    assert message.endswith("at most 1,024 characters, found 2,000")
+
+
 def test_text_by_its_type_stays_text() -> None:
     digits = typed_text(pl.Series("zip", ["10115", "80331"] * 9))
     assert trained({"zip": digits}).kinds == {"zip": "categorical"}

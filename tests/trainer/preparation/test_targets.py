@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,21 @@ def test_classes_are_sorted_and_spelled_as_they_are(
     assert output.classes == classes
     assert [type(c) for c in output.classes] == [type(c) for c in classes]
     assert output.task == task
+
+
+@pytest.mark.parametrize("format", ["%Y-%m-%d", "%d.%m.%Y"])
+def test_dates_are_neither_classes_nor_numbers(format: str) -> None:
+    days = [(date(2024, 1, 1) + timedelta(i % 40)).strftime(format) for i in range(200)]
+    assert "40 different dates" in refused(guess_task, days, "y")
+    assert guess_task(days, "y", "multiclass").task == "multiclass"
+    assert guess_task(days[:20] * 9, "y").task == "multiclass"
+
+
+def test_labels_spelled_otherwise_are_the_classes() -> None:
+    output = make_output("binary", ["True", "False"], EVERY[:2], "y")
+    assert encode(output, ["TRUE", "false", True], "y").tolist() == [1, 0, 1]
+    output = make_output("multiclass", ["1", "2", "x"], EVERY[:3], "y")
+    assert encode(output, ["1.0", "x", 2.0], "y").tolist() == [0, 2, 1]
 
 
 def test_a_class_of_held_out_rows_is_known() -> None:

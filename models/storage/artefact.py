@@ -140,6 +140,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     task: Task
     metrics: dict[str, Any]
+    intervals: dict[str, tuple[float, float]] = {}
     sha256: str = ""
 
 

@@ -18,6 +18,8 @@ from trainer.cli.options import (
 )
 from trainer.cli.progress import say
 from trainer.data import Source
+from trainer.data.results import require_other
+from trainer.evaluation.metrics import described
 from trainer.inspection import batch_inference, listing
 from trainer.scoring import BatchScorer, files, folders
 
@@ -28,13 +30,22 @@ from trainer.scoring import BatchScorer, files, folders
 @store_option
 @json_option
 def evaluate(data: Source, reference: str, store: ArtefactStore, as_json: bool) -> None:
-    """Measure a model on DATA, which must contain the target column."""
+    """Measure a model on DATA, which must contain the target column.
+
+    Each figure has its 95% interval.
+    """
     name, version = listing.resolve(store, reference)
-    metrics = batch_inference.evaluate(store.load(name, version), data)
+    found = batch_inference.evaluate(store.load(name, version), data)
     if as_json:
-        print_json({"model": name, "version": version, "metrics": metrics})
-    else:
-        print_table(f"{name} version {version} on {data}", metrics)
+        print_json({"model": name, "version": version, **found._asdict()})
+        return
+    shown = {
+        figure: described(figure, value, found.intervals, {})
+        if isinstance(value, float)
+        else value
+        for figure, value in found.metrics.items()
+    }
+    print_table(f"{name} version {version} on {data}", shown)
 
 
 @click.command()
@@ -85,6 +96,7 @@ def predict(
     the same model has written are left, so an interrupted run is continued by
     running it again.
     """
+    require_other(data, out)
     columns = tuple(column.strip() for column in keep.split(",") if column.strip())
     name, version = listing.resolve(store, reference)
     by = f"of {name} version {version} to {out}"
@@ -136,6 +148,7 @@ def explain(
     artefact = store.load(name, version)
     if out is not None:
         batch_inference.require_table_file(out)
+        require_other(data, out)
     explanation = batch_inference.explain(artefact, data, target)
     if out is not None:
         batch_inference.write_explanation(explanation, out)

@@ -6,10 +6,14 @@ import fcntl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOENT
+from glob import glob
 from pathlib import Path
 
+from models.errors import ConfigError
 from models.storage.factory import in_bucket
 from trainer.data.bucket_files import locate
+from trainer.data.source import Source
 
 
 @contextmanager
@@ -22,6 +26,18 @@ def appearing(out: Path | str, note: str = "") -> Iterator[Path]:
     writing = _uploaded(str(out), note) if in_bucket(str(out)) else _claimed(Path(out))
     with writing as temporary:
         yield temporary
+
+
+def require_other(source: Source | str, out: str) -> None:
+    """Raise ConfigError if results would replace the data that they are made from."""
+    data, place = Path(str(source)), Path(out)
+    same = str(source) == out
+    if place.exists() and not in_bucket(out):
+        within = data.rglob("*") if data.is_dir() else glob(str(data))
+        files = [data, *map(Path, within)]
+        same = any(place.samefile(file) for file in files if file.exists())
+    if same:
+        raise ConfigError(f"--out {out} would replace the data: choose another place")
 
 
 def read_note(out: str) -> str:
@@ -43,6 +59,8 @@ def _uploaded(out: str, note: str) -> Iterator[Path]:
 @contextmanager
 def _claimed(out: Path) -> Iterator[Path]:
     """Give a hidden file beside `out`; a lock on it ends with its process."""
+    if not out.parent.is_dir():
+        raise FileNotFoundError(ENOENT, "there is no such folder", str(out.parent))
     temporary = out.with_name(f".{out.name}.part")
     with temporary.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,32 +15,49 @@ from models.storage.artefact import Artefact
 from trainer.config.schema import DataConfig
 from trainer.data import Source, read_for
 from trainer.data.results import appearing
+from trainer.evaluation.clusters import clusters
+from trainer.evaluation.intervals import Interval, intervals
 from trainer.evaluation.metrics import metrics
 from trainer.preparation.prepare import read_part
 
 _FORMULA = re.compile(r"(?![+-]?[0-9.]+([eE][+-]?[0-9]+)?$)[=+@\t\r-]")
 
 
-def evaluate(artefact: Artefact, source: Source | str) -> dict[str, Any]:
-    """Return the metrics of a model on data that contains its target.
+class Figures(NamedTuple):
+    """The metrics of a model on some rows, with the intervals of those that have one.
 
-    Rows are weighted as in training if the data contains the weight column.
+    `metrics` has the number of `rows` too, and by which column they are `weighted_by`.
+    """
+
+    metrics: dict[str, Any]
+    intervals: dict[str, Interval]
+
+
+def evaluate(artefact: Artefact, source: Source | str) -> Figures:
+    """Measure a model on data that contains its target.
+
+    Rows are weighted as in training, and rows of a group belong together, if the data
+    contain the columns.
     """
     manifest = artefact.manifest
-    weight = manifest.config.get("data", {}).get("weight")
+    settings = manifest.config.get("data", {})
+    weight, group = settings.get("weight"), settings.get("group")
     part = read_part(
         source,
         manifest.inputs,
         manifest.output,
         manifest.target,
-        DataConfig(weight=weight),
+        DataConfig(weight=weight, group=group),
         require_weights=False,
     )
     level = manifest.output.measured_level
     predictions = artefact.model.predict(part.raw, level)
-    values = metrics(manifest.output, predictions, part.target, part.weights)
+    measured = (manifest.output, predictions, part.target, part.weights)
     basis = {} if part.weights is None else {"weighted_by": weight}
-    return {**values, "rows": len(part), **basis}
+    return Figures(
+        {**metrics(*measured), "rows": len(part), **basis},
+        intervals(*measured, clusters(part, group)),
+    )
 
 
 def explain(

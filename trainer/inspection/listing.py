@@ -93,9 +93,9 @@ def _row(
     except (ArtefactCorrupt, OSError) as error:
         problem = f"damaged: {error}"
         return VersionRow(name, version, labels, trained_at, problem=problem)
-    primary = PRIMARY[summary.task]
-    value = summary.metrics.get(primary)
-    figure = f"{primary} {value:.4g}" if isinstance(value, int | float) else None
+    primary, figure = PRIMARY[summary.task], None
+    if isinstance(value := summary.metrics.get(primary), int | float):
+        figure = f"{primary} {described(primary, value, summary.intervals, {})}"
     return VersionRow(
         name, version, labels, trained_at, summary.task, figure, summary.sha256
     )

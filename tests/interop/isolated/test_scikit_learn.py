@@ -79,8 +79,8 @@ def test_cross_validation_is_a_loop_over_trainer_fit(
         store = tmp_path / f"store{number}"
         fit(store, tmp_path / "train.parquet", target=target, settings=SET)
         artefact = Store(store).load("m", 1)
-        figures = batch_inference.evaluate(artefact, str(tmp_path / "test.parquet"))
-        expected = figures["accuracy" if kind is Classifier else "r2"]
+        found = batch_inference.evaluate(artefact, str(tmp_path / "test.parquet"))
+        expected = found.metrics["accuracy" if kind is Classifier else "r2"]
         assert scores[number] == pytest.approx(expected, abs=1e-12)
 
 

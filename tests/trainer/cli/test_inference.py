@@ -29,7 +29,25 @@ def test_evaluate_prints_figures(command: Command, published: Path) -> None:
     assert (found["model"], found["version"]) == ("churn", 1)
     figures = {"log_loss", "brier", "ece", "accuracy", "macro_f1", "auc"}
     assert set(found["metrics"]) == figures | {"rows"}
-    assert f"accuracy     {found['metrics']['accuracy']:.6g}" in result.stdout
+    low, high = found["intervals"]["accuracy"]
+    shown = f"{found['metrics']['accuracy']:.3g} ({low:.3g} to {high:.3g})"
+    assert f"accuracy     {shown}\n" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+def test_results_do_not_replace_the_data(
+    verb: str, command: Command, published: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "churn.csv"
+    data.write_bytes((published / "churn.csv").read_bytes())
+    places = [(data, data), (tmp_path / "*.csv", data), (tmp_path, tmp_path)]
+    for source, out in places[: 1 if verb == "explain" else 3]:
+        result = command(verb, source, "--model", "churn", "--out", out, code=2)
+        assert "would replace the data" in result.stderr
+    assert data.read_bytes() == (published / "churn.csv").read_bytes()
+    missing = tmp_path / "no" / "out.csv"
+    result = command(verb, data, "--model", "churn", "--out", missing, code=1)
+    assert result.stderr == f"Error: {tmp_path}/no: there is no such folder\n"
 
 
 @pytest.mark.parametrize("reference", ["price", "price@1", "price:production"])

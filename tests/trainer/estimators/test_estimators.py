@@ -57,7 +57,7 @@ def test_it_is_the_artefact_of_the_command_line(
     model = kind(settings=FAST).fit(whole.drop(target), whole[target])
     assert model.artefact_.sha256 == published.sha256
     artefact = Store(tmp_path / "store").load("m", 1)
-    figures = batch_inference.evaluate(artefact, str(tmp_path / "data.parquet"))
+    figures, _ = batch_inference.evaluate(artefact, str(tmp_path / "data.parquet"))
     score = model.score(whole.drop(target), whole[target])
     assert score == pytest.approx(figures["accuracy" if kind is Classifier else "r2"])
 

@@ -44,7 +44,7 @@ class Nights:
         """Return the primary metric of a version on fresh rows."""
         artefact: Artefact = self.store.load("m", version)
         figures = evaluate(artefact, source(str(self.folder / "fresh.csv")))
-        return float(figures[PRIMARY[self.law.task]])
+        return float(figures.metrics[PRIMARY[self.law.task]])
 
 
 def sizes(n: int) -> list[int]:

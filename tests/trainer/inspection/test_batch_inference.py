@@ -34,12 +34,14 @@ def test_figures_are_those_of_the_given_rows(published: Path, store: Store) -> N
     source = str(published / "churn.csv")
     data = read(source, "churn")
     answer = artefact.model.predict(data.inputs)
-    found = batch_inference.evaluate(artefact, source)
+    found, ends = batch_inference.evaluate(artefact, source)
     assert found["rows"] == 120
     assert found["accuracy"] == accuracy_score(list(data.target or ()), answer["label"])
     assert found["log_loss"] == pytest.approx(
         log_loss(list(data.target or ()), answer["probabilities"][:, 1])
     )
+    assert ends.keys() == found.keys() - {"rows"}
+    assert all(low <= found[name] <= high for name, (low, high) in ends.items())
 
 
 def test_rows_without_a_target_are_not_measured(

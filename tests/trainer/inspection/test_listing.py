@@ -43,7 +43,9 @@ def test_a_row_tells_task_figure_time_and_digest(published: Path, store: Store) 
     artefact = store.load("price", 1)
     (row,) = listing.list_versions(store, "price")
     assert row.task == "regression"
-    assert row.figure == f"rmse {artefact.manifest.metrics['rmse']:.4g}"
+    low, high = artefact.manifest.intervals["rmse"]
+    value = artefact.manifest.metrics["rmse"]
+    assert row.figure == f"rmse {value:.3g} ({low:.3g} to {high:.3g})"
     assert row.sha256 == artefact.sha256
     assert row.trained_at == store.run("price", 1)["trained_at"]
     assert row.problem is None

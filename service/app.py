@@ -85,7 +85,6 @@ def build(settings: Settings | None = None) -> Flask:
     """
     settings = settings or from_environment(os.environ)
     app = Application("service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
     # A redirect would name the host that the client claims.
     app.url_map.merge_slashes = False

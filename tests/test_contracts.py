@@ -20,7 +20,6 @@ import msgspec
 import pytest
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
-from gunicorn.glogging import Logger
 from gunicorn.http import RequestParser, errors
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
@@ -88,7 +87,6 @@ def test_gunicorn() -> None:
     assert "settings" in source(Config.__getattr__)
     assert all(hasattr(setting, "get") for setting in config.settings.values())
     assert parameters(ssl_context) == ["conf"]
-    assert parameters(Logger.access)[0] == "self"
     # The master's handlers are there before `when_ready` (service/server/drain.py).
     master = source(Arbiter.start)
     assert master.index("self.init_signals()") < master.index(

@@ -53,7 +53,6 @@ secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 http_parser = "python"  # the same one wherever it runs
 control_socket_disable = True
-logger_class = "service.server.json_logging.GunicornLogger"
 logconfig_dict = configuration(_settings.log_level)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from gunicorn.glogging import Logger
 
 #: Attributes that every record has; the others were given as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -32,19 +30,6 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line, enc_hook=str).decode()
-
-
-class GunicornLogger(Logger):  # type: ignore[misc]
-    """gunicorn's log without access lines; ours name the model and the request id."""
-
-    def access(self, *_: Any) -> None:
-        """Write nothing."""
-
-    def exception(self, message: str, *args: Any, **options: Any) -> None:
-        """Log an error, but a stalled client (see the worker) only for debugging."""
-        stalled = isinstance(sys.exc_info()[1], BlockingIOError)
-        log = self.debug if stalled else super().exception
-        log(message, *args, **options)
 
 
 def configuration(level: str) -> dict[str, Any]:

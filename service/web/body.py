@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import zlib
 from codecs import BOM_UTF8
-from ssl import SSLWantReadError
 from typing import Any
 
 import msgspec
 from werkzeug.datastructures import Accept
-from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.http import parse_accept_header
 
 from models.codecs.blocks import nan_as_null
 from models.codecs.json import located, parse, plain
 from models.errors import InvalidInput
+from service.middleware.rejection import TooLarge
 from service.web.errors import Reply, Unsupported
 from service.web.request_context import current_request, model_server
 
@@ -34,8 +33,8 @@ WORTH_COMPRESSING = 1400
 def body() -> bytes:
     """Return the request's body, decompressed.
 
-    Raises InvalidInput for a body that is not whole, RequestEntityTooLarge (413) and
-    RequestTimeout (408). The content type is ignored: real clients send JSON under any.
+    Raises InvalidInput for a body that is not whole, and TooLarge.
+    The content type is ignored: real clients send JSON under any.
     """
     request = current_request()
     if request.body is None:  # kept, since the fallback reads it again
@@ -57,28 +56,12 @@ def _body() -> bytes:
 
 
 def _raw(environ: dict[str, Any], limit: int) -> bytes:
-    stated = environ.get("CONTENT_LENGTH", "")
-    length = int(stated) if stated.isascii() and stated.isdigit() else None
-    if length is not None and length > limit:
-        raise RequestEntityTooLarge
-    if length is None and "wsgi.input_terminated" not in environ:
-        return b""
-    # Werkzeug's own stream would silently cut a chunked body at the limit.
-    read = limit + 1 if length is None else length
-    try:
-        raw: bytes = environ.pop("wsgi.input").read(read)
-    except (
-        BlockingIOError,
-        SSLWantReadError,
-    ):  # the time limit of service/server/worker.py
-        raise RequestTimeout(
-            "the body stalled for longer than GLASSNET_READ_SECONDS"
-        ) from None
-    except Exception:  # the client has gone, or its chunks are malformed
-        raise InvalidInput("the body is incomplete") from None
-    if len(raw) > limit:
-        raise RequestEntityTooLarge
-    if length is not None and len(raw) < length:
+    """Return the body as it was sent, all of which the server has."""
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if length > limit:
+        raise TooLarge(limit)
+    raw: bytes = environ.pop("wsgi.input").read()
+    if len(raw) < length:
         raise InvalidInput(f"the body ends after {len(raw)} of {length} bytes")
     return raw
 
@@ -111,7 +94,7 @@ def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
                 raise InvalidInput(f"the body is not {encoding}") from None
             size += len(parts[-1])
             if size > limit:
-                raise RequestEntityTooLarge
+                raise TooLarge(limit)
             if size > LARGE:
                 request.take_turn()
             piece = stream.unused_data or stream.unconsumed_tail

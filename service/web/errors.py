@@ -70,9 +70,4 @@ def _http(error: HTTPException) -> Reply:
         return reply(
             405, f"expected {allowed} for this path, found {method}", Allow=allowed
         )
-    if code == 413:
-        limit = current_request().model_server.max_body_bytes
-        return reply(
-            413, f"the body is larger than {limit} bytes (GLASSNET_MAX_BODY_BYTES)"
-        )
     return reply(code, (error.description or error.name).rstrip("."))

@@ -169,6 +169,15 @@ def test_with_a_bucket_no_volume_is_shared(program: Callable[[str, str], str]) -
         assert {53, 443} <= {*ports}
 
 
+def test_no_policy_is_open_to_every_namespace() -> None:
+    for name in "glassnet-service", "glassnet-trainer":
+        spec = of("NetworkPolicy", name)["spec"]
+        peers = [peer for rule in spec["ingress"] for peer in rule["from"]]
+        peers += [peer for rule in spec["egress"] for peer in rule["to"]]
+        assert {"namespaceSelector": {}} not in peers
+        assert all(peers)
+
+
 def test_the_cache_fits_into_its_volume(program: Callable[[str, str], str]) -> None:
     built = yaml.safe_load_all(kustomize(program, BUCKET))
     (deployment,) = (m for m in built if m["kind"] == "Deployment")

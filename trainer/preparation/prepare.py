@@ -21,7 +21,8 @@ from models.features.tensor import TensorInput
 from models.nn.network import Network
 from models.storage.artefact import Artefact
 from models.types import Array, Shape
-from trainer.config.defaults import DataFacts, choose_split, choose_training
+from trainer.config.defaults import choose_split, choose_training
+from trainer.config.recipes import DataFacts
 from trainer.config.schema import (
     Config,
     DataConfig,

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from models.errors import DataError
 from models.storage.artefact import Artefact
 from models.storage.directory import DirectoryStore as Store
-from trainer.config.defaults import DataFacts, choose_split
+from trainer.config.defaults import choose_split
 from trainer.config.loading import load
+from trainer.config.recipes import DataFacts
 from trainer.config.schema import SplitConfig
 from trainer.data import Dataset, read, take
 from trainer.data.roles import set_aside

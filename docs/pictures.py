@@ -11,12 +11,14 @@ the files small.
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
@@ -30,7 +32,6 @@ def main(address: str) -> None:
         page.goto(f"{address}/#/digits")
         page.locator(".answer .note").wait_for()
         send_traffic(address)
-        page.wait_for_timeout(3000)
         save(page, "console.png")
         page.goto(f"{address}/console/reports/churn/{newest(address, 'churn')}")
         page.wait_for_timeout(1000)
@@ -40,9 +41,11 @@ def main(address: str) -> None:
 
 def send_traffic(address: str) -> None:
     end = time.monotonic() + TRAFFIC_SECONDS
-    body = json.dumps({"instances": [[[0] * 8] * 8]}).encode()
+    with np.load(DOCS.parent / "trainer" / "data" / "digits.npz") as data:
+        images = data["X"].tolist()
     while time.monotonic() < end:
         url = f"{address}/v1/models/digits:predict"
+        body = json.dumps({"instances": [random.choice(images)]}).encode()
         urllib.request.urlopen(urllib.request.Request(url, body)).read()
 
 
@@ -55,7 +58,7 @@ def newest(address: str, model: str) -> str:
 def save(page: Page, name: str) -> None:
     path = DOCS / name
     page.screenshot(path=path)
-    subprocess.run(["pngquant", "--force", "--output", path, "64", path], check=True)
+    subprocess.run(["pngquant", "--force", "--output", path, "128", path], check=True)
 
 
 if __name__ == "__main__":

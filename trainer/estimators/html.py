@@ -32,10 +32,9 @@ def render(title: str, artefact: Artefact | None) -> str:
     if artefact is None:
         return f"{heading} <em>not fitted</em>"
     manifest = artefact.manifest
-    data, members = manifest.data, manifest.members
-    networks = "one network" if members == 1 else f"{members} networks"
+    data = manifest.data
     about = (
-        f"{networks}, {data.train_rows:,} of {data.rows:,} rows trained, measured on "
+        f"{tables.networks(manifest)}, {data.train_rows:,} of {data.rows:,} rows trained, measured on "
         f"{manifest.metrics['rows']:,} {manifest.metrics['measured_on']}"
     )
     curves = figures(

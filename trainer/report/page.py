@@ -104,13 +104,12 @@ def page(
 
 
 def _lede(manifest: Manifest, run: dict[str, Any]) -> str:
-    data, members = manifest.data, manifest.members
-    networks = "one network" if members == 1 else f"an ensemble of {members} networks"
+    data = manifest.data
     moment = str(run.get("trained_at", ""))[:16].replace("T", " ")
-    each = "each " if members > 1 else ""
+    each = "each " if manifest.members > 1 else ""
     return (
         f"Predicts <b>{text(manifest.target)}</b>, {TASKS[manifest.task]}, with "
-        f"{networks}, {each}trained on {data.train_rows:,} of {data.rows:,} rows"
+        f"{tables.networks(manifest)}, {each}trained on {data.train_rows:,} of {data.rows:,} rows"
         f"{f' on {text(moment)} UTC' if moment else ''}."
     )
 

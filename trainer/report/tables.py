@@ -32,6 +32,13 @@ BASELINES = {"constant": "constant answer", "linear": "linear model"}
 SPELLED = {"constant": "a constant answer", "linear": "a linear model"}
 
 
+def networks(manifest: Manifest) -> str:
+    """Return what answers: a linear model is stored as a network without a history."""
+    linear = len(manifest.history) < manifest.members
+    n = manifest.members - linear
+    return f"{n} networks"[: -1 if n == 1 else None] + " and a linear model" * linear
+
+
 def metrics(manifest: Manifest, record: Record | None) -> str:
     """Return the metrics with their intervals, beside production and the baselines."""
     others = dict(manifest.baselines)

@@ -34,7 +34,7 @@ function route(contract, path, method, { summary, parameters = [], requestBody, 
   const body = requestBody?.content["application/json"];
   const reply = responses["200"].content;
   return h("details", { class: "card" },
-    h("summary", {}, h("b", {}, `${method.toUpperCase()} ${path}`), ` ${summary}`),
+    h("summary", {}, h("b", {}, `${method.toUpperCase()} ${path}`), " ", h("span", {}, summary)),
     parameters.map(({ name, schema }) => h("p", {}, `{${name}}: ${schema.enum?.join(", ") ?? schema.type}`)),
     body?.example === undefined ? null : part("Example", body.example),
     body ? part("Request", resolved(contract, body.schema)) : null,

@@ -9,6 +9,8 @@ export class Form {
     this.isTable = about.signature.kind === "table";
     const columns = this.isTable ? about.signature.columns : features(about);
     this.typicalRow = about.typical;
+    // A bar of full length is at least a point of probability.
+    this.least = about.classes ? 0.01 : 0;
     // With two columns the surface is shown, so integers may take values in between.
     const isFine = columns.length === 2;
     this.fields = columns.map((column) => new Field({ ...column, integer: column.integer && !isFine }, about.reference[column.name], changed));
@@ -57,7 +59,7 @@ export class Form {
   explain(attributions, what, format) {
     this.key.replaceChildren(h("b", { class: "against" }, "lowers"), ` ${what} `, h("b", { class: "for" }, "raises"));
     const parts = this.isTable ? this.fields.map((f) => attributions[f.column.name]) : attributions;
-    const most = Math.max(...parts.map(Math.abs));
+    const most = Math.max(this.least, ...parts.map(Math.abs));
     this.fields.forEach((field, n) => field.explain(parts[n], most, format));
   }
 

@@ -34,8 +34,9 @@ def render(title: str, artefact: Artefact | None) -> str:
     manifest = artefact.manifest
     data = manifest.data
     about = (
-        f"{tables.networks(manifest)}, {data.train_rows:,} of {data.rows:,} rows trained, measured on "
-        f"{manifest.metrics['rows']:,} {manifest.metrics['measured_on']}"
+        f"{tables.networks(manifest)}, {data.train_rows:,} of {data.rows:,} rows "
+        f"trained, measured on {manifest.metrics['rows']:,} "
+        f"{manifest.metrics['measured_on']}"
     )
     curves = figures(
         (plots.losses(manifest.history), "Loss", "By epoch; the dot is the best.")

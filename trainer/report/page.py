@@ -109,7 +109,8 @@ def _lede(manifest: Manifest, run: dict[str, Any]) -> str:
     each = "each " if manifest.members > 1 else ""
     return (
         f"Predicts <b>{text(manifest.target)}</b>, {TASKS[manifest.task]}, with "
-        f"{tables.networks(manifest)}, {each}trained on {data.train_rows:,} of {data.rows:,} rows"
+        f"{tables.networks(manifest)}, {each}trained on {data.train_rows:,} of "
+        f"{data.rows:,} rows"
         f"{f' on {text(moment)} UTC' if moment else ''}."
     )
 

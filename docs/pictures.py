@@ -1,4 +1,4 @@
-"""Takes the pictures of the README: the console and a report, in Debian's Chromium.
+"""Takes the pictures of the console and a report, in Debian's Chromium.
 
 Start `make serve`, fit `churn` as the README does, and run
 
@@ -19,7 +19,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
 TRAFFIC_SECONDS = 20
@@ -33,6 +33,9 @@ def main(address: str) -> None:
         page.locator(".answer .note").wait_for()
         send_traffic(address)
         save(page, "console.png")
+        page.goto(f"{address}/#/xor")
+        page.locator(".surface .legend .swatch").first.wait_for()
+        save(page.locator(".under"), "console-xor.png")
         page.goto(f"{address}/console/reports/churn/{newest(address, 'churn')}")
         page.wait_for_timeout(1000)
         save(page, "report.png")
@@ -55,9 +58,9 @@ def newest(address: str, model: str) -> str:
     return str(max(int(version["version"]) for version in versions))
 
 
-def save(page: Page, name: str) -> None:
+def save(shown: Page | Locator, name: str) -> None:
     path = DOCS / name
-    page.screenshot(path=path)
+    shown.screenshot(path=path)
     subprocess.run(["pngquant", "--force", "--output", path, "128", path], check=True)
 
 

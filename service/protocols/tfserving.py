@@ -84,7 +84,7 @@ _examples_request = msgspec.json.Decoder(ExamplesRequest)
 _features = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _context = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 #: Only an object looks like this: inside a JSON string quotes have backslashes.
-_BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]|\\/)*+)"\s*\}')
+_BASE64 = re.compile(rb'\{\s*"b64"\s*:\s*"((?:[^"\\]++|\\/)*+)"\s*\}')
 
 
 def _predict_body(model: ModelSchemas) -> Body:

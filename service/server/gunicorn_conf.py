@@ -35,6 +35,8 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     _made = shared_memory.make_directory(_OURS, _memory)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_made)
 
+from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
+
 from service.server import drain, worker_sync  # noqa: E402
 from service.server.json_logging import configuration  # noqa: E402
 
@@ -64,6 +66,8 @@ def when_ready(server: Any) -> None:
     drain.install(server.log, _settings.drain_seconds)
     worker_sync.directory(_memory)  # before the fork: one for all workers
     signal.signal(signal.SIGUSR2, partial(_no_second_master, server.log))
+    # Its gauges stay at zero, which would be the smallest value of all processes.
+    mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     if sentence := _warning or shared_memory.shortage(directory, workers):
         server.log.warning(sentence)

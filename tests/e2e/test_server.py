@@ -113,6 +113,8 @@ def test_a_thousand_requests_over_two_workers_are_counted_as_a_thousand(
     rows = metrics["glassnet_inference_rows_total"]
     assert total(rows, model="xor", version="1") == 2000
     assert metrics["glassnet_requests_in_progress"] == {(): 1.0}  # the scrape itself
+    refreshed = metrics["glassnet_store_last_refresh_timestamp_seconds"][()]
+    assert time.time() - 60 < refreshed <= time.time()
 
 
 def test_a_new_version_goes_live_without_a_failed_request(

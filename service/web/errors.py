@@ -62,6 +62,8 @@ def explained(error: Exception) -> Reply:
 
 def _http(error: HTTPException) -> Reply:
     code = error.code or 500
+    if code == 400:  # of routing; views have errors of their own
+        return reply(400, "the header Host or Upgrade does not fit this server")
     if code == 404:
         return reply(404, "unknown path; /openapi.json describes every path")
     if code == 405:

@@ -170,6 +170,21 @@ def test_routing_errors_have_the_one_shape(
     assert said in reply.get_json()["error"]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "a" * 300},
+        {"Connection": "Upgrade", "Upgrade": "websocket"},
+    ],
+)
+def test_headers_that_no_route_takes_are_told(
+    client: FlaskClient, headers: dict[str, str]
+) -> None:
+    reply = client.get("/ping", headers=headers)
+    assert reply.status_code == 400
+    assert "Host or Upgrade" in reply.get_json()["error"]
+
+
 def test_a_fault_of_ours_tells_the_id_and_nothing_else(
     served: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

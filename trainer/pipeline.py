@@ -154,6 +154,9 @@ def _gate_and_publish(
             candidate.constant_losses,
             refusing(candidate.guard_findings, prepared.config.guards),
         )
+        if verdict.reason == gate.FIRST and compared_with is not None:
+            reason = f"version {compared_with}, in production, cannot be read"
+            verdict = msgspec.structs.replace(verdict, reason=reason)
         if _is_example(request, evaluation):
             verdict = gate.Verdict(True, "an example, too small to hold rows out")
         total = candidate.timing["total_s"] + time.perf_counter() - started

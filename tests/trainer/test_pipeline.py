@@ -435,6 +435,7 @@ def test_a_damaged_production_version_does_not_block_a_run(
         path.parent.mkdir()
     result = fit(store, data, target="churn", settings=FAST)
     assert result.promoted
+    assert result.reason == "version 1, in production, cannot be read"
     assert labels(store)[PRODUCTION] == result.version == 2
 
 

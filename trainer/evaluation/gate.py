@@ -43,6 +43,7 @@ MAX_GROUPS = 50
 #: The level of an interval whose upper end has an error of 5 %.
 ONE_SIDED = 0.9
 UNCOMPARED = "cannot be compared"
+FIRST = "first version of this model"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -128,7 +129,7 @@ def decide(
         reason = "; ".join(refusals)
         return Verdict(False, reason, comparisons, paired.production_metrics)
     if production is None:
-        return Verdict(True, "first version of this model", comparisons)
+        return Verdict(True, FIRST, comparisons)
     reason = "; ".join(map(str, comparisons[:2]))
     return Verdict(True, reason, comparisons, paired.production_metrics)
 

@@ -227,6 +227,23 @@ def test_one_wrong_target_does_not_decide(linear: Callable[..., Candidate]) -> N
     assert not verdict.promoted and "errors clipped at" in verdict.reason
 
 
+def test_wrong_targets_do_not_hide_a_worse_model(
+    linear: Callable[..., Candidate],
+) -> None:
+    """A tenth of the targets are those of other rows, as after a join gone wrong."""
+    rng = np.random.default_rng(8)
+    real = (2 * WIDE + rng.normal(0, 0.3, 3000)).tolist()
+    good, off = linear(1.0, real, {"x": WIDE}), linear(1.0, real, {"x": WIDE}, 0.1)
+    assert off.against(good).comparisons[0].refused
+    wrong = rng.permutation(len(good.measured.target))[: len(good.measured.target) // 8]
+    for each in (good, off):
+        target = each.measured.target
+        target[wrong] = target[np.roll(wrong, 1)]
+    assert good.against(good).promoted
+    verdict = off.against(good)
+    assert not verdict.promoted and "errors clipped at" in verdict.reason
+
+
 @pytest.mark.parametrize("target", [SIGN, REAL])
 def test_a_better_candidate_is_promoted_and_a_worse_is_not(
     target: list[Any], linear: Callable[..., Candidate]

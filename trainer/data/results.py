@@ -62,7 +62,12 @@ def _claimed(out: Path) -> Iterator[Path]:
     if not out.parent.is_dir():
         raise FileNotFoundError(ENOENT, "there is no such folder", str(out.parent))
     temporary = out.with_name(f".{out.name}.part")
-    with temporary.open("ab") as file:
+    try:
+        file = temporary.open("ab")
+    except OSError as error:
+        error.filename = str(out)  # not a hidden name that no user has given
+        raise
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             yield temporary

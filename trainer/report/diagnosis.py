@@ -77,30 +77,27 @@ def _no_signal(manifest: Manifest, record: Record) -> Iterator[Problem]:
     if value < MIN_CONSTANT_SHARE * constant:
         return
     always = "the mean" if regression else "the shares of the classes"
-    worse = value * MIN_CONSTANT_SHARE > constant
-    than = "worse" if worse else "hardly better"
-    figures = f"({name} {value:.3g} against {constant:.3g} on the same rows)"
-    sentence = f"The model is {than} than always predicting {always} {figures}: "
-    drift = [
-        finding
-        for finding in manifest.recipe.findings
-        if finding.kind == "drift" and manifest.target in finding.columns
-    ]
-    if drift:
-        yield Problem(
-            "no_signal",
-            f"{sentence}the targets of the measured rows are not like those that "
-            "trained.",
-            "Train on later rows, or on a target that does not trend, such as the "
-            "change since the time before.",
-        )
-        return
+    than = "worse" if value * MIN_CONSTANT_SHARE > constant else "hardly better"
+    cause = (
+        f"the columns say almost nothing about '{manifest.target}', or training was "
+        "too short."
+    )
+    advice = (
+        "Check that each row has its own target (a join or a sort may have mixed them "
+        "up) and that some column is known to influence the target."
+    )
+    for finding in manifest.recipe.findings:
+        if finding.kind == "drift" and manifest.target in finding.columns:
+            cause = "the targets of the measured rows are not like those that trained."
+            advice = (
+                "Train on later rows, or on a target that does not trend, such as the "
+                "change since the time before."
+            )
     yield Problem(
         "no_signal",
-        f"{sentence}the columns say almost nothing about '{manifest.target}', or "
-        "training was too short.",
-        "Check that each row has its own target (a join or a sort may have mixed them "
-        "up) and that some column is known to influence the target.",
+        f"The model is {than} than always predicting {always} ({name} {value:.3g} "
+        f"against {constant:.3g} on the same rows): {cause}",
+        advice,
     )
 
 

@@ -46,3 +46,10 @@ def test_an_object_appears_at_the_end_with_its_note(bucket: str) -> None:
         temporary.write_text("whole")
     found = Bucket(bucket).get("folder/out.csv", 10)
     assert found and found.content == b"whole" and read_note(out) == "second"
+
+
+def test_an_error_names_the_file_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / ("x" * 252)  # with its hidden name's ends it is too long
+    with pytest.raises(OSError, match="name too long") as error, appearing(out):
+        pass
+    assert error.value.filename == str(out)

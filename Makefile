@@ -25,12 +25,15 @@ test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 	$(BIN)/pytest -m browser
 
+in_buckets := tests/trainer/scoring/test_folders.py tests/models/storage/test_copying.py \
+    $(addprefix tests/trainer/data/test_,bucket_files.py results.py)
+
 cloud: .cloud/.run  ## Stores in buckets, on real servers (PUBLISHED=50 MOVED=1000: more).
 	.cloud/bin/python -m pytest -n 2 --dist loadfile -m cloud tests/e2e/test_bucket.py \
-	    tests/e2e/test_load.py tests/trainer/scoring/test_folders.py \
-	    tests/trainer/data/test_bucket_files.py tests/trainer/data/test_results.py \
+	    tests/e2e/test_load.py $(in_buckets) \
 	    $(addprefix tests/models/storage/test_,contract.py bucket.py bucket_client.py \
-	    object_store.py object_files.py many_writers.py copying.py)
+	    object_store.py object_files.py many_writers.py)
+	BUCKETS=moto .cloud/bin/python -m pytest -m cloud $(in_buckets)
 
 TIMES ?= 50
 

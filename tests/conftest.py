@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -244,8 +245,8 @@ def postgres(_postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Postgres:
 
 @pytest.fixture(scope="session")
 def bucket_server() -> Iterator[BucketServer]:
-    """A running SeaweedFS of the tests' own."""
-    with running("seaweedfs") as server:
+    """A running server of the tests' own: SeaweedFS, or moto if BUCKETS says so."""
+    with running(os.environ.get("BUCKETS", "seaweedfs")) as server:
         yield server
 
 

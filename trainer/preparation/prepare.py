@@ -248,7 +248,9 @@ def prepare(
         tests = all_rows.only(split_plan.splits[0].test)
         found, reason = _find_start(production, resolved, inputs, output, tests)
         split_reasons = [*split_reasons, reason]
-        if found is not None:
+        if found is None:
+            say(reason)
+        else:
             start, inputs, output = found
             warm = dataclasses.replace(facts, warm=True)
             resolved, training_reasons = choose_training(split_config, warm)

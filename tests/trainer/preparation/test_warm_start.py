@@ -74,7 +74,7 @@ def test_without_production_the_run_is_a_cold_one(
 ) -> None:
     cold, _ = night(300, place=Store(tmp_path / "cold"))
     _, said = night(300, WARM)
-    assert said == ["no warm start: there is no production version"]
+    assert set(said) == {"no warm start: there is no production version"}
     for one, other in zip(
         networks(store, 1), networks(Store(tmp_path / "cold"), 1), strict=True
     ):
@@ -125,7 +125,9 @@ def test_no_test_row_was_learnt_before(night: Callable[..., Any]) -> None:
     night(400, *by_time, columns=times)
     fewer = {"since": times["since"][:300]}
     _, said = night(300, WARM, *by_time, columns=fewer)
-    assert said == ["no warm start: production has learnt rows that are test rows now"]
+    assert set(said) == {
+        "no warm start: production has learnt rows that are test rows now"
+    }
 
 
 def test_a_linear_model_alone_is_no_start(

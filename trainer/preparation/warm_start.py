@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import numpy as np
 
 from models.features.columns import AnyColumn, CategoricalColumn
 from models.features.inputs import Inputs
@@ -122,10 +121,8 @@ def _check_scale(
 ) -> None:
     """Compare (center, scale) of x → (x - center) * scale; raise Moved."""
     (old_center, old), (new_center, new) = then, now
-    if not old and not new:
-        return
-    far = abs(new_center - old_center) * np.array([old, new])
-    if not 1 / FACTOR <= (new or -1.0) / (old or 1e-300) <= FACTOR or far.max() > 1:
+    distance = abs(new_center - old_center) * max(old, new)
+    if min(old, new) * FACTOR < max(old, new) or distance > 1.0:
         raise Moved(f"the numbers of '{name}' have moved too far from their old scale")
 
 

@@ -134,6 +134,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     baselines: dict[str, dict[str, float]] = {}
     format: int = FORMAT
 
+    @property
+    def networks(self) -> int:
+        """How many networks answer, without the linear model beside them."""
+        return self.members - bool(self.output.weights)
+
 
 class Summary(msgspec.Struct, frozen=True):
     """What a list of versions says about one."""

@@ -72,7 +72,7 @@ def version_details(model_server: ModelServer, loaded: Loaded) -> dict[str, Any]
         "typical": typical,
         "reference": msgspec.to_builtins(manifest.reference.inputs),
         "layers": layer_names(manifest.network),
-        "networks": manifest.members,
+        "networks": manifest.networks,
         "parameters": sum(n.parameters.size for n in loaded.artefact.model.networks),
         "rows": manifest.data.rows,
     }

@@ -33,10 +33,12 @@ SPELLED = {"constant": "a constant answer", "linear": "a linear model"}
 
 
 def networks(manifest: Manifest) -> str:
-    """Return what answers: a linear model is stored as a network without a history."""
-    linear = len(manifest.history) < manifest.members
-    n = manifest.members - linear
-    return f"{n} networks"[: -1 if n == 1 else None] + " and a linear model" * linear
+    """Return what answers."""
+    n = manifest.networks
+    if n < len(manifest.history):
+        return "a linear model"  # it has all the weight
+    beside = " and a linear model" if n < manifest.members else ""
+    return f"{n} network{'s' * (n > 1)}{beside}"
 
 
 def metrics(manifest: Manifest, record: Record | None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from trainer.report import tables
 from trainer.report.markup import number
 from trainer.report.record import ColumnImportance, Confusion, Threshold
@@ -29,6 +31,17 @@ def test_a_sentence_compares_with_the_baselines(runs: dict[str, Any]) -> None:
     said = tables.against_baselines(manifest)
     assert f"{more} than that of a linear model" in said
     assert f"{manifest.metrics['rows']} held-out rows" in said
+
+
+def test_a_linear_model_is_no_network(runs: dict[str, Any]) -> None:
+    two = runs["two"].artefact.manifest
+    assert tables.networks(two) == "2 networks"
+    assert tables.networks(replace(two, members=1)) == "a linear model"
+    weighted = replace(two.output, weights=(0.4, 0.4, 0.2))
+    mixed = replace(two, members=3, output=weighted)
+    assert (mixed.networks, tables.networks(mixed)) == (
+        *(2, "2 networks and a linear model"),
+    )
 
 
 def test_one_threshold_is_chosen_and_each_says_what_it_comes_to() -> None:

@@ -219,8 +219,7 @@ def prepare(
     data = set_aside(data, _roles(config.data))
     data, labels, row_numbers = _drop_unusable(data, config.data, say)
     name = data.target_name
-    task, reason = targets.guess_task(labels, name, task)
-    reasons = [reason]
+    task, task_reason = targets.guess_task(labels, name, task)
     table = bool(data.kinds)
     image = not table and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
     facts = DataFacts(len(data), task, table, image)
@@ -240,7 +239,7 @@ def prepare(
         None if weights is None else weights[training],
     )
     trained = min(len(split.train) for split in split_plan.splits)
-    facts = DataFacts(trained, task, table, image)
+    facts = dataclasses.replace(facts, rows=trained)
     resolved, training_reasons = choose_training(split_config, facts)
     all_rows = Part(data.inputs, target, weights, data.aside, split_plan.occurrence)
     start: tuple[Network, ...] = ()
@@ -255,17 +254,16 @@ def prepare(
             warm = dataclasses.replace(facts, warm=True)
             resolved, training_reasons = choose_training(split_config, warm)
             split_plan = split_plan.first(len(start))
-    reasons += split_reasons + training_reasons
+    reasons = [task_reason, *split_reasons, *training_reasons]
     if class_weights is not None:
         reasons.append(describe_class_weights(output, class_weights))
-    reasons = [*_notes(inputs, config.data), *reasons]
     return Prepared(
         data=data,
         task=task,
         inputs=inputs,
         output=output,
         config=resolved,
-        reasons=tuple(reasons),
+        reasons=(*_notes(inputs, config.data), *reasons),
         all_rows=all_rows,
         split_plan=split_plan,
         user_validation=None
@@ -275,12 +273,15 @@ def prepare(
         ),
         class_weights=class_weights,
         row_numbers=row_numbers,
-        encoded=encode_into_file(inputs, data.inputs)
-        if isinstance(data.inputs, StoredColumns)
-        else None,
+        encoded=_encode_stored(inputs, data.inputs),
         target_limits=None if output.classes else targets.limits(target[training]),
         start=start,
     )
+
+
+def _encode_stored(inputs: Inputs, raw: RawColumns) -> UnnamedFile | None:
+    """Return the file of encoded rows, if the columns are stored."""
+    return encode_into_file(inputs, raw) if isinstance(raw, StoredColumns) else None
 
 
 def _find_start(

@@ -20,7 +20,7 @@ test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "$(apart)"
+	$(BIN)/pytest -n 3 -m "$(apart)"  # three: many tests wait for processes
 
 browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 	$(BIN)/pytest -m browser

@@ -315,7 +315,8 @@ def schedule(
     if verb != "fit":
         raise ConfigError(f"expected fit and its options last, found '{verb}'")
     # Report mistakes in the command now, not at the first run.
-    parameters = fit.make_context("trainer fit", arguments).params
+    parent = click.get_current_context().find_root()
+    parameters = fit.make_context("fit", arguments, parent).params
     load(parameters["file"], parameters["assignments"], {})
     data = source(parameters["data"], parameters["query"], parameters["query_file"])
     _say_what_is_missing(data, parameters["target"])

@@ -22,8 +22,10 @@ def read_builtin(name: str) -> Dataset:
         return _xor()
     if name == "digits":
         return _digits()
-    hint = nearest(name, NAMES) or f"; there are {' and '.join(NAMES)}"
-    raise DataError(f"no built-in data set '{name}'{hint}")
+    raise DataError(
+        f"no built-in data set '{name}'{nearest(name, NAMES)}; "
+        f"there are {' and '.join(NAMES)}"
+    )
 
 
 def _xor() -> Dataset:

@@ -16,11 +16,12 @@ serve: $(VENV)/.run  ## The same, and leave the server running.
 # What these marks name has targets of its own.
 apart := not long and not browser and not fuzz and not load and not cloud
 
+# Three at a time, since many wait for processes.
 test: $(VENV)/.dev  ## Every check, and every test but those that take long.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 3 -m "$(apart)"  # three: many tests wait for processes
+	$(BIN)/pytest -n 3 -m "$(apart)"
 
 browser: $(VENV)/.dev  ## The console in Chromium, as people use it.
 	$(BIN)/pytest -m browser

@@ -106,7 +106,10 @@ def realmlp(config: SplitConfig, facts: DataFacts) -> Iterator[DefaultValue]:
     steps = -(-n // (config.train.batch_size or batch))
     passes = 48 if n <= 8_192 else 36 if n <= 30_000 else 24
     passes = max(passes, min(256, -(-MIN_STEPS // steps)))
-    epochs = max(1, round(passes * PRESET_BUDGETS[config.preset].epochs))
+    longer = PRESET_BUDGETS[config.preset].epochs
+    if n < FEW_ROWS:
+        longer = min(longer, 1.0)  # few rows gain by more networks, not by longer runs
+    epochs = max(1, round(passes * longer))
     yield "train.epochs", epochs, f"at most {epochs} epochs: {n:,} rows"
     together = config.ensemble.members > 1
     yield (

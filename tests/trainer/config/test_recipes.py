@@ -11,6 +11,7 @@ from models.errors import ConfigError
 from models.features.predictions import Task
 from tests.trainer.config.choosing import ENOUGH, EVERY, TASKS, chosen, image
 from trainer.config.recipes import (
+    FEW_ROWS,
     WARM_EPOCHS,
     WARM_EPOCHS_REGRESSION,
     WARM_RATE,
@@ -44,7 +45,9 @@ def test_presets_spend_more_and_more(
     several = default.network.architecture == "realmlp" or default.ensemble.members != 1
     assert members == ([2, 8, 16] if several else [1, 1, 1])
     epochs = [config.train.epochs or 0 for config in (fast, default, best)]
-    assert epochs[0] < epochs[1] < epochs[2]
+    assert epochs[0] < epochs[1]
+    few = default.network.architecture == "realmlp" and facts.rows < FEW_ROWS
+    assert epochs[2] == epochs[1] if few else epochs[2] > epochs[1]
 
 
 @pytest.mark.parametrize("facts", EVERY, ids=str)

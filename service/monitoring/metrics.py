@@ -20,7 +20,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
@@ -358,7 +357,7 @@ class Metrics:
         summed.register(self.unreadable)
         summed.register(self.unreadable_models)
         if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+            summed.register(metric_files.Summed(Path(directory)))
             with metric_files.unchanged(Path(directory)):
                 yield summed
         else:

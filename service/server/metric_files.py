@@ -12,13 +12,39 @@ import fcntl
 import mmap
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 #: The name, in place of a process id, of the merged files.
 ENDED = "ended"
+
+
+class Summed(Collector):
+    """The metrics of all processes, summed from the files of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        """Return every family of the files."""
+        files = [str(p) for p in self._directory.glob("*.db") if _has_begun(p)]
+        found: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return found
+
+
+def _has_begun(path: Path) -> bool:
+    """Tell whether its process has given a file its size, just after opening it."""
+    with contextlib.suppress(FileNotFoundError):  # that of an ended process
+        return path.stat().st_size > 0
+    return False
 
 
 @contextlib.contextmanager
@@ -38,7 +64,8 @@ def merge_ended(directory: Path) -> None:
             kind, _, pid = path.stem.rpartition("_")
             if Path("/proc", pid).exists():
                 continue
-            if not kind.startswith("gauge_live"):  # those end with their process
+            # A live gauge ends with its process.
+            if not kind.startswith("gauge_live") and _has_begun(path):
                 _add(path, directory / f"{kind}_{ENDED}.db")
             path.unlink()
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
-from service.server.metric_files import merge_ended, unchanged
+from service.server.metric_files import Summed, merge_ended, unchanged
 
 
 @pytest.fixture
@@ -53,6 +53,19 @@ def test_files_of_ended_processes_become_one_of_each_kind(
     assert counts.pop("all") == 40 and set(counts.values()) == {1.0}
     assert len(counts) == 20
     assert values(tmp_path / "gauge_max_ended.db") == {"last": 6}
+
+
+def test_a_file_that_was_only_opened_has_no_values(tmp_path: Path, ended: int) -> None:
+    """A process opens a file before it gives it a size, and may end in between."""
+    key = mmap_key("a", "a_total", [], [], "help")  # type: ignore[no-untyped-call]
+    write(tmp_path / f"counter_{os.getpid()}.db", **{key: 3.0})
+    for process in (1, ended):
+        (tmp_path / f"counter_{process}.db").touch()
+    (family,) = Summed(tmp_path).collect()
+    assert [sample.value for sample in family.samples] == [3.0]
+    merge_ended(tmp_path)
+    assert not (tmp_path / f"counter_{ended}.db").exists()
+    assert not (tmp_path / "counter_ended.db").exists()
 
 
 def test_nothing_is_merged_during_a_scrape(tmp_path: Path, ended: int) -> None:

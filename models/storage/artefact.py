@@ -136,8 +136,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def networks(self) -> int:
-        """How many networks answer, without the linear model beside them."""
-        return self.members - bool(self.output.weights)
+        """How many members there are without the linear model, which is the last.
+
+        If it answers alone there are 0, and `history` is of the networks left out.
+        """
+        alone = self.members < len(self.history)
+        return 0 if alone else self.members - bool(self.output.weights)
 
 
 class Summary(msgspec.Struct, frozen=True):

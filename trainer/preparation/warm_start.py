@@ -52,20 +52,13 @@ def warm_start(
         for key, value in msgspec.to_builtins(getattr(config, section)).items():
             if then.get(key) != value:
                 raise Moved(f"{section}.{key} was {then.get(key)} and is {value}")
-    networks = tuple(n for n in production.model.networks if not _is_linear(n))
-    if not networks:
+    if not manifest.networks:
         raise Moved("production is a linear model alone")
     return WarmStart(
-        networks,
+        tuple(production.model.networks[: manifest.networks]),
         _adopt_inputs(manifest.inputs, inputs),
         _adopt_output(manifest.output, output),
     )
-
-
-def _is_linear(network: Network) -> bool:
-    """Tell whether a network is the linear model beside the others: nothing bends."""
-    slopes = [b.slice for b in network.blocks if b.kind == "slope"]
-    return bool(slopes) and not any(network.parameters[s].any() for s in slopes)
 
 
 def _adopt_inputs(then: Inputs, now: Inputs) -> Inputs:

@@ -35,8 +35,8 @@ SPELLED = {"constant": "a constant answer", "linear": "a linear model"}
 def networks(manifest: Manifest) -> str:
     """Return what answers."""
     n = manifest.networks
-    if n < len(manifest.history):
-        return "a linear model"  # it has all the weight
+    if not n:
+        return "a linear model"
     beside = " and a linear model" if n < manifest.members else ""
     return f"{n} network{'s' * (n > 1)}{beside}"
 

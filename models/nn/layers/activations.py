@@ -139,6 +139,8 @@ class LeakyReLU(ActivationFunction):
 class SELU(ActivationFunction):
     """a = scale * (z where z > 0, else alpha (e^z - 1))"""
 
+    has_kink = True  # from scale * alpha to scale
+
     @staticmethod
     def forward(Z: Array, A: Array, cache: Array) -> None:
         # expm1 would be more exact near 0, but takes half as long as the rest of a

@@ -44,6 +44,19 @@ def test_a_row_of_a_table_is_explained_by_column(client: FlaskClient) -> None:
     assert one["output"] == pytest.approx(max(answer["probabilities"]), rel=1e-5)
 
 
+def test_contributions_add_up_as_people_read_them(client: FlaskClient) -> None:
+    """... also far along the path, over the kinks of every SELU."""
+    rows = [
+        {**PERSON, "income": income, "home": home, "member": member}
+        for income in (0, 4, 8, 20, 90)
+        for home in (None, "owner", "rent", "parents")
+        for member in (True, False)
+    ]
+    reply = explain(client, "people", {"instances": rows})[1]
+    errors = [abs(one["completeness_error"]) for one in reply["explanations"]]
+    assert max(errors) < 0.002  # a fifth of a percentage point
+
+
 def test_the_baseline_is_a_row_that_predict_takes(client: FlaskClient) -> None:
     body = {"instances": [PERSON], "target": "good"}
     reply = explain(client, "people", body)[1]

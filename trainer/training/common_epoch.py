@@ -1,8 +1,8 @@
-"""Choose one epoch for all networks of an ensemble, by all their validation rows.
+"""Choose one epoch for all networks of an ensemble, by the validation rows of several.
 
 With few rows a network's own validation rows say little about the best epoch: if they
 happen to be easy, the network trains until it is certain of everything. The networks
-take the same steps, and together their validation rows are nearly all rows.
+take the same steps, and together they have many validation rows.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ def kept_epochs(planned: int) -> list[int]:
     return sorted({1, *range(planned, 0, -stride)})
 
 
-def common_epoch(histories: Sequence[History]) -> int:
-    """Return the epoch at which the mean validation loss of all networks is lowest.
+def common_epoch(histories: Sequence[History], first: int) -> int:
+    """Return the epoch at which the mean validation loss of the first ones is lowest.
 
-    If a run ended early, only epochs that all have reached count.
+    If a run ended early, also one of the others, only epochs that all have reached
+    count.
     """
     reached = min(history.epochs for history in histories)
-    mean = np.mean([h.validation_loss[:reached] for h in histories], axis=0)
+    losses = [history.validation_loss[:reached] for history in histories[:first]]
+    mean = np.mean(losses, axis=0)
     kept = [e for e in kept_epochs(histories[0].planned) if e <= reached]
     return min(kept, key=lambda epoch: float(mean[epoch - 1]))

@@ -34,7 +34,7 @@ from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import training_loss
 from trainer.training.parameter_groups import is_realmlp
 from trainer.training.progress import ProgressCallback, ProgressTracker
-from trainer.training.rounds import expected_gain, fit_as_needed
+from trainer.training.rounds import ROUND, Fit, expected_gain, fit_as_needed
 
 #: Of fewer rows every second network has slow waves: some tables need fast ones, which
 #: overfit others, and different networks err less together. More rows can tell.
@@ -119,7 +119,7 @@ def fit_members(
         if not engine.shares_memory:
             encoded = SharedWork(encode(prepared), spec, ends)
 
-        def fit(numbers: Sequence[int]) -> list[FittedArrays]:
+        def fit(numbers: Sequence[int], until: int | None = None) -> list[FittedArrays]:
             done = wanted.index(numbers[0])
             rounds = -(-(total - done) // at_once)  # all that may follow share the time
             tasks = [
@@ -129,6 +129,7 @@ def fit_members(
                     rounds - index // at_once,
                     checkpoints.file(number),
                     starts[number] if starts else None,
+                    until,
                 )
                 for index, number in enumerate(numbers)
             ]
@@ -151,17 +152,18 @@ def fit_members(
 
 
 def as_needed(
-    prepared: Prepared,
-    spec: NetworkSpec,
-    fit: Callable[[Sequence[int]], list[FittedArrays]],
+    prepared: Prepared, spec: NetworkSpec, fit: Fit[FittedArrays]
 ) -> list[FittedArrays]:
     """Return what `fit` makes of the numbers of as many networks as pay."""
 
     def gain_of_more(fitted: Sequence[FittedArrays]) -> float:
         return expected_gain(prepared, members_of(fitted, spec))
 
-    least = prepared.config.ensemble.minimum_gain
-    return fit_as_needed(len(prepared.splits), least, fit, gain_of_more)
+    config, count = prepared.config, len(prepared.splits)
+    epoch_of = shared_epoch if config.train.choose_epoch == "together" else None
+    return fit_as_needed(
+        count, config.ensemble.minimum_gain, fit, gain_of_more, epoch_of
+    )
 
 
 DataT = TypeVar("DataT", bound=TrainingData)
@@ -187,13 +189,17 @@ class StartingWeights:
 
 @dataclass(frozen=True)
 class MemberTask:
-    """A network to fit, counted from 0; `rounds` of tasks share the time left."""
+    """A network to fit, counted from 0; `rounds` of tasks share the time left.
+
+    Training ends after epoch `until`, if it is given.
+    """
 
     number: int
     stream: np.random.SeedSequence
     rounds: int
     checkpoint: StoredFile
     start: StartingWeights | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ class FittedArrays:
     """The result of a task; `spent` counts the seconds before an interruption.
 
     `snapshots` (K, N) and `snapshot_states` (K, S) are the weights after K epochs, from
-    which `at_common_epoch` chooses; K is 0 if it is not to.
+    which `members_of` chooses; K is 0 if it is not to.
     """
 
     parameters: Array
@@ -248,6 +254,7 @@ def fit_member(
         task.stream,
         left / task.rounds,
         task.start,
+        task.until,
     )
     checkpoint = Checkpoint(task.checkpoint, report)
     spent = run.history.seconds if checkpoint.restore(run) else 0.0
@@ -274,25 +281,38 @@ def fit_member(
 
 
 def members_of(fitted: Sequence[FittedArrays], spec: NetworkSpec) -> list[Member]:
-    """Return the networks at their common best epoch, if their epochs were kept.
+    """Return the networks at the epoch that the first round chose, if it chose one.
 
-    With a time limit each run has a schedule of its own, and keeps its own best epoch.
+    A later network is as if it was trained no longer, also if a run of its own fitted
+    it.
     """
-    histories = [arrays.history for arrays in fitted]
-    untrained = any(h.out_of_time or not h.epochs for h in histories)
-    if untrained or not len(fitted[0].snapshots):
+    epoch = shared_epoch(fitted)
+    if epoch is None:
         return [arrays.member(spec) for arrays in fitted]
-    epoch = common_epoch(histories)
-    index = kept_epochs(histories[0].planned).index(epoch)
+    index = kept_epochs(fitted[0].history.planned).index(epoch)
     return [
         dataclasses.replace(
             arrays,
             parameters=arrays.snapshots[index],
             state=arrays.snapshot_states[index],
-            history=dataclasses.replace(arrays.history, best_epoch=epoch),
+            history=dataclasses.replace(arrays.history, best_epoch=epoch)
+            if number < ROUND
+            else arrays.history.until(epoch),
         ).member(spec)
-        for arrays in fitted
+        for number, arrays in enumerate(fitted)
     ]
+
+
+def shared_epoch(fitted: Sequence[FittedArrays]) -> int | None:
+    """Return the best epoch of the first round, or None if each network has its own.
+
+    With a time limit each run has a schedule of its own.
+    """
+    histories = [arrays.history for arrays in fitted]
+    untrained = any(h.out_of_time or not h.epochs for h in histories)
+    if untrained or not len(fitted[0].snapshots):
+        return None
+    return common_epoch(histories, ROUND)
 
 
 def fit_encoded_member(
@@ -329,8 +349,9 @@ def make_run(
     stream: np.random.SeedSequence,
     limit: float = math.inf,
     start: StartingWeights | None = None,
+    until: int | None = None,
 ) -> TrainingRun:
-    """Return a member's run before its first step."""
+    """Return a member's run before its first step; it ends after epoch `until`."""
     starting, training = (np.random.default_rng(s) for s in stream.spawn(2))
     rows, validation = data.member_rows(number)
     config = data.train_config
@@ -353,4 +374,5 @@ def make_run(
         training,
         limit,
         data.augmentation(),
+        until,
     )

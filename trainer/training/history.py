@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 
@@ -51,6 +52,17 @@ class History:
     @property
     def epochs(self) -> int:
         return len(self.loss)
+
+    def until(self, epoch: int) -> History:
+        """Return what it was after an epoch, with that as the best one."""
+        return dataclasses.replace(
+            self,
+            loss=self.loss[:epoch],
+            validation_loss=self.validation_loss[:epoch],
+            learning_rate=self.learning_rate[:epoch],
+            best_epoch=epoch,
+            health=[snapshot for snapshot in self.health if snapshot.epoch <= epoch],
+        )
 
     def curves(self) -> dict[str, list[float]]:
         """Return the curves that the manifest stores."""

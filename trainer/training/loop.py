@@ -51,7 +51,8 @@ class TrainingRun:
     """One network's training: everything that one step leaves for the next.
 
     `rows` and `validation` hold X (n, I) and targets (n,). `config` is complete. The
-    schedule ends after `limit` seconds at the latest.
+    schedule ends after `limit` seconds at the latest. The run ends after epoch `until`,
+    if it is given; the schedule is that of all epochs.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class TrainingRun:
         rng: np.random.Generator,
         limit: float = math.inf,
         augment: Augmentation | None = None,
+        until: int | None = None,
     ) -> None:
         self.network, self.loss, self.rng = network, loss, rng
         self.rows, self.validation = rows, validation
@@ -95,6 +97,7 @@ class TrainingRun:
             rows.T.dtype, np.floating
         )
         self.history = History(planned=config.epochs, rows=len(rows.X))
+        self.until = config.epochs if until is None else until
         self.limit = max(limit, 1e-9)  # it may have passed before the first step
         self.started = time.perf_counter()
         self._batch = np.empty((self.size, *rows.X.shape[1:]), rows.X.dtype)
@@ -105,7 +108,7 @@ class TrainingRun:
         history = self.history
         waited = history.epochs - history.best_epoch
         return (
-            history.epochs == history.planned
+            history.epochs == self.until
             or history.out_of_time
             or waited >= self.patience
         )

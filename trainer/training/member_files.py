@@ -48,7 +48,7 @@ def gather_members(
     """
     count = len(prepared.splits)
 
-    def read(numbers: Sequence[int]) -> list[FittedArrays]:
+    def read(numbers: Sequence[int], until: int | None) -> list[FittedArrays]:
         found = [read_member(member_file(checkpoints, number)) for number in numbers]
         missing = [
             str(number + 1)

@@ -1,7 +1,9 @@
 """Fit the networks of an ensemble as long as it pays, and no longer.
 
-Further rounds follow the first as long as they are expected to pay. Every decision is
-about whole rounds, so that the number of processes changes nothing.
+The first round chooses the epoch that all networks share, so those of further rounds
+are trained no longer than that. Further rounds follow as long as they are expected to
+pay. Every decision is about whole rounds, so that the number of processes changes
+nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ MAX_ROWS = 2_000
 
 
 FittedT = TypeVar("FittedT")
-#: Fits the networks of these numbers.
-Fit = Callable[[Sequence[int]], list[FittedT]]
+#: Fits the networks of these numbers, up to an epoch if one is given.
+Fit = Callable[[Sequence[int], int | None], list[FittedT]]
 
 
 def fit_as_needed(
@@ -33,17 +35,22 @@ def fit_as_needed(
     least: float,
     fit: Fit[FittedT],
     gain_of_more: Callable[[Sequence[FittedT]], float],
+    epoch_of: Callable[[Sequence[FittedT]], int | None] | None,
 ) -> list[FittedT]:
     """Return `count` fitted networks, or fewer if more are not worth their time.
 
     `gain_of_more` returns the share of the loss that one more round is expected to
-    save; it has to be at least `least`. If that is 0, all are fitted at once.
+    save; it has to be at least `least`, and is not asked if that is 0. `epoch_of`
+    returns the epoch that a round chooses for all networks; it is None if each network
+    has its own.
     """
-    if not least:
-        return fit(range(count))
-    fitted = fit(range(min(ROUND, count)))
-    while len(fitted) < count and gain_of_more(fitted) >= least:
-        fitted += fit(range(len(fitted), min(len(fitted) + ROUND, count)))
+    if not least and epoch_of is None:
+        return fit(range(count), None)
+    fitted = fit(range(min(ROUND, count)), None)
+    epoch = epoch_of(fitted) if epoch_of else None
+    size = ROUND if least else count
+    while len(fitted) < count and (not least or gain_of_more(fitted) >= least):
+        fitted += fit(range(len(fitted), min(len(fitted) + size, count)), epoch)
     return fitted
 
 

@@ -21,13 +21,20 @@ def history(*losses: float, planned: int = 0) -> History:
 
 def test_an_easy_window_alone_does_not_decide() -> None:
     easy, usual = history(0.3, 0.2, 0.1, 0.0), history(0.9, 0.5, 0.8, 1.5)
-    assert common_epoch([easy, usual]) == 2
-    assert common_epoch([easy]) == 4
+    assert common_epoch([easy, usual], 2) == 2
+    assert common_epoch([easy], 2) == 4
+
+
+def test_the_first_ones_decide() -> None:
+    early, late = history(0.3, 0.2, 0.4), history(0.9, 0.5, 0.1)
+    assert common_epoch([early, late, late], 1) == 2
 
 
 def test_only_epochs_that_all_reached_count() -> None:
     short, long = history(0.5, 0.4, planned=3), history(0.5, 0.4, 0.1)
-    assert common_epoch([short, long]) == 2
+    for first in (1, 2):
+        assert common_epoch([short, long], first) == 2
+        assert common_epoch([long, short], first) == 2
 
 
 @given(st.integers(1, 500))

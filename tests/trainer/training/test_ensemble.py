@@ -512,6 +512,8 @@ def test_all_networks_are_at_one_epoch_however_many_processes(
     assert len(members) in (4, 6)
     (epoch,) = {member.history.best_epoch for member in members}
     assert 1 <= epoch <= 8
+    assert {member.history.epochs for member in members[:4]} == {8}
+    assert {member.history.epochs for member in members[4:]} <= {epoch}
     digest = [member.network.parameters.tobytes() for member in members]
     other = prepared(*EVIDENCE, f"runtime.threads={3 - threads}", members=6)
     again, _ = learned(other, nowhere)
@@ -525,3 +527,20 @@ def test_the_common_epoch_is_that_of_the_lowest_mean_loss(
     members, _ = learned(prepared(*settings), nowhere)
     losses = np.mean([m.history.validation_loss for m in members], axis=0)
     assert {m.history.best_epoch for m in members} == {int(losses.argmin()) + 1}
+
+
+def test_later_networks_are_the_same_if_they_are_trained_for_longer(
+    prepared: Make, nowhere: Checkpoints
+) -> None:
+    """... as those of `--member` are, which do not know what the first ones chose."""
+    given = prepared("train.epochs=6", "train.choose_epoch=together", members=6)
+    spec = network_spec(given)
+    for_less, _ = learned(given, nowhere)
+    whole, _ = fit_members(
+        given, spec, streams(), lambda now: None, nowhere, numbers=range(6)
+    )
+    assert {arrays.history.epochs for arrays in whole} == {6}
+    for less, more in zip(for_less, members_of(whole, spec), strict=True):
+        assert less.network.parameters.tobytes() == more.network.parameters.tobytes()
+        assert less.history.curves() == more.history.curves()
+        assert less.history.best_epoch == more.history.best_epoch

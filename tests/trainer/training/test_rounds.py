@@ -59,27 +59,41 @@ def test_it_grows_with_the_noise(output: Output) -> None:
 # Rounds.
 
 
-def asked(least: float, gains: Sequence[float]) -> list[list[int]]:
-    """Return the numbers of each round, if more networks save these shares."""
+def asked(
+    least: float, gains: Sequence[float], epoch: int | None = None
+) -> tuple[list[list[int]], list[int | None]]:
+    """Return the numbers and the last epoch of each round.
+
+    More networks save the shares `gains`; the first round chooses `epoch`, if any.
+    """
     rounds: list[list[int]] = []
+    last: list[int | None] = []
     left = iter(gains)
 
-    def fit(numbers: Sequence[int]) -> list[int]:
+    def fit(numbers: Sequence[int], until: int | None) -> list[int]:
         rounds.append(list(numbers))
+        last.append(until)
         return list(numbers)
 
-    fitted = fit_as_needed(10, least, fit, lambda fitted: next(left))
+    epoch_of = (lambda fitted: epoch) if epoch else None
+    fitted = fit_as_needed(10, least, fit, lambda fitted: next(left), epoch_of)
     assert fitted == [number for numbers in rounds for number in numbers]
-    return rounds
+    return rounds, last
 
 
-def test_all_are_fitted_at_once_if_nothing_has_to_be_gained() -> None:
-    assert asked(0.0, []) == [list(range(10))]
+def test_all_are_fitted_at_once_if_nothing_has_to_be_decided() -> None:
+    assert asked(0.0, []) == ([list(range(10))], [None])
+
+
+def test_the_first_round_chooses_the_epoch_of_the_others() -> None:
+    first, second, third = [0, 1, 2, 3], [4, 5, 6, 7], [8, 9]
+    assert asked(0.0, [], 7) == ([first, second + third], [None, 7])
+    assert asked(0.1, [0.2, 0.2], 7) == ([first, second, third], [None, 7, 7])
 
 
 def test_networks_are_added_while_they_pay() -> None:
     first, second, third = [0, 1, 2, 3], [4, 5, 6, 7], [8, 9]
     assert len(first) == ROUND
-    assert asked(0.1, [0.05]) == [first]
-    assert asked(0.1, [0.1, 0.05]) == [first, second]
-    assert asked(0.1, [0.2, 0.1]) == [first, second, third]
+    assert asked(0.1, [0.05])[0] == [first]
+    assert asked(0.1, [0.1, 0.05])[0] == [first, second]
+    assert asked(0.1, [0.2, 0.1])[0] == [first, second, third]

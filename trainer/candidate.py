@@ -43,13 +43,12 @@ from trainer.preparation.prepare import Prepared, prepare
 from trainer.training.blend import blend
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.ensemble import (
-    FittedArrays,
-    Member,
     fit_members,
     members_of,
     network_spec,
     time_limit_note,
 )
+from trainer.training.member import FittedArrays, Member
 from trainer.training.member_files import gather_members
 from trainer.training.progress import ProgressCallback
 from trainer.types import Messages, Say

@@ -13,7 +13,7 @@ from models.errors import ConfigError
 from models.storage.directory import DirectoryStore as Store
 from trainer.engines.blas import Blas
 from trainer.members import MemberNumber
-from trainer.training import ensemble
+from trainer.training import member
 
 Run = Callable[..., Result]
 THREE = ("ensemble.members=3", "train.epochs=3", "network.hidden=[8]")
@@ -80,7 +80,7 @@ def test_networks_of_different_kernels_are_refused(
 ) -> None:
     for number, kernel in ((1, "Haswell"), (2, "Zen"), (3, "Haswell")):
         blas = Blas("openblas", "0.3", kernel, 1)
-        monkeypatch.setattr(ensemble, "find_blas", lambda blas=blas: blas)
+        monkeypatch.setattr(member, "find_blas", lambda blas=blas: blas)
         fit("--member", f"{number}/3")
     failed = command("assemble", "m", code=1)
     assert "different BLAS kernels" in failed.output

@@ -154,8 +154,8 @@ class TrainConfig(Section, frozen=True, kw_only=True):
         Literal["alone", "together"] | None,
         Meta(
             description="Whether each network of an ensemble has its own best epoch, "
-            "or all have the one with the lowest mean validation loss of the first four, "
-            "and the others are trained no longer."
+            "or all have the one with the lowest mean validation loss of the first "
+            "four, and the others are trained no longer."
         ),
     ] = None
     averaging: Annotated[

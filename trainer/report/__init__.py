@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from models.storage.artefact import Artefact
 from models.storage.base import RECORD, REPORT, ArtefactStore
 from trainer.preparation.prepare import Prepared
-from trainer.training.ensemble import Member
+from trainer.training.member import Member
 from trainer.types import Say
 
 

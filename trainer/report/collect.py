@@ -18,7 +18,7 @@ from trainer.report.dependence import partial_dependence
 from trainer.report.importance import evenly_spaced_rows
 from trainer.report.markup import number
 from trainer.report.record import Mistake, Points, Production, Record, evenly_spaced
-from trainer.training.ensemble import Member
+from trainer.training.member import Member
 
 #: Rows predicted for the report.
 MAX_ROWS = 50_000

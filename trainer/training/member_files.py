@@ -16,7 +16,8 @@ from models.storage.interfaces import StoredFile
 from trainer.engines.wire import pack, unpack
 from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoints
-from trainer.training.ensemble import FittedArrays, as_needed
+from trainer.training.ensemble import as_needed
+from trainer.training.member import FittedArrays
 
 
 def member_file(checkpoints: Checkpoints, number: int) -> StoredFile:

@@ -24,7 +24,7 @@ from trainer.engines.wire import (
     pack,
     unpack,
 )
-from trainer.training.ensemble import fit_encoded_member
+from trainer.training.member import fit_encoded_member
 
 
 @dataclasses.dataclass

@@ -27,8 +27,9 @@ from trainer.evaluation.paired_comparison import MIN_ROWS
 from trainer.evaluation.production import ProductionModel
 from trainer.evaluation.row_fingerprints import fingerprint_rows
 from trainer.preparation.prepare import Evaluation, prepare
-from trainer.training.ensemble import Member, network_spec
+from trainer.training.ensemble import network_spec
 from trainer.training.history import History
+from trainer.training.member import Member
 
 X = np.linspace(-2, 2, 41)
 #: Small tables and models set by hand: only the comparison decides.

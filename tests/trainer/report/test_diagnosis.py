@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.training import ensemble
+from trainer.training import member
 from trainer.training.loop import TrainingRun
 
 MLP = "network.architecture=mlp"
@@ -25,14 +25,14 @@ def spoilt(
     """Do something to every network before its first step."""
 
     def spoil(change: Callable[[TrainingRun], None]) -> None:
-        make = ensemble.make_run
+        make = member.make_run
 
         def spoilt(*arguments: Any) -> TrainingRun:
             run = make(*arguments)
             change(run)
             return run
 
-        monkeypatch.setattr(ensemble, "make_run", spoilt)
+        monkeypatch.setattr(member, "make_run", spoilt)
 
     return spoil
 

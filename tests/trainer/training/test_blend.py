@@ -14,8 +14,9 @@ from models.nn.network import Network
 from trainer.data import read
 from trainer.preparation.prepare import Prepared, prepare
 from trainer.training.blend import blend
-from trainer.training.ensemble import make_run, network_spec
+from trainer.training.ensemble import network_spec
 from trainer.training.loop import train
+from trainer.training.member import make_run
 
 Prepare = Callable[..., Prepared]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import pickle
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import nullcontext
@@ -16,62 +15,26 @@ import numpy as np
 import pytest
 
 from models.errors import ConfigError, TrainingDiverged
-from models.nn.layers import Embeddings, EmbeddingsSpec
-from models.nn.network import Network, count_parameters
+from models.nn.layers import EmbeddingsSpec
+from models.nn.network import count_parameters
 from models.storage.directory import DirectoryStore
-from trainer.data import read
-from trainer.engines.blas import find_blas
+from tests.trainer.training.conftest import Make, streams
 from trainer.engines.wire import RemoteFunction, build, flatten, pack, unpack
-from trainer.preparation.prepare import Prepared, prepare
+from trainer.preparation.prepare import Prepared
 from trainer.training import ensemble
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.ensemble import (
     MAX_PARAMETERS,
-    SLOW_WAVE,
     fit_members,
-    make_run,
     members_of,
     network_spec,
 )
 from trainer.training.history import History
-from trainer.training.initialization import initialize_from_data
 from trainer.training.loop import TrainingRun, train
+from trainer.training.member import make_run
 from trainer.training.progress import Progress
 
-Make = Callable[..., Prepared]
-
-
-@pytest.fixture
-def prepared(
-    table: Callable[..., Any],
-    write_csv: Callable[..., Path],
-    configured: Callable[..., Any],
-) -> Make:
-    """Prepare a small table with some settings."""
-
-    def make(*settings: str, members: int = 3) -> Prepared:
-        whole = table(150)
-        names = ("size", "colour", "member", "churn")
-        data = read(str(write_csv({name: whole[name] for name in names})), "churn")
-        chosen = configured(
-            f"ensemble.members={members}", "network.hidden=[8]", *settings
-        )
-        return prepare(data, None, None, chosen, lambda sentence: None)
-
-    return make
-
-
-@pytest.fixture
-def nowhere(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(DirectoryStore(tmp_path).scratch, "m", pytest.fail, "key")
-
-
 LONG = ("train.epochs=1000000", "train.patience=1000000")
-
-
-def streams() -> list[np.random.SeedSequence]:
-    """Return them as they are at the start: each counts what it has spawned."""
-    return np.random.SeedSequence(3).spawn(8)
 
 
 def learned(given: Prepared, checkpoints: Checkpoints, **more: Any) -> Any:
@@ -97,62 +60,12 @@ def test_realmlp_begins_with_embeddings(prepared: Make) -> None:
     assert isinstance(spec.layers[0], EmbeddingsSpec)
 
 
-@pytest.mark.parametrize("few", [True, False])
-def test_of_few_rows_networks_differ_in_how_fast_their_waves_are(
-    few: bool, prepared: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ensemble, "SLOW_WAVE_ROWS", 1_000 if few else 10)
-    given = prepared("network.architecture=realmlp", members=4)
-    spec = network_spec(given)
-    waves = []
-    for number in range(4):
-        run = make_run(given, spec, number, streams()[0])
-        front = run.network.layers[0]
-        assert isinstance(front, Embeddings)
-        waves.append(np.abs(front.w[:, -1]))
-    np.testing.assert_array_equal(waves[0], waves[2])
-    times = 10.0 if few else 1.0
-    np.testing.assert_allclose(waves[0], times * waves[1], rtol=1e-5)
-
-
 def test_all_networks_together_must_fit_into_an_artefact(prepared: Make) -> None:
     wide = ("network.architecture=mlp", "network.hidden=[15000, 15000]")
     n = count_parameters(network_spec(prepared(*wide, members=1)))[0]
     assert n < MAX_PARAMETERS < 2 * n
     with pytest.raises(ConfigError, match=r"network\.hidden=\[15000, 15000\] makes"):
         network_spec(prepared(*wide, members=2))
-
-
-# One run.
-
-
-@pytest.mark.parametrize("architecture", ["mlp", "realmlp"])
-def test_a_run_starts_from_its_own_stream_rows_and_validation(
-    architecture: str, prepared: Make
-) -> None:
-    given = prepared(f"network.architecture={architecture}", "train.averaging=0.5")
-    spec = network_spec(given)
-    run = make_run(given, spec, 1, streams()[1], 12.5)
-    split = given.splits[1]
-    rows = given.rows(given.part(split.train))
-    assert run.validation is not None
-    np.testing.assert_equal(tuple(run.rows), tuple(rows))
-    np.testing.assert_equal(
-        tuple(run.validation), tuple(given.rows(given.part(split.validation)))
-    )
-    assert run.limit == 12.5 and run.average is not None
-    expected = Network(spec)
-    starting, training = streams()[1].spawn(2)
-    if architecture == "realmlp":
-        rng = np.random.default_rng(starting)
-        initialize_from_data(expected, rows.X, rng, SLOW_WAVE)
-    else:
-        expected.initialize(np.random.default_rng(starting))
-    np.testing.assert_array_equal(run.network.parameters, expected.parameters)
-    assert (
-        run.rng.bit_generator.state
-        == np.random.default_rng(training).bit_generator.state
-    )
 
 
 # All of them.
@@ -184,7 +97,7 @@ class Clock:
         self.limits: list[float] = []
         for clock in ("perf_counter", "time"):
             monkeypatch.setattr(ensemble.time, clock, lambda: self.now)
-        make = ensemble.make_run
+        make = make_run
 
         def made(*arguments: Any) -> TrainingRun:
             self.limits.append(arguments[4])
@@ -195,8 +108,8 @@ class Clock:
             run.history.seconds = run.limit
             return run.history
 
-        monkeypatch.setattr(ensemble, "make_run", made)
-        monkeypatch.setattr(ensemble, "train", trained)
+        monkeypatch.setattr("trainer.training.member.make_run", made)
+        monkeypatch.setattr("trainer.training.member.train", trained)
 
 
 @pytest.mark.parametrize(
@@ -280,14 +193,14 @@ def test_when_one_fails_none_is_waited_for(
     nowhere: Checkpoints,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    make = ensemble.make_run
+    make = make_run
 
     def one_fails(given: Any, spec: Any, number: int, *more: Any) -> TrainingRun:
         if number == failing:
             raise TrainingDiverged(f"network {number}")
         return make(given, spec, number, *more)
 
-    monkeypatch.setattr(ensemble, "make_run", one_fails)
+    monkeypatch.setattr("trainer.training.member.make_run", one_fails)
     settings = LONG if failing < 2 else ()
     with pytest.raises(TrainingDiverged, match=f"network {failing}"):
         learned(prepared(*settings, "runtime.threads=2", members=8), nowhere)
@@ -425,20 +338,6 @@ def test_a_watcher_gets_live_runs_where_it_asks_for_them(
     learned(given, nowhere, watch=told.append, live=live)
     assert {standing.number for standing in told if standing.run} == seen
     assert len(told) == 4
-
-
-def test_tasks_and_results_are_plain_data(prepared: Make, nowhere: Checkpoints) -> None:
-    given = prepared("train.epochs=1")
-    shared = ensemble.SharedWork(given, network_spec(given))
-    task = ensemble.MemberTask(0, streams()[0], 1, nowhere.file(0))
-    shared, task = pickle.loads(pickle.dumps((shared, task)))
-    messages: list[Any] = []
-    fitted = ensemble.fit_member(shared, task, messages.append)
-    epoch, end = pickle.loads(pickle.dumps(messages))
-    assert epoch.history == fitted.history and epoch.run is None and end is None
-    copy = pickle.loads(pickle.dumps(fitted))
-    np.testing.assert_array_equal(copy.parameters, fitted.parameters)
-    assert str(find_blas()) in copy.ran_on
 
 
 class OverTheWire:

@@ -12,8 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from markupsafe import Markup
 
 from models.nn.architectures import mlp
 from models.nn.layers import Linear
@@ -22,7 +21,8 @@ from models.nn.network import Network, NetworkSpec
 from trainer.config.schema import ResolvedTrainConfig
 from trainer.data import read
 from trainer.optimization.optimizers import GradientDescent, Momentum, Optimizer
-from trainer.report.drawing import GRID, INK, LINES, legend, picture
+from trainer.report import charts
+from trainer.report.charts import GRID, INK, LINES, Axis, chart
 from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import binary_cross_entropy, softmax_cross_entropy
 from trainer.types import Rows
@@ -44,12 +44,11 @@ def figures() -> Iterator[tuple[str, str]]:
 
 def standalone(svg: str) -> str:
     """Return a picture as an SVG file that contains the colours of the report."""
-    style = files("trainer.report").joinpath("style.css").read_text("utf-8")
+    style = files("trainer.report").joinpath("templates/style.css").read_text("utf-8")
     light, dark = re.findall(r":root \{([^}]*)\}", style)
     css = (
         f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
         "svg{color:var(--ink);background:var(--paper);font-family:system-ui,sans-serif}"
-        "*{stroke-linejoin:round}"
     )
     css = re.sub(r"\s+", " ", css)
     head, _, body = svg.partition(">")
@@ -71,42 +70,59 @@ def xor() -> str:
     network = Network(mlp([2, 4, 1], "tanh"), np.float64)
     network.initialize(np.random.default_rng(42))
     rule = descent(GradientDescent, network.parameters.size)
-    snapshots = {0: None, 50: None, 150: None, 5000: None}
-    axis = np.linspace(-0.3, 1.3, 33)
+    snapshots: dict[int, Any] = dict.fromkeys((0, 50, 150, 5000))
+    axis = np.linspace(-0.3, 1.3, 65)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     for epoch in range(5001):
         if epoch in snapshots:
             P = 1 / (1 + np.exp(-network.predict(grid)))
-            snapshots[epoch] = P.reshape(33, 33)
+            snapshots[epoch] = P.reshape(65, 65)
         _, dZ = binary_cross_entropy(network.forward(X, training=True), T, None)
         network.backward(dZ)
         rule.step(network.parameters, network.gradients, 0.5)
-
-    def draw(axes: Axes) -> None:
-        for column, (epoch, P) in enumerate(snapshots.items()):
-            left = 1.85 * column
-            surface(axes, axis + left, axis, P)
-            for (x, y), t in zip(X, T, strict=True):
-                face = LINES[0] if t else LINES[1]
-                axes.plot(x + left, y, "o", ms=8, mfc=face, mec=INK, mew=1)
-            axes.text(left + 0.5, 1.42, f"epoch {epoch:,}", ha="center")
-        axes.set_xlim(-0.32, 1.85 * 3 + 1.32)
-        axes.set_ylim(-0.32, 1.6)
-        axes.axis("off")
 
     alt = (
         "The answer to XOR over the plane of its two inputs, before training and after "
         "50, 150 and 5,000 epochs: from a tilted plane to a band that holds the two "
         "ones and leaves out the two zeros."
     )
-    return picture(draw, alt, width=WIDE, height=210)
+    panels = "".join(
+        f'<g transform="translate({WIDE / 4 * column:.0f} 22)">'
+        f'<text x="75" y="-8" text-anchor="middle">epoch {epoch:,}</text>'
+        f"{surface(P)}{corners(X, T)}</g>"
+        for column, (epoch, P) in enumerate(snapshots.items())
+        if P is not None
+    )
+    return Markup(
+        f'<svg viewBox="0 0 {WIDE} 174" role="img" aria-label="{alt}" font-size="10" '
+        f'fill="currentColor">{panels}</svg>'
+    )
 
 
-def surface(axes: Axes, x: Any, y: Any, P: Any) -> None:
-    """Colour the plane by probability: the higher, the stronger."""
-    for low, high, strength in ((0.5, 0.7, 0.18), (0.7, 0.9, 0.4), (0.9, 1.0, 0.7)):
-        axes.contourf(x, y, P, [low, high], colors=[LINES[0]], alpha=strength)
-        axes.contourf(x, y, P, [1 - high, 1 - low], colors=[LINES[1]], alpha=strength)
+def surface(P: Any) -> str:
+    """Colour the cells of probabilities P (n, n): the surer, the stronger."""
+    size = 150 / len(P)
+    paths = ""
+    for colour, likely in ((LINES[0], P), (LINES[1], 1 - P)):
+        for low, strength in ((0.5, 0.18), (0.7, 0.27), (0.9, 0.43)):
+            inside = np.pad(likely > low, ((0, 0), (1, 1))).astype(int)
+            edges = [np.flatnonzero(np.diff(row)).reshape(-1, 2) for row in inside]
+            path = "".join(
+                f"M{left} {y}H{right}v-1H{left}z"
+                for y, row in zip(range(len(P), 0, -1), edges, strict=True)
+                for left, right in row
+            )
+            paths += f'<path d="{path}" fill-opacity="{strength}" fill="{colour}"/>'
+    return f'<g transform="scale({size:.4f})" shape-rendering="crispEdges">{paths}</g>'
+
+
+def corners(X: Any, T: Any) -> str:
+    """Draw the four rows of XOR, each in the colour of its answer."""
+    return "".join(
+        f'<circle cx="{150 * (x + 0.3) / 1.6:.0f}" cy="{150 * (1.3 - y) / 1.6:.0f}" '
+        f'r="4" style="fill:{LINES[0] if t else LINES[1]}" stroke="currentColor"/>'
+        for (x, y), t in zip(X, T, strict=True)
+    )
 
 
 def vanishing() -> str:
@@ -114,18 +130,26 @@ def vanishing() -> str:
     functions: tuple[Function, ...] = ("sigmoid", "tanh", "relu")
     lengths = {name: gradients(name) for name in functions}
 
-    def draw(axes: Axes) -> None:
-        for colour, (name, values) in zip(LINES[1:], lengths.items(), strict=False):
-            axes.plot(range(1, 11), values, "o-", ms=4, color=colour, label=name)
-        powers(axes)
-        legend(axes)
-
+    series = [
+        shown
+        for colour, (name, values) in zip(LINES[1:], lengths.items(), strict=False)
+        for shown in (
+            charts.line(range(1, 11), values, colour, name),
+            charts.dots(range(1, 11), values, 5, colour),
+        )
+    ]
     alt = (
         "Size of the gradient at each of ten layers: with ReLU and tanh about the same "
         "at all of them; with sigmoid the first layer gets a millionth of the last "
         "one's."
     )
-    return picture(draw, alt, x="layer, from the front", y="gradient", width=WIDE)
+    x = Axis("layer, from the front", whole=True, ticks=numbered(10))
+    return chart(series, alt, x, Axis("gradient", log=True), width=WIDE)
+
+
+def numbered(n: int) -> list[tuple[float, str]]:
+    """Return the ticks of n layers."""
+    return [(number, f"{number}") for number in range(1, n + 1)]
 
 
 def gradients(activation: Function) -> list[float]:
@@ -157,24 +181,27 @@ def ravine() -> str:
         "momentum": path(Momentum, 0.02),
     }
 
-    def draw(axes: Axes) -> None:
-        x, y = np.linspace(-10, 4, 80), np.linspace(-2, 2, 60)
-        height = (x**2 + 24.0 * y[:, None] ** 2) / 2
-        levels = [0.5, 3, 10, 25, 50]
-        axes.contour(x, y, height, levels, colors=[GRID], linewidths=1)
-        for colour, (name, steps) in zip(LINES[1::-1], paths.items(), strict=True):
-            axes.plot(*steps, "o-", ms=2.5, lw=1.2, color=colour, label=name)
-        axes.plot(0, 0, "+", ms=10, mew=1.5, color=INK)
-        axes.grid(visible=False)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        legend(axes)
-
+    turn = np.linspace(0, 2 * np.pi, 121)
+    levels = [
+        charts.line(x, np.where(x < 4, np.sin(turn) * size / 24**0.5, np.nan), GRID)
+        for size in np.sqrt([1, 6, 20, 50, 96])
+        for x in [np.cos(turn) * size]
+    ]
+    series = [
+        shown
+        for colour, (name, steps) in zip(LINES[1::-1], paths.items(), strict=True)
+        for shown in (
+            charts.line(*steps, colour, name, width=1.2),
+            charts.dots(*steps, 3.5, colour),
+        )
+    ]
+    least = charts.dots([0], [0], 6, INK)
     alt = (
         "Two ways down a long ravine in forty steps: plain descent jumps from wall to "
         "wall and creeps along, momentum gathers speed, overshoots once and arrives."
     )
-    return picture(draw, alt, width=WIDE)
+    x, y = Axis(limits=(-10.3, 4), ticks=()), Axis(limits=(-2.1, 2.1), ticks=())
+    return chart([*levels, *series, least], alt, x, y, width=WIDE)
 
 
 def batch_norm() -> str:
@@ -211,15 +238,13 @@ def dropout() -> str:
 
 def curves(runs: dict[str, list[float]], alt: str, y: str) -> str:
     """Return losses over epochs, one line per run."""
-
-    def draw(axes: Axes) -> None:
-        for colour, (name, loss) in zip(LINES[1::-1], runs.items(), strict=True):
-            axes.plot(range(1, len(loss) + 1), loss, color=colour, label=name)
-        axes.grid(axis="x", visible=False)
-        axes.set_ylim(bottom=0)
-        legend(axes)
-
-    return picture(draw, alt, x="epoch", y=y, width=WIDE)
+    lines = [
+        charts.line(range(1, len(loss) + 1), loss, colour, name)
+        for colour, (name, loss) in zip(LINES[1::-1], runs.items(), strict=True)
+    ]
+    highest = max(max(loss) for loss in runs.values())
+    axes = Axis("epoch", whole=True), Axis(y, (0.0, 1.05 * highest))
+    return chart(lines, alt, *axes, width=WIDE)
 
 
 def digits(n: int) -> tuple[Rows, Rows]:
@@ -267,12 +292,3 @@ def learn(
 def descent(kind: type[Optimizer], n: int) -> Optimizer:
     """Return an optimizer of n parameters without decay."""
     return kind(n, np.zeros(n))
-
-
-def powers(axes: Axes) -> None:
-    """Use a logarithmic axis with plain numbers."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xticks(range(1, 11))
-    axes.grid(axis="x", visible=False)

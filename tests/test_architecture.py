@@ -26,7 +26,8 @@ ALLOWED = {
         "msgspec",
         "click",
         "cronsim",
-        "matplotlib",
+        "jinja2",
+        "markupsafe",
         "onnx",
         "polars",
         "prometheus_client",
@@ -55,7 +56,7 @@ ONLY_IN = {
     "obstore": {"models/storage/bucket_client.py"},
     "onnx": {"trainer/export/graph.py"},
     "opentelemetry": {"service/monitoring/telemetry.py"},
-    "matplotlib": {"trainer/report/drawing.py", "trainer/report/plots.py"},
+    "jinja2": {"trainer/report/rendering.py"},
     "ray": {"trainer/engines/ray.py"},
     "click": {
         "trainer/cli/export.py",

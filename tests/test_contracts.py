@@ -9,13 +9,11 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-import matplotlib
 import msgspec
 import pytest
 from gunicorn.arbiter import Arbiter
@@ -23,8 +21,6 @@ from gunicorn.config import Config
 from gunicorn.http import RequestParser, errors
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from prometheus_client import CollectorRegistry, Counter, mmap_dict
 from prometheus_client.metrics import MetricWrapperBase
 from werkzeug.exceptions import MethodNotAllowed
@@ -38,7 +34,6 @@ MODULES = {
     "gunicorn": {"service/server/worker.py"},
     "prometheus_client": {"service/monitoring/metrics.py"},
     "werkzeug": {"service/app.py"},
-    "matplotlib": {"trainer/report/drawing.py"},
     "msgspec": {
         "models/codecs/json.py",
         # These must not import NumPy, which `models.codecs` does.
@@ -144,28 +139,6 @@ def test_msgspec(text: bytes, said: str) -> None:
     with pytest.raises(msgspec.DecodeError) as error:
         msgspec.json.decode(text, type=list[Row])
     assert str(error.value) == said
-
-
-def test_matplotlib(tmp_path: Path) -> None:
-    """The SVG that `trainer/report/drawing.py` cleans."""
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "x"}):
-        figure = Figure(figsize=(2, 1))
-        FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
-        axes.plot([0, 1], [0, 1], color="#010203", label="name")
-        axes.legend()
-        path = tmp_path / "figure.svg"
-        figure.savefig(path, format="svg", metadata={"Date": None})
-    svg = path.read_text("utf-8")
-    # Body and size are found between these, and colours as they were given.
-    assert svg.count("</defs>") >= 1 and svg.rstrip().endswith("</svg>")
-    assert re.search(r'viewBox="0 0 144 72"', svg)
-    assert "#010203" in svg
-    # Texts stay texts; their fonts, and what refers to what, are found by these.
-    assert re.search(r"font(?:-family)?: (?:([\d.]+px) )?'[^;\"]*", svg)
-    assert ">name</text>" in svg
-    assert re.search(r' id="[^"]+"', svg)
-    assert re.search(r'xlink:href="#[^"]+"', svg) and re.search(r"url\(#[^)]+\)", svg)
 
 
 # Where the libraries' private names are used, as far as a syntax tree can tell.

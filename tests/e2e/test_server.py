@@ -262,7 +262,7 @@ def test_until_it_is_ready_nothing_is_looked_over_for_garbage() -> None:
 
 def test_a_start_imports_nothing_that_takes_long_and_serves_no_request() -> None:
     needless = (
-        "asyncio concurrent.futures.thread matplotlib multiprocessing numpy.fft "
+        "asyncio concurrent.futures.thread multiprocessing numpy.fft "
         "numpy.ma numpy.polynomial numpy.random numpy.testing pandas polars pydoc "
         "sqlite3 unittest werkzeug.debug xml"
     )

@@ -118,9 +118,9 @@ class Estimator:
         return f"{type(self).__name__}({', '.join(given)})"
 
     def _repr_html_(self) -> str:
-        from trainer.estimators.html import render
+        from trainer.estimators.html import render_model
 
-        return render(repr(self), self.artefact_ if self._is_fitted else None)
+        return render_model(repr(self), self.artefact_ if self._is_fitted else None)
 
     # Fitting
 

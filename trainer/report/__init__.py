@@ -2,15 +2,14 @@
 
     collect      gathers what needs the rows → record.json, published with the model
     diagnosis    finds problems and gives advice on each
-    plots        draws the pictures with matplotlib → SVG in the colours of the page
-    page         puts everything together → report.html
+    plots        draws the pictures as charts → SVG in the colours of the page
+    page         fills the templates → report.html
 
 If the report fails, the version is published without it and a message says so.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from models.storage.artefact import Artefact
@@ -50,8 +49,6 @@ def write(store: ArtefactStore, name: str, version: int) -> str:
 
     Raises ArtefactCorrupt or OSError if the model or record.json cannot be read.
     """
-    # Without a writable home, matplotlib warns that it cannot cache its fonts.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from trainer.report import record
     from trainer.report.page import page
 

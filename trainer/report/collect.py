@@ -16,8 +16,8 @@ from trainer.preparation.prepare import Part, Prepared
 from trainer.report import curves, importance
 from trainer.report.dependence import partial_dependence
 from trainer.report.importance import evenly_spaced_rows
-from trainer.report.markup import number
 from trainer.report.record import Mistake, Points, Production, Record, evenly_spaced
+from trainer.report.rendering import number
 from trainer.training.member import Member
 
 #: Rows predicted for the report.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from models.features.histograms import Histogram, Shares
 from models.features.predictions import Regression
 from models.features.table import TableInput
 from models.storage.artefact import Manifest
-from trainer.report.markup import bar, folded, head, number, scrolled, text
+from trainer.report.rendering import number, plain
 
 #: Categories that are named.
 MAX_CATEGORIES = 5
@@ -19,30 +19,60 @@ MAX_CATEGORIES = 5
 TALL = 24
 
 
-def distributions(manifest: Manifest) -> str:
-    """Return a table of the target and the columns, as the training rows had them."""
-    rows = [f"<tr>{cells}</tr>" for cells in _rows(manifest)]
-    table = folded(head(["column", "missing", "distribution"]), rows)
-    note = f"{manifest.reference.rows:,} training rows, the target first."
-    return f'<p class="note">{note}</p>' + scrolled("distributions of columns", table)
+class Block(NamedTuple):
+    """A rectangle on the base line, in percent of the width and in pixels."""
+
+    x: float
+    width: float
+    height: float
+    opacity: float = 1.0
 
 
-def _rows(manifest: Manifest) -> Iterator[str]:
+class Distribution(NamedTuple):
+    """A column as a strip or a histogram, and in words."""
+
+    name: str
+    kind: str
+    missing: float
+    height: float
+    blocks: list[Block]
+    caption: str
+
+
+def distributions(manifest: Manifest) -> list[Distribution]:
+    """Return the target and the columns as the training rows had them."""
     reference, output, inputs = manifest.reference, manifest.output, manifest.inputs
+    found = []
     if reference.target is not None:
         limits = None
         if isinstance(output, Regression):
             ends = np.array([output.lowest, output.highest]) * output.std + output.mean
             limits = (float(ends[0]), float(ends[1]))
-        yield _cells(manifest.target, "target", reference.target, limits)
+        target = _distribution(manifest.target, "target", reference.target, limits)
+        found.append(target)
     for name, seen in reference.inputs.items():
         if not isinstance(inputs, TableInput):
-            yield _cells("mean of a row", "", seen, None)
+            found.append(_distribution("mean of a row", "", seen, None))
             continue
         column = inputs.by_name[name]
         if column.kind == "boolean" and isinstance(seen, Histogram):
             seen = _truths(seen)
-        yield _cells(name, column.kind, seen, column.limits, column.to_json)
+        kind, limits = column.kind, column.limits
+        found.append(_distribution(name, kind, seen, limits, column.to_json))
+    return found
+
+
+def _distribution(
+    name: str,
+    kind: str,
+    seen: Histogram | Shares,
+    limits: tuple[float, float] | None,
+    to_json: Callable[[Any], list[Any]] = list,
+) -> Distribution:
+    if isinstance(seen, Shares):
+        return Distribution(name, kind, seen.missing, TALL / 2, *_shares(seen))
+    blocks, caption = _bins(seen, limits, to_json)
+    return Distribution(name, kind, seen.missing, TALL, blocks, caption)
 
 
 def _truths(seen: Histogram) -> Shares:
@@ -54,47 +84,28 @@ def _truths(seen: Histogram) -> Shares:
     return Shares(("false", "true"), shares, 0.0, seen.missing)
 
 
-def _cells(
-    name: str,
-    kind: str,
-    seen: Histogram | Shares,
-    limits: tuple[float, float] | None,
-    written: Any = list,
-) -> str:
-    if isinstance(seen, Shares):
-        drawn, caption = _shares(seen)
-    else:
-        drawn, caption = _bins(seen, limits, written)
-    missing = f"{seen.missing:.1%}" if 0 < seen.missing < 1 else f"{seen.missing:.0%}"
-    gaps = bar(seen.missing, "gap") if seen.missing else ""
-    return (
-        f'<th scope="row">{text(name, 60)} <small>{kind}</small></th>'
-        f'<td class="gaps">{missing}{gaps}</td>'
-        f'<td class="text">{drawn}<span class="note">{caption}</span></td>'
-    )
-
-
-def _shares(seen: Shares) -> tuple[str, str]:
+def _shares(seen: Shares) -> tuple[list[Block], str]:
     """Return the most frequent categories as parts of a strip, and in words."""
     ranked = sorted(zip(seen.shares, seen.categories, strict=True), reverse=True)
-    named = [(share, text(name, 24)) for share, name in ranked[:MAX_CATEGORIES]]
+    named = [(share, plain(name, 24)) for share, name in ranked[:MAX_CATEGORIES]]
     rest = 1.0 - seen.missing - sum(share for share, _ in named)
     others = len(ranked) - len(named)
     if others or rest > 0.0005:
         named.append((rest, f"{others} others" if others else "others"))
-    parts, at = "", 0.0
+    blocks, start = [], 0.0
     for index, (share, _) in enumerate(named):
         width = max(100 * share - 0.4, 0.2)
         opacity = 1 - 0.8 * index / MAX_CATEGORIES
-        parts += _block(at, width, TALL / 2, f' opacity="{opacity:.2f}"')
-        at += 100 * share
-    caption = ", ".join(f"{name} {share:.1%}" for share, name in named)
-    return _svg(parts, TALL / 2), caption
+        blocks.append(Block(start, width, TALL / 2, opacity))
+        start += 100 * share
+    return blocks, ", ".join(f"{name} {share:.1%}" for share, name in named)
 
 
 def _bins(
-    seen: Histogram, limits: tuple[float, float] | None, written: Any
-) -> tuple[str, str]:
+    seen: Histogram,
+    limits: tuple[float, float] | None,
+    to_json: Callable[[Any], list[Any]],
+) -> tuple[list[Block], str]:
     """Return the density of numbers as blocks, and their range in words."""
     if limits is None or not np.isfinite(limits).all() or limits[0] == limits[1]:
         limits = (seen.edges[0], seen.edges[-1]) if seen.edges else (0.0, 0.0)
@@ -103,30 +114,14 @@ def _bins(
     widths = np.diff(ends)
     with np.errstate(divide="ignore", invalid="ignore"):
         heights = np.where(widths > 0, np.array(seen.shares) / widths, 0.0)
-    parts = "".join(
-        _block(
+    blocks = [
+        Block(
             100 * (start - low) / (high - low),
             max(100 * width / (high - low) - 0.4, 0.3),
             max(TALL * height / (heights.max() or 1.0), 0.5),
         )
         for start, width, height in zip(ends, widths, heights, strict=False)
         if width > 0
-    )
-    first, last = (number(x, 4) for x in written(np.array([low, high])))
-    caption = f"{first} to {last}" if low < high else f"always {first}"
-    return _svg(parts, TALL), caption
-
-
-def _block(x: float, width: float, height: float, more: str = "") -> str:
-    return (
-        f'<rect x="{x:.1f}" width="{width:.1f}" y="{-height:.1f}" '
-        f'height="{height:.1f}"{more}/>'
-    )
-
-
-def _svg(parts: str, height: float) -> str:
-    """Return blocks above a line; the words beside them say the same."""
-    return (
-        f'<svg class="blocks" viewBox="0 {-height} 100 {height}" '
-        f'preserveAspectRatio="none" aria-hidden="true">{parts}</svg>'
-    )
+    ]
+    first, last = (number(x) for x in to_json(np.array([low, high])))
+    return blocks, f"{first} to {last}" if low < high else f"always {first}"

@@ -2,285 +2,235 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
+from markupsafe import Markup
 
 from models.features.predictions import label_text
-from trainer.report.drawing import (
-    FAINT,
-    HEIGHT,
+from trainer.report import charts
+from trainer.report.charts import (
     INK,
     LINES,
-    legend,
-    picture,
+    Axis,
+    Floats,
+    Series,
+    chart,
+    percent,
+    short,
 )
-from trainer.report.markup import plain
 from trainer.report.record import Bin, Curve, Dependence, Points, evenly_spaced
-from trainer.training.history import LayerSnapshot, LayerStats
+from trainer.report.rendering import plain, render
+from trainer.training.history import LayerSnapshot
 
-Floats = NDArray[np.float64]
 #: Use a logarithmic axis if the largest value exceeds the smallest by this factor.
 LOG_RATIO = 30.0
 #: Draw smaller bins as dots only: their accuracy is mostly chance.
 MIN_BIN_ROWS = 10
+#: Plots of curves and points are higher than lines over the epochs.
+HIGH = 260
+SHARES = (-0.02, 1.03)
+EPOCHS = Axis("epoch", whole=True)
 
 
-def losses(history: Sequence[dict[str, list[float]]]) -> str:
+def losses(history: Sequence[dict[str, list[float]]]) -> Markup:
     """Draw training and validation loss of all networks, with their best epochs."""
     best = [int(member["best_epoch"][0]) for member in history]
     first = history[0]
     selected_by = "validation_loss" if "validation_loss" in first else "loss"
-
-    def draw(axes: Axes) -> None:
-        for number, member in enumerate(history):
-            style: dict[str, Any] = {
-                "alpha": 1.0 if number == 0 else 0.3,
-                "lw": 1.8 if number == 0 else 1,
-            }
-            for name, key, colour in (
-                ("training", "loss", LINES[0]),
-                ("validation", "validation_loss", LINES[1]),
-            ):
-                if key in member:
-                    line = _finite(member[key])
-                    label = name if number == 0 else None
-                    axes.plot(_epochs(line), line, color=colour, label=label, **style)
-            selected = _finite(member[selected_by])
-            axes.plot(
-                best[number],
-                selected[best[number] - 1],
-                "o",
-                color=INK,
-                ms=5,
-                alpha=style["alpha"],
-                label="best" if number == 0 else None,
-                zorder=5,
-            )
-        _scale(axes, [member["loss"] for member in history])
-        _integer_x(axes)
-        legend(axes)
-
+    lines, dots = [], []
+    for number, member in enumerate(history):
+        width, opacity = (1.8, 1.0) if number == 0 else (1.0, 0.3)
+        for name, key, colour in (
+            ("training", "loss", LINES[0]),
+            ("validation", "validation_loss", LINES[1]),
+        ):
+            if key in member:
+                label = name if number == 0 else ""
+                epochs = range(1, len(member[key]) + 1)
+                line = charts.line(epochs, member[key], colour, label, width, opacity)
+                lines.append(line)
+        value = member[selected_by][best[number] - 1]
+        label = "best" if number == 0 else ""
+        dots.append(charts.dots([best[number]], [value], 5, INK, label, opacity))
     alt = (
         f"Loss over {len(first['loss'])} epochs: training from {first['loss'][0]:.3g} "
         f"to {first['loss'][-1]:.3g}, best {first[selected_by][best[0] - 1]:.3g} in "
         f"epoch {best[0]}."
     )
-    return picture(draw, alt, x="epoch", y="loss")
+    log = _far_apart(lines)
+    return chart([*lines, *dots], alt, EPOCHS, Axis("loss", log=log))
 
 
-def rates(history: Sequence[dict[str, list[float]]]) -> str:
+def rates(history: Sequence[dict[str, list[float]]]) -> Markup:
     """Draw the learning rate at the end of each epoch."""
-    rate = _finite(history[0]["learning_rate"])
-
-    def draw(axes: Axes) -> None:
-        axes.plot(_epochs(rate), rate, color=LINES[2])
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(lambda v, _: f"{v:.3g}")
-        _integer_x(axes)
-
-    alt = (
-        f"Learning rate from {rate[0]:.3g} to {rate[-1]:.3g}, at most {rate.max():.3g}."
-    )
-    return picture(draw, alt, x="epoch", y="learning rate")
+    rate = history[0]["learning_rate"]
+    highest = max(rate)
+    alt = f"Learning rate from {rate[0]:.3g} to {rate[-1]:.3g}, at most {highest:.3g}."
+    y = Axis("learning rate", (0.0, 1.05 * highest or 1.0))
+    return chart([charts.line(range(1, len(rate) + 1), rate, LINES[2])], alt, EPOCHS, y)
 
 
 def layers(
-    snapshots: Sequence[LayerSnapshot],
-    titles: Sequence[str],
-    kind: str,
-    value: Callable[[LayerStats], float | None],
-    y: str,
-    *,
-    log: bool = False,
-    share: bool = False,
-) -> str:
-    """Draw a statistic of all layers of a kind; return "" if no layer has it."""
+    snapshots: Sequence[LayerSnapshot], names: Sequence[str], statistic: str
+) -> Markup:
+    """Draw a statistic of all layers; return "" if no layer has it.
+
+    Mean, spread and what comes of them are those of activations, others those of
+    linear layers.
+    """
+    kind = "(linear)" if statistic in ("gradient", "moved") else "(activation)"
+    values = np.array(
+        [[getattr(x, statistic) for x in snapshot.layers] for snapshot in snapshots],
+        float,
+    )
     places = [
         place
         for place, layer in enumerate(snapshots[0].layers)
-        if kind in layer.name and value(layer) is not None
+        if kind in layer.name and not np.isnan(values[0, place])
     ]
     if not places:
-        return ""
+        return Markup()
+    shown = np.array(places)[evenly_spaced(len(places), len(LINES))]
     epochs = [snapshot.epoch for snapshot in snapshots]
-    lines = {
-        titles[place].partition(" (")[0]: _finite(
-            [value(snapshot.layers[place]) for snapshot in snapshots]
-        )
-        for place in np.array(places)[evenly_spaced(len(places), len(LINES))]
-    }
-
-    def draw(axes: Axes) -> None:
-        for colour, (name, line) in zip(LINES, lines.items(), strict=False):
-            marker = "o" if len(epochs) == 1 else ""
-            axes.plot(epochs, line, color=colour, label=name, marker=marker, ms=4)
-        if log:
-            _scale(axes, list(lines.values()))
-        if share:
-            axes.set_ylim(-0.03, 1.03)
-            axes.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-        _integer_x(axes)
-        legend(axes)
-
-    ends = "; ".join(f"{name}: {line[-1]:.3g}" for name, line in lines.items())
-    alt = f"{y} over the epochs; in the last epoch {ends}."
-    return picture(draw, alt, x="epoch", y=y, legend_rows=-(-len(lines) // 3))
+    lines = [
+        charts.line(epochs, values[:, place], colour, names[place].partition(" (")[0])
+        for colour, place in zip(LINES, shown, strict=False)
+    ]
+    y = "update" if statistic == "moved" else statistic
+    ends = "; ".join(f"{line.label}: {line.y[-1]:.3g}" for line in lines)
+    if statistic in ("dead", "saturated"):
+        axis = Axis(y, SHARES, percent)
+    else:
+        axis = Axis(y, log=kind == "(linear)" and _far_apart(lines))
+    return chart(lines, f"{y} over the epochs; in the last epoch {ends}.", EPOCHS, axis)
 
 
-def roc(curves: Sequence[Curve]) -> str:
+def roc(curves: Sequence[Curve]) -> Markup:
     """Draw true positive rate against false positive rate."""
-    return _class_curves(
-        *(curves, "ROC", "AUC", "false positive rate", "true positive rate"),
-        diagonal=True,
-    )
+    diagonal = charts.dotted([0, 1], [0, 1])
+    x, y = "false positive rate", "true positive rate"
+    return _class_curves(curves, "ROC", "AUC", x, y, diagonal)
 
 
-def precision_recall(curves: Sequence[Curve]) -> str:
+def precision_recall(curves: Sequence[Curve]) -> Markup:
     """Draw precision against recall."""
-    return _class_curves(curves, "Precision and recall", "AP", "recall", "precision")
+    names = "Precision and recall", "AP", "recall", "precision"
+    return _class_curves(curves, *names)
 
 
 def _class_curves(
-    curves: Sequence[Curve],
-    name: str,
-    area: str,
-    x: str,
-    y: str,
-    diagonal: bool = False,
-) -> str:
-    def draw(axes: Axes) -> None:
-        if diagonal:
-            axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (2, 3)))
-        for colour, curve in zip(LINES, curves, strict=False):
-            label = f"{plain(curve.name, 18)}  {curve.area:.3f}"
-            axes.plot(curve.x, curve.y, color=colour, label=label)
-        _shares(axes)
-        axes.legend(loc="lower right" if diagonal else "lower left", title=f"{area} of")
-
+    curves: Sequence[Curve], name: str, area: str, x: str, y: str, *others: Series
+) -> Markup:
+    lines = [
+        charts.line(c.x, c.y, colour, f"{plain(c.name, 12)} {area} {c.area:.3f}")
+        for colour, c in zip(LINES, curves, strict=False)
+    ]
     areas = ", ".join(f"{c.name} {c.area:.3f}" for c in curves)
-    return picture(draw, f"{name} curves; {area}: {areas}.", x=x, y=y, height=260)
+    return chart(
+        [*others, *lines],
+        f"{name} curves; {area}: {areas}.",
+        Axis(x, SHARES, percent),
+        Axis(y, SHARES, percent),
+        height=HIGH,
+        columns=2,
+    )
 
 
-def reliability(bins: Sequence[Bin]) -> str:
+def reliability(bins: Sequence[Bin]) -> Markup:
     """Draw the accuracy of predictions against their confidence."""
-
-    def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (2, 3)))
-        x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
-        rows = np.array([b.rows for b in bins], float)
-        large = [b for b in bins if b.rows >= MIN_BIN_ROWS]
-        line = [b.confidence for b in large], [b.accuracy for b in large]
-        axes.plot(*line, color=LINES[0], lw=1.2)
-        axes.scatter(x, y, s=14 + 170 * rows / rows.sum(), color=LINES[0], zorder=4)
-        _shares(axes)
-        low = max(0.0, min(x) - 0.06)
-        axes.set_xlim(low, 1.02)
-
+    total = sum(b.rows for b in bins)
+    large = [b for b in bins if b.rows >= MIN_BIN_ROWS]
     worst = max(bins, key=lambda b: abs(b.confidence - b.accuracy) * b.rows)
     alt = (
         f"Reliability: in the worst bin, confidence {worst.confidence:.0%}, "
         f"{worst.accuracy:.0%} of {worst.rows} predictions are right."
     )
-    return picture(draw, alt, x="confidence", y="accuracy", height=260)
+    low = max(0.0, min(b.confidence for b in bins) - 0.06)
+    return chart(
+        [
+            charts.dotted([low, 1], [low, 1]),
+            charts.line([b.confidence for b in large], [b.accuracy for b in large]),
+            *(
+                charts.dots(
+                    [b.confidence], [b.accuracy], (14 + 170 * b.rows / total) ** 0.5
+                )
+                for b in bins
+            ),
+        ],
+        alt,
+        Axis("confidence", (low, 1.02), percent),
+        Axis("accuracy", SHARES, percent),
+        height=HIGH,
+    )
 
 
-def predicted_against_true(points: Points) -> str:
+def predicted_against_true(points: Points) -> Markup:
     """Draw predicted against true values."""
     truth, predicted = np.array(points.truth), np.array(points.answer)
-    both = np.concatenate([truth, predicted])
-    low, high = both.min(), both.max()
-
-    def draw(axes: Axes) -> None:
-        axes.plot([low, high], [low, high], color=FAINT, lw=1, ls=(0, (2, 3)))
-        axes.scatter(truth, predicted, s=9, color=LINES[0], alpha=0.45, lw=0)
-        _numbers(axes)
-
+    ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
     varies = predicted.std() * truth.std() > 0
     r = float(np.corrcoef(truth, predicted)[0, 1]) if varies else 0.0
     alt = f"Predicted against true values of {len(truth)} rows, correlation {r:.3f}."
-    return picture(draw, alt, x="true value", y="predicted value", height=260)
+    series = [charts.dotted(ends, ends), charts.dots(truth, predicted, 3, opacity=0.45)]
+    return chart(series, alt, Axis("true value"), Axis("predicted value"), height=HIGH)
 
 
-def residuals(points: Points) -> str:
+def residuals(points: Points) -> Markup:
     """Draw a histogram of the errors."""
     error = np.array(points.answer) - np.array(points.truth)
-
-    def draw(axes: Axes) -> None:
-        axes.hist(error, bins=31, color=LINES[0], alpha=0.85)
-        axes.axvline(0, color=INK, lw=1)
-        _numbers(axes)
-
+    rows, edges = np.histogram(error, bins=31)
+    top = 1.05 * rows.max()
     q10, q50, q90 = np.quantile(error, [0.1, 0.5, 0.9])
     alt = (
         f"Histogram of predicted minus true value: 80% lie between {q10:.3g} and "
         f"{q90:.3g}, the median is {q50:.3g}."
     )
-    return picture(draw, alt, x="predicted − true value", y="rows", height=260)
+    zero = charts.line([0, 0], [0, top], INK, width=1)
+    series = [charts.bars(edges, rows), zero]
+    x, y = Axis("predicted − true value"), Axis("rows", (0, top))
+    return chart(series, alt, x, y, height=HIGH)
 
 
-def dependence(found: Dependence, limits: tuple[float, float], share: bool) -> str:
+def dependence(found: Dependence, limits: tuple[float, float], share: bool) -> Markup:
     """Draw the mean prediction by the value of a column, between shared limits."""
-    numeric = not any(isinstance(value, str) for value in found.values)
-    x = found.values if found.ordered and numeric else range(len(found.values))
     names = [plain(label_text(value), 24) for value in found.values]
-
-    def draw(axes: Axes) -> None:
-        for colour, (name, line) in zip(LINES, found.lines.items(), strict=False):
-            style: dict[str, Any] = {"color": colour, "label": plain(name, 14)}
-            if found.ordered:
-                axes.plot(x, line, **style)
-            else:
-                axes.plot(line, x, "o", **style)
-        _numbers(axes)
-        values, places = (
-            (axes.yaxis, axes.xaxis) if found.ordered else (axes.xaxis, axes.yaxis)
-        )
-        if share:
-            values.set_major_formatter(lambda v, _: f"{v:.0%}")
-        if not found.ordered:
-            axes.set_xlim(*limits)
-            axes.set_ylim(len(names) - 0.5, -0.7)
-            places.set_ticks(x, [""] * len(names))
-            for row, name in enumerate(names):  # above its line, where there is room
-                axes.text(limits[0], row - 0.2, name, color=INK, va="bottom")
-        else:
-            axes.set_ylim(*limits)
-            if not numeric:
-                ends = [0, len(names) // 2, len(names) - 1]
-                places.set_ticks(ends, [names[end][:10] for end in ends])
-        if len(found.lines) > 1:
-            legend(axes)
-
     first = next(iter(found.lines.values()))
     low, high = (f"{v:.0%}" if share else f"{v:.4g}" for v in (min(first), max(first)))
     alt = f"Mean prediction by {found.column}, from {low} to {high}."
-    height = HEIGHT if found.ordered else 64 + 30 * len(names)
-    rows = -(-len(found.lines) // 3)
-    return picture(draw, alt, height=height, legend_rows=rows)
+    lines = [
+        (plain(name, 14) if len(found.lines) > 1 else "", line, colour)
+        for colour, (name, line) in zip(LINES, found.lines.items(), strict=False)
+    ]
+    predicted = Axis(limits=limits, text=percent if share else short)
+    places: Sequence[float] = range(len(names))
+    if not found.ordered:
+        limits, ticks = (len(names) - 0.5, -0.7), list(enumerate(names))
+        within = Axis(limits=limits, ticks=ticks, inside=True)
+        dots = [
+            charts.dots(line, places, 6, colour, name) for name, line, colour in lines
+        ]
+        height = 64 + 30 * len(names)
+        return chart(dots, alt, predicted, within, height=height)
+    if any(isinstance(value, str) for value in found.values):
+        ends = [0, len(names) // 2, len(names) - 1]
+        x = Axis(ticks=[(end, names[end][:10]) for end in ends])
+    else:
+        places, x = found.values, Axis()
+    drawn = [charts.line(places, line, colour, name) for name, line, colour in lines]
+    return chart(drawn, alt, x, predicted)
 
 
-def lift(curve: Curve) -> str:
+def lift(curve: Curve) -> Markup:
     """Draw the lift of the rows with the highest scores by their share."""
-
-    def draw(axes: Axes) -> None:
-        axes.axhline(1, color=FAINT, lw=1, ls=(0, (2, 3)))
-        axes.plot(curve.x, curve.y, color=LINES[0])
-        _numbers(axes)
-        axes.xaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(0, 1.08 * max(curve.y))
-
     alt = f"Lift: the highest tenth of the rows has {curve.area:.2g} times its share."
-    return picture(draw, alt, x="share of the rows", y="lift", height=260)
+    series = [charts.dotted([0, 1], [1, 1]), charts.line(curve.x, curve.y)]
+    x = Axis("share of the rows", SHARES, percent)
+    y = Axis("lift", (0.0, 1.08 * max(curve.y)))
+    return chart(series, alt, x, y, height=HIGH)
 
 
-def saliency(values: Sequence[Sequence[float]]) -> str:
+def saliency(values: Sequence[Sequence[float]]) -> Markup:
     """Draw the importance of pixels (H, W) as the opacity of squares."""
     grid = np.array(values)
     rows, columns = grid.shape
@@ -292,7 +242,7 @@ def saliency(values: Sequence[Sequence[float]]) -> str:
     return _pixels(grid, alt, "var(--line1)", 0.02)
 
 
-def image(values: object, alt: str) -> str:
+def image(values: object, alt: str) -> Markup:
     """Draw an image (H, W), or (C, H, W) or (H, W, C) averaged over its channels."""
     grid = np.asarray(values, float)
     if grid.ndim == 3:
@@ -301,65 +251,19 @@ def image(values: object, alt: str) -> str:
     return _pixels((grid - grid.min()) / spread, alt, "currentColor", 0.1)
 
 
-def _pixels(grid: Floats, alt: str, colour: str, threshold: float) -> str:
+def _pixels(grid: Floats, alt: str, colour: str, threshold: float) -> Markup:
     """Draw values of 0 to 1 (H, W) as the opacity of squares; skip those below."""
-    rows, columns = grid.shape
-    squares = "".join(
-        f'<path d="M{x} {y}h1v1h-1z" opacity="{grid[y, x]:.2f}"/>'
+    squares = [
+        (x, y, f"{grid[y, x]:.2f}")
         for y, x in zip(*np.nonzero(grid >= threshold), strict=True)
-    )
-    return (
-        f'<svg class="pixels" viewBox="0 0 {columns} {rows}" role="img" '
-        f'aria-label="{html.escape(alt)}"><g style="fill: {colour}">{squares}</g></svg>'
-    )
+    ]
+    values = {"shape": grid.shape, "alt": alt, "colour": colour, "squares": squares}
+    return render("pixels.svg", **values)
 
 
-def _finite(values: object) -> Floats:
-    """Return values (n,) with NaN, a gap in the line, for all that cannot be drawn."""
-    line = np.array(values, float)
-    line[~np.isfinite(line) | (np.abs(line) > 1e30)] = np.nan
-    return line
-
-
-def _epochs(line: Floats) -> NDArray[np.intp]:
-    return np.arange(1, len(line) + 1)
-
-
-def _integer_x(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.grid(axis="x", visible=False)
-
-
-def _scale(axes: Axes, lines: Sequence[Sequence[float] | Floats]) -> None:
-    """Use a logarithmic axis if the values are positive and far apart."""
-    values = _finite(np.concatenate([np.asarray(line, float) for line in lines]))
-    positive = values[values > 0]
-    all_positive = len(positive) and len(positive) == np.isfinite(values).sum()
-    if all_positive and positive.max() > LOG_RATIO * positive.min():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=6))
-        axes.yaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _shares(axes: Axes) -> None:
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda v, _: f"{v:.0%}")
-        axis.set_major_locator(MaxNLocator(5))
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.03)
-
-
-def _numbers(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda v, _: _short(v))
-
-
-def _short(value: float) -> str:
-    """Return a number as short text: 12.5k, 3M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= 10 * size or (size > 1e3 and abs(value) >= size):
-            return f"{value / size:.4g}{unit}"
-    return f"{value:.4g}"
+def _far_apart(lines: Sequence[Series]) -> bool:
+    """Return whether all values are positive and far apart, for a logarithmic axis."""
+    values = np.concatenate([line.y for line in lines])
+    values = values[np.isfinite(values)]
+    positive = bool(len(values)) and values.min() > 0
+    return positive and bool(values.max() > LOG_RATIO * values.min())

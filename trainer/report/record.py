@@ -81,6 +81,28 @@ class Threshold(msgspec.Struct):
     false_negatives: int
     true_negatives: int
 
+    @property
+    def predicted(self) -> int:
+        return self.true_positives + self.false_positives
+
+    @property
+    def positives(self) -> int:
+        return self.true_positives + self.false_negatives
+
+    @property
+    def precision(self) -> float:
+        return self.true_positives / max(self.predicted, 1)
+
+    @property
+    def recall(self) -> float:
+        return self.true_positives / self.positives
+
+    @property
+    def lift(self) -> float:
+        """Precision by the share of positives among all rows."""
+        rows = self.predicted + self.false_negatives + self.true_negatives
+        return self.precision * rows / self.positives
+
 
 class Mistake(msgspec.Struct):
     """One of the worst predictions; `row` is empty for an image."""

@@ -105,7 +105,7 @@ def reported(fit: Callable[..., Any], store: Store) -> Callable[..., Published]:
 def recorded(
     reported: Callable[..., Published], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Published]:
-    """The same, without the second that it takes to draw the page."""
+    """The same, without its page."""
     monkeypatch.setattr("trainer.report.write", lambda *where: "")
     return reported
 

@@ -10,6 +10,7 @@ import pytest
 
 from models.features.histograms import Histogram, Shares
 from trainer.report import distributions
+from trainer.report.rendering import render
 
 
 @pytest.mark.parametrize("name", ["two", "several", "number", "images"])
@@ -17,31 +18,30 @@ def test_every_column_and_the_target_have_a_row(
     runs: dict[str, Any], name: str
 ) -> None:
     manifest = runs[name].artefact.manifest
-    shown = distributions.distributions(manifest)
-    assert shown.count('scope="row"') == 1 + len(manifest.reference.inputs)
-    assert shown.count("<svg") == 1 + len(manifest.reference.inputs)
-    assert f"{manifest.target} <small>target" in shown
-    assert "nan" not in shown and "inf" not in shown
+    rows = distributions.distributions(manifest)
+    assert len(rows) == 1 + len(manifest.reference.inputs)
+    assert (rows[0].name, rows[0].kind) == (manifest.target, "target")
+    assert all(np.isfinite(block).all() for row in rows for block in row.blocks)
+    shown = render("data.html", manifest=manifest, distributions=rows)
+    assert shown.count('scope="row"') == shown.count("<svg") == len(rows)
 
 
 def test_shares_are_named_and_add_up() -> None:
     names = tuple(f"c{n}" for n in range(8))
     seen = Shares(names, (0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.03, 0.02), 0.05, 0.05)
-    drawn, caption = distributions._shares(seen)
+    blocks, caption = distributions._shares(seen)
     assert caption.startswith("c0 30.0%, c1 20.0%") and caption.endswith(
         "3 others 15.0%"
     )
-    widths = [float(w) for w in re.findall(r'width="([\d.]+)"', drawn)]
-    assert sum(widths) == pytest.approx(95, abs=3)
+    assert sum(block.width for block in blocks) == pytest.approx(95, abs=3)
 
 
 def test_areas_of_blocks_are_shares() -> None:
     values = np.random.default_rng(0).exponential(size=2_000)
     seen = Histogram.fit(values)
     limits = (float(values.min()), float(values.max()))
-    drawn, caption = distributions._bins(seen, limits, list)
-    blocks = re.findall(r'width="([\d.]+)" y="[^"]*" height="([\d.]+)"', drawn)
-    areas = [float(w) * float(h) for w, h in blocks]
+    blocks, caption = distributions._bins(seen, limits, list)
+    areas = [block.width * block.height for block in blocks]
     assert len(blocks) == 10 and max(areas[:5]) < 2 * min(areas[:5])
     assert re.fullmatch(r"\S+ to \S+", caption)
 

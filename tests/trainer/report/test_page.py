@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from trainer.report.markup import number
-from trainer.report.page import SECTIONS, page
+from trainer.report import page as pages
+from trainer.report.page import METRICS, SECTIONS, page
+from trainer.report.record import ColumnImportance, Confusion, Threshold
+from trainer.report.rendering import number, render
 
 EVERY = ("two", "several", "number", "images")
 HOSTILE = [
@@ -148,3 +151,87 @@ def test_production_stands_beside_its_successor(
     figures = shown.record.production.figures
     assert "this versionproductionconstant answerlinear model" in shown.page.text
     assert f"<td>{number(figures['log_loss'], 3)}</td>" in shown.page.source
+
+
+def section(run: Any, name: str, **record: Any) -> str:
+    """Return one section of a run's page, with other values in its record."""
+    changed = replace(run.record, **record)
+    return render(f"{name}.html", **pages.contents(run.artefact.manifest, changed, {}))
+
+
+def test_figures_are_the_manifests(runs: dict[str, Any]) -> None:
+    for name in ("two", "number"):
+        manifest = runs[name].artefact.manifest
+        shown = section(runs[name], "quality")
+        for key, value in manifest.metrics.items():
+            if key in METRICS:
+                assert f">{METRICS[key]}</th>" in shown
+                assert f"<b>{number(value, 3)}</b>" in shown
+        for figures in manifest.baselines.values():
+            assert all(f"<td>{number(x, 3)}</td>" in shown for x in figures.values())
+        assert "production" not in shown
+
+
+def test_a_sentence_compares_with_the_baselines(runs: dict[str, Any]) -> None:
+    manifest = runs["two"].artefact.manifest
+    share = manifest.metrics["log_loss"] / manifest.baselines["linear"]["log_loss"] - 1
+    more = f"{abs(share):.0%} {'higher' if share > 0 else 'lower'}"
+    sentence = pages.against_baselines(manifest)
+    assert f"{more} than that of a linear model" in sentence
+    assert f"{manifest.metrics['rows']} held-out rows" in sentence
+
+
+def test_a_linear_model_is_no_network(runs: dict[str, Any]) -> None:
+    two = runs["two"].artefact.manifest
+    assert pages.networks(two) == "2 networks"
+    assert pages.networks(replace(two, members=1)) == "a linear model"
+    weighted = replace(two.output, weights=(0.4, 0.4, 0.2))
+    mixed = replace(two, members=3, output=weighted)
+    assert mixed.networks == 2
+    assert pages.networks(mixed) == "2 networks and a linear model"
+
+
+def test_one_threshold_is_chosen_and_each_says_what_it_comes_to(
+    runs: dict[str, Any],
+) -> None:
+    choices = [Threshold(0.2, 9, 11, 1, 79), Threshold(0.5, 6, 2, 4, 88)]
+    lift = replace(runs["two"].record.lift, name="yes <")
+    shown = section(runs["two"], "mistakes", thresholds=choices, lift=lift)
+    assert shown.count('type="radio"') == 2 and shown.count(" checked") == 1
+    assert 'aria-label="0.5" checked' in shown and "yes &lt;" in shown
+    for figure in ("45.0%", "90.0%", "4.50", "75.0%", "60.0%", "7.50"):
+        assert f"<dd>{figure}</dd>" in shown
+    assert "<fieldset" not in section(runs["two"], "mistakes", thresholds=[])
+
+
+def test_confusion_is_a_table_with_heads(runs: dict[str, Any]) -> None:
+    confusion = Confusion(["a<", "b"], [[3, 1], [0, 1200]], 7)
+    shown = section(runs["several"], "mistakes", confusion=confusion)
+    assert shown.count('scope="row"') == 2 and shown.count('scope="col"') == 3
+    assert "--share:0.750" in shown and "1,200" in shown and "a&lt;" in shown
+    assert "7 rows of rarer classes are not shown" in shown
+
+
+def test_columns_beyond_the_first_are_a_click_away(runs: dict[str, Any]) -> None:
+    weights = [
+        ColumnImportance(f"c{i}", 1.0 / (i + 1), None if i else -0.1) for i in range(20)
+    ]
+    shown = section(runs["two"], "columns", weights=weights)
+    assert "5 more of 20 columns" in shown and shown.count('scope="row"') == 20
+    assert "-0.1" in shown and "–" in shown
+    assert "<table" not in section(runs["images"], "columns")
+
+
+def test_mistakes_say_truth_and_answer(runs: dict[str, Any]) -> None:
+    for name in ("two", "number", "images"):
+        shown = section(runs[name], "mistakes")
+        assert shown.count("<article>") == len(runs[name].record.mistakes)
+    assert "error +" in section(runs["number"], "mistakes")
+
+
+def test_the_time_is_that_of_the_run(runs: dict[str, Any]) -> None:
+    values = pages.contents(runs["two"].artefact.manifest, None, {})
+    assert "Trained" not in render("learning.html", **values)
+    timing = {"epochs": 8, "train_s": 2.0, "rows_per_s": 1000.0, "total_s": 3.0}
+    values["run"] = {"timing": timing}
+    assert "Trained 8 epochs in 2 s" in render("learning.html", **values)

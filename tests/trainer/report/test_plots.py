@@ -20,9 +20,9 @@ HISTORY: dict[str, list[float]] = {
 def test_losses_name_their_ends_and_the_epoch_kept() -> None:
     svg = plots.losses([HISTORY, HISTORY])
     assert "training from 1 to 0.25, best 0.6 in epoch 2" in svg
-    assert svg.count(">training<") == svg.count(">validation<") == 1
+    assert svg.count("> training") == svg.count("> validation") == 1
     alone = {k: v for k, v in HISTORY.items() if k != "validation_loss"}
-    assert ">validation<" not in plots.losses([alone])
+    assert "> validation" not in plots.losses([alone])
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_layers_are_told_by_name() -> None:
         for e in (1, 2)
     ]
     names = ["hidden 1", "output"]
-    svg = plots.layers(looks, names, "(linear)", lambda x: x.gradient, "gradient")
+    svg = plots.layers(looks, names, "gradient")
     assert "hidden 1: 0.1; output: 0.01" in svg
-    assert ">hidden 1<" in svg and ">output<" in svg
-    assert plots.layers(looks, names, "(linear)", lambda x: x.dead, "dead") == ""
-    assert plots.layers(looks, names, "(activation)", lambda x: x.mean, "mean") == ""
+    assert "> hidden 1" in svg and "> output" in svg
+    assert plots.layers(looks, names, "dead") == ""
+    assert plots.layers(looks, names, "mean") == ""
 
 
 def test_curves_say_their_areas() -> None:
@@ -83,12 +83,12 @@ def test_the_answer_by_a_column_is_drawn_for_every_kind() -> None:
     limits = (0.0, 1.0)
     number = Dependence("age", True, [1900, 2024], {"yes": [0.25, 0.5]})
     svg = plots.dependence(number, limits, share=True)
-    assert "Mean prediction by age, from 25% to 50%" in svg and ">1950<" in svg
+    assert "Mean prediction by age, from 25% to 50%" in svg and ">1960<" in svg
     months = Dependence("since", True, ["2024-01-01", "2024-02-01"], {"": [1.0, 3.5]})
     assert ">2024-01-01<" in plots.dependence(months, (0.0, 4.0), share=False)
     plan = Dependence("plan", False, ["a<", "b"], {"x": [0.1, 0.2], "y": [0.9, 0.8]})
     drawn = plots.dependence(plan, limits, share=True)
-    assert ">a&lt;<" in drawn and ">x<" in drawn and ">y<" in drawn
+    assert ">a&lt;<" in drawn and "> x" in drawn and "> y" in drawn
     truth = Dependence("member", False, [False, True], {"": [1.0, 2.0]})
     assert ">false<" in plots.dependence(truth, (0.0, 3.0), share=False)
 
@@ -102,22 +102,6 @@ def test_pixels_are_squares_with_a_name() -> None:
     svg = plots.saliency([[0.0, 1.0], [0.01, 0.5]])
     assert svg.count("<path") == 2 and "in row 0, column 1" in svg
     drawn = plots.image([[0, 255], [128, 0]], 'a "7"')
-    assert drawn.count("<path") == 2 and "a &quot;7&quot;" in drawn
+    assert drawn.count("<path") == 2 and "a &#34;7&#34;" in drawn
     assert plots.image(np.zeros((3, 4, 4)), "flat").count("<path") == 0
     assert 'viewBox="0 0 4 5"' in plots.image(np.zeros((5, 4, 3)), "colour")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0.25, "0.25"),
-        (12_500, "12.5k"),
-        (3e6, "3M"),
-        (2e10, "20G"),
-        (1234, "1234"),
-        (2000, "2000"),
-        (0, "0"),
-    ],
-)
-def test_axes_have_short_numbers(value: float, shown: str) -> None:
-    assert plots._short(value) == shown

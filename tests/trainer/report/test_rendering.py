@@ -1,4 +1,4 @@
-"""Pieces of a page, and that no text gets out of its place."""
+"""What templates print, and that no text gets out of its place."""
 
 from __future__ import annotations
 
@@ -8,18 +8,9 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 
-from trainer.report.markup import (
-    bar,
-    head,
-    listed,
-    number,
-    pairs,
-    plain,
-    plots,
-    section,
-    text,
-)
+from trainer.report.rendering import environment, number, plain, render
 
 
 class Elements(HTMLParser):
@@ -38,10 +29,16 @@ class Elements(HTMLParser):
 @settings(deadline=None)
 @given(st.text())
 def test_text_is_never_markup(value: str) -> None:
+    template = environment().from_string('<p title="{{ x }}">{{ x }}</p>')
     parser = Elements()
-    parser.feed(f'<p title="{text(value)}">{text(value)}</p>')
+    parser.feed(template.render(x=value))
     assert parser.found == ["p"]
-    assert len(parser.data) <= 200
+    assert parser.data == plain(value)
+
+
+def test_a_value_that_is_missing_is_an_error() -> None:
+    with pytest.raises(UndefinedError):
+        render("page.html", name="m")
 
 
 def test_numbers_are_short() -> None:
@@ -53,22 +50,6 @@ def test_numbers_are_short() -> None:
     assert number(0.5, 3, "+") == "+0.5" and number(-2e4, 3, "+") == "-20,000"
     assert number(None) == "–"
     assert number(True) == "True"
-    assert number("<b>") == "&lt;b&gt;"
-
-
-def test_pieces_hold_what_they_are_given() -> None:
-    assert (
-        section("a", "A", "<p>1</p>", "")
-        == '<section id="a"><h2>A</h2><p>1</p></section>'
-    )
-    assert plots(("", "no picture", "")) == ""
-    assert "<figure><svg/>" in plots(("<svg/>", "one", "how to read it"))
-    assert listed([]) == "" and listed(["a", "<b>"]).count("<li>") == 2
-    assert re.search(r"--share:1\.000", bar(7.0)) and re.search(r"0\.000", bar(-1.0))
-    assert head(["a", "b"]).count("<th") == 2
-    assert "&lt;i&gt;" in pairs({"<i>": "<b>"}, "x") and "<b>" not in pairs(
-        {"": "<b>"}, ""
-    )
 
 
 @pytest.mark.parametrize(
@@ -81,4 +62,15 @@ def test_pieces_hold_what_they_are_given() -> None:
     ],
 )
 def test_plain_text_is_one_short_line(text: object, shown: str) -> None:
-    assert plain(text) == shown
+    assert plain(text, 60) == shown
+
+
+def test_macros_hold_what_they_are_given() -> None:
+    macros = environment().get_template("macros.html").module
+    assert not macros.figure("", "no picture").strip()
+    assert "<figure>&lt;svg" in macros.figure("<svg/>", "one", "how to read it")
+    assert not macros.listed([]).strip()
+    assert macros.listed(["a", "<b>"]).count("<li>") == 2
+    assert re.search(r"--share:1\.000", macros.bar(7.0))
+    assert re.search(r"--share:0\.000", macros.bar(-1.0))
+    assert macros.head(["a", "b<"]).count("<th") == 2

@@ -53,7 +53,7 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
     maximum: float | None = None
     integer: bool = False
     scaling: Standardization
-    #: An example of `NUMBER_FORMATS`, or `DURATION`; plain numbers if empty.
+    #: An example of `NUMBER_FORMATS`, or of `DURATIONS`; plain if empty.
     format: str = ""  # type: ignore[misc]
 
     datatype: ClassVar[str] = "FP64"

@@ -2,15 +2,17 @@
 
 A format says how the date is spelled, in the letters of `strftime`: `%d/%m/%Y`. A time
 of day may follow it, with seconds, AM or PM, and an offset or a zone. ISO 8601 is read
-in every column.
+in every column. A month (`%Y-%m`), a week (`%G-W%V`) and a quarter (`%Y-Q%q`, where
+`strftime` has no letter) are their first day.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from unicodedata import combining, normalize
 
 #: The last float before the year 10000, which has no ISO text.
 LAST_SECOND = math.nextafter(253_402_300_800.0, 0.0)
@@ -27,10 +29,26 @@ DATE_FORMATS = (
     *("%m-%d-%Y", "%d-%m-%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%m-%d-%y"),
     *("%d-%m-%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%b %d, %Y"),
     *("%b %d %Y", "%d/%b/%Y", "%d/%b/%y", "%Y-%b-%d", "%d%b%Y", "%Y%m%d"),
+    *("%d. %b %Y", "%d. %b %y", "%d de %b de %Y", "%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y"),
+    *("%m-%Y", "%b %Y", "%b-%Y", "%b/%Y", "%b %y", "%b-%y", "%Y %b", "%Y-%b"),
+    *("%G-W%V", "%GW%V", "%Y-Q%q", "%YQ%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y"),
 )
+#: What a format has to say, as its sorted letters.
+_COMPLETE = {"%d%m%y", "%m%y", "%g%v", "%q%y"}
+#: English, German, French, Spanish, Italian, Portuguese and Dutch, without accents.
 MONTHS = (
-    *("january", "february", "march", "april", "may", "june", "july", "august"),
-    *("september", "october", "november", "december"),
+    "january januar jaenner janvier enero gennaio janeiro januari",
+    "february februar fevrier febrero febbraio fevereiro februari",
+    "march marz maerz mrz mars marzo marco maart mrt",
+    "april avril abril aprile",
+    "may mai mayo maggio maio mei",
+    "june juni juin junio giugno junho",
+    "july juli juillet julio luglio julho",
+    "august aout agosto augustus",
+    "september septembre septiembre settembre setembro",
+    "october oktober octobre octubre ottobre outubro",
+    "november novembre noviembre novembro",
+    "december dezember decembre diciembre dicembre dezembro",
 )
 #: The hours of the usual names of zones.
 ZONES = {
@@ -66,8 +84,11 @@ _PARTS = {
     "%Y": r"(?P<Y>\d{4})",
     "%y": r"(?P<y>\d{2})",
     "%m": r"(?P<m>\d{1,2})",
-    "%d": r"(?P<d>\d{1,2})",
-    "%b": r"(?P<b>[A-Za-z]{3,9})\.?",
+    "%d": r"(?P<d>\d{1,2})(?:st|nd|rd|th)?",
+    "%b": r"(?P<b>[A-Za-zÀ-ÿ]{3,10})\.?",
+    "%G": r"(?P<Y>\d{4})",
+    "%V": r"(?P<V>\d{1,2})",
+    "%q": r"(?P<q>[1-4])",
 }
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}\.?,?\s+)?"
 _TIME = (
@@ -86,7 +107,7 @@ def seconds(text: str, format: str = "") -> float:
     Raises ValueError for other text, and for a moment that in UTC is before the year 1
     or after 9999.
     """
-    bare = text.strip()
+    bare = normalize("NFC", text.strip())
     moment = _spelled(bare, format) if format else None
     if moment is None:
         try:
@@ -113,7 +134,7 @@ def _spelled(text: str, format: str) -> datetime | None:
     try:
         hour = _hour(int(part["H"] or 0), part["p"])
         micro = int((part["f"] or "0").ljust(6, "0")[:6])
-        day = _year(part), _month(part), int(part["d"])
+        day = _day(part)
         zone = _zone(part["z"]) if part["z"] else None
         minute, second = int(part["M"] or 0), int(part["S"] or 0)
         return datetime(*day, hour, minute, second, micro, zone)
@@ -126,15 +147,18 @@ def date_pattern(format: str) -> re.Pattern[str]:
     """Return the pattern of a format and an optional time of day.
 
     Codes of a time of day in the format are left out, since any may follow. Raises
-    ValueError unless it has a year, a month and a day.
+    ValueError unless it has a year, and a month with or without a day, an ISO week or a
+    quarter.
     """
-    date = re.split(r"[T ,]*%[HI]", format)[0]
-    pieces = re.split(r"(%.)", date.replace("%B", "%b"))
+    dated = re.split(r"[T ,]*%[HI]", format)[0]
+    pieces = re.split(r"(%.)", dated.replace("%B", "%b"))
     codes = pieces[1::2]
-    if sorted(code.lower().replace("b", "m") for code in codes) != ["%d", "%m", "%y"]:
-        raise ValueError(f"expected a format such as %d/%m/%Y, found '{format}'")
-    if not set(codes) <= _PARTS.keys():
-        raise ValueError(f"expected %Y, %y, %m, %b and %d, found '{format}'")
+    said = "".join(sorted(code.lower().replace("b", "m") for code in codes))
+    if said not in _COMPLETE or not set(codes) <= _PARTS.keys():
+        raise ValueError(
+            f"expected a format such as %d/%m/%Y, %b %Y, %G-W%V or %Y-Q%q, found "
+            f"'{format}'"
+        )
     spelled = "".join(_PARTS.get(piece) or re.escape(piece) for piece in pieces)
     return re.compile(_WEEKDAY + spelled + _TIME, re.ASCII | re.IGNORECASE)
 
@@ -147,14 +171,35 @@ def _year(part: dict[str, str | None]) -> int:
     return short + (1900 if short >= 69 else 2000)
 
 
+def _day(part: dict[str, str | None]) -> tuple[int, int, int]:
+    """Return year, month and day; the first day of a month, week or quarter."""
+    year = _year(part)
+    if week := part.get("V"):
+        monday = date.fromisocalendar(year, int(week), 1)
+        return monday.year, monday.month, monday.day
+    if quarter := part.get("q"):
+        return year, 3 * int(quarter) - 2, 1
+    return year, _month(part), int(part.get("d") or 1)
+
+
 def _month(part: dict[str, str | None]) -> int:
     if digits := part.get("m"):
         return int(digits)
-    name = (part["b"] or "").lower()
-    for number, month in enumerate(MONTHS, 1):
-        if month.startswith(name):
-            return number
-    raise ValueError("expected the name of a month")
+    return _named_month(part["b"] or "")
+
+
+@lru_cache(256)
+def _named_month(text: str) -> int:
+    """Return the month whose name begins so; ValueError for none, or several."""
+    name = "".join(c for c in normalize("NFD", text.lower()) if not combining(c))
+    found = [
+        number
+        for number, names in enumerate(MONTHS, 1)
+        if any(month.startswith(name) for month in names.split())
+    ]
+    if len(found) != 1:
+        raise ValueError("expected the name of a month")
+    return found[0]
 
 
 def _hour(hour: int, half: str | None) -> int:

@@ -91,14 +91,25 @@ NUMBER_FORMATS = {
     "1'234.56": ("'’", "."),
     "1234,56": ("", ",."),
 }
-#: Hours, minutes and seconds, which are read as seconds.
-DURATION = "h:mm:ss"
-#: What may stand before or after a number, with a meaning of its own.
+#: A unit, which may stand after all numbers, also in the singular; no ordinal.
+UNIT = re.compile(r"(?!(?:st|nd|rd|th)$)[^\d\s.,'’+\-−()][^\d,()]{0,15}", re.IGNORECASE)
+#: Times of day and durations, which are read as seconds; days may stand before.
+DURATIONS = {
+    format: re.compile(
+        rf"(?P<sign>[+-]?)(?:(?P<d>\d+) days?,? )?{parts}(?:\s?(?P<half>[ap])\.?m\.?)?",
+        re.ASCII | re.IGNORECASE,
+    )
+    for format, parts in {
+        "h:mm:ss": r"(?P<h>\d{1,6}):(?P<m>[0-5]\d):(?P<s>[0-5]\d(?:[.,]\d+)?)",
+        "h:mm": r"(?P<h>\d{1,6}):(?P<m>[0-5]\d)",
+        "m:ss.0": r"(?P<m>\d{1,6}):(?P<s>[0-5]\d[.,]\d+)",
+    }.items()
+}
+#: What may stand before a number or after it, in all of its rows or some.
 AFFIX = re.compile(
     r"[$€£¥₹₩₽₺₪%‰]|[RC]\$|kr\.?|zł|Kč|Fr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|"
     r"SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR"
 )
-_DURATION = re.compile(r"([+-]?)(\d{1,6}):([0-5]\d):([0-5]\d(?:[.,]\d+)?)", re.ASCII)
 
 
 def parse_number(text: str, format: str = "") -> float:
@@ -117,8 +128,8 @@ def parse_number(text: str, format: str = "") -> float:
 
 def formatted_number(text: str, format: str) -> float | None:
     """Return the number that a text is in a format itself, or None."""
-    if format == DURATION:
-        return _seconds(text)
+    if format in DURATIONS:
+        return _seconds(text, DURATIONS[format])
     pattern, groups = number_pattern(format)
     match = pattern.fullmatch(text)
     if match is None:
@@ -131,27 +142,33 @@ def formatted_number(text: str, format: str) -> float | None:
     return -float(plain) if negative else float(plain)
 
 
-def _seconds(text: str) -> float | None:
-    match = _DURATION.fullmatch(text)
+def _seconds(text: str, pattern: re.Pattern[str]) -> float | None:
+    match = pattern.fullmatch(text)
     if match is None:
         return None
-    sign, hours, minutes, rest = match.groups()
-    value = int(hours) * 3600 + int(minutes) * 60 + float(rest.replace(",", "."))
-    return -value if sign == "-" else value
+    part = match.groupdict()
+    days, hours = int(part["d"] or 0), int(part.get("h") or 0)
+    if half := part["half"]:
+        if not 1 <= hours <= 12:
+            return None
+        hours = hours % 12 + 12 * (half in "pP")
+    second = float((part.get("s") or "0").replace(",", "."))
+    value = days * 86_400 + hours * 3600 + int(part["m"]) * 60 + second
+    return -value if part["sign"] == "-" else value
 
 
 @lru_cache(256)
 def number_pattern(format: str) -> tuple[re.Pattern[str], str]:
     """Return the pattern of a format and its thousands separators.
 
-    Raises ValueError if it is not a format of `NUMBER_FORMATS`, with at most one
-    currency or percent sign before or after it.
+    Raises ValueError if it is not a format of `NUMBER_FORMATS`, with at most a currency
+    before it, or a unit after it.
     """
     for example in sorted(NUMBER_FORMATS, key=len, reverse=True):
         before, found, after = format.partition(example)
         before, after = before.strip(), after.strip()
-        affixes = [affix for affix in (before, after) if affix]
-        if found and len(affixes) <= 1 and all(map(AFFIX.fullmatch, affixes)):
+        fits = not after or UNIT.fullmatch(after)
+        if found and (AFFIX.fullmatch(before) and not after if before else fits):
             break
     else:
         raise ValueError(f"expected a number format, found '{format}'")
@@ -163,7 +180,10 @@ def number_pattern(format: str) -> tuple[re.Pattern[str], str]:
         whole = rf"[1-9]\d?(?:,\d\d)+,\d{{3}}|{whole}"
     mark = f"[{decimal}]"
     body = rf"(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
-    prefix, suffix = (f"(?:{re.escape(a)})?" if a else "" for a in (before, after))
+    prefix = f"(?:{re.escape(before)})?" if before else ""
+    suffix = f"(?:{re.escape(after.removesuffix('s'))}s?)" if after else ""
+    if AFFIX.fullmatch(after):  # 12 beside 12 % is 12 %, but beside 12 M it may not be
+        suffix += "?"
     gap = "[\\s\u00a0\u202f]*"
     pattern = rf"(\(?)([+\-−]?){prefix}{gap}([+\-−]?)({body}){gap}{suffix}(\)?)"
     return re.compile(pattern, re.ASCII), groups

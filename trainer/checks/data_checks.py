@@ -46,7 +46,7 @@ from trainer.types import Say
 #: Kinds of findings that are not faults.
 NO_FAULT = frozenset(
     {"imbalance", "unmeasured"}
-    | {"unused", "marks", "reading", "text", "production", "heading"}
+    | {"unused", "marks", "reading", "text", "production", "heading", "words"}
 )
 #: Most findings of a kind that are reported one by one; the rest are counted.
 MAX_OF_A_KIND = 10
@@ -172,9 +172,14 @@ def _outliers(prepared: Prepared) -> Iterator[Finding]:
     target, name = prepared.all_rows.target, prepared.data.target_name
     learnt = prepared.learnt_target(prepared.all_rows)
     low, high = np.quantile(target, [0.25, 0.75])
+    measured = {*prepared.splits[0].test.tolist()}
     for row in outliers(target):
         way = "and such a row outweighs many: correct it or leave it out"
-        if learnt[row] != target[row]:
+        if row in measured:
+            way = (
+                "and is a test row, so RMSE counts it whole: correct it or leave it out"
+            )
+        elif learnt[row] != target[row]:
             way = f"and is learnt as {learnt[row]:.6g}: correct it or leave it out"
         yield Finding(
             "outlier",

@@ -1,4 +1,4 @@
-"""Reads CSV: UTF-8 with a header, gzipped or not; comma, semicolon, tab or bar.
+"""Reads CSV: UTF-8 or marked UTF-16, gzipped or not; comma, semicolon, tab or bar.
 
 polars reads the file, and this module makes sure that it is a table: polars fills a
 short line with missing values. If anything is doubtful, Python's reader reads the file
@@ -7,6 +7,7 @@ again, which is slower and can name the line of an error.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -15,6 +16,7 @@ import sys
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -42,6 +44,7 @@ WHOLE = 1 << 25
 HEAD = 1 << 16
 #: Rows that show what a column holds below a possible row of units.
 SAMPLE = 200
+_LINE = re.compile(rb"[^\r\n]*[\r\n]*")
 _MARKED = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
 #: How files of other formats begin, which are saved under a name of CSV as well.
 OTHERS = {
@@ -53,8 +56,6 @@ OTHERS = {
     b"BZh91AY": "bzip2",
     b"\xfd7zXZ\0": "xz",
     b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
     b"<html": "HTML",
     b"<!DOCTYPE": "HTML",
     b"<table": "HTML",
@@ -76,7 +77,12 @@ def read_csv(path: Path) -> Part:
         frame = _fast(data)
         if frame is None:
             frame = pl.concat(_careful(io.BytesIO(data), path))
-    return _without_headings(path, frame)
+    part = _without_headings(path, frame)
+    comments = data[: _start(data[:HEAD])[1]].count(b"#")
+    if not comments:
+        return part
+    found = f"{path.name}: comments (#) above the header are left out"
+    return replace(part, findings=(Finding("heading", (), found), *part.findings))
 
 
 def read_parts(path: Path) -> Generator[Part]:
@@ -100,6 +106,8 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
+        if error.encoding != "utf-8":
+            raise DataError(f"{path}: damaged UTF-16 text ({error.reason})") from None
         near = error.object[max(error.start - 10, 0) : error.start + 10]
         raise DataError(
             f"{path}: expected UTF-8 text, found byte "
@@ -112,12 +120,16 @@ def _readable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, gzipped or not, behind the mark of UTF-8 that it may begin with."""
+    """Open a file as UTF-8, behind the mark that it may begin with."""
     with path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if gzipped else file)
         start = stream.read(max(map(len, OTHERS)))
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            stream.seek(0)
+            yield io.BytesIO(stream.read().decode("utf-16").encode())
+            return
         other = next((o for mark, o in OTHERS.items() if start.startswith(mark)), "")
         if other or start[1:8:2] == bytes(4):  # the zeros of UTF-16 without a mark
             raise DataError(
@@ -131,14 +143,26 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def _start(data: bytes) -> tuple[str, int]:
     """Return the separator, and where the header begins.
 
-    Spreadsheets write the separator into a line before the header: `sep=;`.
+    Spreadsheets write the separator into a line before the header: `sep=;`. The last
+    line that begins with # is the header if it has as many fields as the next.
     """
     if mark := _MARKED.match(data):
         return mark[1].decode("latin-1"), mark.end()
-    start = len(data) - len(data.lstrip(b"\r\n"))
-    first = data[start : data.find(b"\n", start) + 1 or len(data)]
-    bare = re.sub(b'"[^"]*"', b"", first)
-    return max(SEPARATORS, key=lambda mark: bare.count(mark.encode())), start
+    start = last = len(data) - len(data.lstrip(b"\r\n"))
+    while data.startswith(b"#", start):
+        last = start
+        start = _LINE.match(data, start).end()  # type: ignore[union-attr]
+    header = _unquoted_line(data, start)
+    separator = max(SEPARATORS, key=lambda mark: header.count(mark.encode()))
+    fields = header.count(separator.encode())
+    if _unquoted_line(data, last).count(separator.encode()) == fields:
+        start = last
+    return separator, start
+
+
+def _unquoted_line(data: bytes, start: int) -> bytes:
+    line = data[start : data.find(b"\n", start) + 1 or len(data)]
+    return re.sub(b'"[^"]*"', b"", line)
 
 
 def _fast(data: bytes) -> pl.DataFrame | None:
@@ -255,7 +279,7 @@ def _frames(rows: Iterator[list[str]], path: Path) -> Iterator[pl.DataFrame]:
 
 def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
     """Yield the rows, all of one width, after a number of blank lines."""
-    width = 0
+    width, title = 0, "; a title above the header has to go, or to begin with #"
     while True:
         number = blank + lines.line_num + 1
         try:
@@ -275,7 +299,7 @@ def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
         if row and len(row) != width:
             raise DataError(
                 f"{path}, line {number}: expected {width} fields as in the header, "
-                f"found {len(row)}"
+                f"found {len(row)}{title if width == 1 else ''}"
             )
         if row:
             yield row

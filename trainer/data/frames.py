@@ -7,41 +7,40 @@ values that do not fit their column are missing; a finding names each.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import DataError, nearest
 from models.features.column import MAX_NAME
 from models.features.columns import COLUMN_KINDS, Column, Values
 from models.features.table import TableInput
-from models.features.text import EXACT, is_missing
+from models.features.text import DURATIONS, is_missing
 from models.storage.artefact import Finding
 from trainer.config.schema import ColumnConfig, Config
 from trainer.data import kinds
 from trainer.data.column_file import ColumnFile
 from trainer.data.dataset import Dataset
+from trainer.data.identifiers import identifies
 from trainer.data.kinds import Spelling
 from trainer.data.labels import read_labels
 from trainer.data.parquet_columns import ParquetColumns
 from trainer.data.table import Table, require_target, shown
+from trainer.data.totals import totals
 from trainer.data.values import (
     categories,
     inferred,
     is_supported,
     typed_values,
     untyped,
+    value_at,
 )
 
 if TYPE_CHECKING:
     import polars as pl
 
-#: Fewer rows do not show that a column identifies them.
-MIN_ROWS = 50
-#: The share of different values from which a column of text identifies rows.
-UNIQUE = 0.95
 #: Most odd values that a finding names.
 MAX_NAMED = 5
 #: Usual marks of a missing value, in lower case, which are not reported.
@@ -65,6 +64,9 @@ def training_set(
     labels, spelling = read_labels(
         frame[target], table.place, setting.kind, setting.format, (*setting.missing,)
     )
+    if not reader.is_stored and (total := totals(frame, table.place)):
+        reader.findings.append(total)
+        labels = [*labels[:-1], None]
     if spelling.format:
         reader.formats[target] = spelling
     if spelling.doubt:
@@ -126,6 +128,7 @@ class _Reader:
         self.findings: list[Finding] = []
         self.formats: dict[str, Spelling] = {}
         self.marks: dict[str, dict[str, int]] = {}
+        self.words: dict[str, dict[str, int]] = {}
         data = config.data
         #: Columns that a setting names stay, whatever they look like.
         self.named = {data.group, data.time, data.weight, config.gate.group}
@@ -148,11 +151,13 @@ class _Reader:
             values, odd = self._read(column, spellings[name])
             inputs[name], finding = values, None
             if name not in self.named and spellings[name].kind != "datetime":
-                finding = self._identifies(column, values)
+                finding = identifies(column, values)
+            # Text may only look like the name of a row because it was not understood.
+            self.findings += [f for f in findings if not finding or f.kind == "text"]
             if finding:
                 ids[name] = finding
             else:
-                self.findings += [*findings, *odd]
+                self.findings += odd
                 self.formats[name] = spellings[name]
         # A single column cannot be left out.
         if len(ids) < len(inputs):
@@ -216,7 +221,7 @@ class _Reader:
         text = untyped(column, typed=True)
         if before.kind == "categorical":
             if guess.is_text:
-                return guess, []
+                return before, []
             sentence = (
                 f"column '{name}' looks {guess.kind}, but is text as in production; "
                 f"data.columns.{name}.kind={guess.kind} changes it"
@@ -248,7 +253,13 @@ class _Reader:
         name = column.name
         if not guess.is_text or not guess.reason:
             return []
-        if guess.reason in COLUMN_KINDS:
+        if guess.reason == kinds.SCATTERED:
+            sentence = (
+                f"column '{name}' is text, though its values begin with numbers, as "
+                f"{shown(column.drop_nulls()[0])}: their units differ, or their format "
+                "is not known; as numbers they have to be spelled in one way"
+            )
+        elif guess.reason in COLUMN_KINDS:
             sentence = (
                 f"column '{name}' is text, though {guess.share:.0%} of its values are "
                 f"{guess.reason}: data.columns.{name}.kind={guess.reason} makes it so, "
@@ -266,7 +277,11 @@ class _Reader:
     ) -> tuple[Values, list[Finding]]:
         """Return the raw values (n,), NaN or None where one is missing or odd."""
         if spelling.is_text:
-            return categories(column, spelling.marks), []
+            texts = categories(column, spelling.marks)
+            for word, n in Counter(filter(None, texts)).items():
+                if is_missing(word):
+                    self.words.setdefault(word, {})[column.name] = n
+            return texts, []
         text = untyped(column, typed=True)
         if text is None:
             values, odd = typed_values(column, spelling.kind)
@@ -287,7 +302,7 @@ class _Reader:
         first: dict[str, str] = {}
         for index in odd:
             if len(first) <= MAX_NAMED:
-                first.setdefault(shown(column[index]), place(index))
+                first.setdefault(value_at(column, index), place(index))
         named = [f"{value} ({row})" for value, row in [*first.items()][:MAX_NAMED]]
         more = ", …" if len(first) > MAX_NAMED else ""
         count = f"{len(odd):,} of {len(column):,} values"
@@ -306,37 +321,32 @@ class _Reader:
         for mark, n in _marks(text, spelling):
             self.marks.setdefault(mark, {})[text.name] = n
 
-    def _identifies(self, column: pl.Series, values: Values) -> Finding | None:
-        """Report a column that tells which row it is, and is left out."""
-        if isinstance(values, np.ndarray):
-            if not _numbers_rows(values):
-                return None
-            reason, way = "numbers the rows", f", data.time={column.name} splits by it"
-        else:
-            distinct = column.n_unique() - bool(column.null_count())
-            present = len(column) - column.null_count()
-            if present < MIN_ROWS or distinct < UNIQUE * present:
-                return None
-            reason, way = f"has {distinct:,} different texts in {present:,} rows", ""
-        name = column.name
-        return Finding(
-            "unused",
-            (name,),
-            f"column '{name}' {reason}, and is left out as an identifier "
-            f"(data.columns.{name}.kind keeps it{way})",
-        )
-
     def reading(self) -> Iterator[Finding]:
         """Yield a sentence on each unusual mark, and one on all unusual formats."""
         for mark, counts in self.marks.items():
-            named = [f"'{name}' ({n:,})" for name, n in counts.items()][:MAX_NAMED]
-            more = f", … ({len(counts)} columns)" if len(counts) > MAX_NAMED else ""
-            sentence = f"{shown(mark)} counts as missing in {', '.join(named)}{more}"
+            sentence = f"{shown(mark)} counts as missing in {_counted(counts)}"
             yield Finding("marks", tuple(counts), sentence)
+        for word, counts in self.words.items():
+            sentence = (
+                f"{shown(word)} is a category in {_counted(counts)}; if it is a "
+                f"missing value: data.columns.{next(iter(counts))}.missing="
+                f"[{shown(word)}]"
+            )
+            yield Finding("words", tuple(counts), sentence)
         spelled = {n: s.format for n, s in self.formats.items() if s.format}
         if spelled:
-            each = ", ".join(f"'{n}' as {format}" for n, format in spelled.items())
+            each = ", ".join(
+                f"'{n}' as {format}{' (in seconds)' if format in DURATIONS else ''}"
+                for n, format in spelled.items()
+            )
             yield Finding("reading", tuple(spelled), f"columns are read: {each}")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Name columns, and how many of their values are meant."""
+    named = [f"'{name}' ({n:,})" for name, n in counts.items()][:MAX_NAMED]
+    more = f", … ({len(counts)} columns)" if len(counts) > MAX_NAMED else ""
+    return f"{', '.join(named)}{more}"
 
 
 def _number(mark: str, spelling: Spelling) -> float:
@@ -353,18 +363,3 @@ def _marks(text: pl.Series, spelling: Spelling) -> list[tuple[str, int]]:
         for value, n in kinds.count_texts(text).items()
         if value.lower() not in USUAL and is_missing(value, spelling.marks)
     ]
-
-
-def _numbers_rows(values: NDArray[np.float64]) -> bool:
-    """Tell whether distinct whole numbers, in even steps, are as dense as rows."""
-    if len(values) < MIN_ROWS or not np.isfinite(values).all():
-        return False
-    if (
-        (values[:MIN_ROWS] % 1).any()
-        or (values != np.floor(values)).any()
-        or np.abs(values).max() > EXACT
-    ):
-        return False
-    steps = np.diff(np.sort(values))
-    step = steps.min()
-    return bool(step > 0 and np.ptp(values) / step < 1.1 * len(values))

@@ -24,9 +24,10 @@ from models.features.columns import COLUMN_KINDS
 from models.features.dates import DATE_FORMATS, ISO, date_pattern
 from models.features.text import (
     AFFIX,
-    DURATION,
+    DURATIONS,
     EXACT,
     NUMBER_FORMATS,
+    UNIT,
     formatted_number,
     is_missing,
     number_pattern,
@@ -50,9 +51,14 @@ CODES = 0.01
 #: as well: the files of a folder may be spelled by different rules.
 GROUPED, SINGLE = ("1.234,56", "1,234.56"), "1234,56"
 
+#: Why a column of numbers is text: they have several units, or one that is unknown.
+SCATTERED = "signs"
+
 _PADDED = re.compile(r"[+-]?0\d+", re.ASCII)
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
+_MONTH = re.compile(r"(?:0[1-9]|1[0-2])\.(?:19|20)\d\d", re.ASCII)
 _POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+", re.ASCII)
+_LEADING = re.compile(rf"[+\-−(<>~≈]*(?:{AFFIX.pattern})?\s?\d", re.ASCII)
 _AFFIXES = re.compile(r"\(?[+\-−]?(\D*?)[+\-−]?[.,]?\d[\d.,'’ \u00a0\u202f]*(\D*?)\)?")
 
 
@@ -149,6 +155,8 @@ def _numeric(text: pl.Series, numbers: pl.Series, marks: tuple[str, ...]) -> Spe
             reason = "more digits than a number can hold"
     if reason:
         return Spelling("categorical", marks=marks, reason=reason)
+    if _are_months(text):
+        return Spelling("datetime", "%m.%Y", marks)
     if format := _thousands(text, numbers):
         return Spelling("numeric", format, marks, doubt="1234.567")
     return Spelling("numeric", marks=marks)
@@ -167,6 +175,15 @@ def _is_padded(text: pl.Series, numbers: pl.Series) -> bool:
     digits = text.drop_nulls().str.strip_chars()
     digits = digits.filter(digits.str.contains(r"^[+-]?[0-9]+$"))
     return padded >= CODES * len(digits) or digits.str.len_bytes().n_unique() == 1
+
+
+def _are_months(text: pl.Series) -> bool:
+    """Tell whether all numbers are months as 01.2024, in which zeros lead."""
+    first = next((value for value in text if value), "")
+    if not _MONTH.fullmatch(first):
+        return False
+    digits = text.drop_nulls().filter(text.drop_nulls().str.contains("[0-9]"))
+    return all(_MONTH.fullmatch(value.strip()) for value in digits.unique())
 
 
 def _thousands(text: pl.Series, numbers: pl.Series) -> str:
@@ -194,7 +211,7 @@ def _best(counts: Mapping[str, int]) -> Spelling:
             share = _share(spelling, list(counts), counts)
             fitting.append(replace(spelling, share=share))
     if not fitting:
-        return TEXT
+        return replace(TEXT, reason=SCATTERED if _are_scattered(sample) else "")
     usual = [spelling for spelling in fitting if SINGLE not in spelling.format]
     best = max(usual or fitting, key=lambda spelling: spelling.share)
     if best.share < NEARLY_ALL:
@@ -207,6 +224,14 @@ def _best(counts: Mapping[str, int]) -> Spelling:
         return replace(TEXT, share=best.share, reason=best.kind)
     doubt = SINGLE if conflict(counts, best) else _doubt(best, usual, sample)
     return replace(best, doubt=doubt)
+
+
+def _are_scattered(texts: Sequence[str]) -> bool:
+    """Tell whether many texts begin with numbers, and the rest is of a few forms."""
+    forms = Counter(re.sub(r"[\d.,]+", "0", text) for text in texts)
+    usual = sum(n for _, n in forms.most_common(FEW))
+    numbers = sum(bool(_LEADING.match(text)) for text in texts)
+    return len(texts) > MANY and min(usual, numbers) >= NEARLY_ALL * len(texts)
 
 
 def _single(spelling: Spelling) -> Spelling:
@@ -280,7 +305,7 @@ def _candidates(sample: Sequence[str]) -> Iterator[Spelling]:
         return
     yield Spelling("numeric")
     yield from (Spelling("numeric", format) for format in _number_formats(sample))
-    yield Spelling("numeric", DURATION)
+    yield from (Spelling("numeric", format) for format in DURATIONS)
     for format in DATE_FORMATS:
         yield Spelling("datetime", "" if format == ISO else format)
 
@@ -291,13 +316,14 @@ def _number_formats(sample: Sequence[str]) -> Iterator[str]:
     pairs = Counter((match[1].strip(), match[2].strip()) for match in matches)
     affixes = [pair for pair, _ in pairs.most_common(2) if any(pair)]
     before, after = affixes[0] if affixes else ("", "")
-    if any(affix and not AFFIX.fullmatch(affix) for affix in (before, after)):
+    if (before and (after or not AFFIX.fullmatch(before))) or (
+        after and not UNIT.fullmatch(after)
+    ):
         before = after = ""
-    if not (before and after):
-        for example in NUMBER_FORMATS:
-            if example != "1234.56" or before or after:
-                gap = " " if len(after) > 1 or (after in "€₽" and after) else ""
-                yield f"{before}{example}{gap}{after}"
+    for example in NUMBER_FORMATS:
+        if example != "1234.56" or before or after:
+            gap = " " if len(after) > 1 or (after in "€₽" and after) else ""
+            yield f"{before}{example}{gap}{after}"
 
 
 def _doubt(best: Spelling, fitting: Sequence[Spelling], sample: Sequence[str]) -> str:
@@ -316,7 +342,7 @@ def _doubt(best: Spelling, fitting: Sequence[Spelling], sample: Sequence[str]) -
 
 def check_format(kind: str, format: str) -> None:
     """Raise ValueError if a kind of column cannot have the format."""
-    if kind == "numeric" and format != DURATION:
+    if kind == "numeric" and format not in DURATIONS:
         number_pattern(format)
     elif kind == "datetime":
         date_pattern(format)

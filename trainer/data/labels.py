@@ -7,7 +7,7 @@ Labels keep the spelling of the data, but blanks around them do not count, and `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +16,12 @@ from models.errors import DataError
 from models.features.predictions import Label, label_text
 from models.features.text import is_missing, is_number, parse_truth, plain_text
 from trainer.data.kinds import MANY, Spelling, as_kind, fits, infer
-from trainer.data.table import shown
+from trainer.data.table import Place, shown
 from trainer.data.values import as_text
 
 if TYPE_CHECKING:
     import polars as pl
 
-Place = Callable[[int], str]
 #: Fewer odd cells than this share among a few numbers are no class of their own.
 NO_CLASS = 0.01
 
@@ -112,6 +111,9 @@ def _from_text(
             f"(data.columns.{column.name}.missing=[{shown(texts[index])}])"
         )
     table = _parsed(spelling, [t for t in counts if not is_missing(t, marks)])
+    if kind is None and spelling.format and _are_few(table, counts.total()):
+        classes = [text if text in table else None for text in texts]
+        return classes, Spelling("categorical", marks=marks)
     return [None if text is None else table.get(text) for text in texts], spelling
 
 
@@ -127,6 +129,13 @@ def _are_classes(odd: dict[str, int], counts: Counter[str]) -> bool:
     """Tell whether odd texts are frequent enough to be classes beside a few numbers."""
     few = len(counts) - len(odd) <= MANY
     return few and sum(odd.values()) >= max(NO_CLASS * counts.total(), 2)
+
+
+def _are_few(table: dict[str, Label], rows: int) -> bool:
+    """Tell whether labels are classes, to be spelled as they are: 3 stars, 10:30."""
+    n = len({*table.values()})
+    whole = all(float(label).is_integer() for label in table.values())
+    return n <= MANY and n * 5 <= rows and (whole or n == 2)
 
 
 def _parsed(spelling: Spelling, texts: Sequence[str]) -> dict[str, Label]:

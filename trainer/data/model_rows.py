@@ -24,6 +24,7 @@ from trainer.data.values import (
     require_supported,
     typed_values,
     untyped,
+    value_at,
 )
 
 if TYPE_CHECKING:
@@ -46,10 +47,7 @@ def model_rows(
     labels = None
     require_target(frame, target)
     if target is not None:
-        texts = output is not None and any(isinstance(c, str) for c in output.classes)
-        labels, _ = read_labels(
-            frame[target], table.place, "categorical" if texts else None
-        )
+        labels, _ = read_labels(frame[target], table.place, _kind(output))
     values: dict[str, Values] = {}
     read_as: dict[str, str] = {}
     for column in inputs.columns:
@@ -61,6 +59,15 @@ def model_rows(
             read_as[name] = spelling.kind
             values[name] = _strict_values(table, frame[name], spelling)
     return Dataset(values, read_as, target or "", labels)
+
+
+def _kind(output: Output | None) -> str | None:
+    """Return how the target of a model is read."""
+    classes = () if output is None else output.classes
+    if output is None or any(isinstance(label, bool) for label in classes):
+        return None
+    texts = any(isinstance(label, str) for label in classes)
+    return "categorical" if texts else "numeric"
 
 
 def _model_values(table: Table, column: Column) -> Values:
@@ -92,7 +99,7 @@ def _strict_values(table: Table, column: pl.Series, spelling: Spelling) -> Value
     if odd:
         raise DataError(
             f"column '{column.name}', {table.place(odd[0])}: expected {kind.expected}, "
-            f"found {shown(column[odd[0]])}"
+            f"found {value_at(column, odd[0])}"
         )
     return values
 

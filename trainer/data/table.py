@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from models.storage.artefact import Finding
 
 if TYPE_CHECKING:
     import polars as pl
+
+#: Returns the row of an index, for messages.
+Place = Callable[[int], str]
 
 #: Longer values are cut in messages.
 MAX_SHOWN = 40

@@ -13,6 +13,7 @@ from models.features.dates import FIRST_SECOND, LAST_SECOND
 from models.features.text import EXACT, plain_text
 from trainer.data import kinds
 from trainer.data.kinds import Spelling
+from trainer.data.table import shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,8 +24,8 @@ def is_supported(column: pl.Series) -> bool:
     import polars as pl
 
     kind = column.dtype
-    plain = (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Categorical, pl.Enum)
-    return kind.is_numeric() or kind in (*plain, pl.Null)
+    plain = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
+    return kind.is_numeric() or kind.is_temporal() or kind in plain
 
 
 def untyped(column: pl.Series, typed: bool = False) -> pl.Series | None:
@@ -54,18 +55,26 @@ def inferred(
     if column.dtype.is_integer() and _is_long(column.cast(pl.Float64)):
         reason = "more digits than a number can hold"
         return Spelling("categorical", marks=marks, reason=reason)
-    return Spelling(kind, marks=marks)
+    format = "h:mm:ss" if column.dtype in (pl.Time, pl.Duration) else ""
+    return Spelling(kind, format, marks)
 
 
 def kind_of_type(column: pl.Series) -> str:
     """Return the kind that a type has; text is categorical."""
     import polars as pl
 
-    if column.dtype.is_numeric() or column.dtype == pl.Null:
+    if column.dtype.is_numeric() or column.dtype in (pl.Null, pl.Time, pl.Duration):
         return "numeric"
     if column.dtype == pl.Boolean:
         return "boolean"
     return "datetime" if column.dtype in (pl.Date, pl.Datetime) else "categorical"
+
+
+def value_at(column: pl.Series, index: int) -> str:
+    """Return a value for a message; polars cannot write a date after the year 9999."""
+    if column.dtype.is_temporal():
+        return "a date outside of the years 1 to 9999"
+    return shown(column[index])
 
 
 def require_supported(column: pl.Series) -> None:
@@ -110,7 +119,8 @@ def as_text(column: pl.Series) -> pl.Series:
     import polars as pl
 
     if column.dtype in (pl.Date, pl.Datetime):
-        _datetimes(column)
+        _, far = _datetimes(column)
+        refuse(column, far, "a date of the years 1 to 9999", "another")
     if column.dtype.is_float():
         column = column.fill_nan(None)
     return column.cast(pl.String)
@@ -121,22 +131,29 @@ def typed_values(column: pl.Series, kind: str) -> tuple[NDArray[np.float64], lis
     import polars as pl
 
     if column.dtype in (pl.Date, pl.Datetime):
-        return _datetimes(column), []
-    numbers = column.cast(pl.Float64)
-    infinite = numbers.is_infinite().fill_null(False)
-    return _array(numbers.set(infinite, None)), infinite.arg_true().to_list()
+        numbers, far = _datetimes(column)
+    elif column.dtype in (pl.Time, pl.Duration):
+        ticks = column.cast(pl.Duration("us")).to_physical()
+        numbers, far = ticks / 1e6, ticks.is_null() & False
+    else:
+        numbers = column.cast(pl.Float64)
+        far = numbers.is_infinite()
+    far = far.fill_null(False)
+    return _array(numbers.set(far, None)), far.arg_true().to_list()
 
 
-def _datetimes(column: pl.Series) -> NDArray[np.float64]:
+def _datetimes(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return seconds since 1970 (n,), and which have no year of 1 to 9999 (n,).
+
+    PostgreSQL's infinity is such a date.
+    """
     import polars as pl
 
     if column.dtype == pl.Date:
         moments = column.to_physical().cast(pl.Float64) * 86_400
     else:
         moments = column.cast(pl.Datetime("us")).to_physical() / 1e6
-    far = (moments < FIRST_SECOND) | (moments > LAST_SECOND)
-    refuse(column, far, "a date of the years 1 to 9999", "another")
-    return _array(moments)
+    return moments, (moments < FIRST_SECOND) | (moments > LAST_SECOND)
 
 
 def _array(numbers: pl.Series) -> NDArray[np.float64]:

@@ -162,7 +162,8 @@ def numbers(labels: Sequence[Label], name: str) -> NDArray[np.float64]:
                 number = np.nan
             if not np.isfinite(number):
                 raise DataError(
-                    f"target '{name}', row {row}: expected a finite number, found text"
+                    f"target '{name}', row {row}: expected a finite number, found text "
+                    f"(data.columns.{name}.kind=numeric reads it, if it has a unit)"
                 )
     return np.array([float(label) for label in labels])
 

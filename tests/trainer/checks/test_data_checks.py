@@ -450,6 +450,17 @@ def test_a_target_far_from_all_others_is_named(found: Found) -> None:
         assert f"and is learnt as {largest:g}: correct it" in finding.sentence
 
 
+def test_a_slip_in_a_test_row_is_told_to_spoil_the_figure(found: Found) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 300)).round(4).tolist()
+    said = []
+    for row in range(12):
+        slipped = [*y[:row], 9999.0, *y[row + 1 :]]
+        said.append(sentence(found({"x": x, "y": slipped}), "outlier"))
+    assert all("learnt as" in s or "a test row, so RMSE counts" in s for s in said)
+    assert len({"learnt as" in s for s in said}) == 2
+
+
 def test_findings_are_said_kept_and_shown(
     command: Command, write_csv: WriteCsv, store: Store
 ) -> None:

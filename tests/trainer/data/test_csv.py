@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from models.errors import DataError
 from trainer.data.csv import read_csv
@@ -201,7 +202,7 @@ def test_text_after_a_closing_quote_is_told(refused: Callable[..., str]) -> None
     assert refused('a,b\n1,x\n"2"3,y\n').startswith(", line 3: ")
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "cp1252"])
 def test_another_encoding_is_told(encoding: str, refused: Callable[..., str]) -> None:
     content = "größe,y\n1,ä\n2,é\n".encode(encoding)
     message = refused(content)
@@ -235,11 +236,46 @@ def test_a_name_that_looks_like_compressed_data_is_a_name(
     assert read(f"{name},y\n1,2\n").columns == [name, "y"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16"])
-def test_utf_16_of_plain_letters_is_told(
-    encoding: str, refused: Callable[..., str]
+def test_utf_16_without_a_mark_is_told(refused: Callable[..., str]) -> None:
+    assert "found UTF-16; save it as UTF-8" in refused(PLAIN.encode("utf-16-le"))
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\ufffe"])
+def test_utf_16_with_a_mark_is_read(mark: str, read: Read) -> None:
+    encoding = "utf-16-le" if mark == "\ufeff" else "utf-16-be"
+    table = "größe,y\n1,ä\n2,\U0001f600\n"
+    assert_frame_equal(read(("\ufeff" + table).encode(encoding)), read(table))
+
+
+def test_damaged_utf_16_is_told(refused: Callable[..., str]) -> None:
+    message = refused("größe,y\n1,2\n".encode("utf-16")[:-1])
+    assert message.startswith(": damaged UTF-16 text")
+
+
+@pytest.mark.parametrize(
+    ("above", "names"),
+    [
+        ("# made by x\n# on a day, in a place, z\n", ["a", "b"]),
+        ("# made by x\r\n\r\n", ["a", "b"]),
+        ("#a,b\n", ["#a", "b"]),
+        ("## about\n#a,b\n", ["#a", "b"]),
+    ],
+)
+def test_comments_above_the_header_are_left_out(
+    above: str, names: list[str], tmp_path: Path
 ) -> None:
-    assert "found UTF-16; save it as UTF-8" in refused(PLAIN.encode(encoding))
+    path = tmp_path / "t.csv"
+    header = "" if names[0] == "#a" else "a,b\n"
+    path.write_text(f"{above}{header}1,x\n2,y\n", newline="")
+    part = read_csv(path)
+    assert part.frame.columns == names and len(part.frame) == 2
+    said = [finding.sentence for finding in part.findings]
+    comments = above.count("#") > (names[0] == "#a")
+    assert said == ["t.csv: comments (#) above the header are left out"] * comments
+
+
+def test_a_title_above_the_header_is_told(refused: Callable[..., str]) -> None:
+    assert "a title above the header has to go" in refused("Sales\na,b\n1,x\n")
 
 
 @pytest.mark.parametrize("field", [r'"say \"hi\" to"', '"a"b"c"'])

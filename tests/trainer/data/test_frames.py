@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -64,9 +65,57 @@ UNUSABLE = [
     pl.Series("c", [[1, 2]]),
     pl.Series("c", [{"a": 1}]),
     pl.Series("c", [b"x"]),
-    pl.Series("c", [dt.time(12)]),
-    pl.Series("c", [dt.timedelta(1)]),
 ]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([dt.time(1, 2, 3), None], [3723.0, np.nan]),
+        ([dt.timedelta(1, 0.5), dt.timedelta(-1)], [86400.5, -86400.0]),
+    ],
+)
+def test_times_and_durations_are_seconds(values: Any, expected: list[float]) -> None:
+    column = pl.Series("c", values)
+    found = trained({"c": column, "x": [0.5, 1.5]})
+    assert found.spellings == {"c": {"format": "h:mm:ss"}}
+    np.testing.assert_array_equal(column_of(column), expected)
+    np.testing.assert_array_equal(served(column, "numeric"), expected)
+
+
+def test_words_among_categories_that_may_be_missing_are_told() -> None:
+    c = ["NA", "a", "b", "-"] * 4
+    both = {"c": c, "d": c[::-1], "x": np.arange(16) / 2, "e": ["a", "NA"] * 8}
+    found = trained(both, 'data.columns.e.missing=["NA"]')
+    assert sentences(found) == [
+        (
+            "words",
+            "'NA' is a category in 'c' (4), 'd' (4); if it is a missing value: "
+            "data.columns.c.missing=['NA']",
+        ),
+        (
+            "words",
+            "'-' is a category in 'c' (4), 'd' (4); if it is a missing value: "
+            "data.columns.c.missing=['-']",
+        ),
+    ]
+
+
+def test_text_that_is_left_out_as_an_identifier_is_told_to_begin_with_numbers() -> None:
+    sizes = [f"{i}°{i}′N" for i in range(60)]
+    found = trained({"c": sizes, "x": np.ones(60)})
+    assert [kind for kind, _ in sentences(found)] == ["text", "unused"]
+    assert sentences(found)[0][1].startswith(
+        "column 'c' is text, though its values begin with numbers, as '0°0′N': "
+    )
+
+
+def test_marks_of_production_are_those_of_text_too() -> None:
+    marked = fit_column("c", "categorical", ["a", "b"])
+    known = TableInput((msgspec.structs.replace(marked, marks=("NA",)),))
+    column = text("a", "NA", "b", "a")
+    found = trained({"c": column, "x": [0.5, 1.5, 1.5, 1.5]}, known=known)
+    assert found.inputs["c"] == ["a", None, "b", "a"]  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("column", UNUSABLE, ids=lambda column: str(column.dtype))
@@ -197,9 +246,16 @@ def test_typed_dates_beyond_those_of_text_are_told() -> None:
     days = pl.Series("d", [0, (1 << 31) - 1], pl.Int32).cast(pl.Date)
     moments = pl.Series("d", [0, -(1 << 63)], pl.Int64).cast(pl.Datetime("us"))
     for column in (days, moments):
-        for kind in ("datetime", "categorical"):
-            with pytest.raises(DataError, match="row 2: expected a date of the years"):
-                served(column, kind)
+        with pytest.raises(DataError, match=r"row 2: .* found a date outside of the"):
+            served(column, "datetime")
+        with pytest.raises(DataError, match="row 2: expected a date of the years"):
+            served(column, "categorical")
+        np.testing.assert_array_equal(column_of(column), [0.0, np.nan])
+        [(kind, sentence)] = sentences(trained({"c": column, "x": [0.5, 1.5]}))
+        assert (
+            kind == "odd"
+            and "a date outside of the years 1 to 9999 (row 2)" in sentence
+        )
         with pytest.raises(DataError, match="row 2: expected a date of the years"):
             trained({"x": [1.0, 2.0], "y": column})
     edge = [dt.date(1, 1, 1), dt.date(9999, 12, 31)]

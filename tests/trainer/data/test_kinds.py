@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.features.dates import DATE_FORMATS, ISO, seconds
-from trainer.data.kinds import Spelling, infer, read_numbers
+from tests.models.features.test_dates import first_day, spelled
+from trainer.data.kinds import SCATTERED, Spelling, infer, read_numbers
 
 bounded = settings(deadline=None, max_examples=40)
 DAYS = [date(2023, 1, 1) + timedelta(days=9 * i) for i in range(60)]
@@ -49,6 +50,10 @@ def text(*values: str | None) -> pl.Series:
         (["0", "0.5", "00.5"], "numeric"),
         (["1.2.3", "1.2.4"], "categorical"),
         (["12:30:00", "08:15:00"], "numeric"),
+        (["12:30", "08:15", "7:45"], "numeric"),
+        (["01.2024", "12.2023"], "datetime"),
+        (["01.2024", "13.2023"], "numeric"),
+        (["1 st", "2 nd", "3 rd"], "categorical"),
         (["ABC123", "ABC124"], "categorical"),
         (["+1 555 123456", "+1 555 987654"], "categorical"),
         (["10-20", "20-30"], "categorical"),
@@ -83,16 +88,33 @@ def test_nearly_all_values_decide(most: list[str], odd: list[str], kind: str) ->
         assert np.isfinite(values[: len(most)]).all()
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([f"{i}.5 {'kg' if i % 3 else 'lb'}" for i in range(60)], "numeric"),
+        ([f"{'$€£'[i % 3]}{i}" for i in range(60)], SCATTERED),
+        ([f"{i % 7}'{i % 11}\"" for i in range(60)], SCATTERED),
+        ([f"{i}°{i}′N" for i in range(60)], SCATTERED),
+        ([f"{i} {chr(97 + i % 20)} Street" for i in range(60)], ""),
+        ([f"A{i}" for i in range(60)], ""),
+        (["10-19", "20-29"] * 30, ""),
+    ],
+)
+def test_text_that_begins_with_numbers_is_told(values: list[str], reason: str) -> None:
+    spelling = infer(text(*values))
+    assert (spelling.kind, spelling.reason) == ("categorical", reason)
+
+
 @pytest.mark.parametrize("format", DATE_FORMATS)
 def test_dates_of_a_column_show_their_format(format: str) -> None:
     if format == "%Y%m%d":  # digits alone are numbers
         return
-    column = text(*[day.strftime(format) for day in DAYS], None, "?")
+    column = text(*[spelled(day, format) for day in DAYS], None, "?")
     spelling = infer(column)
     assert spelling.kind == "datetime" and not spelling.doubt
     values, odd = read_numbers(column, spelling)
     assert not odd
-    expected = [seconds(day.isoformat()) for day in DAYS]
+    expected = [seconds(first_day(day, format).isoformat()) for day in DAYS]
     np.testing.assert_array_equal(values, [*expected, np.nan, np.nan])
 
 

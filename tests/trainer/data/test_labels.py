@@ -94,6 +94,22 @@ def test_typed_labels_are_taken_as_they_are(
     assert [type(label) for label in found] == [type(label) for label in labels]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["3 stars", "5 stars"] * 5, ["3 stars", "5 stars"] * 5),
+        (["10:30", "14:00", "?"] * 10, ["10:30", "14:00", None] * 10),
+        (["1,5 kg", "2 kg", "3 kg"] * 5, [1.5, 2.0, 3.0] * 5),
+        ([f"{i}:30" for i in range(24)], [i * 3600.0 + 1800 for i in range(24)]),
+    ],
+)
+def test_a_few_labels_with_a_unit_are_classes(
+    values: list[str], expected: list[Any]
+) -> None:
+    column = pl.Series("y", values)
+    assert read_labels(column, str)[0] == expected
+
+
 def test_an_infinite_label_is_told_with_its_row() -> None:
     message = refused(pl.Series("c", [1.0, None, math.inf]))
     assert message == "target 'c', row 3: expected a finite number, found inf"

@@ -1,0 +1,42 @@
+"""A row of totals at the end of a table, which is no example of anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.storage.artefact import Finding
+from trainer.data.table import Place, shown
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: What the first text of such a row says, in lower case.
+WORDS = frozenset(
+    {"total", "totals", "grand total", "sum", "subtotal", "average", "mean", "all"}
+    | {"summe", "gesamt", "insgesamt", "gesamtsumme", "mittelwert", "durchschnitt"}
+    | {"totale", "totaal", "moyenne", "ensemble", "suma", "media", "somme"}
+)
+
+
+def totals(frame: pl.DataFrame, place: Place) -> Finding | None:
+    """Report the last row if its first text is a word of totals, and in no other row.
+
+    Only text without a type is looked at, as of CSV.
+    """
+    import polars as pl
+
+    if len(frame) < 2:
+        return None
+    for name in frame.columns:
+        column = frame[name]
+        if column.dtype != pl.String or not (column[-1] or "").strip():
+            continue
+        text = column[-1].strip().rstrip(":").lower()
+        if text not in WORDS or (column.head(-1) == column[-1]).any():
+            return None
+        return Finding(
+            "heading",
+            (name,),
+            f"{place(len(frame) - 1)}: a row of totals ({shown(column[-1])}), left out",
+        )
+    return None

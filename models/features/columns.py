@@ -33,7 +33,13 @@ from models.features.column import Texts as Texts
 from models.features.column import Values as Values
 from models.features.dates import DAY, iso, seconds
 from models.features.histograms import Histogram, Shares
-from models.features.text import missing_pattern, parse_number, parse_truth, plain_text
+from models.features.text import (
+    DURATIONS,
+    missing_pattern,
+    parse_number,
+    parse_truth,
+    plain_text,
+)
 
 #: A column keeps this many categories; rarer ones are encoded like unknown ones.
 MAX_CATEGORIES = 1_000
@@ -99,7 +105,8 @@ class NumericColumn(Column, tag="numeric", frozen=True, kw_only=True):
         if self.value_range is not None:
             seen = ", in training from {:g} to {:g}".format(*self.value_range)
         if self.format:
-            form = f"numeric, also as text such as {self.format}{seen}"
+            unit = "in seconds" if self.format in DURATIONS else "numeric"
+            form = f"{unit}, also as text such as {self.format}{seen}"
             return {"type": ["number", "string", "null"], "description": form}
         return {"type": ["number", "null"], "description": f"numeric{seen}"}
 

@@ -45,10 +45,6 @@ from models.types import Array
 
 Codes = NDArray[np.intp]
 
-#: Points of the path at which the gradient is computed: it jumps at the kinks of ReLU
-#: and SELU. The default network's contributions then sum to within 0.2 points of the
-#: change in a probability (0.7 with 32); with 256 to within 0.1, at half as much again.
-SMOOTH_NODES, KINKED_NODES = 32, 128
 #: Rows explained together.
 GROUP_ROWS = 64
 #: Numbers in the widest layer of one pass.
@@ -135,7 +131,7 @@ class Explainer:
             for whole in self.model.networks
         ]
         self._lock = threading.Lock()
-        self._n_nodes = KINKED_NODES if _has_kinks(spec) else SMOOTH_NODES
+        self._n_nodes = _path_points(spec)
         self._rows_a_pass = max(1, PASS_NUMBERS // _widest(inner) // self._n_nodes)
         self._features = len(inputs.explained)
         explained_by = inputs.explained_by()
@@ -268,9 +264,9 @@ class Explainer:
         )
 
 
-def _has_kinks(spec: NetworkSpec) -> bool:
+def _path_points(spec: NetworkSpec) -> int:
     used = {x.function for x in spec.layers if isinstance(x, ActivationSpec)}
-    return any(FUNCTIONS[name].has_kink for name in used)
+    return max(FUNCTIONS[name].path_points for name in {"identity", *used})
 
 
 def _widest(spec: NetworkSpec) -> int:

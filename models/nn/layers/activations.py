@@ -46,8 +46,9 @@ class ActivationFunction:
     finite Z.
     """
 
-    #: The derivative jumps by as much as it is large.
-    has_kink: ClassVar[bool] = False
+    #: Points of a path at which the derivative is needed to integrate it: more of one
+    #: that jumps, as at the kink of ReLU, and the more the further it jumps.
+    path_points: ClassVar[int] = 32
 
     @staticmethod
     def forward(Z: Array, A: Array, cache: Array) -> None:
@@ -110,7 +111,7 @@ class Tanh(ActivationFunction):
 class ReLU(ActivationFunction):
     """a = max(0, z)"""
 
-    has_kink = True
+    path_points = 256
 
     @staticmethod
     def forward(Z: Array, A: Array, cache: Array) -> None:
@@ -124,7 +125,7 @@ class ReLU(ActivationFunction):
 class LeakyReLU(ActivationFunction):
     """a = z where z > 0, else 0.01 z"""
 
-    has_kink = True
+    path_points = 256
 
     @staticmethod
     def forward(Z: Array, A: Array, cache: Array) -> None:
@@ -139,7 +140,7 @@ class LeakyReLU(ActivationFunction):
 class SELU(ActivationFunction):
     """a = scale * (z where z > 0, else alpha (e^z - 1))"""
 
-    has_kink = True  # from scale * alpha to scale
+    path_points = 128
 
     @staticmethod
     def forward(Z: Array, A: Array, cache: Array) -> None:

@@ -92,7 +92,7 @@ class StoreBackend(ABC):
     ) -> None:
         """Add files to a version, or replace them; two calls never mix.
 
-        Raises OSError if the version is gone.
+        Raises FileNotFoundError if the version is gone.
         """
 
     @abstractmethod

@@ -152,14 +152,18 @@ class ArtefactStore(StoreBackend):
         """Add a file to a version, or replace it, and return its address.
 
         The version is signed again. Raises SignatureInvalid if its signature is not
-        valid, and OSError if the version is gone.
+        valid, ModelNotFound or VersionNotFound if the version is gone, and OSError.
         """
         contents, keys = {file: content}, self.keys()
-        if keys is not None:
-            digests = keys.digests(name, version, self._signature(name, version))
-            digests[file] = _sha256(content)
-            contents[SIGNATURE] = keys.sign(name, version, digests)
-        self.replace_files(name, version, contents)
+        try:
+            if keys is not None:
+                digests = keys.digests(name, version, self._signature(name, version))
+                digests[file] = _sha256(content)
+                contents[SIGNATURE] = keys.sign(name, version, digests)
+            self.replace_files(name, version, contents)
+        except (FileNotFoundError, SignatureInvalid):
+            self.resolve(name, version)  # if it is gone, that says so
+            raise
         return self.address(name, version, file)
 
     def _check_signature(

@@ -330,7 +330,7 @@ class ObjectStore(ArtefactStore):
         """Add files to a version, or replace them; two calls never mix.
 
         Each file gets a new name, and labels.json then lists them all at once. Raises
-        BucketError if the version is gone.
+        FileNotFoundError if the version is gone.
         """
         write = uuid.uuid4().hex[:12]
         files = {
@@ -345,7 +345,7 @@ class ObjectStore(ArtefactStore):
             if version not in versions:
                 self._discard(name, version)
                 address = self.address(name, version, "")
-                raise BucketError(errno.ENOENT, f"{address}: this version is gone")
+                raise FileNotFoundError(errno.ENOENT, "it is gone", address)
             versions[version] |= files
             labels = self._decode(name, before.content)
             if self._replace(name, before.revision, labels, versions):

@@ -6,6 +6,8 @@ it, so that it is counted, logged and worded as every other error.
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any, TypeAlias
 
 from models.errors import GlassnetError
@@ -14,6 +16,8 @@ from models.errors import GlassnetError
 Application: TypeAlias = Any
 #: Key in the WSGI environment of the exception that Flask is to raise.
 REJECTION = "glassnet.rejection"
+#: Errors of a process that has no more of something.
+_SHORTAGES = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOSPC}
 
 
 class Rejected(GlassnetError):
@@ -31,6 +35,17 @@ class Overloaded(Rejected):
     code = 503
     reason = "overload"
     headers = {"Retry-After": "1"}  # noqa: RUF012
+
+
+def shortage(error: Exception) -> Overloaded | None:
+    """Return the rejection if memory, descriptors or a disk ran out; None if not."""
+    code = errno.ENOMEM if isinstance(error, MemoryError) else None
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        code = error.errno
+    if code is None:
+        return None
+    reason = os.strerror(code).lower()
+    return Overloaded(f"this process lacks what the request needs: {reason}; try again")
 
 
 class TooSlow(Rejected):

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from service.middleware.rejection import REJECTION, Overloaded
+from service.middleware.rejection import REJECTION, Overloaded, shortage
 from service.server import http
 
 #: Requests that take longer are left to threads.
@@ -99,9 +99,12 @@ class Answerer:
         begun, used = time.perf_counter(), time.thread_time()
         try:
             reply = http.call(self._application, environ, keep)
-        except Exception:
+        except Exception as error:
             self._log.exception("a request failed")
-            reply = http.refusal(500, "internal error")
+            lacking = shortage(error)
+            reply = http.refusal(
+                503 if lacking else 500, str(lacking or "internal error")
+            )
         # Other threads and processes take time too: waiting counts little.
         waited = time.perf_counter() - begun
         seconds = max(time.thread_time() - used, waited / 20)

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
 from gunicorn.sock import ssl_context
@@ -28,6 +29,7 @@ from service.middleware.rejection import (
     Overloaded,
     Rejected,
     TooSlow,
+    shortage,
 )
 from service.server import http
 from service.server.answering import Answerer, Pool
@@ -35,8 +37,6 @@ from service.settings import Settings
 
 #: How long a client may take to read its last reply, or to ask again while we stop.
 LINGER_SECONDS = 2.0
-#: How long requests that were sent ahead may delay those of other clients.
-PIPELINED_SECONDS = 0.01
 #: How long a thread that computes keeps the interpreter's lock from the loop.
 SWITCH_SECONDS = 0.001
 #: How often deadlines are checked.
@@ -45,6 +45,9 @@ TICK_SECONDS = 0.2
 WARNING_SECONDS = 60.0
 #: Bytes of one read; a request of one read is not counted as held.
 READ_BYTES = 64 << 10
+#: Bytes of replies that the kernel takes before it sends them: a client that reads
+#: nothing gets no more. Those on their way do not count, so distance costs no speed.
+UNSENT_BYTES = 64 << 10
 #: Descriptors that connections leave to the rest of the process.
 SPARE_DESCRIPTORS = 48
 #: PAUSE reports at most once, if the client has gone.
@@ -115,6 +118,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.epoll, self.listening, self.next_warning = select.epoll(), False, 0.0
         self.epoll.register(self.PIPE[0], READ)
         self.listeners = {listener.fileno(): listener for listener in self.sockets}
+        for listener in self.sockets:
+            with suppress(OSError):  # connections inherit it, but for Unix sockets
+                listener.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._listen(True)
 
     def _listen(self, on: bool) -> None:
@@ -134,8 +140,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 self._accept(listener)
             elif fd == self.PIPE[0]:
                 os.read(fd, 4096)
-        end = time.monotonic() + PIPELINED_SECONDS
-        while self.pipelined and time.monotonic() < end:
+        if self.pipelined:  # one a turn: it must not delay other clients
             self._guarded(self.pipelined.popleft(), self._advance)
         while self.done:
             reply, conn, pool = self.done.popleft()
@@ -204,11 +209,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._want(conn, WRITE if write else READ)
         except OSError:
             self._close(conn)
-        except Rejected as error:
-            self._guarded(conn, self._reject, error)
-        except Exception:
-            self.log.exception("a connection failed")
-            self._close(conn)
+        except Exception as error:
+            rejection = error if isinstance(error, Rejected) else shortage(error)
+            if rejection and conn.state in (HEAD, BODY):
+                self._guarded(conn, self._reject, rejection)
+            else:
+                self.log.exception("a connection failed")
+                self._close(conn)
 
     def _want(self, conn: Connection, events: int) -> None:
         if conn.events != events:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from models.errors import GlassnetError, InvalidInput, NotFound
 from service.inference.model_server import LoadFailed, Unavailable
-from service.middleware.rejection import Rejected
+from service.middleware.rejection import Rejected, shortage
 from service.web.request_context import current_request
 
 log = logging.getLogger("glassnet.service")
@@ -55,6 +55,9 @@ def explained(error: Exception) -> Reply:
         if isinstance(error, kind):
             return reply(code, str(error))
     trace_ids = current_request().trace_ids
+    if lacking := shortage(error):
+        log.error("request failed: %s", error or "no memory", extra=trace_ids)
+        return explained(lacking)
     log.error("request failed", exc_info=error, extra=trace_ids)
     request_id = trace_ids["request_id"]
     return reply(500, f"internal error; see request {request_id} in the log")

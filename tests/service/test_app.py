@@ -185,6 +185,20 @@ def test_headers_that_no_route_takes_are_told(
     assert "Host or Upgrade" in reply.get_json()["error"]
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
+def test_a_shortage_of_the_process_is_503(served: Path, error: Exception) -> None:
+    app = create_app(Settings(store=str(served)))
+
+    def broken() -> None:
+        raise error
+
+    route = Route("GET", ("/broken",), broken)
+    app.add_url_rule("/broken", view_func=broken, route=route)
+    reply = app.test_client().get("/broken")
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
+    assert "this process lacks what the request needs: " in reply.get_json()["error"]
+
+
 def test_a_fault_of_ours_tells_the_id_and_nothing_else(
     served: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

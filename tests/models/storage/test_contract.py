@@ -324,9 +324,20 @@ def test_attachments_are_added_replaced_and_read(three: ArtefactStore) -> None:
     assert three.has_attachment("m", 1, REPORT)
     assert three.run("m", 1) == {"trained_at": "2026-01-31"}
     assert content(three, 1) == b"model 1"
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_an_attachment_of_a_pruned_version_says_that_it_is_gone(
+    three: ArtefactStore, tmp_path: Path, signed: bool
+) -> None:
+    if signed:
+        write_secret(tmp_path / "keys", "k" * 32)
+        three.key_file = tmp_path / "keys"
     three.prune("m", 1)
-    with pytest.raises(OSError, match="m/1"):
-        three.write_attachment("m", 1, REPORT, b"third")
+    with pytest.raises(VersionNotFound, match="has no version 1; it has 3"):
+        three.write_attachment("m", 1, REPORT, b"late")
+    with pytest.raises(ModelNotFound, match="no model 'other'"):
+        three.write_attachment("other", 1, REPORT, b"late")
 
 
 def test_a_signed_version_stays_signed_when_its_report_is_drawn(

@@ -38,6 +38,8 @@ class Application:
                 pass
         elif path == "/fails":
             raise ArithmeticError
+        elif path == "/short":
+            raise MemoryError
         start_response("200 OK", [])
         return [path.encode()]
 
@@ -116,6 +118,7 @@ def test_a_failure_of_the_application_is_500() -> None:
     asked = Asked()
     assert b" 500 " in asked.wait("/fails")
     assert b" 500 " in asked.wait("/fails")
+    assert b" 503 " in asked.wait("/short")
 
 
 def test_costs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

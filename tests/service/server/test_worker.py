@@ -188,6 +188,35 @@ def test_who_does_not_read_is_given_up(
     assert [line for line in server.log() if line["level"] == "error"] == []
 
 
+def test_requests_sent_ahead_wait_while_their_client_does_not_read(
+    patient: Any, until: Callable[..., None]
+) -> None:
+    path, count = "/v2/models/digits/versions/1", 600
+    request = f"GET {path} HTTP/1.1\r\n\r\n".encode()
+
+    def in_all() -> float:
+        counts = patient.metrics()["glassnet_http_requests_total"].items()
+        return sum(n for labels, n in counts if "/v2/models/" in str(labels))
+
+    assert patient.request("GET", path)[0] == 200
+    before, seen = in_all(), [-1.0]
+
+    def at_rest() -> bool:
+        seen.append(in_all() - before)
+        return seen[-1] == seen[-2] > 0
+
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        client.connect(("127.0.0.1", patient.port))
+        client.sendall(request * (count - 1))
+        until("its answers to wait", at_rest)
+        assert seen[-1] < count / 2  # the kernel took them all before
+        client.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        client.settimeout(30)
+        assert received(client).count(b"HTTP/1.1 200") == count
+
+
 def test_idle_connections_do_not_hold_up_the_end(
     start: Callable[..., Any], served: Path
 ) -> None:
@@ -279,6 +308,24 @@ def test_a_slow_request_delays_no_quick_one(patient: Any) -> None:
             assert patient.predict("xor", [[0, 1]])[0]["label"] == 1
         for client in slow:
             assert answered(client).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_for_which_no_memory_is_left_is_rejected(
+    start: Callable[..., Any], served: Path
+) -> None:
+    server = start(served, workers=1, threads=2)
+    (pid,) = server.workers()
+    server.predict("xor", [[0, 1]])
+    mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * 4096
+    most = mapped + (6 << 20)
+    resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
+    size = 15 << 20
+    with clients(server, 1, HEAD % size, b" " * size) as (client,):
+        reply = received(client)
+    assert reply.startswith(b"HTTP/1.1 503") and b"cannot allocate memory" in reply
+    assert server.predict("xor", [[0, 1]])[0]["label"] == 1
+    assert server.workers() == [pid]
+    assert [line for line in server.log() if line["level"] == "error"] == []
 
 
 def test_without_free_descriptors_it_goes_on_and_says_so_once(

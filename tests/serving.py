@@ -149,7 +149,7 @@ def serving(logs: Path) -> Iterator[Callable[..., Server]]:
             status, _ = server.request("GET", "/v2/health/ready")
             return status == 200 or not ready
 
-        wait_for("the server to be ready", answers)
+        wait_for("the server to be ready", answers, 120)
         # The first worker may answer before the master has forked the last.
         wait_for("its workers", lambda: len(server.workers()) == chosen["workers"])
         return server

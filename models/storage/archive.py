@@ -25,6 +25,11 @@ END_BYTES, MAX_DIRECTORY_BYTES = 22, 1024
 HEADER_BYTES = 30
 
 
+def digest_of(content: bytes | memoryview) -> str:
+    """Return the sha256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def seal(members: Mapping[str, bytes]) -> bytes:
     """Return an archive of members, the same bytes for the same members."""
     stream = io.BytesIO()
@@ -33,7 +38,7 @@ def seal(members: Mapping[str, bytes]) -> bytes:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
     body = stream.getvalue()[:-SEAL_BYTES]
-    return body + hashlib.sha256(body).hexdigest().encode()
+    return body + digest_of(body).encode()
 
 
 def read(file: BinaryIO) -> bytes:

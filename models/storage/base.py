@@ -18,7 +18,6 @@ pruning. A subclass implements the methods of `StoreBackend`: they read and writ
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Hashable, Mapping
@@ -131,7 +130,7 @@ class ArtefactStore(StoreBackend):
         """
         keys, content = self.keys(), self._read(name, version, file, limit)
         if content is not None and keys is not None:
-            sha256 = _sha256(content)
+            sha256 = archive.digest_of(content)
             try:
                 self._check_signature(keys, name, version, file, sha256)
             except SignatureInvalid as error:
@@ -158,7 +157,7 @@ class ArtefactStore(StoreBackend):
         try:
             if keys is not None:
                 digests = keys.digests(name, version, self._signature(name, version))
-                digests[file] = _sha256(content)
+                digests[file] = archive.digest_of(content)
                 contents[SIGNATURE] = keys.sign(name, version, digests)
             self.replace_files(name, version, contents)
         except (FileNotFoundError, SignatureInvalid):
@@ -274,7 +273,11 @@ class ArtefactStore(StoreBackend):
         if label is not None:
             check_label(label)
         keys = self.keys()
-        digests = {file: _sha256(content) for file, content in contents.items() if keys}
+        digests = {
+            file: archive.digest_of(content)
+            for file, content in contents.items()
+            if keys
+        }
 
         def complete(
             version: int, before: bytes | None
@@ -397,7 +400,3 @@ class ArtefactStore(StoreBackend):
             raise ConfigError(
                 f"a model's name is letters, digits, '.', '_' and '-', not '{name}'"
             )
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

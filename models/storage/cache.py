@@ -7,13 +7,12 @@ damaged or missing file is downloaded again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.storage.archive import MAX_FILE_BYTES
+from models.storage.archive import MAX_FILE_BYTES, digest_of
 
 #: A hidden file older than this was left by a process that died.
 ABANDONED_SECONDS = 3600.0
@@ -36,7 +35,7 @@ class Cache:
             os.utime(path)
         except OSError:
             return None
-        return content if hashlib.sha256(content).hexdigest() == sha256 else None
+        return content if digest_of(content) == sha256 else None
 
     def write(self, sha256: str, content: bytes) -> None:
         """Keep a content if there is room; a full disk is no error."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import random
 import time
@@ -33,6 +32,7 @@ from typing import BinaryIO
 import msgspec
 
 from models.errors import ArtefactCorrupt, GlassnetError
+from models.storage.archive import digest_of
 from models.storage.backend import Complete
 from models.storage.base import LABELS, NAME, ArtefactStore
 from models.storage.bucket import Bucket
@@ -230,7 +230,7 @@ class ObjectStore(ArtefactStore):
         The claims name the labels, so a copy that was killed may be repeated.
         """
         self._add_to_index(name)
-        owner, listed = _sha256(labels).encode(), {}
+        owner, listed = digest_of(labels).encode(), {}
         if self._document(name).content is not None:
             return False
         try:
@@ -259,7 +259,7 @@ class ObjectStore(ArtefactStore):
         for file, content in contents.items():
             self.bucket.put(f"{name}/{version}/{file}", content)
         return {
-            file: StoredObject(_sha256(content), file)
+            file: StoredObject(digest_of(content), file)
             for file, content in contents.items()
         }
 
@@ -304,7 +304,7 @@ class ObjectStore(ArtefactStore):
         found = self.bucket.get(f"{name}/{version}/{stored.name}", limit)
         if found is None or found.content is None:
             return None  # it was pruned
-        if _sha256(found.content) != stored.sha256:
+        if digest_of(found.content) != stored.sha256:
             raise ArtefactCorrupt(
                 f"{self.address(name, version, stored.name)}: its bytes are not those "
                 "that were written"
@@ -334,7 +334,7 @@ class ObjectStore(ArtefactStore):
         """
         write = uuid.uuid4().hex[:12]
         files = {
-            file: StoredObject(_sha256(content), f"{write}-{file}")
+            file: StoredObject(digest_of(content), f"{write}-{file}")
             for file, content in contents.items()
         }
         for file, content in contents.items():
@@ -375,7 +375,3 @@ def _copied(document: _Document) -> dict[int, dict[str, StoredObject]]:
 def _pause() -> None:
     """Wait for a moment before a change is repeated, so that two do not meet again."""
     time.sleep(random.uniform(0, PAUSE_SECONDS))
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

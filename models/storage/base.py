@@ -130,17 +130,16 @@ class ArtefactStore(StoreBackend):
         """
         keys, content = self.keys(), self._read(name, version, file, limit)
         if content is not None and keys is not None:
-            sha256 = archive.digest_of(content)
+            digest = archive.digest_of(content)
             try:
-                self._check_signature(keys, name, version, file, sha256)
+                self._check_signature(keys, name, version, file, digest)
             except SignatureInvalid as error:
                 address = self.address(name, version, file)
                 raise SignatureInvalid(f"{address}: {error}") from None
         return content
 
     def _read(self, name: str, version: int, file: str, limit: int) -> bytes | None:
-        opened = self.open_file(name, version, file, limit)
-        if opened is None:
+        if (opened := self.open_file(name, version, file, limit)) is None:
             return None
         with opened:
             return opened.read(limit)
@@ -273,11 +272,7 @@ class ArtefactStore(StoreBackend):
         if label is not None:
             check_label(label)
         keys = self.keys()
-        digests = {
-            file: archive.digest_of(content)
-            for file, content in contents.items()
-            if keys
-        }
+        digests = {f: archive.digest_of(c) for f, c in contents.items() if keys}
 
         def complete(
             version: int, before: bytes | None

@@ -62,6 +62,14 @@ def looked_into(
     }
     data = write_csv(store.parent / "hostile.csv", table)
     fit(store, data, target="y", model="hostile", settings=("train.epochs=5",))
+    points = [(x / 20, y / 20) for x in range(21) for y in range(21)]
+    bands: dict[str, list[Any]] = {
+        "east": [x for x, _ in points],
+        "north": [y for _, y in points],
+        "band": [("left", "middle", "right")[min(int(3 * x), 2)] for x, _ in points],
+    }
+    data = write_csv(store.parent / "bands.csv", bands)
+    fit(store, data, target="band", model="bands", settings=("ensemble.members=1",))
     return store
 
 
@@ -246,6 +254,40 @@ def test_two_columns_are_answered_everywhere(browser: Browser, server: Server) -
             expect(page.locator(".said strong")).to_have_text(answer)
             exact = page.get_by_label("x1, exactly").input_value()
             assert float(exact) == pytest.approx(1.3 * x - 0.15, abs=0.03)
+
+
+#: The share of the accent's colour at a point of the surface, from 0 to 1.
+TINT = """(map, [x, y]) => {
+    const canvas = document.createElement("canvas");
+    const one = canvas.getContext("2d", { willReadFrequently: true });
+    one.drawImage(map, x * map.width, y * map.height, 1, 1, 0, 0, 1, 1);
+    const style = getComputedStyle(document.documentElement);
+    const red = (name) => parseInt(style.getPropertyValue(name).trim().slice(1, 3), 16);
+    const [low, high] = [red("--cell"), red("--accent")];
+    return (one.getImageData(0, 0, 1, 1).data[0] - low) / (high - low);
+}"""
+
+
+def test_a_surface_of_three_classes_shows_the_one_that_is_chosen(
+    browser: Browser, server: Server
+) -> None:
+    places = {"left": 0.25, "middle": 0.5, "right": 0.75}
+    with opened(browser, server, "bands") as page:
+        surface, legend = page.locator(".map"), page.locator(".surface .legend")
+        expect(surface).to_have_attribute("aria-label", re.compile("by east and north"))
+        for band, x in places.items():
+            box = surface.bounding_box()
+            assert box is not None
+            surface.click(position={"x": x * box["width"], "y": 0.5 * box["height"]})
+            expect(page.locator(".said strong")).to_have_text(band)
+            expect(page.locator(".bars button")).to_have_count(3)
+            page.get_by_role("button", name=re.compile(rf"^{band}\b")).click()
+            expect(legend).to_have_text(f"0 %100 % probability of “{band}”")
+            tints = {
+                name: surface.evaluate(TINT, [at, 0.2]) for name, at in places.items()
+            }
+            assert tints[band] > 0.6
+            assert all(tints[other] < 0.4 for other in places if other != band)
 
 
 def test_a_number_is_answered_in_its_own_units(

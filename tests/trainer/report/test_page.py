@@ -65,6 +65,17 @@ def test_pictures_have_names_and_names_are_single(
     assert "nan" not in shown.text.lower().split()
 
 
+@pytest.mark.parametrize(("name", "several"), [("two", True), ("several", False)])
+def test_an_epoch_that_all_networks_share_is_named_once(
+    runs: dict[str, Any], name: str, several: bool
+) -> None:
+    history = runs[name].artefact.manifest.history
+    (epoch,) = {int(network["best_epoch"][0]) for network in history}
+    shown = runs[name].page.text
+    assert f"Dots mark the best epoch ({epoch}), whose weights" in shown
+    assert several == (len(history) > 1) == ("faint lines the others" in shown)
+
+
 def test_the_page_suits_both_themes_and_a_phone(runs: dict[str, Any]) -> None:
     source = runs["two"].page.source
     assert "prefers-color-scheme: dark" in source

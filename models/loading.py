@@ -26,8 +26,8 @@ from models.storage.references import resolve, split_address
 def load(address: str, key_file: str | None = None) -> LoadedModel:
     """Return the version at STORE/NAME, STORE/NAME@VERSION or STORE/NAME:LABEL.
 
-    NAME alone is the version in production, else the newest. Without a store it is that
-    of GLASSNET_STORE, or ./artefacts. With a key file, by default that of
+    NAME alone is the version in production, else the newest. The default store is
+    GLASSNET_STORE, or ./artefacts. With a key file, by default that of
     GLASSNET_SIGNING_KEY_FILE, the version must be signed. Raises ConfigError for
     another form, NotFound, and ArtefactCorrupt.
     """

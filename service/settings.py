@@ -214,7 +214,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             description="Names of this server, comma-separated; a request for another "
-            "gets 421, unless it is a probe. Without, any name is answered."
+            "gets 421, unless it is a probe. If empty, any name is answered."
         ),
     ] = ""
     cors_origins: Annotated[

@@ -50,7 +50,7 @@ def blocks(raw: Json, most: int, values: int, size: int = BLOCK) -> Iterator[byt
 def fits(raw: Json, items: int, values: float = math.inf) -> bool:
     """Tell whether a JSON list or object is within limits of items and values.
 
-    A text of at most `BLOCK` bytes always does.
+    A text of at most `BLOCK` bytes is always within them.
     """
     if len(raw) <= BLOCK:
         return True

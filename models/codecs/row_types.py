@@ -50,7 +50,7 @@ class RowDecoders:
 
 
 class RowTypes:
-    """What decodes the rows of one table."""
+    """The decoders of the rows of one table."""
 
     def __init__(self, columns: Sequence[AnyColumn]) -> None:
         self._columns = columns

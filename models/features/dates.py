@@ -33,7 +33,7 @@ DATE_FORMATS = (
     *("%m-%Y", "%b %Y", "%b-%Y", "%b/%Y", "%b %y", "%b-%y", "%Y %b", "%Y-%b"),
     *("%G-W%V", "%GW%V", "%Y-Q%q", "%YQ%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y"),
 )
-#: What a format has to say, as its sorted letters.
+#: The parts that a format must have, as its sorted letters.
 _COMPLETE = {"%d%m%y", "%m%y", "%g%v", "%q%y"}
 #: English, German, French, Spanish, Italian, Portuguese and Dutch, without accents.
 MONTHS = (

@@ -76,7 +76,7 @@ class Histogram(
         return np.bincount(self.bin_of(values), minlength=self.size)
 
     def counts(self, rows: int) -> Counts:
-        """Return the rows in each bin (size,) if there are that many in all."""
+        """Return the number of rows in each bin (size,), of `rows` in all."""
         return np.append(self.shares, self.missing) * rows
 
 
@@ -130,7 +130,7 @@ class Shares(
         return np.bincount(self.bin_of(values), minlength=self.size)
 
     def counts(self, rows: int) -> Counts:
-        """Return the rows in each bin (size,) if there are that many in all."""
+        """Return the number of rows in each bin (size,), of `rows` in all."""
         return np.array([*self.shares, self.other, self.missing]) * rows
 
     def folded(self, most: int) -> Shares:

@@ -39,7 +39,7 @@ MAX_SCALED = 1e100
 
 
 class Layout(NamedTuple):
-    """How many inputs are quantities and others, and how many categories a code has."""
+    """The number of quantities, of other inputs, and of the categories of each code."""
 
     numeric: int
     other: int
@@ -102,7 +102,7 @@ class TableInput(
 
     @property
     def layout(self) -> Layout:
-        """The inputs of the network by their nature."""
+        """How many inputs of the network are quantities, others and codes."""
         codes = [len(c.categories) for c in self._categorical if c.embedded]
         other = self.width - self._quantities - len(codes)
         return Layout(self._quantities, other, tuple(codes))

@@ -39,7 +39,7 @@ _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
 def is_missing(text: str, marks: Collection[str] = ()) -> bool:
     """Tell whether a field stands for a missing number, truth value or date.
 
-    `marks` are further texts that do in its column.
+    `marks` are the other texts that mean a missing value in its column.
     """
     bare = text.strip()
     if not bare or bare in marks or bare.lower() in MISSING:
@@ -105,7 +105,7 @@ DURATIONS = {
         "m:ss.0": r"(?P<m>\d{1,6}):(?P<s>[0-5]\d[.,]\d+)",
     }.items()
 }
-#: What may stand before a number or after it, in all of its rows or some.
+#: Text that may stand before or after the numbers of a column.
 AFFIX = re.compile(
     r"[$€£¥₹₩₽₺₪%‰]|[RC]\$|kr\.?|zł|Kč|Fr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|"
     r"SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR"

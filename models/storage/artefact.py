@@ -145,7 +145,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a list of versions says about one."""
+    """The line about a version in a list of versions."""
 
     task: Task
     metrics: dict[str, Any]
@@ -325,7 +325,7 @@ def _array(name: str, entry: ArrayEntry, raw: memoryview) -> Array:
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise ArtefactCorrupt(f"{name}: its digest differs from the manifest")
     array = np.frombuffer(content, dtype).reshape(shape)
-    if not array.flags.aligned:  # every product would copy it
+    if not array.flags.aligned:  # else each matrix product would copy it
         array = array.copy()
         array.setflags(write=False)
     return array

@@ -1,4 +1,4 @@
-"""What each kind of store does its own way: read and write bytes.
+"""The part of a store that reads and writes bytes, one class for each kind.
 
 The methods need no rename and no lock, only to create what does not exist and to
 replace what has not changed. Every one of them may raise OSError.
@@ -49,7 +49,7 @@ class StoreBackend(ABC):
         """Replace the labels and remove versions, if nothing changed since `before`.
 
         With `labels` None they stay. Return False, with nothing done, if versions or
-        labels changed meanwhile. Who has a removed file open can read it to its end.
+        labels changed in the meantime. An open file that is removed stays readable.
         """
 
     @abstractmethod
@@ -58,7 +58,8 @@ class StoreBackend(ABC):
     ) -> int:
         """Write files as the next version, all or nothing, and return its number.
 
-        What `complete` returns is written with them. If it raises, nothing is.
+        The files that `complete` returns are written too. No file is written if it
+        raises an error.
         """
 
     @abstractmethod

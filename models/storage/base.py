@@ -281,7 +281,8 @@ class ArtefactStore(StoreBackend):
             production = labels.version(PRODUCTION)
             if expected is not ... and production != expected:
                 raise ProductionMoved(
-                    f"production of model '{name}' is version {production} meanwhile"
+                    f"production of model '{name}' has become version "
+                    f"{production} in the meantime"
                 )
             if label is not None:
                 labels.promote(label, version)

@@ -38,7 +38,7 @@ class Cache:
         return content if digest_of(content) == sha256 else None
 
     def write(self, sha256: str, content: bytes) -> None:
-        """Keep a content if there is room; a full disk is no error."""
+        """Store a content if it fits; a full disk is not an error."""
         if len(content) > self.limit:
             return
         hidden = self.folder / f".{uuid.uuid4().hex}"

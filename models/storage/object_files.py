@@ -1,10 +1,10 @@
 """Checkpoints and schedules in a bucket.
 
-A schedule's lease is an object that its holder rewrites every few seconds. Who finds it
-unchanged for LEASE_SECONDS takes it over; clocks of machines are not compared. The
-holder is a process beside the scheduler. It keeps the lease until every process that
-inherited the end of a pipe has ended, as the kernel keeps a lock of a file; so the run
-of a killed scheduler still holds it.
+A schedule's lease is an object that its holder rewrites every few seconds. A scheduler
+that finds it unchanged for LEASE_SECONDS takes it over; clocks of machines are not
+compared. The holder is a process beside the scheduler. It keeps the lease until every
+process that inherited the end of a pipe has ended, as the kernel keeps a lock of a
+file; so the run of a killed scheduler still holds it.
 """
 
 from __future__ import annotations

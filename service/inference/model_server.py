@@ -80,7 +80,7 @@ class ModelServer:
 
     @property
     def warning(self) -> str:
-        """What is wrong while the server goes on answering; empty if nothing."""
+        """The faults that do not stop the server from answering, or an empty text."""
         faults = [watcher.fault for watcher in self.watchers]
         if self.registry.unreadable:
             faults.append("the store cannot be read; the log says why")

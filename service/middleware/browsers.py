@@ -1,4 +1,4 @@
-"""What browsers may do: names of this server (Host), and pages of other sites (CORS).
+"""Limits for browsers: names of this server (Host), and pages of other sites (CORS).
 
 A page of another site may read replies only from the origins of GLASSNET_CORS_ORIGINS.
 With GLASSNET_ALLOWED_HOSTS a request for another name is rejected: a page can give this

@@ -43,7 +43,7 @@ def require_packages() -> None:
 
 
 class Telemetry:
-    """What a worker sends to a collector."""
+    """Spans and counters that a worker sends to a collector."""
 
     def __init__(self, endpoint: str, metrics: Metrics, directory: Path) -> None:
         """Start sending; `directory` is shared by the workers."""

@@ -1,4 +1,4 @@
-"""What the dialects share: JSON replies, and the version that a path names."""
+"""Shared by the dialects: JSON replies, and the version that a path names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_KEYS = 16
 
 
 class Parameters(msgspec.Struct):
-    """What a reply is to have, such as an interval of 0.9; others are ignored."""
+    """Options of a reply, such as an interval of 0.9; unknown ones are ignored."""
 
     warnings: bool = False
     interval: float | None = None

@@ -2,8 +2,8 @@
 
 A refresh loads new versions first and then replaces the immutable catalogue, so that a
 request sees either the old or the new one, complete. A version that fails its checks is
-refused, and the version served before stays. What cannot be read of one model changes
-nothing of that model; if the store itself cannot be read, nothing changes.
+refused, and the version served before stays. A model that cannot be read is served as
+before; if the store itself cannot be read, nothing changes.
 """
 
 from __future__ import annotations

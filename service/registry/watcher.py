@@ -59,7 +59,7 @@ class Watcher:
 
     @property
     def fault(self) -> str:
-        """What is wrong with the thread; empty if nothing."""
+        """The fault of the thread, or an empty text."""
         if not self.alive:
             return f"the {self.name} does not run"
         began = self._began

@@ -21,7 +21,8 @@ from service.server import http
 SLOW_SECONDS = 0.005
 #: Requests that wait, for each thread.
 QUEUED_PER_THREAD = 4
-#: Kinds of requests whose costs are remembered, and what is left of one each time.
+#: Number of kinds of requests whose cost is remembered, and the factor by which an old
+#: cost counts less with each new one.
 MAX_COSTS, FORGETS = 4096, 0.95
 
 

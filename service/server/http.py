@@ -99,7 +99,7 @@ parse_repeated = lru_cache(512)(parse)
 
 
 class Received:
-    """What a client has sent and was not answered yet."""
+    """The requests of a client that are not answered yet."""
 
     #: The head of the request whose body arrives.
     head: Head | None = None

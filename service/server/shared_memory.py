@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-#: What the metric files of one worker take, with dozens of models and versions.
+#: Bytes of the metric files of one worker, with dozens of models and versions.
 WORKER_BYTES = 1 << 20
 
 

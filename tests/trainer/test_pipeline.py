@@ -1149,7 +1149,7 @@ def test_a_run_that_was_overtaken_is_compared_again(
     monkeypatch.setattr(pipeline.gate, "decide", overtaken)
     result = fit(store, data, target="churn", settings=FAST, say=said.append)
     assert compared == [1, 2] and result.version == 3
-    assert sum("production of model 'm' is version 2 meanwhile" in s for s in said) == 1
+    assert sum("production of model 'm' has become version 2" in s for s in said) == 1
 
 
 def test_damaged_labels_end_a_run_before_it_trains(

@@ -278,7 +278,7 @@ def assemble(
 
 
 @click.command(
-    # What follows `fit` is for it, also without --.
+    # Arguments after `fit` are its own, also without `--`.
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
 )
 @click.option(

@@ -205,7 +205,11 @@ def image(config: Config, facts: DataFacts) -> Iterator[DefaultValue]:
     )
     epochs = 300 if n < 1_000 else min(max(1_200_000 // n, 20), 100)
     epochs = round(epochs * PRESET_BUDGETS[config.preset].epochs)
-    yield "train.epochs", epochs, f"at most {epochs} epochs: augmentation varies them"
+    yield (
+        "train.epochs",
+        epochs,
+        f"at most {epochs} epochs: augmentation changes the images each time",
+    )
     planned = config.train.epochs or epochs
     yield "train.patience", planned, f"patience {planned}: the best epoch comes last"
 

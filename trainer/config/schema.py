@@ -314,7 +314,7 @@ NAME = "NAME"
 class Setting(msgspec.Struct, frozen=True):
     """One setting, for help and documents.
 
-    `is_chosen` tells whether the trainer chooses it where it is not given.
+    `is_chosen` tells whether the trainer chooses a value if none is given.
     """
 
     key: str

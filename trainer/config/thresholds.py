@@ -23,7 +23,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GateConfig(Section, frozen=True, kw_only=True):
-    """What a candidate must achieve to be promoted."""
+    """The conditions under which the gate promotes a candidate."""
 
     minimum_gain: Annotated[
         Fraction | None,

@@ -120,7 +120,7 @@ def take(raw: AnyRaw, rows: NDArray[np.intp]) -> AnyRaw:
 
 
 def join(raws: Sequence[AnyRaw]) -> AnyRaw:
-    """Return the rows of all, in their order."""
+    """Return the rows of several sets of raw inputs, one set after the other."""
     first = raws[0]
     if len(raws) == 1:
         return first

@@ -18,7 +18,7 @@ from trainer.data.source import Source
 
 @contextmanager
 def appearing(out: Path | str, note: str = "") -> Iterator[Path]:
-    """Give a file to write, which becomes `out` at the end, unless that fails.
+    """Yield a temporary file to write; rename it to `out` if no error was raised.
 
     An object in a bucket gets a note, which `read_note` returns. Raises OSError, among
     them BlockingIOError if another process writes the same file of this disk.

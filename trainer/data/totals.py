@@ -10,7 +10,7 @@ from trainer.data.table import Place, shown
 if TYPE_CHECKING:
     import polars as pl
 
-#: What the first text of such a row says, in lower case.
+#: The first text of such a row, in lower case.
 WORDS = frozenset(
     {"total", "totals", "grand total", "sum", "subtotal", "average", "mean", "all"}
     | {"summe", "gesamt", "insgesamt", "gesamtsumme", "mittelwert", "durchschnitt"}

@@ -1,4 +1,4 @@
-"""What became true of logged predictions, joined to their rows by the id.
+"""The true values of logged predictions, joined to their rows by the id.
 
 The service logs the inputs of requests with an id each (`GLASSNET_PAYLOAD_FOLDER`). A
 table with these ids and the target makes them rows to learn from.

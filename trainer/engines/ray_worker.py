@@ -1,4 +1,4 @@
-"""What a machine of a Ray cluster runs: one task, and the mailbox that it reports to.
+"""The code of a machine of a Ray cluster: a task, and the mailbox for its reports.
 
 Ray is not imported here: it calls `run_task`, and makes an actor of `Mailbox`.
 """
@@ -26,7 +26,7 @@ REPORT_SECONDS = 0.1
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """What the bytes of a network depend on beside its task."""
+    """The versions and hardware that the bytes of a network depend on."""
 
     glassnet: str
     numpy: str
@@ -149,7 +149,7 @@ def run_task(
 
 
 def check_environment(expected: Environment, found: Environment) -> None:
-    """Raise GlassnetError if this node, `found`, would end in other bytes."""
+    """Raise GlassnetError if this node, `found`, would compute other bytes."""
     if found != expected:
         raise GlassnetError(mixture(expected, {platform.node(): found}))
 

@@ -3,7 +3,7 @@
 Means of losses get a studentized bootstrap on a logarithmic scale (Hall 1992, "The
 bootstrap and Edgeworth expansion"), which covers skewed losses of few rows better than
 plain quantiles; the accuracy gets Wilson's interval; the others the quantiles of a
-bootstrap. What is drawn are clusters of rows that belong together.
+bootstrap. It draws clusters of rows that belong together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Z = 1.959964
 #: Values that the quantiles of a metric may cost: rows x classes x draws.
 MAX_COST = 20_000_000
 MIN_DRAWS = 60
-#: What is left of squares that cancel out.
+#: The rounding error of squares that cancel out.
 ROUNDING = 1e-12
 Interval = tuple[float, float]
 #: Metrics that are shares of the rows.

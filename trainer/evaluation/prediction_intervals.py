@@ -17,8 +17,8 @@ from trainer.preparation.prepare import Prepared
 def fit_intervals(prepared: Prepared, parts: Sequence[HeldOut]) -> Prepared:
     """Return the run with intervals in its output, if it predicts a number.
 
-    Fewer networks than all answer a held-out row, and err more, which makes up for the
-    epoch that they chose on these rows.
+    Only some of the networks predict a held-out row. Their larger error makes up for
+    the epoch, which was chosen on these rows.
     """
     output = prepared.output
     if not isinstance(output, Regression) or not parts:

@@ -67,7 +67,7 @@ def _require_known(table: TableInput) -> None:
 def _number(graph: Graph, column: AnyColumn, value: str) -> str:
     """Return a column (n, 1), with NaN for numbers that stand for a missing one."""
     for mark in column.marks:
-        with suppress(ValueError):  # text that is no number marks none
+        with suppress(ValueError):  # a mark that is not a number
             number = np.array(column.parse_text(mark, column.format))
             is_mark = graph.add("Equal", value, number)
             value = graph.add("Where", is_mark, np.array(np.nan), value)

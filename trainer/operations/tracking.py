@@ -34,7 +34,7 @@ TIMEOUT = 30.0
 BATCH, LENGTH = 100, 6000
 #: How the address of files begins that the server stores for its clients.
 PROXIED = "mlflow-artifacts:/"
-#: What a name must not have.
+#: Characters that MLflow does not allow in a name.
 _ODD = re.compile(r"[^\w./ -]")
 
 

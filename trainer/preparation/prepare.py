@@ -212,7 +212,7 @@ def prepare(
 ) -> Prepared:
     """Split the rows, encode them and choose every open setting.
 
-    `validation` names data of the user that chooses the epoch. A warm start begins
+    The best epoch is chosen on the data that `validation` names. A warm start begins
     with the networks of `production`. Raises DataError if there is nothing to learn
     from, and ConfigError for settings that do not fit.
     """

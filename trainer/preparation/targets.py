@@ -26,7 +26,8 @@ MAX_CLASSES = 1_000
 #: With fewer rows, a class for every other row may be what is meant.
 MIN_ROWS = 10
 #: A number is an outlier beyond these multiples of the range of the middle half, and of
-#: the distance from the median that 99 % of the rows keep. Fewer rows have none.
+#: the distance from the median that 99 % of the rows keep. With fewer rows than
+#: MIN_MEASURED no number is called an outlier.
 FAR_QUARTILES, FAR_USUAL = 20.0, 5.0
 MIN_MEASURED = 50
 #: Outliers this many times as far as all others are slips, and not a long tail.

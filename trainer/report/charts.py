@@ -27,7 +27,7 @@ MAX_TICKS = 7
 class Series:
     """Values y (n,) over x (n,), or bars of height y between x (n + 1,).
 
-    What cannot be drawn is NaN, a gap in the line.
+    A value that cannot be drawn is NaN, a gap in the line.
     """
 
     kind: Literal["line", "dotted", "dots", "bars"]

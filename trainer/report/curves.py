@@ -85,7 +85,7 @@ def precision_recall(output: Classification, P: Floats, target: Codes) -> list[C
 
 
 def thresholds(P: Floats, target: Codes) -> list[Threshold]:
-    """Return what one half and the thresholds of some recalls come to, lowest first.
+    """Return the counts at 0.5 and at the thresholds of some recalls, lowest first.
 
     P (n, 2); a threshold is rounded down to two digits, so that it finds what it says.
     """

@@ -55,7 +55,7 @@ def _dependence(model: Model, rows: Part, name: str) -> Dependence:
         for line, mean in _means(model, answers, rows.target).items():
             lines.setdefault(line, []).append(float(f"{mean:.5g}"))
     shown = column.to_json(values) if column else np.asarray(values).tolist()
-    ordered = column is None or column.kind in ("numeric", "datetime")
+    ordered = column is None or column.limits is not None
     return Dependence(name, ordered, shown, lines)
 
 

@@ -43,7 +43,7 @@ METRICS = {
     "mae": "mean absolute error",
     "r2": "R²",
 }
-#: What baselines are called in the head of a table.
+#: The names of the baselines in the head of a table.
 BASELINES = {"constant": "constant answer", "linear": "linear model"}
 
 
@@ -121,7 +121,7 @@ def dependence(manifest: Manifest, record: Record | None) -> dict[str, Any]:
 
 
 def networks(manifest: Manifest) -> str:
-    """Return what answers."""
+    """Return how many networks the model has, or that it is linear."""
     n = manifest.networks
     if not n:
         return "a linear model"

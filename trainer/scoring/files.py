@@ -46,7 +46,7 @@ class Scoring:
 
     @property
     def metadata(self) -> str:
-        """What a result depends on besides its rows."""
+        """The model and options that a result depends on, besides its rows."""
         sha256 = self.artefact.sha256
         settings = {"sha256": sha256, "keep": self.keep, "interval": self.interval}
         return json.dumps(settings)

@@ -54,7 +54,7 @@ def check_gradients(
 
     The rows X (B, I) have targets T (B,). The network is made in float64 with random
     parameters. While `training`, batch norm uses the batch, and dropout the same mask
-    for every pass. In a block of more numbers, `samples` of them are checked.
+    for every pass. At most `samples` numbers of each block are checked.
     """
     network = Network(spec, np.float64)
     rng = np.random.default_rng(seed)

@@ -35,7 +35,7 @@ from service.server import http
 from service.server.answering import Answerer, Pool
 from service.settings import Settings
 
-#: How long a client may take to read its last reply, or to ask again while we stop.
+#: How long a client may pause before it closes, or asks again while we stop.
 LINGER_SECONDS = 2.0
 #: How long a thread that computes keeps the interpreter's lock from the loop.
 SWITCH_SECONDS = 0.001
@@ -232,6 +232,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         elif conn.state == LINGER:
             if not conn.sock.recv(READ_BYTES):
                 self._close(conn)
+            conn.last = time.monotonic()
         else:
             self._read(conn)
 
@@ -340,6 +341,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             conn.reply = memoryview(conn.reply)[sent:]
             conn.moved, conn.last = conn.moved + sent, time.monotonic()
         conn.reply, conn.since = b"", time.monotonic()
+        conn.last = conn.since
         self.held, conn.held = self.held - conn.held, 0
         conn.state, conn.kept = HEAD, True
         if not conn.keep:  # closing at once could reset it before the reply is read
@@ -362,11 +364,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         patience = self.settings.read_seconds
         if conn.state == ANSWER:
             return float("inf")
-        if conn.state == LINGER:
-            return conn.since + LINGER_SECONDS
-        if conn.state == HEAD:
-            idle = conn.kept and not conn.received
+        if conn.state in (HEAD, LINGER):
+            idle = conn.state == HEAD and conn.kept and not conn.received
             end = conn.since + (self.cfg.keepalive if idle else patience)
+            if conn.state == LINGER:  # it may still send what is not read
+                end = min(end, conn.last + LINGER_SECONDS)
             return min(end, self.stopped + LINGER_SECONDS) if self.stopped else end
         rate = self.settings.min_bytes_per_second
         return min(conn.last, conn.since + conn.moved / rate) + patience

@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.config import Config
+
+from service.server.http import Received
+from service.server.worker import LINGER, Connection, Worker
+from service.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
@@ -147,6 +152,20 @@ def test_an_answer_arrives_whatever_of_the_body_is_still_on_its_way(
     head = (HEAD % length).replace(b":predict", b":foretell")
     with clients(patient, 1, head, b" " * length) as (client,):
         assert client.recv(65536).startswith(b"HTTP/1.1 404")
+
+
+def test_a_refused_client_that_still_sends_is_waited_for() -> None:
+    worker = Worker.__new__(Worker)
+    worker.cfg, worker.stopped = Config(), 0.0
+    worker.settings = Settings(read_seconds=30)
+    with socket.socket() as client:
+        conn = Connection(client, {}, Received(worker.cfg, 1000))
+    conn.state, conn.since = LINGER, 100.0
+    for last, end in (100.0, 102.0), (120.0, 122.0), (129.0, 130.0):
+        conn.last = last
+        assert worker._deadline(conn) == end
+    worker.stopped = 110.0
+    assert worker._deadline(conn) == 112.0
 
 
 def test_a_body_that_stalls_is_given_up(

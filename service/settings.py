@@ -180,7 +180,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             description="Bytes of unfinished requests and unread replies of a "
-            "process; a large body beyond gets 503.",
+            "process. Beyond it a large body gets 503, and the reply that was not read "
+            "for longest is cut off.",
         ),
     ] = 64 << 20
     max_rows: Annotated[

@@ -281,7 +281,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
             conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _hold(self, conn: Connection, count: int) -> None:
-        """Count bytes that wait for a client; reject the request that is too much."""
+        """Count bytes that wait for a client, and bound them.
+
+        A request that is too much is rejected. For a reply, those that their clients
+        have not read for longest are given up.
+        """
         self.held, conn.held = self.held + count, conn.held + count
         most = max(self.settings.max_bytes_in_flight, self.settings.max_body_bytes)
         if conn.state == BODY and self.held > most and conn.held > READ_BYTES:
@@ -289,6 +293,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 "this process holds as many bytes of unfinished requests and unread "
                 "replies as it may (GLASSNET_MAX_BYTES_IN_FLIGHT); try again"
             )
+        if conn.state == REPLY and self.held > most:
+            unread = [c for c in self.connections.values() if c.state == REPLY]
+            for other in sorted(unread, key=lambda c: c.last)[:-1]:
+                if self.held > most:
+                    self._close(other)
 
     def _reject(self, conn: Connection, error: Rejected) -> None:
         """Answer a request of which the rest is not read, and close."""
@@ -328,6 +337,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _reply(self, conn: Connection, reply: bytes) -> None:
         conn.reply, conn.state, conn.moved = reply, REPLY, 0
         conn.since = conn.last = time.monotonic()
+        self._hold(conn, len(reply))
         self._send(conn)
 
     def _send(self, conn: Connection) -> None:
@@ -336,8 +346,6 @@ class Worker(BaseWorker):  # type: ignore[misc]
             sent = conn.sock.send(conn.reply)
             if sent == len(conn.reply):
                 break
-            if not conn.moved:
-                self._hold(conn, len(conn.reply))
             conn.reply = memoryview(conn.reply)[sent:]
             conn.moved, conn.last = conn.moved + sent, time.monotonic()
         conn.reply, conn.since = b"", time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import resource
@@ -234,6 +235,36 @@ def test_requests_sent_ahead_wait_while_their_client_does_not_read(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         client.settimeout(30)
         assert received(client).count(b"HTTP/1.1 200") == count
+
+
+def test_replies_that_are_not_read_take_bounded_memory(
+    start: Callable[..., Any], served: Path, until: Callable[..., None]
+) -> None:
+    """Small requests with large replies: the one that is not read for longest goes."""
+    limits = {"max_body_bytes": 1 << 20, "max_bytes_in_flight": 1 << 20}
+    server = start(served, workers=1, threads=2, **limits)
+    body = gzip.compress(json.dumps({"instances": [[0, 1]] * 10_000}).encode())
+    head = (HEAD % len(body)).replace(b"Host: x", b"Content-Encoding: gzip")
+
+    def answered_rows() -> float:
+        return sum(server.metrics().get("glassnet_inference_rows_total", {}).values())
+
+    with ExitStack() as stack:
+        slow = []
+        for number in range(1, 11):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(head + body)
+            until("its reply", lambda n=number: answered_rows() == n * 10_000)
+            slow.append(client)
+        assert server.predict("xor", [[0, 1]])[0]["label"] == 1
+        for client in slow:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            client.shutdown(socket.SHUT_WR)
+        whole = [received(client).endswith(b"]}") for client in slow]
+    assert not any(whole[:5]) and whole[-1]
+    assert [line for line in server.log() if line["level"] == "error"] == []
 
 
 def test_idle_connections_do_not_hold_up_the_end(

@@ -46,7 +46,16 @@ from trainer.types import Say
 #: Kinds of findings that are not faults.
 NO_FAULT = frozenset(
     {"imbalance", "unmeasured"}
-    | {"unused", "marks", "reading", "text", "production", "heading", "words"}
+    | {
+        "unused",
+        "marks",
+        "reading",
+        "text",
+        "production",
+        "heading",
+        "words",
+        "sentinel",
+    }
 )
 #: Most findings of a kind that are reported one by one; the rest are counted.
 MAX_OF_A_KIND = 10

@@ -24,11 +24,12 @@ from trainer.data import kinds
 from trainer.data.column_file import ColumnFile
 from trainer.data.dataset import Dataset
 from trainer.data.identifiers import identifies
-from trainer.data.kinds import Spelling
 from trainer.data.labels import read_labels
 from trainer.data.parquet_columns import ParquetColumns
+from trainer.data.sentinels import sentinel
+from trainer.data.spelling import Spelling, conflict
 from trainer.data.table import Table, require_target, shown
-from trainer.data.totals import totals
+from trainer.data.totals import TOTALS, totals
 from trainer.data.values import (
     categories,
     inferred,
@@ -234,17 +235,17 @@ class _Reader:
         share = kinds.share_of(text, before)
         fits = share >= max(kinds.HALF, guess.share - 0.01)
         fits = fits or (guess.is_text and share >= kinds.HALF)
-        fits = fits and not kinds.conflict(kinds.count_texts(text), before)
+        fits = fits and not conflict(kinds.count_texts(text), before)
         return (before, []) if fits else (guess, self.doubtful(name, guess))
 
     def doubtful(self, name: str, spelling: Spelling) -> list[Finding]:
         """Report a column whose values fit two formats."""
         if not spelling.doubt:
             return []
+        usual = spelling.format or "1234.56"
         sentence = (
-            f"column '{name}' fits the formats {spelling.format} and {spelling.doubt} "
-            f"alike: it is read as {spelling.format} (data.columns.{name}.format "
-            "chooses)"
+            f"column '{name}' fits the formats {usual} and {spelling.doubt} "
+            f"alike: it is read as {usual} (data.columns.{name}.format chooses)"
         )
         return [Finding("format", (name,), sentence)]
 
@@ -279,7 +280,7 @@ class _Reader:
         if spelling.is_text:
             texts = categories(column, spelling.marks)
             for word, n in Counter(filter(None, texts)).items():
-                if is_missing(word):
+                if is_missing(word) or word.lower() in TOTALS:
                     self.words.setdefault(word, {})[column.name] = n
             return texts, []
         text = untyped(column, typed=True)
@@ -293,6 +294,8 @@ class _Reader:
             values = np.where(np.isin(values, numbers), np.nan, values)
         if text is not None:
             self._note_marks(text, spelling)
+        if spelling.kind == "numeric" and (found := sentinel(column.name, values)):
+            self.findings.append(found)
         return values, self._odd(column, spelling, odd) if odd else []
 
     def _odd(
@@ -327,19 +330,24 @@ class _Reader:
             sentence = f"{shown(mark)} counts as missing in {_counted(counts)}"
             yield Finding("marks", tuple(counts), sentence)
         for word, counts in self.words.items():
-            sentence = (
-                f"{shown(word)} is a category in {_counted(counts)}; if it is a "
-                f"missing value: data.columns.{next(iter(counts))}.missing="
-                f"[{shown(word)}]"
-            )
+            way = "if such rows are sums of others, leave them out"
+            if is_missing(word):
+                setting = f"data.columns.{next(iter(counts))}.missing=[{shown(word)}]"
+                way = f"if it is a missing value: {setting}"
+            sentence = f"{shown(word)} is a category in {_counted(counts)}; {way}"
             yield Finding("words", tuple(counts), sentence)
         spelled = {n: s.format for n, s in self.formats.items() if s.format}
         if spelled:
             each = ", ".join(
-                f"'{n}' as {format}{' (in seconds)' if format in DURATIONS else ''}"
-                for n, format in spelled.items()
+                f"'{n}' as {format}{_remark(format)}" for n, format in spelled.items()
             )
             yield Finding("reading", tuple(spelled), f"columns are read: {each}")
+
+
+def _remark(format: str) -> str:
+    if format in DURATIONS:
+        return " (in seconds)"
+    return " (years 1969 to 2068)" if "%y" in format else ""
 
 
 def _counted(counts: Mapping[str, int]) -> str:

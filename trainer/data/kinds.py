@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.columns import COLUMN_KINDS
 from models.features.dates import DATE_FORMATS, ISO, date_pattern
 from models.features.text import (
     AFFIX,
@@ -28,9 +27,17 @@ from models.features.text import (
     EXACT,
     NUMBER_FORMATS,
     UNIT,
-    formatted_number,
     is_missing,
     number_pattern,
+)
+from trainer.data.spelling import (
+    SINGLE,
+    TEXT,
+    Spelling,
+    conflict,
+    fits,
+    fitting_share,
+    strictly,
 )
 
 if TYPE_CHECKING:
@@ -42,15 +49,13 @@ NEARLY_ALL = 0.95
 #: values decide, or HALF of them if the others are at most FEW different marks.
 MOST, HALF = 0.8, 0.5
 MANY, FEW = 20, 3
+#: Numbers with signs and units have at most this many forms: 12, 12*, 12†.
+FORMS = 5
 #: The most frequent texts that show which formats are worth a look at all of them.
 SAMPLE = 300
 #: The share of whole numbers that begin with zero, or exceed float64, in a column of
 #: codes.
 CODES = 0.01
-#: Formats of thousands separators, and that of a column where they are decimal marks
-#: as well: the files of a folder may be spelled by different rules.
-GROUPED, SINGLE = ("1.234,56", "1,234.56"), "1234,56"
-
 #: Why a column of numbers is text: they have several units, or one that is unknown.
 SCATTERED = "signs"
 
@@ -60,33 +65,6 @@ _MONTH = re.compile(r"(?:0[1-9]|1[0-2])\.(?:19|20)\d\d", re.ASCII)
 _POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+", re.ASCII)
 _LEADING = re.compile(rf"[+\-−(<>~≈]*(?:{AFFIX.pattern})?\s?\d", re.ASCII)
 _AFFIXES = re.compile(r"\(?[+\-−]?(\D*?)[+\-−]?[.,]?\d[\d.,'’ \u00a0\u202f]*(\D*?)\)?")
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """How the texts of a column are read: its kind, their format, its missing marks.
-
-    `share` of the values are of that kind. `doubt` names a format that fits as well.
-    """
-
-    kind: str
-    format: str = ""
-    marks: tuple[str, ...] = ()
-    share: float = 1.0
-    doubt: str = ""
-    reason: str = ""
-
-    def parse(self, text: str) -> float:
-        """Return the raw value of a text, NaN if missing; ValueError for another."""
-        return COLUMN_KINDS[self.kind].read_text(text, self.format, self.marks)
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the values are categories."""
-        return self.kind == "categorical"
-
-
-TEXT = Spelling("categorical")
 
 
 def plain_numbers(frame: pl.DataFrame) -> dict[str, pl.Series]:
@@ -159,7 +137,23 @@ def _numeric(text: pl.Series, numbers: pl.Series, marks: tuple[str, ...]) -> Spe
         return Spelling("datetime", "%m.%Y", marks)
     if format := _thousands(text, numbers):
         return Spelling("numeric", format, marks, doubt="1234.567")
-    return Spelling("numeric", marks=marks)
+    return Spelling("numeric", marks=marks, doubt=_digits_of_dates(numbers))
+
+
+def _digits_of_dates(numbers: pl.Series) -> str:
+    """Return the format if all numbers are days as 20240131 or months as 202401."""
+    low, high = numbers.min(), numbers.max()
+    if not isinstance(low, float) or not isinstance(high, float):
+        return ""
+    for format, tail in (("%Y%m%d", 10_000), ("%Y%m", 100)):
+        if not 1900 * tail <= low <= high < 2101 * tail:
+            continue
+        digits = numbers.drop_nulls().unique()
+        if len(digits) > MANY:
+            dated = Spelling("datetime", format)
+            if all(strictly(dated, f"{number:.15g}") for number in digits):
+                return format
+    return ""
 
 
 def _is_padded(text: pl.Series, numbers: pl.Series) -> bool:
@@ -207,8 +201,8 @@ def _best(counts: Mapping[str, int]) -> Spelling:
     best, sample = TEXT, list(counts)[:SAMPLE]
     fitting: list[Spelling] = []
     for spelling in _candidates(sample):
-        if _share(spelling, sample, counts) >= HALF:
-            share = _share(spelling, list(counts), counts)
+        if fitting_share(spelling, sample, counts) >= HALF:
+            share = fitting_share(spelling, list(counts), counts)
             fitting.append(replace(spelling, share=share))
     if not fitting:
         return replace(TEXT, reason=SCATTERED if _are_scattered(sample) else "")
@@ -229,73 +223,9 @@ def _best(counts: Mapping[str, int]) -> Spelling:
 def _are_scattered(texts: Sequence[str]) -> bool:
     """Tell whether many texts begin with numbers, and the rest is of a few forms."""
     forms = Counter(re.sub(r"[\d.,]+", "0", text) for text in texts)
-    usual = sum(n for _, n in forms.most_common(FEW))
+    usual = sum(n for _, n in forms.most_common(FORMS))
     numbers = sum(bool(_LEADING.match(text)) for text in texts)
     return len(texts) > MANY and min(usual, numbers) >= NEARLY_ALL * len(texts)
-
-
-def _single(spelling: Spelling) -> Spelling:
-    """Return a spelling with thousands separators as one without."""
-    format = spelling.format
-    for grouped in GROUPED:
-        format = format.replace(grouped, SINGLE)
-    return replace(spelling, format=format)
-
-
-def conflict(texts: Iterable[str], spelling: Spelling) -> tuple[str, str] | None:
-    """Return two texts if a thousands separator seems to be a decimal mark as well.
-
-    The first has it as its decimal mark for certain, as 0.5 has in a column that is
-    read as 1.234,56; the second, such as 1.903, could be either.
-    """
-    single = _single(spelling)
-    if single.format == spelling.format:
-        return None
-    mark = "." if "1.234,56" in spelling.format else ","
-    decimal = either = ""
-    for text in texts:
-        if mark not in text or not fits(single, text):
-            continue
-        if not _strictly(spelling, text):
-            decimal = decimal or text
-        elif spelling.parse(text) != single.parse(text):
-            either = either or text
-        if decimal and either:
-            return decimal, either
-    return None
-
-
-def fits(spelling: Spelling, text: str) -> bool:
-    """Tell whether a text can be read so."""
-    if spelling.is_text:
-        return True
-    try:
-        spelling.parse(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _share(
-    spelling: Spelling, texts: Sequence[str], counts: Mapping[str, int]
-) -> float:
-    fit = sum(counts[text] for text in texts if _strictly(spelling, text))
-    return fit / max(sum(counts[text] for text in texts), 1)
-
-
-def _strictly(spelling: Spelling, text: str) -> bool:
-    """Tell whether a text is of the format itself, and not only plain or ISO."""
-    if spelling.kind == "numeric" and spelling.format:
-        return formatted_number(text, spelling.format) is not None
-    if spelling.kind == "datetime" and not _looks_like(spelling.format, text):
-        return False
-    return fits(spelling, text)
-
-
-def _looks_like(format: str, text: str) -> bool:
-    return bool(date_pattern(format or ISO).fullmatch(text)) or (
-        not format and text[:8].isdigit() and text[8:9] == "T"
-    )
 
 
 def _candidates(sample: Sequence[str]) -> Iterator[Spelling]:
@@ -357,7 +287,9 @@ def as_kind(text: pl.Series, kind: str, marks: tuple[str, ...]) -> Spelling:
     found = {v: n for v, n in count_texts(text).items() if not is_missing(v, marks)}
     sample = list(found)[:SAMPLE]
     options = [Spelling(kind), *(s for s in _candidates(sample) if s.kind == kind)]
-    return replace(max(options, key=lambda s: _share(s, sample, found)), marks=marks)
+    return replace(
+        max(options, key=lambda s: fitting_share(s, sample, found)), marks=marks
+    )
 
 
 def share_of(text: pl.Series, spelling: Spelling) -> float:

@@ -15,7 +15,8 @@ import numpy as np
 from models.errors import DataError
 from models.features.predictions import Label, label_text
 from models.features.text import is_missing, is_number, parse_truth, plain_text
-from trainer.data.kinds import MANY, Spelling, as_kind, fits, infer
+from trainer.data.kinds import MANY, as_kind, infer
+from trainer.data.spelling import Spelling, fits
 from trainer.data.table import Place, shown
 from trainer.data.values import as_text
 

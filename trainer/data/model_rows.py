@@ -13,8 +13,8 @@ from models.features.predictions import Output
 from models.features.table import TableInput
 from trainer.data import kinds
 from trainer.data.dataset import Dataset
-from trainer.data.kinds import Spelling
 from trainer.data.labels import read_labels
+from trainer.data.spelling import Spelling, conflict
 from trainer.data.table import Table, require_target, shown
 from trainer.data.values import (
     categories,
@@ -108,7 +108,7 @@ def _refuse_conflict(table: Table, text: pl.Series, spelling: Spelling) -> None:
     """Raise DataError if thousands separators are decimal marks as well."""
     if spelling.kind != "numeric" or not spelling.format:
         return
-    if both := kinds.conflict(text.drop_nulls(), spelling):
+    if both := conflict(text.drop_nulls(), spelling):
         row, other = (table.place(int((text == each).arg_max() or 0)) for each in both)
         raise DataError(
             f"column '{text.name}', {row}: expected numbers as {spelling.format}, "

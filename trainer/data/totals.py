@@ -10,11 +10,13 @@ from trainer.data.table import Place, shown
 if TYPE_CHECKING:
     import polars as pl
 
+#: Categories of rows that are sums of others.
+TOTALS = frozenset({"total", "totals", "grand total", "subtotal", "summe", "insgesamt"})
 #: The first text of such a row, in lower case.
 WORDS = frozenset(
-    {"total", "totals", "grand total", "sum", "subtotal", "average", "mean", "all"}
-    | {"summe", "gesamt", "insgesamt", "gesamtsumme", "mittelwert", "durchschnitt"}
-    | {"totale", "totaal", "moyenne", "ensemble", "suma", "media", "somme"}
+    {"sum", "average", "mean", "all", "gesamt", "gesamtsumme", "mittelwert"}
+    | {"durchschnitt", "totale", "totaal", "moyenne", "ensemble", "suma", "media"}
+    | {"somme", *TOTALS}
 )
 
 

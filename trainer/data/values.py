@@ -12,7 +12,7 @@ from models.errors import DataError
 from models.features.dates import FIRST_SECOND, LAST_SECOND
 from models.features.text import EXACT, plain_text
 from trainer.data import kinds
-from trainer.data.kinds import Spelling
+from trainer.data.spelling import Spelling
 from trainer.data.table import shown
 
 if TYPE_CHECKING:

@@ -101,6 +101,35 @@ def test_words_among_categories_that_may_be_missing_are_told() -> None:
     ]
 
 
+def test_rows_of_totals_between_others_are_told() -> None:
+    found = trained({"c": ["a", "Total", "b"] * 4, "x": np.arange(12) / 2})
+    [(kind, sentence)] = sentences(found)
+    assert kind == "words" and sentence.endswith("sums of others, leave them out")
+
+
+@pytest.mark.parametrize(
+    ("format", "dated"),
+    [("%Y%m%d", True), ("%Y%m", True), ("%Y%j", False), ("%Y9%m%d", False)],
+)
+def test_digits_that_may_be_dates_are_told(format: str, dated: bool) -> None:
+    days = [dt.date(2020, 1, 1) + dt.timedelta(19 * i) for i in range(120)]
+    column = text(*[f"{day:{format}}" for day in days])
+    found = trained({"c": column, "x": np.ones(120) / 2})
+    assert found.kinds["c"] == "numeric"
+    assert (f"fits the formats 1234.56 and {format} alike" in str(found)) == dated
+    if dated:
+        named = trained(
+            {"c": column, "x": np.ones(120)}, f"data.columns.c.format={format}"
+        )
+        assert named.kinds["c"] == "datetime" and "fits the formats" not in str(named)
+
+
+def test_years_of_two_digits_are_told() -> None:
+    column = text("31.12.45", "13.01.99")
+    found = trained({"c": column, "x": [0.5, 1.5]})
+    assert sentences(found)[-1][1].endswith("'c' as %d.%m.%y (years 1969 to 2068)")
+
+
 def test_text_that_is_left_out_as_an_identifier_is_told_to_begin_with_numbers() -> None:
     sizes = [f"{i}°{i}′N" for i in range(60)]
     found = trained({"c": sizes, "x": np.ones(60)})

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from models.features.dates import DATE_FORMATS, ISO, seconds
 from tests.models.features.test_dates import first_day, spelled
-from trainer.data.kinds import SCATTERED, Spelling, infer, read_numbers
+from trainer.data.kinds import SCATTERED, infer, read_numbers
+from trainer.data.spelling import Spelling
 
 bounded = settings(deadline=None, max_examples=40)
 DAYS = [date(2023, 1, 1) + timedelta(days=9 * i) for i in range(60)]
@@ -95,6 +96,7 @@ def test_nearly_all_values_decide(most: list[str], odd: list[str], kind: str) ->
         ([f"{'$€£'[i % 3]}{i}" for i in range(60)], SCATTERED),
         ([f"{i % 7}'{i % 11}\"" for i in range(60)], SCATTERED),
         ([f"{i}°{i}′N" for i in range(60)], SCATTERED),
+        ([f"{i}{['', '*', '†', '[1]'][i % 4]}" for i in range(60)], SCATTERED),
         ([f"{i} {chr(97 + i % 20)} Street" for i in range(60)], ""),
         ([f"A{i}" for i in range(60)], ""),
         (["10-19", "20-29"] * 30, ""),

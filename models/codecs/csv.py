@@ -19,7 +19,7 @@ from models.features.inputs import RawColumns
 
 #: Fields that are decoded at once.
 FIELDS = 1 << 14
-#: Characters of a line, by the commas that it may have.
+#: A line may have this many characters for each of the commas allowed in it.
 MOST_PER_FIELD = 200
 #: Commas that the texts of a row may have, beside those between its fields.
 MOST_COMMAS = 10_000
@@ -60,7 +60,7 @@ def csv_rows(
 def _block(lines: Iterator[list[str]], width: int) -> list[list[str]]:
     """Return the next rows of some thousand fields in all.
 
-    The last is the first that is not as wide as expected.
+    The block ends early with the first row that has not `width` fields.
     """
     rows: list[list[str]] = []
     for fields in lines:

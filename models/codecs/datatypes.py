@@ -43,7 +43,7 @@ def _datatypes() -> Iterator[tuple[str, Datatype]]:
         for bits in (8, 16, 32, 64):
             dtype = np.dtype(f"<{kind[0].lower()}{bits // 8}")
             low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-            # msgspec has no bound beyond int64: `as_array` checks that of UINT64.
+            # msgspec takes no bound above int64; `as_array` checks the bound of UINT64.
             bounds = Meta(ge=low, le=high if high < 1 << 63 else None)
             yield f"{kind}{bits}", Datatype(dtype, Annotated[int, bounds])
     for bits in (16, 32, 64):

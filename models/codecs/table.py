@@ -215,7 +215,7 @@ class TableDecoder(Decoder):
     def _is_matrix(self, tensor: Tensor) -> bool:
         """Tell whether a tensor is a whole table of numbers, as KServe's examples send.
 
-        It has any name but a column's.
+        Its name may be any that no column has.
         """
         return (
             tensor.name not in self.table.by_name

@@ -12,7 +12,7 @@ from functools import lru_cache
 from unicodedata import normalize
 
 #: Texts in lower case that stand for a missing value where numbers, truth values or
-#: dates are expected, besides an empty one. Among words they may be words.
+#: dates are expected, besides an empty one. A column of words keeps them as words.
 MISSING = frozenset(
     {
         *("na", "n/a", "n.a.", "#n/a", "<na>", "null", "(null)", "\\n", "none", "nil"),

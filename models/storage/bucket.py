@@ -178,7 +178,7 @@ class _Child:
 
 
 def _end(parent: int, connection: Connection, process: subprocess.Popen[bytes]) -> None:
-    """End the child; a fork of its parent leaves it alone."""
+    """End the child, unless this process is a fork of its parent."""
     connection.close()
     if os.getpid() == parent:
         process.kill()

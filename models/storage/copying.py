@@ -46,7 +46,8 @@ def copy(source: ArtefactStore, target: ArtefactStore, name: str) -> dict[int, s
 
     if not target.add_model(name, contents(), labels.encode()):
         raise ConfigError(
-            f"{target}/{name} exists: a model is copied as a whole, to where it is not"
+            f"{target}/{name} exists: a model is copied as a whole, to a store "
+            "that has none of this name"
         )
     for version, sha256 in digests.items():
         if target.load(name, version).sha256 != sha256:

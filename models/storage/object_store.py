@@ -50,8 +50,8 @@ from models.storage.object_files import ObjectSchedule, ObjectScratch
 INDEX, CLAIM, SCHEDULE = ".glassnet.json", ".claim", "schedule"
 #: A larger index or labels.json is refused.
 MAX_LABELS_BYTES = MAX_CONDITIONAL_BYTES
-#: A claim of this age without a version was left by a trainer that died, since no
-#: upload may take half as long.
+#: A claim this old without a version was left by a trainer that died: uploads are given
+#: up in less than half of this time.
 ABANDONED_SECONDS = 86_400.0
 #: Seconds for which a request is repeated while the bucket does not answer.
 SERVING_SECONDS = 3.0

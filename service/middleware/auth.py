@@ -2,8 +2,8 @@
 
 A file holds one token per line, and all are accepted. To replace a token without an
 outage, add the new one, change the clients, then remove the old one. A thread rereads a
-file that has changed, whatever becomes of the store. If a file is missing or invalid,
-the tokens stay as they were and an error is logged.
+file that has changed, even while the store cannot be read. If a file is missing or
+invalid, the tokens stay as they were and an error is logged.
 """
 
 from __future__ import annotations

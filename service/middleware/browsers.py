@@ -1,8 +1,9 @@
 """Limits for browsers: names of this server (Host), and pages of other sites (CORS).
 
 A page of another site may read replies only from the origins of GLASSNET_CORS_ORIGINS.
-With GLASSNET_ALLOWED_HOSTS a request for another name is rejected: a page can give this
-server's address a name of its own (DNS rebinding), and would then be no other site.
+With GLASSNET_ALLOWED_HOSTS a request for another name is rejected: a page of
+another site can point its own name at this server's address (DNS rebinding), and to the
+browser it then is the same site.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from gunicorn.http import RequestParser, errors
 
 from service.middleware.rejection import Incomplete, Rejected, TooLarge
 
-#: Most bytes of a head, of the line before a chunk, and most chunks of a body.
+#: Limits: bytes of a head, bytes of the line before a chunk, and chunks of a body.
 MAX_HEAD_BYTES, MAX_LINE_BYTES, MAX_CHUNKS = 64 << 10, 8 << 10, 64 << 10
 #: The line before a chunk (RFC 9112, section 7.1). Extensions are ignored.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)(?:[ \t]*;[^\r\n]*)?\r\n")

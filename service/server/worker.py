@@ -50,7 +50,7 @@ READ_BYTES = 64 << 10
 UNSENT_BYTES = 64 << 10
 #: Descriptors that connections leave to the rest of the process.
 SPARE_DESCRIPTORS = 48
-#: PAUSE reports at most once, if the client has gone.
+#: With PAUSE, epoll reports only that the client has gone, and only once.
 READ, WRITE, PAUSE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLONESHOT
 HEAD, BODY, ANSWER, REPLY, LINGER = range(5)
 _WOULD_BLOCK = BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError
@@ -119,7 +119,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.epoll.register(self.PIPE[0], READ)
         self.listeners = {listener.fileno(): listener for listener in self.sockets}
         for listener in self.sockets:
-            with suppress(OSError):  # connections inherit it, but for Unix sockets
+            with suppress(OSError):  # inherited by connections; Unix sockets have none
                 listener.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._listen(True)
 

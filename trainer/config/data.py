@@ -19,8 +19,8 @@ class ColumnConfig(Section, frozen=True, kw_only=True):
     kind: Annotated[
         ColumnKind | None,
         Meta(
-            description="What the column holds; if not given, what nearly all of its "
-            "values are. Values of another kind are missing."
+            description="Kind of the column; by default that of nearly all of its "
+            "values. Values of another kind are missing."
         ),
     ] = None
     format: Annotated[

@@ -65,7 +65,7 @@ def _claimed(out: Path) -> Iterator[Path]:
     try:
         file = temporary.open("ab")
     except OSError as error:
-        error.filename = str(out)  # not a hidden name that no user has given
+        error.filename = str(out)  # the name that the user gave, not the hidden one
         raise
     with file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -93,7 +93,7 @@ def ray_engine(size: int | None, threads: int, say: Say) -> Iterator[RayEngine]:
         try:
             _reach(address)
             ray.init(**options)
-        except Exception as error:  # of a slow start Ray raises Exception itself
+        except Exception as error:  # Ray raises a bare Exception if its start is slow
             raise GlassnetError(_why_not(error, address)) from None
         exit_if_told = _note_sigterm()
         yield RayEngine(ray, size, find_environment(threads), say, exit_if_told)

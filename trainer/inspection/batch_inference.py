@@ -26,7 +26,7 @@ _FORMULA = re.compile(r"(?![+-]?[0-9.]+([eE][+-]?[0-9]+)?$)[=+@\t\r-]")
 class Figures(NamedTuple):
     """The metrics of a model on some rows, with the intervals of those that have one.
 
-    `metrics` has the number of `rows` too, and by which column they are `weighted_by`.
+    `metrics` also has the number of `rows`; `weighted_by` names the column of weights.
     """
 
     metrics: dict[str, Any]

@@ -18,10 +18,10 @@ from models.nn.network import Network
 from models.storage.artefact import Artefact
 from trainer.config.schema import ResolvedConfig
 
-#: An old scale is taken over if the new one is at most so many times larger or smaller,
+#: An old scale is kept if the new one is at most this many times larger or smaller,
 #: and the center is not farther away than one unit of either.
 FACTOR = 3.0
-#: New categories are encoded as unknown ones, if their share is no larger.
+#: A warm start allows at most this share of new categories, encoded as unknown ones.
 NEW_CATEGORIES = 0.1
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)

@@ -23,7 +23,7 @@ MAX_CLASSES = 12
 MAX_CURVES = 6
 #: Shares of the positives that the thresholds to choose from find, beside one half.
 RECALLS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-#: The lift is that of at least this many rows: that of fewer is mostly chance.
+#: The lift is computed for at least this many rows: with fewer it is mostly chance.
 MIN_LIFT_ROWS = 10
 
 
@@ -87,7 +87,8 @@ def precision_recall(output: Classification, P: Floats, target: Codes) -> list[C
 def thresholds(P: Floats, target: Codes) -> list[Threshold]:
     """Return the counts at 0.5 and at the thresholds of some recalls, lowest first.
 
-    P (n, 2); a threshold is rounded down to two digits, so that it finds what it says.
+    P is (n, 2). Thresholds are rounded down to two digits; the counts are those of the
+    rounded ones.
     """
     score, positive = P[:, 1], target == 1
     if not 0 < positive.sum() < len(target):

@@ -137,7 +137,7 @@ def predict_file(
 
 @contextmanager
 def _copy(file: str) -> Iterator[Path]:
-    """Give a file of this disk: itself, or a copy of an object."""
+    """Yield the path of a file on this disk: itself, or the copy of an object."""
     if not in_bucket(file):
         yield Path(file)
         return

@@ -31,7 +31,7 @@ SHARES = np.arange(21) / 20
 
 
 class Ensemble(NamedTuple):
-    """The networks that answer, and the validation rows as they answer them.
+    """The networks of the model, and their predictions of the validation rows.
 
     `prepared` has the weights of the networks in its output.
     """

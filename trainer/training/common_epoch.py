@@ -52,8 +52,8 @@ def kept_epochs(planned: int) -> list[int]:
 def common_epoch(histories: Sequence[History], first: int) -> int:
     """Return the epoch at which the mean validation loss of the first ones is lowest.
 
-    If a run ended early, also one of the others, only epochs that all have reached
-    count.
+    Epochs after the end of the shortest run do not count, even if that run is not one
+    of the first.
     """
     reached = min(history.epochs for history in histories)
     losses = [history.validation_loss[:reached] for history in histories[:first]]

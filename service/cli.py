@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,6 +26,8 @@ from service.settings import (
 #: Where SageMaker puts what a model's archive holds.
 SAGEMAKER_MODEL = Path("/opt/ml/model")
 READY = "/v2/health/ready"
+#: Open files without which a worker cannot count its requests, with few connections.
+MIN_FILES = 32
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -141,7 +144,12 @@ def settings() -> None:
 
 
 def _check(now: Settings) -> None:
-    """Fail with UsageError if the store or a file of secrets cannot be used."""
+    """Fail with UsageError if the process cannot serve with these settings."""
+    if (files := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) < MIN_FILES:
+        raise click.UsageError(
+            f"expected a limit of at least {MIN_FILES} open files, found {files}: "
+            "raise it, such as with ulimit -n 4096"
+        )
     metrics = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if metrics and not os.access(f"{metrics}/.", os.W_OK):
         raise click.UsageError(

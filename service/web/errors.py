@@ -56,7 +56,7 @@ def explained(error: Exception) -> Reply:
             return reply(code, str(error))
     trace_ids = current_request().trace_ids
     if lacking := shortage(error):
-        log.error("request failed: %s", error or "no memory", extra=trace_ids)
+        log.error("request failed: %s", str(error) or lacking, extra=trace_ids)
         return explained(lacking)
     log.error("request failed", exc_info=error, extra=trace_ids)
     request_id = trace_ids["request_id"]

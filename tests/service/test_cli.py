@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import socket
 import subprocess
 import sys
@@ -59,6 +60,17 @@ def test_a_bad_secret_is_told_before_the_server_starts(
         result = CliRunner().invoke(main, ["run"], env={variable: str(file)})
         assert result.exit_code == 2
         assert f"Error: {variable}: {file}" in result.output
+
+
+def test_too_few_open_files_are_told_before_the_server_starts(tmp_path: Path) -> None:
+    run = "ulimit -n 20; exec " + shlex.join(
+        [sys.executable, "-m", "service.cli", "run"]
+    )
+    done = subprocess.run(
+        ["bash", "-c", run], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "at least 32 open files, found 20" in done.stderr
 
 
 def test_a_bad_directory_of_metrics_is_told_before_the_server_starts(

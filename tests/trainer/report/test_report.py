@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,3 +104,11 @@ def test_a_report_leaves_the_model_as_it_is(
     before = hashlib.sha256(store.path("churn", 1).read_bytes()).hexdigest()
     command("report", "churn@1")
     assert store.load("churn", 1).sha256 == before
+
+
+@pytest.mark.parametrize(
+    "module", ["trainer.cli.main", "trainer.pipeline", "trainer.report"]
+)
+def test_no_command_waits_for_the_templates(module: str) -> None:
+    code = f"import sys, {module}; assert 'jinja2' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -307,7 +307,7 @@ MISTAKES: dict[str, tuple[bytes | str, str]] = {
         (GOOD + "61,ä\n").encode("latin-1"),
         ": expected UTF-8 text, found byte 0xe4",
     ),
-    "utf-16": (GOOD.encode("utf-16"), ": expected UTF-8 text, found UTF-16; save"),
+    "utf-16": (GOOD.encode("utf-16-le"), ": expected UTF-8 text, found UTF-16; save"),
     "cut gzip": (gzip.compress(GOOD.encode())[:-20], ": damaged gzip data"),
     "damaged gzip": (
         gzip.compress(GOOD.encode())[:20] + b"\xff" * 90,

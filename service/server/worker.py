@@ -265,6 +265,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if body is None:
             if whole and conn.state == HEAD:
                 self._begin_body(conn)
+            self._want(conn, READ)
             self._hold(conn, len(data))
             return
         self._answer(conn, body)
@@ -357,7 +358,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             with suppress(*_WOULD_BLOCK):
                 conn.sock.unwrap() if self.tls else None  # type: ignore[attr-defined]
             conn.sock.shutdown(socket.SHUT_WR)
-        self._want(conn, READ)
+        # What it has sent ahead is answered before more is read.
+        self._want(conn, PAUSE if conn.received else READ)
 
     def _close(self, conn: Connection) -> None:
         self.held, conn.held, conn.state = self.held - conn.held, 0, LINGER

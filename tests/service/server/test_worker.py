@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -235,6 +236,28 @@ def test_requests_sent_ahead_wait_while_their_client_does_not_read(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         client.settimeout(30)
         assert received(client).count(b"HTTP/1.1 200") == count
+
+
+def test_requests_sent_ahead_take_bounded_memory(patient: Any) -> None:
+    (pid,), count = patient.workers(), 2000
+    request = b"GET /ping HTTP/1.1\r\nX: " + b"a" * 8000 + b"\r\n"
+
+    def peak_kib() -> int:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
+    def send(client: socket.socket) -> None:
+        client.sendall((request + b"\r\n") * (count - 1))
+        client.sendall(request + b"Connection: close\r\n\r\n")
+
+    with clients(patient, 1, request + b"\r\n") as (client,):
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        before = peak_kib()
+        sender = Thread(target=send, args=(client,))
+        sender.start()
+        assert received(client).count(b"HTTP/1.1 200") == count
+        sender.join()
+    assert peak_kib() - before < 6 << 10  # 16 MB were sent
 
 
 def test_replies_that_are_not_read_take_bounded_memory(

@@ -45,7 +45,8 @@ class Series:
                 yield f"M{left:.2f} {base}V{top:.2f}H{right:.2f}V{base}"
         elif self.kind == "dots":
             for across, down in zip(x, y, strict=True):
-                yield f"M{across:.2f} {down:.2f}h0"
+                if np.isfinite(across) and np.isfinite(down):
+                    yield f"M{across:.2f} {down:.2f}h0"
         else:
             path, command = "", "M"
             for across, down in zip(x, y, strict=True):

@@ -41,6 +41,14 @@ def test_text_stays_text() -> None:
     assert sum(HOSTILE[:20] in text for text in texts(svg)) == 3
 
 
+def test_what_is_no_number_is_a_gap() -> None:
+    y = [1.0, np.nan, np.inf, 2.0]
+    svg = chart([charts.dots(range(4), y, 3), charts.line(range(4), y)], "gaps")
+    drawn = [path.get("d") or "" for path in ET.fromstring(svg).iter("path")]
+    assert sum(path.endswith("h0") for path in drawn) == 2 + 1
+    assert not any(word in path for path in drawn for word in ("nan", "inf"))
+
+
 def test_values_are_placed_in_proportion() -> None:
     axis = Axis(limits=(0.0, 10.0))
     assert axis.place([0, 5, 10], 100, 0).tolist() == [100, 50, 0]

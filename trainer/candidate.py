@@ -159,7 +159,8 @@ def fit_candidate(
     prepared, networks, held_out = blend(
         prepared.with_members(len(members)), [member.network for member in members]
     )
-    prepared = fit_intervals(calibrate(prepared, held_out, len(networks)), held_out)
+    prepared = calibrate(prepared, held_out, len(networks))
+    prepared = fit_intervals(prepared, held_out, networks)
     model = Model(prepared.inputs, networks, prepared.output)
     predictions = model.predict(prepared.evaluation.rows.raw)
     measurement = measure(prepared, model, predictions)

@@ -18,7 +18,7 @@ from models.features.columns import Floats
 #: The levels that are stored, in percent.
 LEVELS = range(50, 100)
 #: Floors that are tried, in units of the mean disagreement.
-FLOORS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+FLOORS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 class PredictionInterval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,21 +33,15 @@ class PredictionInterval(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     scores: tuple[float, ...]
 
     @classmethod
-    def fit(cls, errors: Floats, spread: Floats) -> PredictionInterval | None:
+    def fit(
+        cls, errors: Floats, spread: Floats, floor: float
+    ) -> PredictionInterval | None:
         """Return the intervals of absolute errors (n,) and disagreements (n,).
 
-        Of several floors it takes the one with the narrowest intervals on these rows.
         Returns None if there are too few rows for any level.
         """
-        mean = float(spread.mean()) if len(spread) else 0.0
-        floors = [mean * floor for floor in FLOORS] if mean else [1.0]
-        fitted = [cls(floor, _scores(errors / (spread + floor))) for floor in floors]
-        if not fitted[0].scores:
-            return None
-        usual = fitted[0].nearest_level(0.9)
-        return min(
-            fitted, key=lambda each: float(each.half_width(spread, usual).mean())
-        )
+        scores = _scores(errors / (spread + floor))
+        return cls(floor, scores) if scores else None
 
     def nearest_level(self, level: float) -> float:
         """Return the stored level that is nearest to one."""
@@ -67,6 +61,24 @@ class PredictionInterval(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         # The next level that is stored, so that no interval is too narrow.
         index = int(np.ceil(level * 100 - 1e-9)) - LEVELS[0]
         return (spread + self.floor) * self.scores[index]
+
+
+def best_floor(errors: Floats, spread: Floats) -> float:
+    """Return the likeliest floor of absolute errors (n,) and disagreements (n,).
+
+    Errors follow Laplace's distribution, with a scale in proportion to disagreement
+    plus floor. Without any disagreement it is 1.
+    """
+    mean = float(spread.mean()) if len(spread) else 0.0
+    if not mean:
+        return 1.0
+
+    def surprise(floor: float) -> float:
+        scale = spread + floor
+        usual = max(float(np.mean(errors / scale)), np.finfo(float).tiny)
+        return float(np.mean(np.log(scale)) + np.log(usual))
+
+    return min((mean * floor for floor in FLOORS), key=surprise)
 
 
 def _scores(normalized: Floats) -> tuple[float, ...]:

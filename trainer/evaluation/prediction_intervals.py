@@ -8,17 +8,30 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from models.features.prediction_interval import PredictionInterval
+from models.features.prediction_interval import (
+    FLOORS,
+    PredictionInterval,
+    best_floor,
+)
 from models.features.predictions import Regression, weighted_mean
+from models.nn.network import Network
 from trainer.evaluation.held_out import HeldOut
 from trainer.preparation.prepare import Prepared
 
+#: Test rows that show what the networks' disagreement tells of their errors; fewer do
+#: not show it.
+MIN_ROWS, MAX_ROWS = 100, 10_000
 
-def fit_intervals(prepared: Prepared, parts: Sequence[HeldOut]) -> Prepared:
+
+def fit_intervals(
+    prepared: Prepared, parts: Sequence[HeldOut], networks: Sequence[Network]
+) -> Prepared:
     """Return the run with intervals in its output, if it predicts a number.
 
     Only some of the networks predict a held-out row. Their larger error makes up for
-    the epoch, which was chosen on these rows.
+    the epoch, which was chosen on these rows. But most of the networks have learnt such
+    a row, and disagree with the others where its error is large; on new rows
+    disagreement tells much less. So how much it counts is chosen on the test rows.
     """
     output = prepared.output
     if not isinstance(output, Regression) or not parts:
@@ -27,7 +40,23 @@ def fit_intervals(prepared: Prepared, parts: Sequence[HeldOut]) -> Prepared:
         np.abs(weighted_mean(output.standard(part.Z), part.shares) - part.target)
         for part in parts
     ]
-    spread = [part.spread for part in parts if part.spread is not None]
-    interval = PredictionInterval.fit(np.concatenate(errors), np.concatenate(spread))
+    spread = np.concatenate([part.spread for part in parts if part.spread is not None])
+    floor = _floor(prepared, output, networks)
+    if floor is None:
+        floor = FLOORS[-1] * float(spread.mean()) or 1.0  # nearly one width for all
+    interval = PredictionInterval.fit(np.concatenate(errors), spread, floor)
     output = msgspec.structs.replace(output, interval=interval)
     return dataclasses.replace(prepared, output=output)
+
+
+def _floor(
+    prepared: Prepared, output: Regression, networks: Sequence[Network]
+) -> float | None:
+    """Return the likeliest floor on the test rows, or None if they are few."""
+    test = prepared.splits[0].test[:MAX_ROWS]
+    if len(test) < MIN_ROWS:
+        return None
+    rows = prepared.rows(prepared.part(test))
+    values = output.standard(np.stack([each.predict(rows.X) for each in networks]))
+    errors = np.abs(weighted_mean(values, output.weights) - rows.T)
+    return best_floor(errors, output.spread(values))

@@ -115,7 +115,7 @@ def realmlp(config: SplitConfig, facts: DataFacts) -> Iterator[DefaultValue]:
     yield (
         "train.choose_epoch",
         "together" if together else "alone",
-        "one best epoch for all networks, chosen by the first four"
+        "one best epoch for all networks, chosen by the first ones"
         if together
         else "the network has its own best epoch",
     )

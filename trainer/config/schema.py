@@ -155,7 +155,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
         Meta(
             description="Whether each network of an ensemble has its own best epoch, "
             "or all have the one with the lowest mean validation loss of the first "
-            "four, and the others are trained no longer."
+            "four (eight of fewer than 1,000 rows); the others are trained no longer."
         ),
     ] = None
     averaging: Annotated[

@@ -31,7 +31,7 @@ from trainer.training.member import (
     fit_member,
 )
 from trainer.training.progress import ProgressCallback, ProgressTracker
-from trainer.training.rounds import ROUND, Fit, expected_gain, fit_as_needed
+from trainer.training.rounds import Fit, expected_gain, first_round, fit_as_needed
 
 #: Parameters that fit into an artefact beside its manifest.
 MAX_PARAMETERS = (MAX_FILE_BYTES - MAX_MANIFEST_BYTES) // 4
@@ -144,8 +144,9 @@ def as_needed(
 
     config, count = prepared.config, len(prepared.splits)
     epoch_of = shared_epoch if config.train.choose_epoch == "together" else None
+    first = first_round(len(prepared.splits[0].train))
     return fit_as_needed(
-        count, config.ensemble.minimum_gain, fit, gain_of_more, epoch_of
+        count, first, config.ensemble.minimum_gain, fit, gain_of_more, epoch_of
     )
 
 
@@ -159,13 +160,14 @@ def members_of(fitted: Sequence[FittedArrays], spec: NetworkSpec) -> list[Member
     if epoch is None:
         return [arrays.member(spec) for arrays in fitted]
     index = kept_epochs(fitted[0].history.planned).index(epoch)
+    first = first_round(fitted[0].history.rows)
     return [
         dataclasses.replace(
             arrays,
             parameters=arrays.snapshots[index],
             state=arrays.snapshot_states[index],
             history=dataclasses.replace(arrays.history, best_epoch=epoch)
-            if number < ROUND
+            if number < first
             else arrays.history.until(epoch),
         ).member(spec)
         for number, arrays in enumerate(fitted)
@@ -181,7 +183,7 @@ def shared_epoch(fitted: Sequence[FittedArrays]) -> int | None:
     untrained = any(h.out_of_time or not h.epochs for h in histories)
     if untrained or not len(fitted[0].snapshots):
         return None
-    return common_epoch(histories, ROUND)
+    return common_epoch(histories, first_round(histories[0].rows))
 
 
 def deadline(limit: float) -> float | None:

@@ -16,11 +16,14 @@ import numpy as np
 from models.features.predictions import Output, Regression
 from models.nn.network import Network
 from models.types import Array
+from trainer.config.recipes import FEW_ROWS
 from trainer.preparation.prepare import Prepared
 from trainer.training.history import History
 
 #: Networks of a round: a multiple of most numbers of cores.
 ROUND = 4
+#: Networks that choose the epoch of few rows: as many as hold out each row once.
+FEW_ROWS_ROUND = 8
 #: Rows on which networks are compared, at most.
 MAX_ROWS = 2_000
 
@@ -30,8 +33,14 @@ FittedT = TypeVar("FittedT")
 Fit = Callable[[Sequence[int], int | None], list[FittedT]]
 
 
+def first_round(rows: int) -> int:
+    """Return how many networks choose the epoch, by the training rows of one."""
+    return FEW_ROWS_ROUND if rows < FEW_ROWS else ROUND
+
+
 def fit_as_needed(
     count: int,
+    first: int,
     least: float,
     fit: Fit[FittedT],
     gain_of_more: Callable[[Sequence[FittedT]], float],
@@ -39,14 +48,14 @@ def fit_as_needed(
 ) -> list[FittedT]:
     """Return `count` fitted networks, or fewer if more are not worth their time.
 
-    `gain_of_more` returns the share of the loss that one more round is expected to
-    save; it has to be at least `least`, and is not asked if that is 0. `epoch_of`
-    returns the epoch that a round chooses for all networks; it is None if each network
-    has its own.
+    `first` of them are the first round. `gain_of_more` returns the share of the loss
+    that one more round is expected to save; it has to be at least `least`, and is not
+    asked if that is 0. `epoch_of` returns the epoch that a round chooses for all
+    networks; it is None if each network has its own.
     """
     if not least and epoch_of is None:
         return fit(range(count), None)
-    fitted = fit(range(min(ROUND, count)), None)
+    fitted = fit(range(min(first, count)), None)
     epoch = epoch_of(fitted) if epoch_of else None
     size = ROUND if least else count
     while len(fitted) < count and (not least or gain_of_more(fitted) >= least):

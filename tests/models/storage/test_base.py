@@ -177,7 +177,7 @@ def test_nothing_is_published_if_production_moved_since(
     memory: MemoryStore, label: str | None, expected: int | None
 ) -> None:
     memory.promote("m", 2)
-    with pytest.raises(ProductionMoved, match="production of model 'm' is version 2"):
+    with pytest.raises(ProductionMoved, match="model 'm' has become version 2 in"):
         memory.publish("m", {ARTEFACT: b"4"}, label, expected)
     assert memory.versions("m") == [1, 2, 3] and memory.resolve("m") == 2
     assert memory.publish("m", {ARTEFACT: b"4"}, label, 2) == 4

@@ -290,7 +290,7 @@ def test_nothing_is_published_if_production_moved_since(
     three: ArtefactStore, label: str | None
 ) -> None:
     three.promote("m", 2)
-    with pytest.raises(ProductionMoved, match="production of model 'm' is version 2"):
+    with pytest.raises(ProductionMoved, match="model 'm' has become version 2 in"):
         three.publish("m", FILES, label, 1)
     assert three.versions("m") == [1, 2, 3] and three.resolve("m") == 2
     assert three.publish("m", FILES, label, 2) == 4

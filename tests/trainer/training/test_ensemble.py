@@ -21,7 +21,7 @@ from models.storage.directory import DirectoryStore
 from tests.trainer.training.conftest import Make, streams
 from trainer.engines.wire import RemoteFunction, build, flatten, pack, unpack
 from trainer.preparation.prepare import Prepared
-from trainer.training import ensemble
+from trainer.training import ensemble, rounds
 from trainer.training.checkpoint import Checkpoint, Checkpoints
 from trainer.training.ensemble import (
     MAX_PARAMETERS,
@@ -404,8 +404,12 @@ EVIDENCE = (
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_all_networks_are_at_one_epoch_however_many_processes(
-    threads: int, prepared: Make, nowhere: Checkpoints
+    threads: int,
+    prepared: Make,
+    nowhere: Checkpoints,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(rounds, "FEW_ROWS_ROUND", 4)
     given = prepared(*EVIDENCE, f"runtime.threads={threads}", members=6)
     members, _ = learned(given, nowhere)
     assert len(members) in (4, 6)
@@ -429,9 +433,10 @@ def test_the_common_epoch_is_that_of_the_lowest_mean_loss(
 
 
 def test_later_networks_are_the_same_if_they_are_trained_for_longer(
-    prepared: Make, nowhere: Checkpoints
+    prepared: Make, nowhere: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """... as those of `--member` are, which do not know what the first ones chose."""
+    monkeypatch.setattr(rounds, "FEW_ROWS_ROUND", 4)
     given = prepared("train.epochs=6", "train.choose_epoch=together", members=6)
     spec = network_spec(given)
     for_less, _ = learned(given, nowhere)

@@ -9,7 +9,7 @@ import pytest
 
 from models.features.predictions import Classification, Output, Regression
 from models.types import Array
-from trainer.training.rounds import ROUND, disagreement, fit_as_needed
+from trainer.training.rounds import ROUND, disagreement, first_round, fit_as_needed
 
 OUTPUTS = [
     Regression(0.0, 1.0),
@@ -76,7 +76,7 @@ def asked(
         return list(numbers)
 
     epoch_of = (lambda fitted: epoch) if epoch else None
-    fitted = fit_as_needed(10, least, fit, lambda fitted: next(left), epoch_of)
+    fitted = fit_as_needed(10, ROUND, least, fit, lambda fitted: next(left), epoch_of)
     assert fitted == [number for numbers in rounds for number in numbers]
     return rounds, last
 
@@ -89,6 +89,10 @@ def test_the_first_round_chooses_the_epoch_of_the_others() -> None:
     first, second, third = [0, 1, 2, 3], [4, 5, 6, 7], [8, 9]
     assert asked(0.0, [], 7) == ([first, second + third], [None, 7])
     assert asked(0.1, [0.2, 0.2], 7) == ([first, second, third], [None, 7, 7])
+
+
+def test_of_few_rows_more_networks_choose() -> None:
+    assert (first_round(999), first_round(1_000)) == (8, 4)
 
 
 def test_networks_are_added_while_they_pay() -> None:

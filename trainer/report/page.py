@@ -107,7 +107,8 @@ def metrics(manifest: Manifest, record: Record | None) -> dict[str, Any]:
 
 def dependence(manifest: Manifest, record: Record | None) -> dict[str, Any]:
     """Return what the plots of partial dependence show, and the limits they share."""
-    plots = record.dependence if record else []
+    # No class has a line if the measured rows are all of one class.
+    plots = [one for one in record.dependence if one.lines] if record else []
     means = [x for one in plots for line in one.lines.values() for x in line]
     low, high = min(means, default=0.0), max(means, default=1.0)
     margin = 0.06 * (high - low) or 1.0
@@ -117,7 +118,8 @@ def dependence(manifest: Manifest, record: Record | None) -> dict[str, Any]:
         answer = "probability of each class"
     else:
         answer = f"probability of {''.join(names)}" if share else manifest.target
-    return {"answer": answer, "limits": (low - margin, high + margin), "share": share}
+    limits = low - margin, high + margin
+    return {"curves": plots, "answer": answer, "limits": limits, "share": share}
 
 
 def networks(manifest: Manifest) -> str:

@@ -202,6 +202,14 @@ def test_a_linear_model_is_no_network(runs: dict[str, Any]) -> None:
     assert pages.networks(mixed) == "2 networks and a linear model"
 
 
+def test_measured_rows_of_one_class_have_no_answer_by_column(
+    runs: dict[str, Any],
+) -> None:
+    lone = [replace(one, lines={}) for one in runs["two"].record.dependence]
+    shown = section(runs["two"], "columns", dependence=lone)
+    assert "income" in shown and "The answer by column" not in shown
+
+
 def test_one_threshold_is_chosen_and_each_says_what_it_comes_to(
     runs: dict[str, Any],
 ) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import kubernetes_validate
 import pytest
@@ -18,6 +19,7 @@ import yaml
 from models.storage.base import NAME
 from service.app import build
 from service.settings import Settings, from_environment
+from trainer.cli.main import main
 from trainer.cli.train import fit
 from trainer.members import MemberNumber
 
@@ -135,7 +137,8 @@ def test_each_index_fits_its_network(program: Callable[[str, str], str]) -> None
         ).stdout.split()
         for index in range(members["completions"])
     ]
-    context = [fit.make_context("fit", words[1:]) for words in said]
+    parent = click.Context(main, **main.context_settings)  # -h is remembered
+    context = [fit.make_context("fit", words[1:], parent) for words in said]
     numbers = [MemberNumber.parse(each.params["member"]) for each in context]
     assert numbers == [(n + 1, len(said)) for n in range(len(said))]
     (container,) = assembling["template"]["spec"]["containers"]

@@ -40,7 +40,7 @@ from trainer.data import Dataset, read, take
 from trainer.data.row_hashing import Split, hash_rows, limit_for_tests, rotating_splits
 from trainer.engines.blas import find_blas
 from trainer.preparation import row_order
-from trainer.training import checkpoint, ensemble
+from trainer.training import checkpoint, ensemble, member
 from trainer.training.progress import Progress
 from trainer.types import Messages
 
@@ -826,14 +826,14 @@ def test_the_watcher_is_told_which_network(
 def test_one_network_that_diverges_fails_the_run(
     fit: Fit, store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_run = ensemble.make_run
+    make_run = member.make_run
 
     def third_fails(prepared: Any, spec: Any, number: int, *more: Any) -> Any:
         if number == 2:
             raise TrainingDiverged("the third is no longer a number")
         return make_run(prepared, spec, number, *more)
 
-    monkeypatch.setattr(ensemble, "make_run", third_fails)
+    monkeypatch.setattr(member, "make_run", third_fails)
     with pytest.raises(TrainingDiverged, match="the third"):
         fit(store, data, target="churn", settings=FIVE)
     assert not store.root.exists()

@@ -108,7 +108,7 @@ class TrainingRun:
         history = self.history
         waited = history.epochs - history.best_epoch
         return (
-            history.epochs == self.until
+            history.epochs >= self.until
             or history.out_of_time
             or waited >= self.patience
         )

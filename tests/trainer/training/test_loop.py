@@ -759,6 +759,16 @@ def test_the_run_is_given_to_be_kept_after_each_epoch() -> None:
     assert seen == [(1, False), (2, False), (3, True)]
 
 
+def test_a_run_that_went_further_before_it_was_interrupted_is_over() -> None:
+    """... than it has to go now, since other networks have chosen the epoch."""
+    network, rng = make(mlp([3, 4, 1])), np.random.default_rng(1)
+    descent = TrainingRun(network, mean_squared_error, numbers(), None, PLAIN, rng)
+    train(descent)
+    assert descent.history.epochs == 3
+    descent.until = 2
+    assert descent.over
+
+
 def test_a_validation_loss_that_never_is_a_number_is_told() -> None:
     rows = numbers()
     far = Rows(rows.X, np.full(10, 1e30, np.float32))

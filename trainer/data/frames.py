@@ -65,7 +65,8 @@ def training_set(
     labels, spelling = read_labels(
         frame[target], table.place, setting.kind, setting.format, (*setting.missing,)
     )
-    if not reader.is_stored and (total := totals(frame, table.place)):
+    known_columns = config.data.columns
+    if not reader.is_stored and (total := totals(frame, table.place, known_columns)):
         reader.findings.append(total)
         labels = [*labels[:-1], None]
     if spelling.format:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from models.storage.artefact import Finding
@@ -20,10 +21,13 @@ WORDS = frozenset(
 )
 
 
-def totals(frame: pl.DataFrame, place: Place) -> Finding | None:
+def totals(
+    frame: pl.DataFrame, place: Place, settings: Collection[str] = ()
+) -> Finding | None:
     """Report the last row if its first text is a word of totals, and in no other row.
 
-    Only text without a type is looked at, as of CSV.
+    Only text without a type is looked at, as of CSV. A column of `settings` is known to
+    hold what it should.
     """
     import polars as pl
 
@@ -34,11 +38,13 @@ def totals(frame: pl.DataFrame, place: Place) -> Finding | None:
         if column.dtype != pl.String or not (column[-1] or "").strip():
             continue
         text = column[-1].strip().rstrip(":").lower()
-        if text not in WORDS or (column.head(-1) == column[-1]).any():
+        known = text not in WORDS or name in settings
+        if known or (column.head(-1) == column[-1]).any():
             return None
         return Finding(
             "heading",
             (name,),
-            f"{place(len(frame) - 1)}: a row of totals ({shown(column[-1])}), left out",
+            f"{place(len(frame) - 1)}: a row of totals ({shown(column[-1])}), left out "
+            f"(data.columns.{name}.kind keeps it)",
         )
     return None

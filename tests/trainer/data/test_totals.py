@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from tests.trainer.data.test_frames import trained
+from trainer.config.schema import ColumnConfig
 from trainer.data.table import whole
 from trainer.data.totals import totals
 
@@ -29,6 +30,14 @@ def test_a_row_of_totals_is_told(first: list[str | None], is_total: bool) -> Non
     assert (found is not None) == is_total
     if found is not None:
         assert found.sentence.startswith("row 3: a row of totals (")
+
+
+def test_a_column_with_settings_has_no_totals() -> None:
+    frame = pl.DataFrame({"c": ["north", "Total"], "d": ["a", "Total"]})
+    place = whole("t", frame).place
+    told = totals(frame, place)
+    assert told is not None and "data.columns.c.kind keeps it" in told.sentence
+    assert totals(frame, place, {"c": ColumnConfig(kind="categorical")}) is None
 
 
 def test_text_that_has_a_type_is_no_total() -> None:

@@ -104,6 +104,11 @@ def with_aside(raw: Columns, aside: Columns) -> Columns:
     return cast(Columns, both)
 
 
+def evenly_spaced(n: int, most: int) -> NDArray[np.intp]:
+    """Return at most `most` of the numbers below n (m,), with both ends."""
+    return np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).astype(np.intp))
+
+
 def take(raw: AnyRaw, rows: NDArray[np.intp]) -> AnyRaw:
     """Return the raw inputs of the rows of these numbers (n,)."""
     if isinstance(raw, np.ndarray):

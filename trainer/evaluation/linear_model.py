@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.features.columns import Floats
 from models.features.predictions import Output, Regression
 from models.types import Array
+from trainer.data.dataset import evenly_spaced
 
 #: Most values of the training rows that the linear model is fitted to.
 MAX_VALUES = 2_000_000
@@ -51,7 +52,7 @@ def one_hot(X: Array, categories: tuple[int, ...]) -> Floats:
 def sampled(output: Output, width: int, n: int) -> NDArray[np.intp]:
     """Return which of n rows (m,) of `width` inputs are enough to fit: evenly many."""
     most = max(MAX_VALUES // width // max(len(output.classes) // 4, 1), 100)
-    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.intp))
+    return evenly_spaced(n, most)
 
 
 def one_hot_width(width: int, categories: tuple[int, ...]) -> int:

@@ -15,12 +15,13 @@ from models.features.prediction_interval import (
 )
 from models.features.predictions import Regression, weighted_mean
 from models.nn.network import Network
+from trainer.data.dataset import evenly_spaced
 from trainer.evaluation.held_out import HeldOut
 from trainer.preparation.prepare import Prepared
 
-#: Test rows that show what the networks' disagreement tells of their errors; fewer do
-#: not show it.
-MIN_ROWS, MAX_ROWS = 100, 10_000
+#: Test rows that show what the networks' disagreement tells of their errors: fewer do
+#: not show it, and more tell nothing new.
+MIN_ROWS, MAX_ROWS = 100, 2_000
 
 
 def fit_intervals(
@@ -53,10 +54,11 @@ def _floor(
     prepared: Prepared, output: Regression, networks: Sequence[Network]
 ) -> float | None:
     """Return the likeliest floor on the test rows, or None if they are few."""
-    test = prepared.splits[0].test[:MAX_ROWS]
+    test = prepared.splits[0].test
     if len(test) < MIN_ROWS:
         return None
-    rows = prepared.rows(prepared.part(test))
+    some = test[evenly_spaced(len(test), MAX_ROWS)]
+    rows = prepared.rows(prepared.part(some))
     values = output.standard(np.stack([each.predict(rows.X) for each in networks]))
     errors = np.abs(weighted_mean(values, output.weights) - rows.T)
     return best_floor(errors, output.spread(values))

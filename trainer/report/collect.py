@@ -11,12 +11,13 @@ from models.features.inputs import RawColumns
 from models.features.predictions import Classification, Output, Predictions, label_text
 from models.storage.artefact import Artefact
 from trainer.data import take
+from trainer.data.dataset import evenly_spaced
 from trainer.evaluation import metrics
 from trainer.preparation.prepare import Part, Prepared
 from trainer.report import curves, importance
 from trainer.report.dependence import partial_dependence
 from trainer.report.importance import evenly_spaced_rows
-from trainer.report.record import Mistake, Points, Production, Record, evenly_spaced
+from trainer.report.record import Mistake, Points, Production, Record
 from trainer.report.rendering import number
 from trainer.training.member import Member
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from models.features.columns import Floats
 from models.features.predictions import Classification, label_text
+from trainer.data.dataset import evenly_spaced
 from trainer.evaluation.metrics import ECE_BINS
-from trainer.report.record import Bin, Confusion, Curve, Threshold, evenly_spaced
+from trainer.report.record import Bin, Confusion, Curve, Threshold
 
 Codes = NDArray[np.intp]
 #: Points of a curve.

@@ -12,9 +12,10 @@ from models.features.inputs import RawColumns
 from models.model import Model
 from models.storage.artefact import Artefact
 from trainer.data import length, take
+from trainer.data.dataset import evenly_spaced
 from trainer.evaluation.metrics import losses, mean_loss
 from trainer.preparation.prepare import Part
-from trainer.report.record import ColumnImportance, evenly_spaced
+from trainer.report.record import ColumnImportance
 
 #: Rows used for integrated gradients.
 MAX_EXPLAINED_ROWS = 32

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from models.features.predictions import label_text
+from trainer.data.dataset import evenly_spaced
 from trainer.report import charts
 from trainer.report.charts import (
     INK,
@@ -19,7 +20,7 @@ from trainer.report.charts import (
     percent,
     short,
 )
-from trainer.report.record import Bin, Curve, Dependence, Points, evenly_spaced
+from trainer.report.record import Bin, Curve, Dependence, Points
 from trainer.report.rendering import plain, render
 from trainer.training.history import LayerSnapshot
 

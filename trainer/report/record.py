@@ -8,16 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import ArtefactCorrupt
 from trainer.training.history import LayerSnapshot
-
-
-def evenly_spaced(n: int, most: int) -> NDArray[np.intp]:
-    """Return at most `most` of the numbers below n (m,), with both ends."""
-    return np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).astype(np.intp))
 
 
 class Curve(msgspec.Struct):

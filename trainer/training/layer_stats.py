@@ -14,6 +14,7 @@ from models.nn.layers import Activation
 from models.nn.layers.activations import ReLU, Sigmoid, Tanh
 from models.nn.network import Network
 from models.types import Array
+from trainer.data.dataset import evenly_spaced
 from trainer.training.history import LayerSnapshot, LayerStats
 from trainer.training.loop import TrainingRun
 
@@ -28,7 +29,7 @@ class LayerStatsRecorder:
 
     def __init__(self, run: TrainingRun) -> None:
         n = len(run.rows.X)
-        rows = np.linspace(0, n - 1, min(n, SAMPLE_ROWS)).astype(np.intp)
+        rows = evenly_spaced(n, SAMPLE_ROWS)
         self.X, self.T = run.rows.X[rows], run.rows.T[rows]
         self.weights = None if run.rows.weights is None else run.rows.weights[rows]
         self.network = Network(run.network.spec)

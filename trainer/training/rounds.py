@@ -17,6 +17,7 @@ from models.features.predictions import Output, Regression
 from models.nn.network import Network
 from models.types import Array
 from trainer.config.recipes import FEW_ROWS
+from trainer.data.dataset import evenly_spaced
 from trainer.preparation.prepare import Prepared
 from trainer.training.history import History
 
@@ -98,8 +99,7 @@ def expected_gain(prepared: Prepared, members: Sequence[FittedNetwork]) -> float
 def outputs_of(prepared: Prepared, networks: Sequence[Network]) -> Array:
     """Return the outputs (E, n, O) for n of the rows that no network has learnt."""
     rows = prepared.evaluation.rows
-    some = np.unique(np.linspace(0, len(rows) - 1, MAX_ROWS).astype(np.intp))
-    X = prepared.rows(rows.only(some)).X
+    X = prepared.rows(rows.only(evenly_spaced(len(rows), MAX_ROWS))).X
     return np.stack([network.predict(X) for network in networks])
 
 

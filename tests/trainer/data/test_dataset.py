@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from trainer.data import read
-from trainer.data.dataset import Dataset, join, length, take
+from trainer.data.dataset import Dataset, evenly_spaced, join, length, take
 
 
 def table(**changes: Any) -> Dataset:
@@ -31,6 +31,12 @@ def test_length_and_columns_of_a_table() -> None:
 def test_length_and_columns_of_an_array() -> None:
     found = Dataset(np.zeros((5, 8, 8)), {}, "y", None)
     assert (len(found), found.n_columns) == (5, 64)
+
+
+def test_of_many_some_are_kept_and_both_ends() -> None:
+    assert evenly_spaced(2, 6).tolist() == [0, 1] and not len(evenly_spaced(0, 6))
+    kept = evenly_spaced(40, 6).tolist()
+    assert len(kept) == 6 and (kept[0], kept[-1]) == (0, 39)
 
 
 def test_take_keeps_rows_together() -> None:

@@ -11,15 +11,8 @@ from trainer.report.record import (
     Record,
     decode,
     encode,
-    evenly_spaced,
 )
 from trainer.training.history import LayerSnapshot, LayerStats
-
-
-def test_of_many_some_are_kept_and_both_ends() -> None:
-    assert evenly_spaced(2, 6).tolist() == [0, 1] and not len(evenly_spaced(0, 6))
-    kept = evenly_spaced(40, 6).tolist()
-    assert len(kept) == 6 and (kept[0], kept[-1]) == (0, 39)
 
 
 def test_a_record_comes_back() -> None:

@@ -218,7 +218,10 @@ class _Map:
                         waiting.append(number)
                     else:
                         results[number] = self._unpacked(packed)
-        self.ray.cancel(self.inbox)
+        # The call that still waits may have messages already: let it return, then see
+        # what came after it.
+        self.mailbox.put.remote(0, [])
+        self._deliver()
         self.inbox = self._take(wait=False)
         self._deliver()
         return [results[number] for number in range(len(self.tasks))]

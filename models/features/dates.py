@@ -103,7 +103,8 @@ _TIME = (
 def seconds(text: str, format: str = "") -> float:
     """Return a date, or date and time, as seconds since 1970.
 
-    It is in a format, which is not checked, or ISO 8601. Without an offset it is UTC.
+    The text is in `format`, if that is given, or in ISO 8601; `format` itself is not
+    checked. Without an offset the date is in UTC.
     Raises ValueError for other text, and for a moment that in UTC is before the year 1
     or after 9999.
     """

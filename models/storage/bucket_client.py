@@ -33,7 +33,7 @@ CLIENT: dict[str, Any] = {
 }
 #: Seconds for which a request is repeated while the bucket does not answer.
 PATIENCE = 30.0
-#: Content that is written under a condition has fewer bytes.
+#: The most bytes of content that is written under a condition.
 MAX_CONDITIONAL_BYTES = 64 << 20
 #: The name of an object's note in its metadata.
 NOTE = "glassnet"

@@ -48,7 +48,7 @@ READ_BYTES = 64 << 10
 #: Bytes of replies that the kernel takes before it sends them: a client that reads
 #: nothing gets no more. Those on their way do not count, so distance costs no speed.
 UNSENT_BYTES = 64 << 10
-#: Descriptors that connections leave to the rest of the process.
+#: Descriptors that are kept free of connections, for files and the store.
 SPARE_DESCRIPTORS = 48
 #: With PAUSE, epoll reports only that the client has gone, and only once.
 READ, WRITE, PAUSE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLONESHOT

@@ -64,7 +64,7 @@ def local_files(data: DataT) -> Iterator[DataT | str]:
 
 @contextmanager
 def copied(base: str, keys: Sequence[str]) -> Iterator[Path]:
-    """Give a folder with copies of the objects of these names below an address.
+    """Download the objects `keys` below an address; give the folder of the copies.
 
     Raises DataError if one does not exist or the disk is full, and BucketError.
     """

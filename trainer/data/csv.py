@@ -102,7 +102,7 @@ def read_parts(path: Path) -> Generator[Part]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Say of a file that cannot be read what is wrong with it."""
+    """Turn the errors of reading a file into a DataError that says what is wrong."""
     try:
         yield
     except UnicodeDecodeError as error:

@@ -293,7 +293,7 @@ def as_kind(text: pl.Series, kind: str, marks: tuple[str, ...]) -> Spelling:
 
 
 def share_of(text: pl.Series, spelling: Spelling) -> float:
-    """Return the share of the values that can be read so."""
+    """Return the share of the values that are in the spelling; 0 if there are none."""
     counts = count_texts(text)
     present = {v: n for v, n in counts.items() if not is_missing(v, spelling.marks)}
     fit = sum(n for value, n in present.items() if fits(spelling, value))

@@ -73,7 +73,7 @@ def conflict(texts: Iterable[str], spelling: Spelling) -> tuple[str, str] | None
 
 
 def fits(spelling: Spelling, text: str) -> bool:
-    """Tell whether a text can be read so."""
+    """Tell whether a text is in the spelling."""
     if spelling.is_text:
         return True
     try:

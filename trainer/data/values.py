@@ -49,7 +49,7 @@ def inferred(
         return kinds.infer(column, marks, numbers)
     kind = kind_of_type(column)
     if kind == "categorical":
-        # Dates as text are common where a format has types, and are no codes.
+        # A file with types may still hold its dates as text: those are not categories.
         found = kinds.infer(column.cast(pl.String), marks)
         return found if found.kind == "datetime" else Spelling(kind, marks=marks)
     if column.dtype.is_integer() and _is_long(column.cast(pl.Float64)):

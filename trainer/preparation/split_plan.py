@@ -136,7 +136,7 @@ def learnt_rows(
     aside: Columns,
     occurrence: NDArray[np.float64] | None = None,
 ) -> NDArray[np.bool_]:
-    """Tell which of n rows a run has learnt, or would have if they had been there.
+    """Tell which of n rows a run has learnt, or would learn if it met them.
 
     A row that it cannot tell counts as learnt: in a split by time or group without
     the column of it, at random without the occurrence (n,), and in every ensemble

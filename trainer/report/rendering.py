@@ -53,5 +53,5 @@ def environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> Markup:
-    """Return a template filled with values, all text of which is escaped."""
+    """Return a template filled with values; all their text is escaped."""
     return Markup(environment().get_template(template).render(values))

@@ -36,7 +36,8 @@ GROUP = 1 << 17
 class Scoring:
     """A model, the columns to carry along, and the level of an interval.
 
-    With `as_text`, as for CSV, classes are text, and no spreadsheet runs it.
+    With `as_text`, as for CSV, classes are text that a spreadsheet does not take for
+    a formula.
     """
 
     artefact: Artefact

@@ -3,16 +3,20 @@
 A format says how the date is spelled, in the letters of `strftime`: `%d/%m/%Y`. A time
 of day may follow it, with seconds, AM or PM, and an offset or a zone. ISO 8601 is read
 in every column. A month (`%Y-%m`), a week (`%G-W%V`) and a quarter (`%Y-Q%q`, where
-`strftime` has no letter) are their first day.
+`strftime` has no letter) are their first day. `%T` is a time before the year, as C's
+`ctime` and the command `date` write it.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from unicodedata import combining, normalize
+
+from models.features.text import plain_digits
 
 #: The last float before the year 10000, which has no ISO text.
 LAST_SECOND = math.nextafter(253_402_300_800.0, 0.0)
@@ -32,6 +36,7 @@ DATE_FORMATS = (
     *("%d. %b %Y", "%d. %b %y", "%d de %b de %Y", "%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y"),
     *("%m-%Y", "%b %Y", "%b-%Y", "%b/%Y", "%b %y", "%b-%y", "%Y %b", "%Y-%b"),
     *("%G-W%V", "%GW%V", "%Y-Q%q", "%YQ%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y"),
+    *("%b %d %T %Y", "%Y%m%d%H%M%S", "%Y:%m:%d", "%Y年%m月%d日", "%Y년 %m월 %d일"),
 )
 #: The parts that a format must have, as its sorted letters.
 _COMPLETE = {"%d%m%y", "%m%y", "%g%v", "%q%y"}
@@ -92,11 +97,10 @@ _PARTS = {
 }
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}\.?,?\s+)?"
 _TIME = (
-    r"(?:(?:[T ]|,\s)\s*(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})"
-    r"(?:[.,](?P<f>\d{1,9}))?)?"
-    r"(?:\s*(?P<p>[ap])\.?m\.?)?"
-    r"(?:\s*(?P<z>[+-]\d{2}(?::?\d{2})?|[a-z]{1,5}|[a-z]+/[a-z_/+-]+\d*))?"
-    r"(?:\[[\w/+-]+\])?)?"
+    r"(?P<H>\d{1,2})[:.h](?P<M>\d{2})(?:[:.](?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?"
+    r"(?:\s*(?P<p>[ap])\.?m\.?|\s*uhr)?"
+    r"(?:\s*(?:GMT|UTC)?(?P<z>[+-]\d{2}(?::?\d{2})?|[a-z]{1,5}|[a-z]+/[a-z_/+-]+\d*))?"
+    r"(?:\[[\w/+-]+\]|\s\([^()]*\))?"
 )
 
 
@@ -108,7 +112,7 @@ def seconds(text: str, format: str = "") -> float:
     Raises ValueError for other text, and for a moment that in UTC is before the year 1
     or after 9999.
     """
-    bare = normalize("NFC", text.strip())
+    bare = normalize("NFC", plain_digits(text.strip()))
     moment = _spelled(bare, format) if format else None
     if moment is None:
         try:
@@ -131,7 +135,7 @@ def _spelled(text: str, format: str) -> datetime | None:
     match = date_pattern(format).fullmatch(text)
     if match is None:
         return None
-    part = match.groupdict()
+    part: defaultdict[str, str | None] = defaultdict(lambda: None, match.groupdict())
     try:
         hour = _hour(int(part["H"] or 0), part["p"])
         micro = int((part["f"] or "0").ljust(6, "0")[:6])
@@ -151,17 +155,26 @@ def date_pattern(format: str) -> re.Pattern[str]:
     ValueError unless it has a year, and a month with or without a day, an ISO week or a
     quarter.
     """
-    dated = re.split(r"[T ,]*%[HI]", format)[0]
-    pieces = re.split(r"(%.)", dated.replace("%B", "%b"))
-    codes = pieces[1::2]
+    bare = re.sub(r"^%[aA],? ", "", format)
+    timed = r"(?P<H>\d{2})(?P<M>\d{2})(?P<S>\d{2})"
+    if not bare.endswith("%d%H%M%S"):
+        bare = re.sub(r"%(?:T|H:%M:%S)(?: %[zZ])? %Y", "%T %Y", bare)
+        bare, timed = re.split(r"[T ,:]*%(?:[HI]|T(?! %Y))", bare)[0], _TIME
+    dated = bare.replace("%H%M%S", "%T").replace("%B", "%b")
+    pieces = re.split(r"(%.)", dated)
+    codes = [code for code in pieces[1::2] if code != "%T"]
     said = "".join(sorted(code.lower().replace("b", "m") for code in codes))
     if said not in _COMPLETE or not set(codes) <= _PARTS.keys():
         raise ValueError(
             f"expected a format such as %d/%m/%Y, %b %Y, %G-W%V or %Y-Q%q, found "
             f"'{format}'"
         )
-    spelled = "".join(_PARTS.get(piece) or re.escape(piece) for piece in pieces)
-    return re.compile(_WEEKDAY + spelled + _TIME, re.ASCII | re.IGNORECASE)
+    parts = {**_PARTS, "%T": timed}
+    spelled = "".join(parts.get(piece) or re.escape(piece) for piece in pieces)
+    spelled = spelled.replace(r"\ ", r"\s+")
+    if "%T" not in pieces:
+        spelled += rf"(?:(?:[T :]|,\s)\s*{_TIME})?"
+    return re.compile(_WEEKDAY + spelled, re.ASCII | re.IGNORECASE)
 
 
 def _year(part: dict[str, str | None]) -> int:

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Collection
 from functools import lru_cache
-from unicodedata import normalize
+from unicodedata import decimal, normalize
 
 #: Texts in lower case that stand for a missing value where numbers, truth values or
 #: dates are expected, besides an empty one. A column of words keeps them as words.
@@ -78,6 +78,18 @@ def plain_text(text: str) -> str:
     return whole[1] if whole else bare
 
 
+#: Separators and minus signs of numbers with other digits, as ASCII has them.
+_FOREIGN = str.maketrans({"٫": ".", "٬": ",", "．": ".", "，": ",", "－": "-"})
+
+
+def plain_digits(text: str) -> str:
+    """Return a text with Arabic, full-width and other decimal digits as ASCII's."""
+    if text.isascii():
+        return text
+    digits = (str(decimal(c)) if c.isdecimal() else c for c in text)
+    return "".join(digits).translate(_FOREIGN)
+
+
 # Numbers as people write them. A format is an example: `1.234,56 €`.
 
 #: The thousands separators and the decimal mark of each format. `1234,56` is read with
@@ -93,21 +105,32 @@ NUMBER_FORMATS = {
 }
 #: A unit, which may stand after all numbers, also in the singular; no ordinal.
 UNIT = re.compile(r"(?!(?:st|nd|rd|th)$)[^\d\s.,'’+\-−()][^\d,()]{0,15}", re.IGNORECASE)
-#: Times of day and durations, which are read as seconds; days may stand before.
+_CLOCKS = {
+    "h:mm:ss": r"(?P<h>\d{1,6}):(?P<m>[0-5]\d):(?P<s>[0-5]\d(?:[.,]\d+)?)",
+    "h:mm": r"(?P<h>\d{1,6}):(?P<m>[0-5]\d)",
+    "m:ss.0": r"(?P<m>\d{1,6}):(?P<s>[0-5]\d[.,]\d+)",
+}
+_PART = r"\d+(?:[.,]\d+)?"
+#: Times of day and durations, which are read as seconds. Days may stand before, with a
+#: sign of their own: `-1 days +22:00:00` is -2 hours in pandas, Python and PostgreSQL.
+#: The last is of ISO 8601; its years and months have no fixed length.
 DURATIONS = {
-    format: re.compile(
-        rf"(?P<sign>[+-]?)(?:(?P<d>\d+) days?,? )?{parts}(?:\s?(?P<half>[ap])\.?m\.?)?",
-        re.ASCII | re.IGNORECASE,
-    )
-    for format, parts in {
-        "h:mm:ss": r"(?P<h>\d{1,6}):(?P<m>[0-5]\d):(?P<s>[0-5]\d(?:[.,]\d+)?)",
-        "h:mm": r"(?P<h>\d{1,6}):(?P<m>[0-5]\d)",
-        "m:ss.0": r"(?P<m>\d{1,6}):(?P<s>[0-5]\d[.,]\d+)",
+    format: re.compile(pattern, re.ASCII | re.IGNORECASE)
+    for format, pattern in {
+        **{
+            format: rf"(?:(?P<d>[+-]?\d+) days?,? )?(?P<sign>[+-]?){clock}"
+            r"(?:\s?(?P<half>[ap])\.?m\.?)?"
+            for format, clock in _CLOCKS.items()
+        },
+        "PT1H30M": rf"(?P<sign>[+-]?)P(?=T?\d)(?:(?P<w>{_PART})W)?(?:(?P<d>{_PART})D)?"
+        rf"(?:T(?=\d)(?:(?P<h>{_PART})H)?(?:(?P<m>{_PART})M)?(?:(?P<s>{_PART})S)?)?",
     }.items()
 }
+#: The seconds of each part.
+_LENGTHS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 #: Text that may stand before or after the numbers of a column.
 AFFIX = re.compile(
-    r"[$€£¥₹₩₽₺₪%‰]|[RC]\$|kr\.?|zł|Kč|Fr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|"
+    r"[$€£¥₹₩₽₺₪%‰￥％]|(?:[RCA]|US|AU|CA|HK|S)\$|Rs\.?|kr\.?|zł|Kč|Fr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|"
     r"SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR"
 )
 
@@ -128,18 +151,22 @@ def parse_number(text: str, format: str = "") -> float:
 
 def formatted_number(text: str, format: str) -> float | None:
     """Return the number that a text is in a format itself, or None."""
+    text = plain_digits(text)
     if format in DURATIONS:
         return _seconds(text, DURATIONS[format])
     pattern, groups = number_pattern(format)
     match = pattern.fullmatch(text)
     if match is None:
         return None
-    opened, sign, inner, body, closed = match.groups()
-    if bool(opened) != bool(closed):
+    part = match.groupdict()
+    if part["zero"]:
+        return 0.0
+    if bool(part["opened"]) != bool(part["closed"]):
         return None
-    plain = body.translate({ord(mark): None for mark in groups}).replace(",", ".")
-    negative = bool(opened) or sign in ("-", "−") or inner in ("-", "−")
-    return -float(plain) if negative else float(plain)
+    body = part["body"].translate({ord(mark): None for mark in groups})
+    number = float(body.replace(",", "."))
+    minus = part["opened"] or (part["sign"] + part["inner"] + part["last"]).strip("+")
+    return -number if minus else number
 
 
 def _seconds(text: str, pattern: re.Pattern[str]) -> float | None:
@@ -147,14 +174,17 @@ def _seconds(text: str, pattern: re.Pattern[str]) -> float | None:
     if match is None:
         return None
     part = match.groupdict()
-    days, hours = int(part["d"] or 0), int(part.get("h") or 0)
-    if half := part["half"]:
-        if not 1 <= hours <= 12:
+    amount = {
+        name: float((part.get(name) or "0").replace(",", ".")) for name in _LENGTHS
+    }
+    if half := part.get("half"):
+        if not 1 <= amount["h"] <= 12:
             return None
-        hours = hours % 12 + 12 * (half in "pP")
-    second = float((part.get("s") or "0").replace(",", "."))
-    value = days * 86_400 + hours * 3600 + int(part["m"]) * 60 + second
-    return -value if part["sign"] == "-" else value
+        amount["h"] = amount["h"] % 12 + 12 * (half in "pP")
+    seconds = {name: amount[name] * length for name, length in _LENGTHS.items()}
+    before = 0.0 if "w" in part else seconds.pop("d")
+    value = sum(seconds.values())
+    return before + (-value if part["sign"] == "-" else value)
 
 
 @lru_cache(256)
@@ -179,11 +209,22 @@ def number_pattern(format: str) -> tuple[re.Pattern[str], str]:
     if groups == ",":  # 12,34,567.00 is usual in India
         whole = rf"[1-9]\d?(?:,\d\d)+,\d{{3}}|{whole}"
     mark = f"[{decimal}]"
-    body = rf"(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
+    # No thousands separator stands in 1,159E+05.
+    plain = rf"(?:\d+(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
+    body = rf"(?:{whole})(?:{mark}\d*)?|{plain}"
     prefix = f"(?:{re.escape(before)})?" if before else ""
     suffix = f"(?:{re.escape(after.removesuffix('s'))}s?)" if after else ""
+    # Excel writes 0 as `$ -` where it writes 1 as `$ 1.00`, with a sign of a currency.
+    zero = "(?!)"
+    if AFFIX.fullmatch(before):
+        zero = rf"{re.escape(before)}\s*[-–]"
     if AFFIX.fullmatch(after):  # 12 beside 12 % is 12 %, but beside 12 M it may not be
         suffix += "?"
     gap = "[\\s\u00a0\u202f]*"
-    pattern = rf"(\(?)([+\-−]?){prefix}{gap}([+\-−]?)({body}){gap}{suffix}(\)?)"
+    minus = "[+\\-−–]?"
+    pattern = (
+        rf"(?P<zero>{zero})|(?P<sign>{minus}){prefix}{gap}(?P<opened>\(?){prefix}{gap}"
+        rf"(?P<inner>{minus}){gap}(?P<body>{body})"
+        rf"(?P<last>-?){gap}{suffix}(?P<closed>\)?)"
+    )
     return re.compile(pattern, re.ASCII), groups

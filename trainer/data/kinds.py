@@ -29,6 +29,7 @@ from models.features.text import (
     UNIT,
     is_missing,
     number_pattern,
+    plain_digits,
 )
 from trainer.data.spelling import (
     SINGLE,
@@ -64,7 +65,9 @@ _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
 _MONTH = re.compile(r"(?:0[1-9]|1[0-2])\.(?:19|20)\d\d", re.ASCII)
 _POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+", re.ASCII)
 _LEADING = re.compile(rf"[+\-−(<>~≈]*(?:{AFFIX.pattern})?\s?\d", re.ASCII)
-_AFFIXES = re.compile(r"\(?[+\-−]?(\D*?)[+\-−]?[.,]?\d[\d.,'’ \u00a0\u202f]*(\D*?)\)?")
+_AFFIXES = re.compile(
+    r"\(?[+\-−–]?(\D*?)\(?[+\-−–]?[.,٫]?\d[\d.,٫٬'’ \u00a0\u202f]*(\D*?)-?\)?"
+)
 
 
 def plain_numbers(frame: pl.DataFrame) -> dict[str, pl.Series]:
@@ -141,11 +144,13 @@ def _numeric(text: pl.Series, numbers: pl.Series, marks: tuple[str, ...]) -> Spe
 
 
 def _digits_of_dates(numbers: pl.Series) -> str:
-    """Return the format if all numbers are days as 20240131 or months as 202401."""
+    """Return the format if all numbers are dates as 20240131, or months as 202401."""
     low, high = numbers.min(), numbers.max()
     if not isinstance(low, float) or not isinstance(high, float):
         return ""
-    for format, tail in (("%Y%m%d", 10_000), ("%Y%m", 100)):
+    for format, tail in (
+        *(("%Y%m%d%H%M%S", 10_000_000_000), ("%Y%m%d", 10_000), ("%Y%m", 100)),
+    ):
         if not 1900 * tail <= low <= high < 2101 * tail:
             continue
         digits = numbers.drop_nulls().unique()
@@ -235,13 +240,14 @@ def _candidates(sample: Sequence[str]) -> Iterator[Spelling]:
         return
     yield Spelling("numeric")
     yield from (Spelling("numeric", format) for format in _number_formats(sample))
-    yield from (Spelling("numeric", format) for format in DURATIONS)
     for format in DATE_FORMATS:
         yield Spelling("datetime", "" if format == ISO else format)
+    yield from (Spelling("numeric", format) for format in DURATIONS)
 
 
 def _number_formats(sample: Sequence[str]) -> Iterator[str]:
     """Yield the formats of numbers, with the most frequent sign around them."""
+    foreign = any(plain_digits(text) != text for text in sample)
     matches = filter(None, map(_AFFIXES.fullmatch, sample))
     pairs = Counter((match[1].strip(), match[2].strip()) for match in matches)
     affixes = [pair for pair, _ in pairs.most_common(2) if any(pair)]
@@ -251,7 +257,7 @@ def _number_formats(sample: Sequence[str]) -> Iterator[str]:
     ):
         before = after = ""
     for example in NUMBER_FORMATS:
-        if example != "1234.56" or before or after:
+        if example != "1234.56" or before or after or foreign:
             gap = " " if len(after) > 1 or (after in "€₽" and after) else ""
             yield f"{before}{example}{gap}{after}"
 

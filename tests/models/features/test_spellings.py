@@ -70,10 +70,38 @@ def test_plain_numbers_are_read_whatever_the_format(number: float) -> None:
         ("−5,5", "1.234,56", -5.5),
         ("1.234", "1.234,56", 1234.0),
         ("0.125", "1.234,56", 0.125),
+        # Days have a sign of their own in pandas, Python and PostgreSQL.
+        ("-1 days +22:00:00", "h:mm:ss", -7200.0),
+        ("-1 day, 22:00:00", "h:mm:ss", -7200.0),
+        ("1 day -02:00:00", "h:mm:ss", 79_200.0),
+        ("PT5H", "PT1H30M", 18_000.0),
+        ("P1DT2H", "PT1H30M", 93_600.0),
+        ("-PT1,5H", "PT1H30M", -5400.0),
+        ("P2W", "PT1H30M", 1_209_600.0),
+        ("1.234,50-", "1.234,56", -1234.5),
+        ("1.234,50- €", "1.234,56 €", -1234.5),
+        ("$(1,234.50)", "$1,234.56", -1234.5),
+        ("$ -", "$1,234.56", 0.0),
+        ("–5.5", "1234.56", -5.5),
+        ("Rs. 1,23,456.70", "Rs.1,234.56", 123_456.7),
+        ("1,159E+05", "1234,56", 115_900.0),
+        ("-١٬٢٣٤٫٥", "1,234.56", -1234.5),
+        ("￥１２３４．５", "￥1234.56", 1234.5),
     ],
 )
 def test_numbers_as_people_write_them(text: str, format: str, expected: float) -> None:
     assert parse_number(text, format) == expected
+
+
+@pytest.mark.parametrize("text", ["P", "PT", "P1DT", "P1Y", "P1M", "1PT1H", "PT1X"])
+def test_a_duration_has_parts_of_fixed_lengths(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a finite number"):
+        parse_number(text, "PT1H30M")
+
+
+def test_a_thousands_separator_has_no_exponent() -> None:
+    with pytest.raises(ValueError, match="expected a finite number"):
+        parse_number("1,159E+05", "1,234.56")
 
 
 @pytest.mark.parametrize("text", ["1.2.3", "1,2,3", "12.34,5", "(5", "5)", "€", ""])

@@ -109,11 +109,14 @@ def test_rows_of_totals_between_others_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("format", "dated"),
-    [("%Y%m%d", True), ("%Y%m", True), ("%Y%j", False), ("%Y9%m%d", False)],
+    [
+        *(("%Y%m%d", True), ("%Y%m%d%H%M%S", True), ("%Y%m", True)),
+        *(("%Y%j", False), ("%Y9%m%d", False)),
+    ],
 )
 def test_digits_that_may_be_dates_are_told(format: str, dated: bool) -> None:
     days = [dt.date(2020, 1, 1) + dt.timedelta(19 * i) for i in range(120)]
-    column = text(*[f"{day:{format}}" for day in days])
+    column = text(*[day.strftime(format) for day in days])
     found = trained({"c": column, "x": np.ones(120) / 2})
     assert found.kinds["c"] == "numeric"
     assert (f"fits the formats 1234.56 and {format} alike" in str(found)) == dated

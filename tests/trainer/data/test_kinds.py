@@ -107,9 +107,37 @@ def test_text_that_begins_with_numbers_is_told(values: list[str], reason: str) -
     assert (spelling.kind, spelling.reason) == ("categorical", reason)
 
 
+@pytest.mark.parametrize(
+    ("values", "format"),
+    [
+        ([f"PT{i}H" if i % 2 else f"P{i}DT1H" for i in range(60)], "PT1H30M"),
+        ([str(timedelta(hours=i)) for i in range(-40, 40)], "h:mm:ss"),
+        ([f"{abs(i)},5{'-' * (i < 0)}" for i in range(-30, 30)], "1.234,56"),
+        ([f"$({-i})" if i < 0 else f"${i}" for i in range(-30, 30)], "$1234.56"),
+        (["$ -", *(f"$ {i},000.5" for i in range(1, 30))], "$1,234.56"),
+        ([f"Rs. {i},00,000" for i in range(1, 60)], "Rs.1,234.56"),
+        ([f"{i % 9},{i:03}E+05" for i in range(60)], "1.234,56"),
+        ([f"{i}٫٥".replace("1", "١") for i in range(60)], "1234.56"),
+        (
+            [
+                f"{i}".translate({48 + d: 0xFF10 + d for d in range(10)})
+                for i in range(60)
+            ],
+            "1234.56",
+        ),
+        ([f"–{i}" if i % 2 else f"{i}.5" for i in range(60)], "1,234.56"),
+    ],
+)
+def test_numbers_of_a_column_show_their_format(values: list[str], format: str) -> None:
+    spelling = infer(text(*values))
+    assert (spelling.kind, spelling.format) == ("numeric", format)
+    numbers, odd = read_numbers(text(*values), spelling)
+    assert not odd and np.isfinite(numbers).all()
+
+
 @pytest.mark.parametrize("format", DATE_FORMATS)
 def test_dates_of_a_column_show_their_format(format: str) -> None:
-    if format == "%Y%m%d":  # digits alone are numbers
+    if format.replace("%H%M%S", "") == "%Y%m%d":  # digits alone are numbers
         return
     column = text(*[spelled(day, format) for day in DAYS], None, "?")
     spelling = infer(column)

@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Tests start many processes, and each would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test browser repeat cloud ray conformance interop endurance fuzz load hostile containers docs check lint types fmt lock clean
+.PHONY: demo serve test browser repeat cloud ray conformance interop spark endurance fuzz load hostile containers docs check lint types fmt lock clean
 
 demo: $(VENV)/.run  ## Train digits and xor, serve them, ask, stop.
 	$(BIN)/python deploy/demo.py
@@ -70,6 +70,9 @@ conformance: $(VENV)/.dev $(clients)  ## Clients and schedulers of others, real 
 interop: .interop/.run  ## scikit-learn's checks, pandas, ONNX Runtime and the notebook.
 	.interop/bin/pytest tests/interop/isolated
 
+spark: .spark/.run  ## A model in Spark's mapInArrow, which needs Java 17 or 21.
+	.spark/bin/pytest tests/interop/isolated/test_scoring.py::test_spark
+
 ray: $(VENV)/.dev .ray/.run  ## The networks of a run on clusters of a real Ray.
 	$(BIN)/pytest tests/trainer/engines/isolated
 
@@ -100,6 +103,9 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	    --extra trainer --extra onnx -c deploy/locks/dev.txt pyproject.toml \
 	    tests/interop/isolated/interop.in -o deploy/locks/interop.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    --extra trainer -c deploy/locks/trainer.txt pyproject.toml \
+	    tests/interop/isolated/spark.in -o deploy/locks/spark.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra trainer --extra cloud -c deploy/locks/service.txt pyproject.toml \
 	    tests/cloud.in -o deploy/locks/cloud-tests.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
@@ -113,7 +119,7 @@ lock:  ## Pin every dependency, by hash and without addresses (needs uv).
 	done
 
 clean:
-	rm -rf $(VENV) .conformance .interop .cloud .ray .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
+	rm -rf $(VENV) .conformance .interop .spark .cloud .ray .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -146,7 +152,7 @@ $(VENV)/.dev: deploy/locks/dev.txt $(VENV)/.run
 	    --require-hashes -r $<
 	touch $@
 
-.interop/.run: deploy/locks/interop.txt pyproject.toml
+.interop/.run .spark/.run: .%/.run: deploy/locks/%.txt pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
 	    --require-hashes -r $<

@@ -1,10 +1,12 @@
 """The recipes of docs/scale.md: other engines score batches by a model.
 
-`make interop` runs it, in an environment with pyarrow, DuckDB and Dask.
+`make interop` runs it, in an environment with pyarrow, DuckDB and Dask; `make spark`
+runs `test_spark`, in one with Spark, which needs Java.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,15 +125,23 @@ def test_duckdb(home: Path, score: BatchScorer, same: Callable[[Any], None]) -> 
     assert counted == [(150,)]
 
 
-def test_spark(home: Path, score: BatchScorer, same: Callable[[Any], None]) -> None:
-    pytest.importorskip("pyspark", reason="Spark needs Java: `make spark` installs it")
-    from pyspark.sql import SparkSession
-
-    session = SparkSession.builder.master("local[2]").getOrCreate()
+def test_spark(
+    home: Path,
+    score: BatchScorer,
+    same: Callable[[Any], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sql = pytest.importorskip("pyspark.sql", reason="`make spark` installs Spark")
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    builder = sql.SparkSession.builder.master("local[2]")
+    spark = builder.config("spark.ui.enabled", False).getOrCreate()
+    schema = "id long, prediction string, p_no double, p_yes double"
     try:
-        frame = session.read.parquet(str(home / "rows"))
-        schema = "id long, prediction string, p_no double, p_yes double"
-        found = frame.mapInArrow(score, schema).toArrow()
+        rows = spark.read.parquet(str(home / "rows"))
+        scored = str(tmp_path / "scored")
+        rows.mapInArrow(score, schema).write.parquet(scored)
     finally:
-        session.stop()
-    same(pl.DataFrame(found))
+        spark.stop()
+    same(pl.read_parquet(f"{scored}/*.parquet"))

@@ -171,6 +171,19 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_no_byte(
     assert err.count("lost its worker and is started again") == 1, err
 
 
+def test_a_warm_start_changes_no_byte(trainer: Trainer, people_csv: Path) -> None:
+    """The weights of production travel to the workers with the tasks."""
+    trainer.fit("train.epochs=5")
+    other = Trainer(trainer.store.with_name("other"), people_csv)
+    shutil.copytree(trainer.store, other.store)
+    found, expected = (
+        runner.fit("train.epochs=5", options=("--warm-start", *options))
+        for runner, options in ((trainer, RAY), (other, ()))
+    )
+    assert found["version"] == 2 and "no warm start" not in found["said"]
+    assert found["sha256"] == expected["sha256"]
+
+
 def test_files_are_predicted_to_the_same_bytes(
     trainer: Trainer, people_csv: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from models.errors import TrainingDiverged
 from models.features.columns import Floats
-from models.features.predictions import Predictions, Task
+from models.features.inputs import Inputs
+from models.features.predictions import Output, Predictions, Task
 from models.features.reference import Reference
 from models.model import Model
 from models.nn.network import NetworkSpec
@@ -118,8 +119,11 @@ def prepare_run(
 ) -> PreparedRun:
     """Read, prepare and check the data, as `fit_candidate` does."""
     started = time.perf_counter()
-    known = None if production is None else production.artefact.manifest.inputs
-    data = read(request.data, request.target, request.config, known)
+    known: tuple[Inputs, Output] | None = None
+    if production is not None:
+        manifest = production.artefact.manifest
+        known = manifest.inputs, manifest.output
+    data = read(request.data, request.target, request.config, *(known or ()))
     load_s = time.perf_counter() - started
     for sentence in data.storage:
         messages.step(sentence)

@@ -63,6 +63,8 @@ class Classification(
     temperature: Annotated[float, Meta(gt=0.0, le=100.0)] = 1.0
     smoothing: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     weights: NetworkWeights = ()
+    #: Texts that stand for a missing target, besides the usual ones.
+    marks: tuple[str, ...] = ()
 
     #: The level of interval whose coverage is measured.
     measured_level: ClassVar[float | None] = None
@@ -261,6 +263,9 @@ class Regression(
     highest: float = 1e30
     interval: PredictionInterval | None = None
     weights: NetworkWeights = ()
+    #: How the target is spelled in text, and what else is missing: as of a column.
+    format: str = ""
+    marks: tuple[str, ...] = ()
     task: ClassVar[Task] = "regression"
     classes: ClassVar[tuple[Label, ...]] = ()
     class_names: ClassVar[tuple[str, ...]] = ()

@@ -269,7 +269,8 @@ def _upgrade(fields: dict[str, msgspec.Raw]) -> bytes:
 
     Format 3 renames two fields of the recipe, and the split strategies. Format 4 adds
     the limits of the test rows, which all networks share; before, they had their own.
-    Format 5 adds weights of the networks; before, all were equal.
+    Format 5 adds weights of the networks, which were equal before, and the spelling of
+    the target.
     """
     if bytes(fields["format"]) in (b"3", b"4"):
         return msgspec.json.encode({**fields, "format": FORMAT})

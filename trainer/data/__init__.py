@@ -66,10 +66,12 @@ def read(
     target: str | None,
     config: Config | None = None,
     production: Inputs | None = None,
+    output: Output | None = None,
 ) -> Dataset:
     """Read training data; raise DataError that says what is wrong and where.
 
-    Columns are read as those of `production` where the settings do not say otherwise.
+    Columns are read as those of `production`, and the target as that of its `output`,
+    where the settings do not say otherwise.
     """
     config = config or Config()
     known = production if isinstance(production, TableInput) else None
@@ -87,7 +89,7 @@ def read(
                 with local_files(Source(data.truth)) as truth:
                     known_truth = _read_table(truth)
                 table = with_truth(table, known_truth, target, {config.data.time})
-            return training_set(table, target, config, known)
+            return training_set(table, target, config, known, output)
 
 
 def read_for(
@@ -99,8 +101,8 @@ def read_for(
 ) -> Dataset:
     """Read data for a model that exists, each column as the kind it was trained on.
 
-    The data must have the target if its name is given; its labels are text if those of
-    `output` are. A table may have other columns; those named by `also` are read too,
+    The data must have the target if its name is given; it is spelled as `output` has
+    it. A table may have other columns; those named by `also` are read too,
     their kinds inferred. Raises DataError if the data do not fit the model.
     """
     with local_files(data) as local:

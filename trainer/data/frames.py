@@ -16,6 +16,7 @@ import numpy as np
 from models.errors import DataError, nearest
 from models.features.column import MAX_NAME
 from models.features.columns import COLUMN_KINDS, Column, Values
+from models.features.predictions import Output
 from models.features.table import TableInput
 from models.features.text import DURATIONS, is_missing
 from models.storage.artefact import Finding
@@ -24,7 +25,7 @@ from trainer.data import kinds
 from trainer.data.column_file import ColumnFile
 from trainer.data.dataset import Dataset
 from trainer.data.identifiers import identifies
-from trainer.data.labels import read_labels
+from trainer.data.labels import as_before, read_labels
 from trainer.data.parquet_columns import ParquetColumns
 from trainer.data.sentinels import sentinel
 from trainer.data.spelling import Spelling, conflict
@@ -49,12 +50,17 @@ USUAL = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "nat"
 
 
 def training_set(
-    table: Table, target: str, config: Config, known: TableInput | None
+    table: Table,
+    target: str,
+    config: Config,
+    known: TableInput | None,
+    output: Output | None = None,
 ) -> Dataset:
     """Return the data set of a table that a model is trained on.
 
-    `known` are the inputs of the version in production. Raises DataError if the target
-    or a column that a setting names is absent, or if there is no input.
+    `known` are the inputs of the version in production, and `output` is its output.
+    Raises DataError if the target or a column that a setting names is absent, or if
+    there is no input.
     """
     frame, names = table.frame, table.frame.columns
     require_target(frame, target)
@@ -62,9 +68,8 @@ def training_set(
     _require_settings(config, names)
     reader = _Reader(table, config, {} if known is None else known.by_name)
     setting = config.data.columns.get(target, ColumnConfig())
-    labels, spelling = read_labels(
-        frame[target], table.place, setting.kind, setting.format, (*setting.missing,)
-    )
+    asked = as_before(frame[target], setting, output)
+    labels, spelling = read_labels(frame[target], table.place, *asked)
     known_columns = config.data.columns
     if not reader.is_stored and (total := totals(frame, table.place, known_columns)):
         reader.findings.append(total)
@@ -85,7 +90,11 @@ def training_set(
         {name: spelling.kind for name, spelling in read_as.items()},
         target,
         labels,
-        spellings={name: each for name, s in read_as.items() if (each := _fields(s))},
+        spellings={
+            name: each
+            for name, s in (*read_as.items(), (target, spelling))
+            if (each := _fields(s))
+        },
         findings=(*table.findings, *reader.findings, *reader.reading()),
     )
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.errors import DataError
-from models.features.predictions import Label, label_text
+from models.features.predictions import Label, Output, Regression, label_text
 from models.features.text import is_missing, is_number, parse_truth, plain_text
-from trainer.data.kinds import MANY, as_kind, infer
-from trainer.data.spelling import Spelling, fits
+from trainer.config.schema import ColumnConfig
+from trainer.data.kinds import MANY, as_kind, count_texts, infer, share_of
+from trainer.data.spelling import Spelling, conflict, fits
 from trainer.data.table import Place, shown
-from trainer.data.values import as_text
+from trainer.data.values import as_text, typed_values, untyped
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,6 +49,24 @@ def read_labels(
     return _typed(column, place, marks), Spelling(kind or "numeric")
 
 
+def as_before(
+    column: pl.Series, setting: ColumnConfig, output: Output | None
+) -> tuple[str | None, str | None, tuple[str, ...]]:
+    """Return kind, format and marks of a target: as set, or as in production.
+
+    The format of production counts if all values fit it.
+    """
+    marks = tuple(setting.missing) or (() if output is None else output.marks)
+    text = untyped(column)
+    if not isinstance(output, Regression) or not output.format or text is None:
+        return setting.kind, setting.format, marks
+    before = Spelling("numeric", output.format, marks)
+    is_set = setting.kind or setting.format
+    if is_set or share_of(text, before) < 1 or conflict(count_texts(text), before):
+        return setting.kind, setting.format, marks
+    return before.kind, before.format, marks
+
+
 def _typed(
     column: pl.Series, place: Place, marks: tuple[str, ...]
 ) -> Sequence[Label | None]:
@@ -55,6 +74,8 @@ def _typed(
 
     if column.dtype in (pl.Date, pl.Datetime, pl.Decimal):
         column = as_text(column)
+    elif column.dtype in (pl.Time, pl.Duration):
+        column = pl.Series(column.name, typed_values(column, "numeric")[0])
     elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         raise DataError(
             f"target '{column.name}': expected numbers, text, booleans or dates, "
@@ -104,11 +125,13 @@ def _from_text(
         return texts, Spelling("categorical", marks=marks)
     if odd:
         index = next(i for i, text in enumerate(texts) if text in odd)
+        like = f"as in {1 - sum(odd.values()) / counts.total():.1%} of the rows"
+        if format:
+            like = f"as {format}"
+        expected = "a number" if spelling.kind == "numeric" else "true or false"
         raise DataError(
-            f"target '{column.name}', {place(index)}: expected "
-            f"{'a number' if spelling.kind == 'numeric' else 'true or false'} as in "
-            f"{1 - sum(odd.values()) / counts.total():.1%} of the rows, found "
-            f"{shown(texts[index])}; correct it, or declare it missing "
+            f"target '{column.name}', {place(index)}: expected {expected} {like}, "
+            f"found {shown(texts[index])}; correct it, or declare it missing "
             f"(data.columns.{column.name}.missing=[{shown(texts[index])}])"
         )
     table = _parsed(spelling, [t for t in counts if not is_missing(t, marks)])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.errors import DataError, nearest
 from models.features.columns import COLUMN_KINDS, Column, Values
-from models.features.predictions import Output
+from models.features.predictions import Label, Output, Regression
 from models.features.table import TableInput
 from trainer.data import kinds
 from trainer.data.dataset import Dataset
@@ -47,7 +47,7 @@ def model_rows(
     labels = None
     require_target(frame, target)
     if target is not None:
-        labels, _ = read_labels(frame[target], table.place, _kind(output))
+        labels = _labels(table, frame[target], output)
     values: dict[str, Values] = {}
     read_as: dict[str, str] = {}
     for column in inputs.columns:
@@ -59,6 +59,18 @@ def model_rows(
             read_as[name] = spelling.kind
             values[name] = _strict_values(table, frame[name], spelling)
     return Dataset(values, read_as, target or "", labels)
+
+
+def _labels(
+    table: Table, column: pl.Series, output: Output | None
+) -> Sequence[Label | None]:
+    """Return the labels (n,) of a target, spelled as the model's training data did."""
+    marks = () if output is None else output.marks
+    format = output.format if isinstance(output, Regression) else ""
+    if format and (text := untyped(column)) is not None:
+        _refuse_conflict(table, text, Spelling("numeric", format, marks))
+    labels, _ = read_labels(column, table.place, _kind(output), format or None, marks)
+    return labels
 
 
 def _kind(output: Output | None) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from models.features.columns import COLUMN_KINDS
 from models.features.dates import ISO, date_pattern
-from models.features.text import formatted_number
+from models.features.text import formatted_number, is_missing
 
 #: Formats of thousands separators, and that of a column where they are decimal marks
 #: as well: the files of a folder may be spelled by different rules.
@@ -61,7 +61,9 @@ def conflict(texts: Iterable[str], spelling: Spelling) -> tuple[str, str] | None
     mark = "." if "1.234,56" in spelling.format else ","
     decimal = either = ""
     for text in texts:
-        if mark not in text or not fits(single, text):
+        if mark not in text or is_missing(text, spelling.marks):
+            continue
+        if not fits(single, text):
             continue
         if not strictly(spelling, text):
             decimal = decimal or text

@@ -229,7 +229,8 @@ def prepare(
     inputs = fit_inputs(data, training)
     if not inputs.width:
         raise DataError("no column varies in the training rows: nothing to learn from")
-    output = targets.make_output(task, labels, training, name)
+    spelled = data.spellings.get(name, {})
+    output = targets.make_output(task, labels, training, name, **spelled)
     target = targets.encode(output, labels, name)
     weights = _weights(data, config.data)
     class_weights = resolve_class_weights(

@@ -119,13 +119,18 @@ def label_key(text: str) -> str:
 
 
 def make_output(
-    task: Task, labels: Sequence[Label], train: NDArray[np.intp], name: str
+    task: Task,
+    labels: Sequence[Label],
+    train: NDArray[np.intp],
+    name: str,
+    format: str = "",
+    marks: tuple[str, ...] = (),
 ) -> Output:
     """Return the output of a task: the classes, or the scale of the training rows.
 
-    `train` (n,) are the numbers of the training rows. A slip does not stretch the
-    scale: it counts as the nearest other number. Raises DataError if the target does
-    not suit the task.
+    `train` (n,) are the numbers of the training rows; `format` and `marks` tell how the
+    target is spelled. A slip does not stretch the scale: it counts as the nearest other
+    number. Raises DataError if the target does not suit the task.
     """
     if task == "regression":
         values = numbers(labels, name)[train]
@@ -138,7 +143,7 @@ def make_output(
             raise DataError(f"target '{name}' has numbers too large to scale")
         ends = values.min(), values.max()
         lowest, highest = ((float(end) - mean) / std for end in ends)
-        return Regression(mean, std, lowest, highest)
+        return Regression(mean, std, lowest, highest, format=format, marks=marks)
     classes = sorted(set(labels), key=lambda label: (isinstance(label, str), label))
     if len(classes) < 2 or (task == "binary" and len(classes) != 2):
         raise DataError(
@@ -150,7 +155,7 @@ def make_output(
             f"target '{name}' has {len(classes)} classes, at most {MAX_CLASSES} are "
             "supported; if it is a number, add --task regression"
         )
-    return Classification(tuple(classes))
+    return Classification(tuple(classes), marks=marks)
 
 
 def numbers(labels: Sequence[Label], name: str) -> NDArray[np.float64]:

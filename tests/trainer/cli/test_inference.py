@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import Result
@@ -226,3 +227,48 @@ def test_explain_names_what_is_wrong(command: Command, published: Path) -> None:
     assert "there is no class 'yess'; did you mean 'yes'?" in result.stderr
     result = command(*wrong, "--out", "why.xlsx", code=2)
     assert "--out must be a .csv or .parquet file" in result.stderr
+
+
+# A target in the spelling of people
+
+
+def spelled(value: float) -> str:
+    english = f"{value:,.2f} €"
+    return english.translate(str.maketrans(",.", ".,"))
+
+
+def test_a_truth_is_read_in_the_spelling_of_the_training_target(
+    command: Command, tmp_path: Path, write_csv: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=120)
+    price = 2500.0 + 1000.0 * x
+    table = {"x": x.round(3), "price": [*map(spelled, price[:-1]), "9.999,00 €"]}
+    settings = ("--preset", "fast", "--epochs", "30", "--promote", "always")
+    setting = ("--set", 'data.columns.price.missing=["9.999,00 €"]')
+    data = write_csv(table)
+    command("fit", data, "--target", "price", "--model", "m", *settings, *setting)
+    # Nothing in these rows tells thousands from decimals: 1.250 could be 1.25.
+    few = write_csv({"x": [0.0] * 3, "price": ["2.400", "2.500", "2.600"]}, "few.csv")
+    found = json.loads(command("evaluate", few, "--model", "m", "--json").stdout)
+    assert found["metrics"]["rmse"] < 1000.0
+    # A mark that means a missing target in training means it here too.
+    few = write_csv(
+        {"x": [0.0] * 3, "price": ["9.999,00 €", "2.500 €", "2.600 €"]}, "few.csv"
+    )
+    found = json.loads(command("evaluate", few, "--model", "m", "--json").stdout)
+    assert found["metrics"]["rows"] == 2
+    mixed = write_csv({"x": [0.0] * 2, "price": ["2.500", "0.75"]}, "mixed.csv")
+    result = command("evaluate", mixed, "--model", "m", code=1)
+    assert "column 'price', row 2: expected numbers as 1.234,56 €" in result.stderr
+    odd = write_csv({"x": [0.0] * 2, "price": ["2.500", "2,500.75"]}, "odd.csv")
+    result = command("evaluate", odd, "--model", "m", code=1)
+    assert "target 'price', row 2: expected a number as 1.234,56 €, found" in (
+        result.stderr
+    )
+    # The next night is read so as well.
+    night = write_csv({"x": table["x"][:60], "price": table["price"][:60]}, "n.csv")
+    again = command(
+        "fit", night, "--target", "price", "--model", "m", *settings, "--json"
+    )
+    assert json.loads(again.stdout)["metrics"]["rmse"] > 10.0

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from models.errors import DataError
-from trainer.data.labels import read_labels
+from models.features.predictions import Regression
+from trainer.config.schema import ColumnConfig
+from trainer.data.labels import as_before, read_labels
 
 
 def text(*values: str | None) -> pl.Series:
@@ -136,3 +138,31 @@ def test_frequent_words_beside_a_few_numbers_are_classes() -> None:
     assert labels_of(text(*values)) == values
     assert labels_of(text("1", "2", "x"), "categorical") == ["1", "2", "x"]
     assert refused(text("1", "x", "y"), "numeric").startswith("target 'c', row 2")
+
+
+@pytest.mark.parametrize(
+    ("values", "setting", "expected"),
+    [
+        (["1.250", "3.500"], {}, [1250.0, 3500.0]),
+        (["1.250", "3,5"], {}, [1250.0, 3.5]),
+        (["1.250", "k.A."], {}, [1250.0, None]),
+        # What does not fit is read by itself, and so is what a setting names.
+        (["1,250.5", "3,500.0"], {}, [1250.5, 3500.0]),
+        (["1.250", "0.75"], {}, ["1.250", "0.75"]),
+        (["1.250", "3.500"], {"kind": "categorical"}, ["1.250", "3.500"]),
+    ],
+)
+def test_a_target_is_spelled_as_in_production(
+    values: list[str], setting: dict[str, Any], expected: list[Any]
+) -> None:
+    output = Regression(0.0, 1.0, format="1.234,56", marks=("k.A.",))
+    column = text(*values)
+    assert labels_of(column, *as_before(column, ColumnConfig(**setting), output)) == (
+        expected
+    )
+
+
+def test_a_time_is_a_number_of_seconds() -> None:
+    hours = pl.Series("c", [dt.timedelta(hours=2), None, dt.timedelta(minutes=-1)])
+    assert labels_of(hours) == [7200.0, None, -60.0]
+    assert labels_of(pl.Series("c", [dt.time(1, 30)])) == [5400.0]

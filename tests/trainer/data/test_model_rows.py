@@ -50,6 +50,6 @@ def test_a_thousands_separator_that_is_a_decimal_mark_as_well_is_told() -> None:
         "column 'a', row 3: expected numbers as 1.234,56, found '0.816': what is "
         "'1.903' (row 1) then?"
     )
-    frame = pl.DataFrame({"a": ["1.903", "12,5", "816"]})
+    frame = pl.DataFrame({"a": ["1.903", "12,5", "816", "n.a."]})
     values = model_rows(whole("d", frame), table, None).inputs
-    np.testing.assert_array_equal(values["a"], [1903.0, 12.5, 816.0])
+    np.testing.assert_array_equal(values["a"], [1903.0, 12.5, 816.0, np.nan])

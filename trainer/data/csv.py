@@ -24,9 +24,9 @@ from typing import IO, TYPE_CHECKING, cast
 import numpy as np
 
 from models.errors import DataError
-from models.features.text import is_missing, is_number
 from models.storage.artefact import Finding
-from trainer.data.table import Part, shown
+from trainer.data.headings import NAMELESS, TITLE, without_headings
+from trainer.data.table import Part
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -36,14 +36,16 @@ if TYPE_CHECKING:
 SEPARATORS = (",", ";", "\t", "|")
 #: pandas' name of a column without a name, as its index is.
 INDEX = "Unnamed: 0"
+#: Excel's way to keep the zeros of a code: ="00012".
+_FORMULA = r'^="(.*)"$'
 #: Rows held as Python objects at once; a frame takes much less memory.
 CHUNK = 50_000
 #: A file of more bytes is not read at once where its rows can be taken in parts.
 WHOLE = 1 << 25
 #: Bytes that show the separator.
 HEAD = 1 << 16
-#: Rows that show what a column holds below a possible row of units.
-SAMPLE = 200
+#: The share of zero bytes from which text is taken for UTF-16.
+ZEROS = 0.05
 _LINE = re.compile(rb"[^\r\n]*[\r\n]*")
 _MARKED = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
 #: How files of other formats begin, which are saved under a name of CSV as well.
@@ -74,10 +76,13 @@ def read_csv(path: Path) -> Part:
     with _readable(path):
         with _opened(path) as stream:
             data = stream.read()
+        _refuse_zeros(data, path)
         frame = _fast(data)
         if frame is None:
             frame = pl.concat(_careful(io.BytesIO(data), path))
-    part = _without_headings(path, frame)
+    if b'="' in data:
+        frame = frame.with_columns(pl.all().str.replace(_FORMULA, "$1"))
+    part = without_headings(path, frame)
     comments = data[: _start(data[:HEAD])[1]].count(b"#")
     if not comments:
         return part
@@ -90,11 +95,14 @@ def read_parts(path: Path) -> Generator[Part]:
 
     A plain file of at most WHOLE bytes is one part. Raises DataError.
     """
+    import polars as pl
+
     with _readable(path), _opened(path) as stream:
         if isinstance(stream, gzip.GzipFile) or path.stat().st_size > WHOLE:
             start = 0
-            for frame in _careful(stream, path):
-                yield _without_headings(path, frame, start)
+            for chunk in _careful(stream, path):
+                frame = chunk.with_columns(pl.all().str.replace(_FORMULA, "$1"))
+                yield without_headings(path, frame, start)
                 start += len(frame)
             return
     yield read_csv(path)
@@ -125,19 +133,28 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         gzipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if gzipped else file)
-        start = stream.read(max(map(len, OTHERS)))
+        start = stream.read(HEAD)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             stream.seek(0)
             yield io.BytesIO(stream.read().decode("utf-16").encode())
             return
         other = next((o for mark, o in OTHERS.items() if start.startswith(mark)), "")
-        if other or start[1:8:2] == bytes(4):  # the zeros of UTF-16 without a mark
+        if other or start.count(0) > ZEROS * len(start):
             raise DataError(
                 f"{path}: expected UTF-8 text, found {other or 'UTF-16'}; save it as "
                 "UTF-8 CSV"
             )
         stream.seek(3 if start.startswith(b"\xef\xbb\xbf") else 0)
         yield stream
+
+
+def _refuse_zeros(data: bytes, path: Path) -> None:
+    """Raise DataError for a zero byte, which no text has."""
+    if (place := data.find(0)) >= 0:
+        raise DataError(
+            f"{path}, line {data.count(10, 0, place) + 1}: expected text, found a zero "
+            "byte; leave it out, or export the table again"
+        )
 
 
 def _start(data: bytes) -> tuple[str, int]:
@@ -180,6 +197,8 @@ def _fast(data: bytes) -> pl.DataFrame | None:
         body = data[start:]  # a copy only if there is something before it
         if body.endswith(blank_lines):
             body = body.rstrip(b"\r\n") + b"\n"
+        if body.endswith(separator.encode()):
+            body += b"\n"  # else polars accepts more fields in the last line
         if any(blank in body for blank in blank_lines):
             return None  # a blank line would count as a row below
         header = next(
@@ -226,10 +245,15 @@ def _has_stray_quotes(data: bytes, separator: str) -> bool:
 
 def _header(header: list[str]) -> list[str] | None:
     """Return the names of the columns, or None if there is something wrong."""
-    names = [name.strip() for name in header]
-    if names and not names[0]:
+    names = [
+        name.strip() or f"{NAMELESS}{position}"
+        for position, name in enumerate(header, 1)
+    ]
+    if len(names) == 1 and names[0].startswith(NAMELESS):
+        return None
+    if names and names[0].startswith(NAMELESS):
         names[0] = INDEX
-    return names if all(names) and len(set(names)) == len(names) else None
+    return names if names and len(set(names)) == len(names) else None
 
 
 @contextmanager
@@ -279,7 +303,7 @@ def _frames(rows: Iterator[list[str]], path: Path) -> Iterator[pl.DataFrame]:
 
 def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
     """Yield the rows, all of one width, after a number of blank lines."""
-    width, title = 0, "; a title above the header has to go, or to begin with #"
+    width, title = 0, f"; {TITLE}"
     while True:
         number = blank + lines.line_num + 1
         try:
@@ -300,6 +324,7 @@ def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
             raise DataError(
                 f"{path}, line {number}: expected {width} fields as in the header, "
                 f"found {len(row)}{title if width == 1 else ''}"
+                f"{'; a note below the table has to go' if len(row) == 1 else ''}"
             )
         if row:
             yield row
@@ -307,47 +332,9 @@ def _rows(lines: Reader, blank: int, path: Path) -> Iterator[list[str]]:
 
 def _refuse_header(header: list[str], path: Path) -> list[str]:
     names = [name.strip() for name in header]
-    for position, name in enumerate(names, 1):
-        if not name and position > 1:
-            raise DataError(f"{path}: column {position} has no name in the header")
+    for name in names:
         if name and names.count(name) > 1:
-            raise DataError(f"{path}: the header names column '{name}' twice")
+            raise DataError(
+                f"{path}: the header names column '{name}' twice; rename one of them"
+            )
     raise DataError(f"{path}: expected names of columns in the header")
-
-
-def _without_headings(path: Path, frame: pl.DataFrame, start: int = 0) -> Part:
-    """Leave out a row of units and repeated headers; `start` rows stand before."""
-    kept, findings = np.ones(len(frame), bool), []
-    for index in _repeated_headers(frame):
-        kept[index] = False
-        row = start + index + 1
-        findings.append(f"{path.name}, row {row}: the header again, left out")
-    if not start and len(frame) and kept[0] and (units := _units(frame)):
-        kept[0] = False
-        findings.append(f"{path.name}, row 1: a row of units ({units}), left out")
-    found = tuple(Finding("heading", (), sentence) for sentence in findings)
-    numbers = np.flatnonzero(kept) + start + 1
-    rows = frame if kept.all() else frame.filter(kept)
-    return Part(str(path), path.name, rows, numbers, found)
-
-
-def _repeated_headers(frame: pl.DataFrame) -> list[int]:
-    names = tuple(frame.columns)
-    same = (frame.to_series(0) == names[0]).fill_null(False).arg_true().to_list()
-    return [index for index in same if len(names) > 1 and frame.row(index) == names]
-
-
-def _units(frame: pl.DataFrame) -> str:
-    """Return the first row if it has words, and only it, where numbers stand below."""
-    first, below = frame.row(0), frame[1 : SAMPLE + 1]
-    words = []
-    for column, value in zip(below, first, strict=True):
-        texts = [text for text in column if text and not is_missing(text)]
-        if not texts or sum(map(is_number, texts)) < 0.95 * len(texts):
-            continue
-        if value and is_number(value):
-            return ""
-        if value and not is_missing(value):
-            words.append(shown(value))
-    enough = len(words) >= 2 and len(below) >= len(words)
-    return ", ".join(words[:3]) if enough else ""

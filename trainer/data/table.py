@@ -95,9 +95,11 @@ def require_target(frame: pl.DataFrame, target: str | None) -> None:
     if not len(frame):
         raise DataError("expected rows, found only a header")
     if target is not None and target not in frame.columns:
+        only = len(frame.columns) == 1
+        hint = "; expected a comma, semicolon, tab or | between them" if only else ""
         raise DataError(
             f"there is no target column '{target}'{nearest(target, frame.columns)}; "
-            f"the columns are {', '.join(frame.columns[:20])}"
+            f"the columns are {', '.join(frame.columns[:20])}{hint}"
         )
 
 

@@ -50,3 +50,27 @@ def test_a_row_of_totals_is_not_learnt() -> None:
     found = trained(table)
     assert found.target == ["u", "v", None]
     assert found.findings[0].kind == "heading"
+
+
+@pytest.mark.parametrize(
+    ("region", "sold", "is_total"),
+    [
+        (["north", "south", ""], ["1.5", "2", "3.5"], True),
+        (["north", "south", None], ["1.234,50", "-34,50", "1.200,00"], True),
+        (["north", "south", ""], ["1", "", "1"], False),
+        (["north", "south", ""], ["0", "0", "0"], False),
+        (["north", "south", ""], ["1.5", "2", "3.6"], False),
+        (["north", "", ""], ["1.5", "2", "3.5"], False),
+        (["north", "south", "east"], ["1.5", "2", "3.5"], False),
+    ],
+)
+def test_a_row_of_sums_without_a_word_is_told(
+    region: list[str | None], sold: list[str], is_total: bool
+) -> None:
+    frame = pl.DataFrame({"region": region, "size": ["S", "M", ""], "sold": sold})
+    found = totals(frame, whole("t", frame).place)
+    assert (found is not None) == is_total
+    if found is not None:
+        assert found.sentence.startswith("row 3: a row of totals, of 'sold', left out")
+        settings = {"region": ColumnConfig(kind="categorical")}
+        assert totals(frame, whole("t", frame).place, settings) is None

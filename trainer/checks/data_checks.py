@@ -38,6 +38,7 @@ from trainer.checks.dataset_shift import (
 )
 from trainer.config.schema import DataConfig
 from trainer.data.row_hashing import RowHashes, hash_rows
+from trainer.data.spelling import alike
 from trainer.data.table import shown
 from trainer.preparation.prepare import Prepared
 from trainer.preparation.targets import outliers
@@ -54,11 +55,14 @@ NO_FAULT = frozenset(
         "production",
         "heading",
         "words",
+        "alike",
         "sentinel",
     }
 )
 #: Most findings of a kind that are reported one by one; the rest are counted.
 MAX_OF_A_KIND = 10
+#: Most classes that one finding names.
+MAX_NAMED = 5
 #: Marks of a missing value that are words too.
 WORDS = frozenset({"none", "nil", "missing", "-", "--", "---", "–", "—"})
 #: With fewer rows most findings would be due to chance.
@@ -140,30 +144,36 @@ def _findings(prepared: Prepared) -> Iterator[Finding]:
 
 def _unmeasured(prepared: Prepared) -> Iterator[Finding]:
     """Find classes that no evaluation row has, so that no figure tells of them."""
-    names, every = prepared.output.class_names, prepared.all_rows.target
+    labels, every = prepared.output.class_names, prepared.all_rows.target
     measured = set(prepared.evaluation.rows.target.tolist())
-    for code, label in enumerate(names):
-        if code not in measured:
-            n, name = int((every == code).sum()), prepared.data.target_name
-            yield Finding(
-                "unmeasured",
-                (name,),
-                f"target '{name}': no row of class '{label}' was measured, since none "
-                f"of its {n:,} rows is among the {prepared.evaluation.name}: no figure "
-                "tells how well it is predicted",
-            )
+    codes = [code for code in range(len(labels)) if code not in measured]
+    if not codes:
+        return
+    n, name = int(np.isin(every, codes).sum()), prepared.data.target_name
+    classes, whose, it = f"class {shown(labels[codes[0]])}", "its", "it is"
+    if len(codes) > 1:
+        named = ", ".join(shown(labels[code]) for code in codes[:MAX_NAMED])
+        more = ", …" if len(codes) > MAX_NAMED else ""
+        classes = f"{len(codes):,} classes ({named}{more})"
+        whose, it = "their", "they are"
+    yield Finding(
+        "unmeasured",
+        (name,),
+        f"target '{name}': no row of {classes} was measured, since none of {whose} "
+        f"{n:,} rows is among the {prepared.evaluation.name}: no figure tells how well "
+        f"{it} predicted",
+    )
 
 
 def _labels(prepared: Prepared) -> Iterator[Finding]:
     """Find classes that may be one, or no class at all."""
-    name, alike = prepared.data.target_name, defaultdict[str, list[str]](list)
-    for label in prepared.output.class_names:
-        alike[label.casefold()].append(label)
-    for spellings in alike.values():
-        if len(spellings) > 1:
-            both = ", ".join(map(shown, spellings))
-            sentence = f"target '{name}': {both} differ in capitals only; are they one?"
-            yield Finding("labels", (name,), sentence)
+    name = prepared.data.target_name
+    for spellings in alike(prepared.output.class_names):
+        both = ", ".join(map(shown, spellings))
+        sentence = (
+            f"target '{name}': {both} differ in capitals or blanks only; are they one?"
+        )
+        yield Finding("labels", (name,), sentence)
     for label in prepared.output.class_names:
         if is_missing(label) and label.casefold() not in WORDS:
             yield Finding(

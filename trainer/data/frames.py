@@ -15,7 +15,7 @@ import numpy as np
 
 from models.errors import DataError, nearest
 from models.features.column import MAX_NAME
-from models.features.columns import COLUMN_KINDS, Column, Values
+from models.features.columns import COLUMN_KINDS, MAX_CATEGORIES, Column, Values
 from models.features.predictions import Output
 from models.features.table import TableInput
 from models.features.text import DURATIONS, is_missing
@@ -28,7 +28,7 @@ from trainer.data.identifiers import identifies
 from trainer.data.labels import as_before, read_labels
 from trainer.data.parquet_columns import ParquetColumns
 from trainer.data.sentinels import sentinel
-from trainer.data.spelling import Spelling, conflict
+from trainer.data.spelling import Spelling, alike, conflict
 from trainer.data.table import Table, require_target, shown
 from trainer.data.totals import TOTALS, totals
 from trainer.data.values import (
@@ -289,10 +289,11 @@ class _Reader:
         """Return the raw values (n,), NaN or None where one is missing or odd."""
         if spelling.is_text:
             texts = categories(column, spelling.marks)
-            for word, n in Counter(filter(None, texts)).items():
+            counts = Counter(filter(None, texts))
+            for word, n in counts.items():
                 if is_missing(word) or word.lower() in TOTALS:
                     self.words.setdefault(word, {})[column.name] = n
-            return texts, []
+            return texts, _alike(column.name, counts)
         text = untyped(column, typed=True)
         if text is None:
             values, odd = typed_values(column, spelling.kind)
@@ -352,6 +353,20 @@ class _Reader:
                 f"'{n}' as {format}{_remark(format)}" for n, format in spelled.items()
             )
             yield Finding("reading", tuple(spelled), f"columns are read: {each}")
+
+
+def _alike(name: str, categories: Collection[str]) -> list[Finding]:
+    """Report categories that seem to be one, spelled in several ways."""
+    few = len(categories) <= MAX_CATEGORIES
+    if not few or not (groups := alike(sorted(categories))):
+        return []
+    more = f" ({len(groups):,} such groups)" if len(groups) > 1 else ""
+    sentence = (
+        f"column '{name}': {', '.join(map(shown, groups[0][:MAX_NAMED]))} differ in "
+        f"capitals or blanks only{more}; each is a category of its own, so spell them "
+        "alike if they are one"
+    )
+    return [Finding("alike", (name,), sentence)]
 
 
 def _remark(format: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from unicodedata import category, normalize
 
 from models.features.columns import COLUMN_KINDS
 from models.features.dates import ISO, date_pattern
@@ -39,6 +40,21 @@ class Spelling:
 
 
 TEXT = Spelling("categorical")
+
+
+def alike(texts: Iterable[str]) -> list[list[str]]:
+    """Return the groups of texts that differ in capitals or unseen characters only.
+
+    These are blanks, also between words, and characters without a width.
+    """
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        folded = normalize("NFKC", text).casefold()
+        if not folded.isalnum():
+            seen = (c for c in folded if not c.isspace() and category(c) != "Cf")
+            folded = "".join(seen)
+        groups.setdefault(folded, []).append(text)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def single_mark(spelling: Spelling) -> Spelling:

@@ -85,8 +85,12 @@ def typed(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def shown(value: object) -> str:
-    """Return a value in quotes for a message, cut if it is long."""
-    text = str(value)
+    """Return a value in quotes for a message, cut if it is long.
+
+    Characters that cannot be seen are escaped as Python does.
+    """
+    start = str(value)[: MAX_SHOWN + 1]
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
     return f"'{text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + '…'}'"
 
 

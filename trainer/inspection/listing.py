@@ -11,6 +11,7 @@ from models.errors import ArtefactCorrupt
 from models.storage.artefact import SplitStrategy
 from models.storage.base import ArtefactStore
 from models.storage.references import resolve as resolve
+from trainer.data.table import shown
 from trainer.evaluation.metrics import PRIMARY, described
 
 DIVIDED: dict[SplitStrategy, str] = {
@@ -184,8 +185,9 @@ def _inputs(inputs: dict[str, Any]) -> Iterator[str]:
         text = f"{column['name']}: {column['kind']}"
         if column["kind"] == "categorical":
             names = column["categories"]
+            first = ", ".join(shown(name)[1:-1] for name in names[:6])
             more = ", …" if len(names) > 6 else ""
-            text += f", {len(names)} categories ({', '.join(names[:6])}{more})"
+            text += f", {len(names)} categories ({first}{more})"
         elif column.get("minimum") is not None:
             text += f", {column['minimum']} to {column['maximum']}"
         yield text + (", nullable" if column["nullable"] else "")

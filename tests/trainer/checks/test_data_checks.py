@@ -418,6 +418,15 @@ def test_a_class_that_no_row_measures_is_said(found: Found) -> None:
     assert finding.sentence.startswith(
         "target 'y': no row of class 'fraud' was measured, since none of its 3 rows is "
     )
+    assert finding.sentence.endswith("no figure tells how well it is predicted")
+    for row, label in zip(learnt, ("fraud", "theft", "theft"), strict=True):
+        columns["y"][row] = label
+    (finding,) = [f for f in found(columns) if f.kind == "unmeasured"]
+    assert finding.sentence.startswith(
+        "target 'y': no row of 2 classes ('fraud', 'theft') was measured, since none "
+        "of their 3 rows is among "
+    )
+    assert finding.sentence.endswith("no figure tells how well they are predicted")
 
 
 def test_classes_that_may_be_one_or_none_are_named(found: Found) -> None:
@@ -425,13 +434,15 @@ def test_classes_that_may_be_one_or_none_are_named(found: Found) -> None:
     for labels, sentences in {
         ("none", "mild"): 0,
         ("yes", "Yes", "no"): 1,
+        ("yes", "ye s", "no"): 1,
+        ("yes", "yes\u200b", "no"): 1,
         ("NaN", "no"): 1,
     }.items():
         columns["y"] = [labels[i % len(labels)] for i in range(400)]
         findings = [f for f in found(columns) if f.kind == "labels"]
         assert len(findings) == sentences
         assert all(
-            "target 'y': 'Yes', 'yes' differ in capitals" in f.sentence
+            "differ in capitals or blanks only; are they one?" in f.sentence
             or "data.columns.y.missing=['NaN']" in f.sentence
             for f in findings
         )

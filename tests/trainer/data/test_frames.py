@@ -506,3 +506,13 @@ def test_text_by_its_type_stays_text() -> None:
     numbers = model(zip=("numeric", np.array([1.0, 2.0])))
     rows = model_rows(whole("d", digits.to_frame()), numbers, None)
     assert rows.inputs["zip"][0] == 10115  # type: ignore[call-overload]
+
+
+def test_categories_that_seem_to_be_one_are_named_and_stay() -> None:
+    found = trained({"c": text(*["Bonn", "bonn", "new york", "New  York"] * 30)})
+    (sentence,) = [said for kind, said in sentences(found) if kind == "alike"]
+    assert sentence.startswith(
+        "column 'c': 'Bonn', 'bonn' differ in capitals or blanks only (2 such groups)"
+    )
+    assert set(found.inputs["c"]) == {"Bonn", "bonn", "new york", "New  York"}
+    assert not sentences(trained({"c": text(*["a", "b"] * 60)}))

@@ -7,6 +7,7 @@ import pytest
 from trainer.data.spelling import (
     TEXT,
     Spelling,
+    alike,
     conflict,
     fits,
     fitting_share,
@@ -51,3 +52,18 @@ def test_a_mark_that_separates_thousands_and_decimals_is_a_conflict(
 ) -> None:
     assert conflict(texts, Spelling("numeric", "1.234,56")) == found
     assert conflict(texts, Spelling("numeric")) is None
+
+
+def test_texts_that_differ_in_unseen_characters_are_alike() -> None:
+    texts = [
+        "Köln",
+        "köln ",
+        "KO\u0308LN",
+        "Bonn",
+        "new york",
+        "New  York",
+        "x\u200b",
+        "x",
+    ]
+    assert alike(texts) == [texts[:3], texts[4:6], texts[6:]]
+    assert alike(["a", "b", "a-b", "ab", "1", "1.0"]) == []

@@ -14,6 +14,7 @@ import pytest
 
 from models.errors import DataError
 from trainer.data import read
+from trainer.data.table import shown
 
 
 def refused(run: Any, *arguments: Any) -> str:
@@ -72,3 +73,8 @@ def test_a_column_of_text_and_numbers_is_told_with_its_file(
     assert refused(read, str(tmp_path / "months"), "y").startswith(
         f"{second}: column 'x' is Categorical, but Int64 in another file"
     )
+
+
+def test_a_value_is_shown_on_one_line_and_short() -> None:
+    assert shown("two\nlines\u200b") == r"'two\nlines\u200b'"
+    assert shown("x" * 90) == f"'{'x' * 39}…'"

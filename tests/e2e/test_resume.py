@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 KILLS = int(os.environ.get("KILLS", "12")) // 2
 AT_ONCE = 2
 #: Two of RealMLP, each long enough to be written down a few times.
-SETTINGS = ("ensemble.members=2", "train.epochs=48", "train.patience=48")
+SETTINGS = ("ensemble.members=2", "train.epochs=400", "train.patience=400")
 #: The command, in a process that kills itself where it would clear its checkpoints.
 KILLED_BEFORE_CLEAR = """
 import os, signal

@@ -25,7 +25,7 @@ from trainer.data import kinds
 from trainer.data.column_file import ColumnFile
 from trainer.data.dataset import Dataset
 from trainer.data.identifiers import identifies
-from trainer.data.labels import as_before, read_labels
+from trainer.data.labels import as_before, numbers_as_classes, read_labels
 from trainer.data.parquet_columns import ParquetColumns
 from trainer.data.sentinels import sentinel
 from trainer.data.spelling import Spelling, alike, conflict
@@ -70,6 +70,7 @@ def training_set(
     setting = config.data.columns.get(target, ColumnConfig())
     asked = as_before(frame[target], setting, output)
     labels, spelling = read_labels(frame[target], table.place, *asked)
+    reader.findings += numbers_as_classes(target, labels, spelling)
     known_columns = config.data.columns
     if not reader.is_stored and (total := totals(frame, table.place, known_columns)):
         reader.findings.append(total)

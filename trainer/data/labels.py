@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy as np
 from models.errors import DataError
 from models.features.predictions import Label, Output, Regression, label_text
 from models.features.text import is_missing, is_number, parse_truth, plain_text
+from models.storage.artefact import Finding
 from trainer.config.schema import ColumnConfig
-from trainer.data.kinds import MANY, as_kind, count_texts, infer, share_of
+from trainer.data.kinds import MANY, SCATTERED, as_kind, count_texts, infer, share_of
 from trainer.data.spelling import Spelling, conflict, fits
 from trainer.data.table import Place, shown
 from trainer.data.values import as_text, typed_values, untyped
@@ -65,6 +67,25 @@ def as_before(
     if is_set or share_of(text, before) < 1 or conflict(count_texts(text), before):
         return setting.kind, setting.format, marks
     return before.kind, before.format, marks
+
+
+def numbers_as_classes(
+    name: str, labels: Sequence[Label | None], spelling: Spelling
+) -> list[Finding]:
+    """Report many classes that seem to be numbers, as `<0.5` beside 0.62."""
+    n = len({*labels} - {None})
+    if (
+        not spelling.is_text
+        or n <= MANY
+        or spelling.reason not in ("numeric", SCATTERED)
+    ):
+        return []
+    sentence = (
+        f"target '{name}' has {n:,} classes, though most of its values begin with "
+        "numbers: if it is a number, spell all rows in one way, or declare the others "
+        f"missing (data.columns.{name}.missing)"
+    )
+    return [Finding("labels", (name,), sentence)]
 
 
 def _typed(
@@ -122,15 +143,16 @@ def _from_text(
     if spelling.kind not in ("numeric", "boolean") or (
         kind is None and _are_classes(odd, counts)
     ):
-        return texts, Spelling("categorical", marks=marks)
+        return texts, replace(spelling, kind="categorical", format="", marks=marks)
     if odd:
         index = next(i for i, text in enumerate(texts) if text in odd)
-        like = f"as in {1 - sum(odd.values()) / counts.total():.1%} of the rows"
+        share = 1 - sum(odd.values()) / counts.total()
+        like = f" as in {share:.1%} of the rows" if share > 0.5 else ""
         if format:
-            like = f"as {format}"
+            like = f" as {format}"
         expected = "a number" if spelling.kind == "numeric" else "true or false"
         raise DataError(
-            f"target '{column.name}', {place(index)}: expected {expected} {like}, "
+            f"target '{column.name}', {place(index)}: expected {expected}{like}, "
             f"found {shown(texts[index])}; correct it, or declare it missing "
             f"(data.columns.{column.name}.missing=[{shown(texts[index])}])"
         )

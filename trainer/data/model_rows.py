@@ -111,7 +111,7 @@ def _strict_values(table: Table, column: pl.Series, spelling: Spelling) -> Value
     if odd:
         raise DataError(
             f"column '{column.name}', {table.place(odd[0])}: expected {kind.expected}, "
-            f"found {value_at(column, odd[0])}"
+            f"found {value_at(column, odd[0])}; leave it empty if it is missing"
         )
     return values
 

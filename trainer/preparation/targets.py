@@ -193,9 +193,12 @@ def encode(output: Output, labels: Sequence[Label], name: str) -> NDArray[Any]:
     ]
     if -1 in codes:
         row = codes.index(-1)
+        known = (
+            f"; there are {', '.join(list(written)[:8])}{', …' * (len(written) > 8)}"
+        )
         raise DataError(
             f"target '{name}', row {row + 1}: there is no class "
-            f"{labels[row]!r}{nearest(label_text(labels[row]), written)}"
+            f"{labels[row]!r}{nearest(label_text(labels[row]), written) or known}"
         )
     return np.array(codes, np.intp)
 

@@ -202,7 +202,8 @@ def test_what_is_no_number_of_a_model_is_told_with_its_row(
 ) -> None:
     message = refused(served, column, "numeric")
     assert message.startswith(f"column 'c', row {row}: expected a ")
-    assert message.endswith(f"found {found}")
+    hint = "; leave it empty if it is missing" if "'" in found else ""
+    assert message.endswith(f"found {found}{hint}")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_what_is_no_boolean_is_told_with_its_row(
     column: pl.Series, row: int, found: str
 ) -> None:
     message = refused(served, column, "boolean")
-    assert message == f"column 'c', row {row}: expected true or false, found {found}"
+    assert f"column 'c', row {row}: expected true or false, found {found}" in message
 
 
 def moment(*parts: int, tzinfo: dt.tzinfo = dt.UTC) -> float:

@@ -12,7 +12,7 @@ import pytest
 from models.errors import DataError
 from models.features.predictions import Regression
 from trainer.config.schema import ColumnConfig
-from trainer.data.labels import as_before, read_labels
+from trainer.data.labels import as_before, numbers_as_classes, read_labels
 
 
 def text(*values: str | None) -> pl.Series:
@@ -166,3 +166,19 @@ def test_a_time_is_a_number_of_seconds() -> None:
     hours = pl.Series("c", [dt.timedelta(hours=2), None, dt.timedelta(minutes=-1)])
     assert labels_of(hours) == [7200.0, None, -60.0]
     assert labels_of(pl.Series("c", [dt.time(1, 30)])) == [5400.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([f"0.{i}" if i > 60 else "<0.61" for i in range(10, 90)], True),
+        ([f"{i} kg" if i % 2 else f"{i} lb" for i in range(60)], True),
+        (["1", "2", "other"] * 30, False),
+        ([f"A{i}" for i in range(60)], False),
+        ([f"{i}" for i in range(60)], False),
+    ],
+)
+def test_numbers_that_became_classes_are_told(values: list[str], told: bool) -> None:
+    labels, spelling = read_labels(text(*values), row)
+    found = numbers_as_classes("y", labels, spelling)
+    assert [f.sentence[:12] for f in found] == ["target 'y' h"] * told

@@ -332,7 +332,7 @@ def test_text_in_a_numeric_column_is_told_with_its_row(
 ) -> None:
     path = write_csv({**WHOLE, "n": [1, "many"]})
     message = refused(read_for, str(path), model, None)
-    expected = "expected a finite number, found 'many'"
+    expected = "expected a finite number, found 'many'; leave it empty if it is missing"
     assert message == f"{path}: column 'n', row 2: {expected}"
 
 

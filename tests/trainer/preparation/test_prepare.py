@@ -513,7 +513,7 @@ def test_two_ways_to_choose_the_epoch_are_wrong_usage(
 @pytest.mark.parametrize(
     ("x", "y", "expected"),
     [
-        ([1, 2], [0, 7], "there is no class 7"),
+        ([1, 2], [0, 7], "there is no class 7; there are 0, 1"),
         ([1, 2], ["", ""], "target 'y' has no value in any row"),
         ([1, "many"], [0, 1], "column 'x', row 2: expected a finite number"),
     ],

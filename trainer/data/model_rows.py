@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.errors import DataError, nearest
-from models.features.columns import COLUMN_KINDS, Column, Values
+from models.features.columns import COLUMN_KINDS, CategoricalColumn, Column, Values
 from models.features.predictions import Label, Output, Regression
 from models.features.table import TableInput
 from trainer.data import kinds
@@ -16,6 +16,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.labels import read_labels
 from trainer.data.spelling import Spelling, conflict
 from trainer.data.table import Table, require_target, shown
+from trainer.data.totals import totals
 from trainer.data.values import (
     categories,
     inferred,
@@ -48,6 +49,8 @@ def model_rows(
     require_target(frame, target)
     if target is not None:
         labels = _labels(table, frame[target], output)
+        if totals(frame, table.place, _kept(table, inputs)):
+            labels = [*labels[:-1], None]
     values: dict[str, Values] = {}
     read_as: dict[str, str] = {}
     for column in inputs.columns:
@@ -59,6 +62,18 @@ def model_rows(
             read_as[name] = spelling.kind
             values[name] = _strict_values(table, frame[name], spelling)
     return Dataset(values, read_as, target or "", labels)
+
+
+def _kept(table: Table, inputs: TableInput) -> set[str]:
+    """Return the columns whose training rows had what looks like a row of totals."""
+    frame, kept = table.frame, set()
+    for column in inputs.columns:
+        if column.name in frame.columns and len(frame):
+            text = frame[column.name][-1]
+            known = isinstance(column, CategoricalColumn) and text in column.categories
+            if column.nullable or known:
+                kept.add(column.name)
+    return kept
 
 
 def _labels(

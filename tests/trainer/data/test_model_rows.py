@@ -53,3 +53,16 @@ def test_a_thousands_separator_that_is_a_decimal_mark_as_well_is_told() -> None:
     frame = pl.DataFrame({"a": ["1.903", "12,5", "816", "n.a."]})
     values = model_rows(whole("d", frame), table, None).inputs
     np.testing.assert_array_equal(values["a"], [1903.0, 12.5, 816.0, np.nan])
+
+
+@pytest.mark.parametrize("last", ["Total", ""])
+def test_a_row_of_totals_has_no_truth(last: str) -> None:
+    frame = pl.DataFrame(
+        {"c": ["u", "v", last], "x": ["1.5", "2", "3.5"], "y": ["1", "2", "3"]}
+    )
+    x = np.array([1.0, 2.0])
+    table = model(c=("categorical", ["u", "v"]), x=("numeric", x))
+    assert model_rows(whole("d", frame), table, "y").target == [1, 2, None]
+    # What the training rows had is a row like others.
+    table = model(c=("categorical", ["u", last or None]), x=("numeric", x))
+    assert model_rows(whole("d", frame), table, "y").target == [1, 2, 3]

@@ -136,6 +136,8 @@ def prepare_run(
         messages.finding,
         None if production is None else production.artefact,
     )
+    if prepared.shares is not None:
+        messages.step(prepared.shares.reason)
     findings = _check(prepared, production, messages)
     spec = network_spec(prepared)
     checkpoints = _checkpoints(request, prepared, spec, store, messages.step)
@@ -270,7 +272,7 @@ def manifest(
     basis = {} if weight is None else {"weighted_by": weight}
     golden = inputs.to_json(rows.raw, slice(0, GOLDEN_ROWS))
     data, division = prepared.data, prepared.split_plan
-    first, validation = division.splits[0], prepared.user_validation
+    first, validation = prepared.common_split, prepared.user_validation
     return Manifest(
         task=prepared.task,
         inputs=inputs,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import Result
 
@@ -23,10 +24,15 @@ THREE = ("ensemble.members=3", "train.epochs=3", "network.hidden=[8]")
 def fit(command: Run, people_csv: Path) -> Run:
     """Run `trainer fit` with three small networks."""
 
-    def fit(*options: str, settings: tuple[str, ...] = THREE, code: int = 0) -> Result:
+    def fit(
+        *options: str,
+        settings: tuple[str, ...] = THREE,
+        code: int = 0,
+        data: Path = people_csv,
+    ) -> Result:
         sets = [text for setting in settings for text in ("--set", setting)]
         arguments = ("--target", "Status", "--model", "m", "--promote", "always")
-        return command("fit", str(people_csv), *arguments, *sets, *options, code=code)
+        return command("fit", str(data), *arguments, *sets, *options, code=code)
 
     return fit
 
@@ -42,6 +48,20 @@ def test_networks_of_separate_commands_make_the_bytes_of_one(
     made = json.loads(command("assemble", "m", "--promote", "always", "--json").stdout)
     assert (made["version"], made["sha256"]) == (2, whole["sha256"])
     assert not list((store.root / "m").glob(".checkpoint-*"))
+
+
+def test_networks_with_files_of_their_own_make_the_bytes_of_one_command(
+    fit: Run, command: Run, people_csv: Path, tmp_path: Path
+) -> None:
+    people = pl.read_csv(people_csv, infer_schema_length=None)
+    for number in range(4):
+        people[number::4].write_parquet(tmp_path / f"{number}.parquet")
+    own = {"settings": (*THREE, "data.partitions=members"), "data": tmp_path}
+    whole = json.loads(fit("--json", **own).stdout)
+    for number in (2, 3, 1):
+        fit("--member", f"{number}/3", **own)
+    made = json.loads(command("assemble", "m", "--promote", "always", "--json").stdout)
+    assert (made["version"], made["sha256"]) == (2, whole["sha256"])
 
 
 def test_a_network_that_is_there_is_not_fitted_again(fit: Run) -> None:

@@ -122,6 +122,7 @@ def test_the_config_is_resolved(fit: Fit, store: Store, data: Path) -> None:
         "group",
         "time",
         "weight",
+        "partitions",
     ]
 
 
@@ -1173,6 +1174,35 @@ def test_run_json_names_the_machine_and_blas_of_each_network(
     assert one == other and one.startswith(f"{platform.node()}: ")
     assert f" {kernel}, 1 thread" in one
     assert run["timing"]["epochs"] == 2
+
+
+def test_networks_with_files_of_their_own_are_the_same_of_one_or_two_processes(
+    fit: Fit,
+    store: Store,
+    table: Callable[..., Any],
+    write_parquet: Callable[..., Path],
+) -> None:
+    for number in range(6):
+        path = write_parquet(table(80, seed=number), f"rows/part-{number}.parquet")
+    settings = (*REAL, "train.epochs=4", "data.partitions=members")
+    results = [
+        fit(
+            store,
+            path.parent,
+            target="churn",
+            model=f"m{threads}",
+            settings=(*settings, f"runtime.threads={threads}"),
+        )
+        for threads in (1, 2)
+    ]
+    assert results[0].sha256 == results[1].sha256
+    manifest = store.load("m1", 1).manifest
+    said = "each of 5 networks learns 1 or 2 of the 6 files"
+    assert any(reason.startswith(said) for reason in manifest.recipe.reasons)
+    assert manifest.metrics["measured_on"] == "held-out rows"
+    whole = fit(store, path.parent, target="churn", settings=settings[:-1])
+    assert whole.sha256 != results[0].sha256
+    assert whole.data == manifest.data and whole.baselines == manifest.baselines
 
 
 @pytest.mark.parametrize("settings", [FAST, FIVE], ids=["one network", "five"])

@@ -191,7 +191,7 @@ def _outliers(prepared: Prepared) -> Iterator[Finding]:
     target, name = prepared.all_rows.target, prepared.data.target_name
     learnt = prepared.learnt_target(prepared.all_rows)
     low, high = np.quantile(target, [0.25, 0.75])
-    measured = {*prepared.splits[0].test.tolist()}
+    measured = {*prepared.common_split.test.tolist()}
     for row in outliers(target):
         way = "and such a row outweighs many: correct it or leave it out"
         if row in measured:
@@ -221,7 +221,7 @@ def _between_rows(prepared: Prepared, natural: float) -> Iterator[Finding]:
         yield from _shared_groups(prepared, evaluation)
         if hashes is not None:
             separable = evaluation.may_differ or not chance
-            training = hashes[prepared.splits[0].train]
+            training = hashes[prepared.common_split.train]
             yield from _overlap(training, evaluation, separable)
 
 

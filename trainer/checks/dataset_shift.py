@@ -40,7 +40,7 @@ def evaluation_sets(prepared: Prepared) -> Iterator[EvaluationSet]:
     """
     if prepared.user_validation is not None:
         yield EvaluationSet("the validation rows given", prepared.user_validation, True)
-    by, split = prepared.split_plan.by, prepared.splits[0]
+    by, split = prepared.split_plan.by, prepared.common_split
     rows = split.test if len(split.test) else split.validation
     if len(rows) and by != "hash":
         later = by == "time"
@@ -79,7 +79,7 @@ def _outside(ours: Values, theirs: Values) -> float:
 def _pairs(prepared: Prepared, other: Part) -> Iterator[tuple[str, Values, Values]]:
     """Yield each name with its values in some training rows and in other rows."""
     data, every = prepared.data, prepared.all_rows
-    rows = sample(prepared.splits[0].train, data.n_columns)
+    rows = sample(prepared.common_split.train, data.n_columns)
     both = (columns(raw, data.kinds) for raw in (every.raw, other.raw))
     pairs = zip(*both, strict=True)
     for (name, _, ours), (_, _, theirs) in pairs:
@@ -119,5 +119,5 @@ def shared_groups(prepared: Prepared, evaluation: EvaluationSet) -> tuple[int, i
     if name is None or name not in evaluation.part.aside:
         return 0, 0
     groups, training = set(evaluation.part.aside[name]), prepared.all_rows.aside[name]
-    trained = {training[i] for i in prepared.splits[0].train.tolist()}
+    trained = {training[i] for i in prepared.common_split.train.tolist()}
     return len(groups & trained), len(groups)

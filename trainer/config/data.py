@@ -85,6 +85,13 @@ class DataConfig(Section, frozen=True, kw_only=True):
         Fraction | None,
         Meta(description="Share of the rows held out for the metrics and the gate."),
     ] = None
+    partitions: Annotated[
+        Literal["members"] | None,
+        Meta(
+            description="`members`: each network learns files of its own of a folder "
+            "of Parquet files; network k of n learns the files k, k + n and so on."
+        ),
+    ] = None
     findings: Annotated[
         Literal["warn", "stop"],
         Meta(

@@ -72,6 +72,11 @@ def choose_split(
     per_network = ", different rows for each network" if rotating else ""
     if validation_given and config.data.validation_fraction:
         raise ConfigError("--valid and data.validation_fraction exclude each other")
+    if config.data.partitions and config.ensemble.minimum_gain:
+        raise ConfigError(
+            "ensemble.minimum_gain may leave networks out, and with data.partitions="
+            "members their files: leave one of the two out"
+        )
     resolved, reasons = _fill(
         config,
         [
@@ -123,6 +128,7 @@ def _ensemble(
     )
     chosen = members > 1 and config.ensemble.members is None
     counted = chosen and (n >= SOME_ROWS or not tabular)
+    counted = counted and not config.data.partitions  # fewer would leave files out
     yield (
         "ensemble.minimum_gain",
         MEMBER_GAIN if counted else 0.0,

@@ -13,30 +13,44 @@ FrameSource, ArraySource   a data frame, or images, of this process
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from models.errors import ConfigError, DataError, nearest
 from models.features.inputs import Inputs
 from models.features.predictions import Output
+from models.features.stored_columns import StoredColumns
 from models.features.table import TableInput
+from models.storage.factory import in_bucket
 from trainer.config.schema import Config
 from trainer.data.arrays import read_idx, read_npz
 from trainer.data.batches import Tables, WholeTable, table_files
-from trainer.data.bucket_files import local_files
+from trainer.data.bucket_files import copied, local_files
 from trainer.data.builtin import read_builtin
-from trainer.data.dataset import Dataset, join, length, take, with_aside
-from trainer.data.files import is_parquet, list_files, read_files
+from trainer.data.column_file import ColumnFile
+from trainer.data.dataset import (
+    Dataset,
+    SourceFiles,
+    join,
+    length,
+    take,
+    with_aside,
+)
+from trainer.data.files import is_parquet, list_files, name_below, read_files
 from trainer.data.frames import training_set
 from trainer.data.memory import ArraySource, FrameSource
 from trainer.data.model_rows import model_rows
 from trainer.data.parquet_columns import is_large, read_stored
 from trainer.data.source import Source, source
+from trainer.data.spelling import Spelling
 from trainer.data.sql import read_sql
 from trainer.data.table import Table, whole
 from trainer.data.truth import with_truth
+from trainer.data.values import categories, numbers_of
 
 #: Suffixes of IDX files: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz
 _IDX = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$")
@@ -44,16 +58,21 @@ _IDX = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$")
 #: Files of arrays.
 _ARRAYS = re.compile(rf"\.npz$|{_IDX.pattern}")
 
+#: The setting with which each network learns files of its own.
+_PARTITIONS = "data.partitions=members"
+
 __all__ = [
     "ArraySource",
     "Dataset",
     "FrameSource",
     "Source",
+    "SourceFiles",
     "join",
     "length",
     "local_files",
     "read",
     "read_for",
+    "read_some",
     "read_tables",
     "source",
     "take",
@@ -71,25 +90,32 @@ def read(
     """Read training data; raise DataError that says what is wrong and where.
 
     Columns are read as those of `production`, and the target as that of its `output`,
-    where the settings do not say otherwise.
+    where the settings do not say otherwise. Raises ConfigError for settings that the
+    data do not suit.
     """
     config = config or Config()
     known = production if isinstance(production, TableInput) else None
     with local_files(data) as local:
         arrays = _read_arrays(local, need_target=True)
+        truth = data.truth if isinstance(data, Source) else None
+        if config.data.partitions and (arrays is not None or truth):
+            raise ConfigError(f"{_PARTITIONS} needs a folder of Parquet files alone")
         if arrays is not None:
             return arrays
         if target is None:
             raise DataError(
                 f"{data}: a table needs --target COLUMN, the column to be predicted"
             )
-        table = _read_training_table(local, config.runtime.streaming)
+        table = _read_training_table(local, config)
         with _naming(data):
-            if isinstance(data, Source) and data.truth is not None:
-                with local_files(Source(data.truth)) as truth:
-                    known_truth = _read_table(truth)
+            if truth is not None:
+                with local_files(Source(truth)) as local_truth:
+                    known_truth = _read_table(local_truth)
                 table = with_truth(table, known_truth, target, {config.data.time})
-            return training_set(table, target, config, known, output)
+            dataset = training_set(table, target, config, known, output)
+    if not isinstance(dataset.inputs, StoredColumns):
+        return dataset
+    return replace(dataset, files=_source_files(data, local, table))
 
 
 def read_for(
@@ -161,13 +187,58 @@ def _require_fit(data: Source | str, arrays: Dataset, inputs: Inputs) -> None:
         raise DataError(f"{data}: this model takes rows of shape {inputs.shape}")
 
 
-def _read_training_table(data: Source | str, streaming: bool | None) -> Table:
+def read_some(folder: str, names: Sequence[str], inputs: TableInput) -> StoredColumns:
+    """Return the input columns of some Parquet files, as `read` does, on disk.
+
+    `names` are paths below the folder, which may be in a bucket. Raises DataError if
+    one is not there.
+    """
+    columns = ColumnFile()
+    with ExitStack() as stack:
+        path = Path(folder)
+        if in_bucket(folder):
+            path = stack.enter_context(copied(folder, names))
+        frame = read_stored(path, [path / name for name in names]).frame
+        for column in inputs.columns:
+            if column.name not in frame.columns:
+                raise DataError(f"{folder}: {names[0]} has no column '{column.name}'")
+            spelling = Spelling(column.kind, column.format, column.marks)
+            values = frame[column.name]
+            columns[column.name] = (
+                categories(values, spelling.marks)
+                if spelling.is_text
+                else numbers_of(values, spelling)[0]
+            )
+    return columns
+
+
+def _source_files(data: Source | str, local: Source | str, table: Table) -> SourceFiles:
+    """Return the files of a table; `local` is where they were read."""
+    path = Path(str(local))
+    names = tuple(str(name_below(Path(part.file), path)) for part in table.parts)
+    folder = table.parts[0].file.removesuffix(f"/{names[0]}")
+    rows = tuple(len(part.numbers) for part in table.parts)
+    if not in_bucket(str(data)):
+        return SourceFiles(os.path.abspath(folder), names, rows)
+    pattern = str(local).removeprefix(folder)
+    return SourceFiles(str(data).removesuffix(pattern), names, rows)
+
+
+def _read_training_table(data: Source | str, config: Config) -> Table:
     """Read a table into memory, or leave it on disk if that is set or it is large."""
-    path = Path(str(data))
+    path, streaming = Path(str(data)), config.runtime.streaming
     may_stream = not _has_no_files(data) and is_parquet(list_files(path)[0])
+    setting = "runtime.streaming=true"
+    if config.data.partitions:
+        if streaming is False:
+            raise ConfigError(
+                f"{_PARTITIONS} leaves the columns on disk, and "
+                "runtime.streaming=false does not: leave one of the two out"
+            )
+        setting, streaming = _PARTITIONS, True
     if streaming and not may_stream:
         raise ConfigError(
-            f"runtime.streaming=true needs Parquet, and {data} is something else: "
+            f"{setting} needs Parquet, and {data} is something else: "
             "convert it, or leave the setting out"
         )
     if streaming or (streaming is None and may_stream and is_large(path)):

@@ -26,6 +26,18 @@ AnyRaw = TypeVar("AnyRaw", bound=RawColumns)
 
 
 @dataclass(frozen=True)
+class SourceFiles:
+    """The files that rows were read from, in order, and the rows of each.
+
+    `names` are paths below `folder`, which is absolute or in a bucket.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Rows of raw inputs, with their targets if the data have them.
 
@@ -33,7 +45,7 @@ class Dataset:
     one array (n, …); `kinds` has the kind of each column and is empty for an array.
     The columns `aside` describe the rows, such as their weights, and are not inputs.
     `spellings` have the format and marks of columns, where they are not the usual ones;
-    `findings` are about the reading.
+    `findings` are about the reading. `files` are there if the columns are stored.
     """
 
     inputs: RawColumns
@@ -43,6 +55,7 @@ class Dataset:
     aside: Columns = field(default_factory=dict)
     spellings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    files: SourceFiles | None = None
 
     @property
     def n_columns(self) -> int:

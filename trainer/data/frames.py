@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from models.errors import DataError, nearest
 from models.features.column import MAX_NAME
 from models.features.columns import COLUMN_KINDS, MAX_CATEGORIES, Column, Values
@@ -35,7 +33,7 @@ from trainer.data.values import (
     categories,
     inferred,
     is_supported,
-    typed_values,
+    numbers_of,
     untyped,
     value_at,
 )
@@ -295,15 +293,8 @@ class _Reader:
                 if is_missing(word) or word.lower() in TOTALS:
                     self.words.setdefault(word, {})[column.name] = n
             return texts, _alike(column.name, counts)
+        values, odd = numbers_of(column, spelling, self.numbers.get(column.name))
         text = untyped(column, typed=True)
-        if text is None:
-            values, odd = typed_values(column, spelling.kind)
-        else:
-            values, odd = kinds.read_numbers(
-                text, spelling, self.numbers.get(column.name)
-            )
-        if numbers := [_number(mark, spelling) for mark in spelling.marks]:
-            values = np.where(np.isin(values, numbers), np.nan, values)
         if text is not None:
             self._note_marks(text, spelling)
         if spelling.kind == "numeric" and (found := sentinel(column.name, values)):
@@ -381,13 +372,6 @@ def _counted(counts: Mapping[str, int]) -> str:
     named = [f"'{name}' ({n:,})" for name, n in counts.items()][:MAX_NAMED]
     more = f", … ({len(counts)} columns)" if len(counts) > MAX_NAMED else ""
     return f"{', '.join(named)}{more}"
-
-
-def _number(mark: str, spelling: Spelling) -> float:
-    try:
-        return COLUMN_KINDS[spelling.kind].parse_text(mark, spelling.format)
-    except ValueError:
-        return np.nan
 
 
 def _marks(text: pl.Series, spelling: Spelling) -> list[tuple[str, int]]:

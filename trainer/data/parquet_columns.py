@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -40,13 +41,16 @@ class ParquetColumns:
     length, and each column.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raise DataError, with file and column, if the files disagree."""
+    def __init__(self, path: Path, files: Sequence[Path] = ()) -> None:
+        """Raise DataError, with file and column, if the files disagree.
+
+        They are all files of the path, unless some of them are given.
+        """
         import polars as pl
 
         self._path = path
         parts = []
-        for file in list_files(path):
+        for file in files or list_files(path):
             with damage_said(file):
                 rows = pl.scan_parquet(file, glob=False, hive_partitioning=False)
                 n = rows.select(pl.len()).collect().item()
@@ -86,13 +90,13 @@ class ParquetColumns:
         return replace(part, frame=part.frame.select(name))
 
 
-def read_stored(path: Path) -> Table:
+def read_stored(path: Path, files: Sequence[Path] = ()) -> Table:
     """Return the table of Parquet files whose columns are read one at a time.
 
-    Raises DataError if the files disagree, or the disk has too little room for the
-    columns.
+    They are all files of the path, unless some of them are given. Raises DataError if
+    the files disagree, or the disk has too little room for the columns.
     """
-    frame = ParquetColumns(path)
+    frame = ParquetColumns(path, files)
     needed = len(frame) * len(frame.columns) * BYTES_STORED
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
+from models.features.columns import COLUMN_KINDS
 from models.features.dates import FIRST_SECOND, LAST_SECOND
 from models.features.text import EXACT, plain_text
 from trainer.data import kinds
@@ -124,6 +125,31 @@ def as_text(column: pl.Series) -> pl.Series:
     if column.dtype.is_float():
         column = column.fill_nan(None)
     return column.cast(pl.String)
+
+
+def numbers_of(
+    column: pl.Series, spelling: Spelling, numbers: pl.Series | None = None
+) -> tuple[NDArray[np.float64], list[int]]:
+    """Return the raw values (n,) of a column that is no text, as training takes them.
+
+    They are NaN where one is missing or odd; the indices of odd ones come second.
+    `numbers` (n,) are those of plain text, if they are known.
+    """
+    text = untyped(column, typed=True)
+    if text is None:
+        values, odd = typed_values(column, spelling.kind)
+    else:
+        values, odd = kinds.read_numbers(text, spelling, numbers)
+    if marks := [_number(mark, spelling) for mark in spelling.marks]:
+        values = np.where(np.isin(values, marks), np.nan, values)
+    return values, odd
+
+
+def _number(mark: str, spelling: Spelling) -> float:
+    try:
+        return COLUMN_KINDS[spelling.kind].parse_text(mark, spelling.format)
+    except ValueError:
+        return np.nan
 
 
 def typed_values(column: pl.Series, kind: str) -> tuple[NDArray[np.float64], list[int]]:

@@ -54,7 +54,7 @@ def measure(prepared: Prepared, model: Model, predictions: Predictions) -> Measu
 
 def _baselines(prepared: Prepared, model: Model) -> dict[str, Predictions]:
     """Return the predictions of both baselines, fitted without the test rows."""
-    first, output, rows = prepared.splits[0], model.output, prepared.evaluation.rows
+    first, output, rows = prepared.common_split, model.output, prepared.evaluation.rows
     learnt = np.sort(np.concatenate([first.train, first.validation]))
     train = prepared.part(learnt)
     inputs = prepared.inputs

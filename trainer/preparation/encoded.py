@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from models.errors import ConfigError
 from models.features.columns import Floats
 from models.features.predictions import Task
+from models.features.table import TableInput
 from models.types import Array, Shape
 from trainer.config.schema import ResolvedTrainConfig
 from trainer.preparation.augmentation import Augmentation
+from trainer.preparation.partitions import PartitionedData, Share, digest
 from trainer.preparation.prepare import Prepared
 from trainer.preparation.sample_weights import scaled_weights
 from trainer.preparation.targets import standardize
@@ -87,12 +89,14 @@ class EncodedData:
 def encode(prepared: Prepared) -> EncodedData:
     """Encode every row once, for all members.
 
-    Raises ConfigError if the rows are on disk because they are too many for memory.
+    Raises ConfigError if the rows are on disk because they are too many for memory, and
+    all networks learn them.
     """
     if prepared.encoded is not None:
         raise ConfigError(
             "--engine ray needs the rows in memory, and they are on disk: add --set "
-            "runtime.streaming=false if they fit, or leave --engine out"
+            "runtime.streaming=false if they fit, or data.partitions=members, or leave "
+            "--engine out"
         )
     rows, validation = prepared.all_rows, prepared.user_validation
     return EncodedData(
@@ -108,6 +112,39 @@ def encode(prepared: Prepared) -> EncodedData:
             for split in prepared.splits
         ),
         None if validation is None else prepared.rows(validation),
+    )
+
+
+def partition(prepared: Prepared) -> PartitionedData:
+    """Return what the networks need to read their own files, and none of the rows."""
+    shares = prepared.shares
+    assert shares is not None and isinstance(prepared.inputs, TableInput)
+    given = prepared.user_validation
+    return PartitionedData(
+        prepared.task,
+        prepared.train_config,
+        prepared.inputs,
+        shares.files.folder,
+        tuple(_share(prepared, number) for number in range(len(prepared.splits))),
+        None if given is None else prepared.rows(given),
+    )
+
+
+def _share(prepared: Prepared, number: int) -> Share:
+    shares, split = prepared.shares, prepared.splits[number]
+    assert shares is not None
+    rows, validation = prepared.member_rows(number)
+    assert validation is not None or not len(split.validation)
+    used = np.concatenate([split.train, split.validation])
+    return Share(
+        shares.files.names[number :: shares.members],
+        _short(shares.place[split.train]),
+        rows.T,
+        rows.weights,
+        _short(shares.place[split.validation]),
+        rows.T[:0] if validation is None else validation.T,
+        None if validation is None else validation.weights,
+        digest(prepared.data.row_hashes[used]),
     )
 
 

@@ -36,13 +36,14 @@ from trainer.data.unnamed_file import UnnamedFile
 from trainer.preparation import targets
 from trainer.preparation.augmentation import Augmentation, image_axes
 from trainer.preparation.encoded_rows import EncodedRows, encode_into_file
+from trainer.preparation.partitions import Shares
 from trainer.preparation.sample_weights import (
     describe_class_weights,
     resolve_class_weights,
     scaled_weights,
 )
-from trainer.preparation.split_plan import SplitPlan, learnt_rows, plan_splits
-from trainer.preparation.warm_start import Moved, WarmStart, warm_start
+from trainer.preparation.split_plan import SplitPlan, plan_splits
+from trainer.preparation.warm_start import find_start
 from trainer.types import Rows, Say
 
 #: The name of evaluation rows if there are no others.
@@ -103,7 +104,7 @@ class Prepared:
     count the rows of the data as they were read, from 1. If the columns are stored,
     `encoded` is the file of all rows X (n, I). If the target has slips, networks learn
     it clipped to `target_limits`. With a warm start the networks begin as those of
-    `start`.
+    `start`. If each network learns files of its own, `shares` says which.
     """
 
     data: Dataset
@@ -120,11 +121,17 @@ class Prepared:
     encoded: UnnamedFile | None = None
     target_limits: tuple[float, float] | None = None
     start: tuple[Network, ...] = ()
+    shares: Shares | None = None
 
     @property
     def splits(self) -> tuple[Split, ...]:
         """The split of each member."""
         return self.split_plan.splits
+
+    @property
+    def common_split(self) -> Split:
+        """The first member's split, of all files also if it learns only its own."""
+        return self.split_plan.common or self.splits[0]
 
     def with_members(self, count: int) -> Prepared:
         """Return the same for the first `count` networks of the ensemble."""
@@ -193,7 +200,7 @@ class Prepared:
     @cached_property
     def evaluation(self) -> Evaluation:
         """The rows that the ensemble is evaluated on."""
-        first = self.splits[0]
+        first = self.common_split
         if len(first.test):
             return Evaluation(self.part(first.test), "held-out rows", True)
         validation = self.validation(first)
@@ -224,8 +231,12 @@ def prepare(
     image = not table and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
     facts = DataFacts(len(data), task, table, image)
     split_config, split_reasons = choose_split(config, facts, validation is not None)
-    split_plan = plan_splits(split_config, data)
+    split_plan, shares = plan_splits(split_config, data), None
     training = np.unique(np.concatenate([split.train for split in split_plan.splits]))
+    if config.data.partitions:
+        shares = Shares(data, row_numbers, split_config.ensemble.members)
+        split_plan = shares.restrict(split_plan)
+        split_reasons = [*split_reasons, shares.reason]
     inputs = fit_inputs(data, training)
     if not inputs.width:
         raise DataError("no column varies in the training rows: nothing to learn from")
@@ -246,7 +257,8 @@ def prepare(
     start: tuple[Network, ...] = ()
     if config.train.warm_start:
         tests = all_rows.only(split_plan.splits[0].test)
-        found, reason = _find_start(production, resolved, inputs, output, tests)
+        known = (tests.raw, tests.aside, tests.occurrence)
+        found, reason = find_start(production, resolved, inputs, output, *known)
         split_reasons = [*split_reasons, reason]
         if found is None:
             say(reason)
@@ -267,16 +279,13 @@ def prepare(
         reasons=(*_notes(inputs, config.data), *reasons),
         all_rows=all_rows,
         split_plan=split_plan,
-        user_validation=None
-        if validation is None
-        else read_part(
-            validation, inputs, output, name, config.data, require_weights=True
-        ),
+        user_validation=_read_validation(validation, inputs, output, name, config.data),
         class_weights=class_weights,
         row_numbers=row_numbers,
         encoded=_encode_stored(inputs, data.inputs),
         target_limits=None if output.classes else targets.limits(target[training]),
         start=start,
+        shares=shares,
     )
 
 
@@ -285,25 +294,17 @@ def _encode_stored(inputs: Inputs, raw: RawColumns) -> UnnamedFile | None:
     return encode_into_file(inputs, raw) if isinstance(raw, StoredColumns) else None
 
 
-def _find_start(
-    production: Artefact | None,
-    config: ResolvedConfig,
+def _read_validation(
+    source: Source | str | None,
     inputs: Inputs,
     output: Output,
-    tests: Part,
-) -> tuple[WarmStart | None, str]:
-    """Return the start from production's weights, if there is one, and the reason."""
-    try:
-        if production is None:
-            raise Moved("there is no production version")
-        start = warm_start(production, config, inputs, output)
-        known = (tests.raw, tests.aside, tests.occurrence)
-        # A test row that was learnt would measure the candidate too well.
-        if learnt_rows(production.manifest, *known).any():
-            raise Moved("production has learnt rows that are test rows now")
-    except Moved as reason:
-        return None, f"no warm start: {reason}"
-    return start, f"warm start: from the weights of {production.sha256[:12]}"
+    target: str,
+    settings: DataConfig,
+) -> Part | None:
+    """Return the rows that the user gave to choose the epoch, if any."""
+    if source is None:
+        return None
+    return read_part(source, inputs, output, target, settings, require_weights=True)
 
 
 def _roles(settings: DataConfig) -> dict[Role, str]:

@@ -45,6 +45,8 @@ SPLIT_SEED = 0
 class SplitPlan:
     """The split of each member, and the limits of the test rows.
 
+    If each member learns files of its own, `common` is the first split of all files.
+
     Test rows have a hash below `test_below`, or a time from `test_from` on. Rows that
     are split at random have the `occurrence` (n,) of each row among its equals.
     """
@@ -54,6 +56,7 @@ class SplitPlan:
     test_below: float = 0.0
     test_from: float | None = None
     occurrence: NDArray[np.float64] | None = None
+    common: Split | None = None
 
     def first(self, count: int) -> SplitPlan:
         """Return the same for the first `count` members."""

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from models.features.columns import AnyColumn, CategoricalColumn
-from models.features.inputs import Inputs
+from models.features.columns import AnyColumn, CategoricalColumn, Floats
+from models.features.inputs import Inputs, RawColumns
 from models.features.predictions import Classification, Output
-from models.features.table import TableInput
+from models.features.table import Columns, TableInput
 from models.nn.network import Network
 from models.storage.artefact import Artefact
 from trainer.config.schema import ResolvedConfig
+from trainer.preparation.split_plan import learnt_rows
 
 #: An old scale is kept if the new one is at most this many times larger or smaller,
 #: and the center is not farther away than one unit of either.
@@ -37,6 +38,32 @@ class WarmStart(NamedTuple):
 
 class Moved(Exception):
     """The data do not suit production's encoding; the message says why."""
+
+
+def find_start(
+    production: Artefact | None,
+    config: ResolvedConfig,
+    inputs: Inputs,
+    output: Output,
+    raw: RawColumns,
+    aside: Columns,
+    occurrence: Floats | None,
+) -> tuple[WarmStart | None, str]:
+    """Return the start from production's weights, if there is one, and the reason.
+
+    Without a start it is the message of Moved. The test rows are `raw`, with the
+    columns `aside` and their `occurrence` (n,).
+    """
+    try:
+        if production is None:
+            raise Moved("there is no production version")
+        start = warm_start(production, config, inputs, output)
+        # A test row that was learnt would measure the candidate too well.
+        if learnt_rows(production.manifest, raw, aside, occurrence).any():
+            raise Moved("production has learnt rows that are test rows now")
+    except Moved as reason:
+        return None, f"no warm start: {reason}"
+    return start, f"warm start: from the weights of {production.sha256[:12]}"
 
 
 def warm_start(

@@ -16,7 +16,7 @@ from models.nn.network import NetworkSpec, count_parameters
 from models.storage.archive import MAX_FILE_BYTES
 from models.storage.artefact import MAX_MANIFEST_BYTES
 from trainer.engines import EngineName, open_engine
-from trainer.preparation.encoded import encode
+from trainer.preparation.encoded import encode, partition
 from trainer.preparation.prepare import Prepared
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.common_epoch import common_epoch, kept_epochs
@@ -29,6 +29,7 @@ from trainer.training.member import (
     StartingWeights,
     fit_encoded_member,
     fit_member,
+    fit_partition,
 )
 from trainer.training.progress import ProgressCallback, ProgressTracker
 from trainer.training.rounds import Fit, expected_gain, first_round, fit_as_needed
@@ -98,8 +99,10 @@ def fit_members(
         at_once, tracker = min(total, engine.size), ProgressTracker(total, watch, limit)
         shared = SharedWork(prepared, spec, ends, live)
         starts = [StartingWeights(n.parameters, n.state) for n in prepared.start]
-        encoded = None
-        if not engine.shares_memory:
+        encoded, partitioned = None, None
+        if not engine.shares_memory and prepared.shares is not None:
+            partitioned = SharedWork(partition(prepared), spec, ends)
+        elif not engine.shares_memory:
             encoded = SharedWork(encode(prepared), spec, ends)
 
         def fit(numbers: Sequence[int], until: int | None = None) -> list[FittedArrays]:
@@ -125,9 +128,11 @@ def fit_members(
                 else:
                     tracker.update(done + index, message.history, message.run)
 
-            if encoded is None:
-                return engine.map(fit_member, shared, tasks, on_message)
-            return engine.map(fit_encoded_member, encoded, tasks, on_message)
+            if partitioned is not None:
+                return engine.map(fit_partition, partitioned, tasks, on_message)
+            if encoded is not None:
+                return engine.map(fit_encoded_member, encoded, tasks, on_message)
+            return engine.map(fit_member, shared, tasks, on_message)
 
         fitted = as_needed(prepared, spec, fit) if numbers is None else fit(numbers)
     spent = sum(arrays.spent for arrays in fitted) / at_once

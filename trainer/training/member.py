@@ -20,6 +20,7 @@ from models.storage.interfaces import StoredFile
 from models.types import Array
 from trainer.engines.blas import find_blas
 from trainer.preparation.encoded import EncodedData, TrainingData
+from trainer.preparation.partitions import PartitionedData
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.common_epoch import Snapshots
 from trainer.training.history import History
@@ -164,6 +165,18 @@ def fit_encoded_member(
     report: Callable[[Message], None],
 ) -> FittedArrays:
     """Fit one network where there is nothing but its arrays, as `fit_member` does."""
+    return fit_member(shared, task, report)
+
+
+def fit_partition(
+    shared: SharedWork[PartitionedData],
+    task: MemberTask,
+    report: Callable[[Message], None],
+) -> FittedArrays:
+    """Fit one network where its files are, as `fit_member` does.
+
+    Raises DataError if they are not the files that were read before.
+    """
     return fit_member(shared, task, report)
 
 

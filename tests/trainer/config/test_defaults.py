@@ -57,6 +57,7 @@ OPTIONAL = {
     "data.group",
     "data.time",
     "data.weight",
+    "data.partitions",
     "gate.calibration",
     "gate.group",
     "gate.group_limit",
@@ -373,6 +374,8 @@ def test_given_networks_are_all_fitted(configured: Callable[..., Config]) -> Non
     assert realmlp(20_000).ensemble.minimum_gain > 0.0
     given = realmlp(20_000, "ensemble.members=6", configured=configured)
     assert given.ensemble.minimum_gain == 0.0
+    shared = realmlp(20_000, "data.partitions=members", configured=configured)
+    assert shared.ensemble.minimum_gain == 0.0  # each has files of its own
 
 
 def test_so_are_the_cheap_ones_of_few_rows() -> None:

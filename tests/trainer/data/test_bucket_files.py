@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from models.errors import ConfigError, DataError
+from models.features.table import TableInput, fit_column
 from models.storage.bucket import Bucket
 from models.storage.bucket_client import BucketError
 from service.monitoring.payload_files import PayloadFiles
 from trainer.config.loading import load
-from trainer.data import Dataset, Source, read, source
+from trainer.data import Dataset, Source, SourceFiles, read, read_some, source
 from trainer.data.bucket_files import list_bucket, local_files
 
 
@@ -60,6 +61,36 @@ def test_a_folder_a_glob_and_a_file_are_read_as_here(
         "month=1/b.parquet",
         "month=2/c.parquet",
     ]
+
+
+@pytest.mark.cloud
+def test_some_files_of_a_folder_are_read_elsewhere(rows: Path, bucket: str) -> None:
+    address = uploaded(rows, bucket)
+    config = load(None, ["data.partitions=members"], {})
+    for data, base in (
+        (address, address),
+        (f"{address}/", address),
+        (f"{address}/month=*/*.parquet", address),
+        (str(rows), str(rows)),
+        (f"{rows}/month=*/*.parquet", str(rows)),
+    ):
+        dataset = read(data, "y", config)
+        assert dataset.files == SourceFiles(
+            base,
+            tuple(f"month={n}/{name}.parquet" for n, name in enumerate("abc")),
+            3 * (40,),
+        )
+        columns = {"x": "numeric", "month": dataset.kinds["month"]}
+        inputs = TableInput(
+            tuple(
+                fit_column(name, kind, dataset.inputs[name])
+                for name, kind in columns.items()
+            )
+        )
+        some = read_some(base, dataset.files.names[1:], inputs)
+        for name in columns:
+            expected = np.asarray(dataset.inputs[name])[40:]
+            np.testing.assert_array_equal(np.asarray(some[name]), expected)
 
 
 @pytest.mark.cloud

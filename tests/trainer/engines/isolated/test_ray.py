@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.processes import gone
@@ -182,6 +183,24 @@ def test_a_warm_start_changes_no_byte(trainer: Trainer, people_csv: Path) -> Non
     )
     assert found["version"] == 2 and "no warm start" not in found["said"]
     assert found["sha256"] == expected["sha256"]
+
+
+def test_workers_read_their_files_and_change_no_byte(
+    trainer: Trainer, people_csv: Path, tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    """With `data.partitions=members`, on this machine's Ray and on eight nodes."""
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    people = pl.read_csv(people_csv, infer_schema_length=None)
+    for number in range(10):
+        people[number::10].write_parquet(rows / f"{number}.parquet")
+    trainer.data = rows
+    settings = ("train.epochs=5", "data.partitions=members")
+    expected = trainer.fit(*settings)
+    assert "each of 8 networks learns 1 or 2 of the 10 files" in expected["said"]
+    for env in {}, cluster:
+        found = trainer.fit(*settings, options=RAY, **env)
+        assert found["sha256"] == expected["sha256"]
 
 
 def test_files_are_predicted_to_the_same_bytes(

@@ -218,6 +218,8 @@ def number_pattern(format: str) -> tuple[re.Pattern[str], str]:
     zero = "(?!)"
     if AFFIX.fullmatch(before):
         zero = rf"{re.escape(before)}\s*[-–]"
+    elif AFFIX.fullmatch(after) and after not in "%‰％":
+        zero = rf"[-–]\s*{re.escape(after)}"
     if AFFIX.fullmatch(after):  # 12 beside 12 % is 12 %, but beside 12 M it may not be
         suffix += "?"
     gap = "[\\s\u00a0\u202f]*"

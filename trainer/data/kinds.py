@@ -215,6 +215,8 @@ def _best(counts: Mapping[str, int]) -> Spelling:
     best = max(usual or fitting, key=lambda spelling: spelling.share)
     if best.share < NEARLY_ALL:
         best = max([best, *fitting], key=lambda spelling: spelling.share)
+    if best.kind == "datetime" and best.share < 1:
+        best = _beside_iso(best, counts)
     odd = sum(not fits(best, text) for text in counts)
     enough = NEARLY_ALL
     if len(counts) - odd > MANY:
@@ -223,6 +225,21 @@ def _best(counts: Mapping[str, int]) -> Spelling:
         return replace(TEXT, share=best.share, reason=best.kind)
     doubt = SINGLE if conflict(counts, best) else _doubt(best, usual, sample)
     return replace(best, doubt=doubt)
+
+
+def _beside_iso(best: Spelling, counts: Mapping[str, int]) -> Spelling:
+    """Return the one format of dates among others in ISO 8601, or `best` if unsure.
+
+    ISO 8601 is read in every column.
+    """
+    rest = [text for text in counts if not fits(Spelling("datetime"), text)]
+    others = [Spelling("datetime", format) for format in DATE_FORMATS if format != ISO]
+    sample = rest[:SAMPLE]
+    found = [s for s in others if fitting_share(s, sample, counts) >= NEARLY_ALL]
+    if len(found) != 1:
+        return best
+    read = sum(n for text, n in counts.items() if fits(found[0], text))
+    return replace(found[0], share=read / sum(counts.values()))
 
 
 def _are_scattered(texts: Sequence[str]) -> bool:

@@ -82,6 +82,7 @@ def test_plain_numbers_are_read_whatever_the_format(number: float) -> None:
         ("1.234,50- €", "1.234,56 €", -1234.5),
         ("$(1,234.50)", "$1,234.56", -1234.5),
         ("$ -", "$1,234.56", 0.0),
+        ("-   €", "1.234,56 €", 0.0),
         ("–5.5", "1234.56", -5.5),
         ("Rs. 1,23,456.70", "Rs.1,234.56", 123_456.7),
         ("1,159E+05", "1234,56", 115_900.0),
@@ -97,6 +98,11 @@ def test_numbers_as_people_write_them(text: str, format: str, expected: float) -
 def test_a_duration_has_parts_of_fixed_lengths(text: str) -> None:
     with pytest.raises(ValueError, match="expected a finite number"):
         parse_number(text, "PT1H30M")
+
+
+def test_a_dash_before_a_percent_sign_is_no_number() -> None:
+    with pytest.raises(ValueError, match="expected a finite number"):
+        parse_number("- %", "1.234,56 %")
 
 
 def test_a_thousands_separator_has_no_exponent() -> None:

@@ -135,6 +135,16 @@ def test_numbers_of_a_column_show_their_format(values: list[str], format: str) -
     assert not odd and np.isfinite(numbers).all()
 
 
+def test_dates_of_one_clear_order_are_read_beside_iso() -> None:
+    texts = [str(day) if i % 3 else f"{day:%d.%m.%Y}" for i, day in enumerate(DAYS)]
+    spelling = infer(text(*texts))
+    assert (spelling.kind, spelling.format) == ("datetime", "%d.%m.%Y")
+    values, odd = read_numbers(text(*texts), spelling)
+    assert not odd and values.tolist() == [seconds(str(day)) for day in DAYS]
+    unclear = [f"{i}/{i + 1}/2023" for i in range(1, 9)]
+    assert infer(text(*map(str, DAYS[:12]), *unclear)).is_text
+
+
 @pytest.mark.parametrize("format", DATE_FORMATS)
 def test_dates_of_a_column_show_their_format(format: str) -> None:
     if format.replace("%H%M%S", "") == "%Y%m%d":  # digits alone are numbers

@@ -97,16 +97,16 @@ def read(
     known = production if isinstance(production, TableInput) else None
     with local_files(data) as local:
         arrays = _read_arrays(local, need_target=True)
-        truth = data.truth if isinstance(data, Source) else None
-        if config.data.partitions and (arrays is not None or truth):
-            raise ConfigError(f"{_PARTITIONS} needs a folder of Parquet files alone")
+        if config.data.partitions and arrays is not None:
+            raise ConfigError(f"{_PARTITIONS} needs a folder of Parquet files")
         if arrays is not None:
             return arrays
         if target is None:
             raise DataError(
                 f"{data}: a table needs --target COLUMN, the column to be predicted"
             )
-        table = _read_training_table(local, config)
+        truth = data.truth if isinstance(data, Source) else None
+        table = _read_training_table(local, config, truth is not None)
         with _naming(data):
             if truth is not None:
                 with local_files(Source(truth)) as local_truth:
@@ -224,10 +224,13 @@ def _source_files(data: Source | str, local: Source | str, table: Table) -> Sour
     return SourceFiles(str(data).removesuffix(pattern), names, rows)
 
 
-def _read_training_table(data: Source | str, config: Config) -> Table:
-    """Read a table into memory, or leave it on disk if that is set or it is large."""
+def _read_training_table(data: Source | str, config: Config, joined: bool) -> Table:
+    """Read a table into memory, or leave it on disk if that is set or it is large.
+
+    If it is to be `joined` with the truth, it has to be in memory.
+    """
     path, streaming = Path(str(data)), config.runtime.streaming
-    may_stream = not _has_no_files(data) and is_parquet(list_files(path)[0])
+    may_stream = not (joined or _has_no_files(data)) and is_parquet(list_files(path)[0])
     setting = "runtime.streaming=true"
     if config.data.partitions:
         if streaming is False:
@@ -236,6 +239,11 @@ def _read_training_table(data: Source | str, config: Config) -> Table:
                 "runtime.streaming=false does not: leave one of the two out"
             )
         setting, streaming = _PARTITIONS, True
+    if streaming and joined:
+        raise ConfigError(
+            f"{setting} leaves the columns on disk, and --truth joins them in memory: "
+            "leave one of the two out"
+        )
     if streaming and not may_stream:
         raise ConfigError(
             f"{setting} needs Parquet, and {data} is something else: "

@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from models.errors import DataError
+from models.errors import ConfigError, DataError
+from trainer import data
 from trainer.cli.main import main
+from trainer.config.schema import Config
 from trainer.data import Source, read
 from trainer.data.table import typed, whole
 from trainer.data.truth import with_truth
@@ -40,6 +42,19 @@ def test_rows_with_a_truth_are_kept_in_their_order_and_once() -> None:
         "2 of 3 logged rows have a truth; "
         "1 with an id that was logged before are left out"
     )
+
+
+def test_logged_rows_are_joined_in_memory_however_many_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: Callable[..., Config]
+) -> None:
+    log, truth = (str(tmp_path / f"{name}.parquet") for name in ("log", "truth"))
+    LOGGED.write_parquet(log)
+    TRUTH.write_parquet(truth)
+    monkeypatch.setattr(data, "is_large", lambda path: True)
+    assert len(read(Source(log, truth=truth), "y")) == 2
+    for setting in "runtime.streaming=true", "data.partitions=members":
+        with pytest.raises(ConfigError, match=f"{setting} leaves .* and --truth joins"):
+            read(Source(log, truth=truth), "y", configured(setting))
 
 
 def test_the_time_is_there_for_a_split_by_time() -> None:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.errors import ConfigError, DataError
-from trainer.data import Source, read
+from trainer.data import read
 from trainer.engines.wire import build, flatten
 from trainer.preparation.encoded import partition
 from trainer.preparation.partitions import PartitionedData
@@ -168,6 +168,5 @@ def test_only_parquet_files_are_shared(
     contrary = configured(MEMBERS, "runtime.streaming=false")
     with pytest.raises(ConfigError, match=r"and runtime\.streaming=false does not"):
         read(str(folder), "churn", contrary)
-    for data in "builtin:digits", Source(str(folder), truth=str(folder)):
-        with pytest.raises(ConfigError, match="a folder of Parquet files alone"):
-            read(data, "churn", config)
+    with pytest.raises(ConfigError, match="needs a folder of Parquet files"):
+        read("builtin:digits", None, config)

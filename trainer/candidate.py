@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -38,6 +38,7 @@ from trainer.engines import EngineName
 from trainer.evaluation import gate
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.measurement import Measurement, measure
+from trainer.evaluation.monotone_check import check_directions
 from trainer.evaluation.prediction_intervals import fit_intervals
 from trainer.evaluation.production import ProductionModel
 from trainer.preparation.prepare import Prepared, prepare
@@ -168,6 +169,8 @@ def fit_candidate(
     prepared = calibrate(prepared, held_out, len(networks))
     prepared = fit_intervals(prepared, held_out, networks)
     model = Model(prepared.inputs, networks, prepared.output)
+    kept = check_directions(prepared, model)
+    prepared = replace(prepared, reasons=(*prepared.reasons, *kept))
     predictions = model.predict(prepared.evaluation.rows.raw)
     measurement = measure(prepared, model, predictions)
     encoded = dump(

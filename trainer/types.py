@@ -39,3 +39,14 @@ class Rows(NamedTuple):
     X: Array
     T: Targets
     weights: Weights = None
+
+
+class MonotoneInputs(NamedTuple):
+    """The inputs of a network, by number, with which its answer only rises or falls.
+
+    `missing` are those that tell where one of them has no value.
+    """
+
+    up: tuple[int, ...]
+    down: tuple[int, ...]
+    missing: tuple[int, ...]

@@ -11,6 +11,7 @@ from trainer.config.thresholds import ColumnName, Fraction, Section
 
 ColumnKind: TypeAlias = Literal["numeric", "boolean", "datetime", "categorical"]
 SplitBy: TypeAlias = Literal["random", "grouped", "time"]
+Monotone: TypeAlias = Literal["up", "down", "free"]
 
 
 class ColumnConfig(Section, frozen=True, kw_only=True):
@@ -37,6 +38,15 @@ class ColumnConfig(Section, frozen=True, kw_only=True):
             "besides the usual ones."
         ),
     ] = []  # noqa: RUF012 - msgspec copies it
+    # Unset, and not None, so that it is in no manifest that does not need it.
+    monotone: Annotated[
+        Monotone | msgspec.UnsetType,
+        Meta(
+            description="The value of a regression, or the probability of the second "
+            "of two classes, only rises (`up`) or only falls (`down`) with the column. "
+            "By default as in production, which `free` ends."
+        ),
+    ] = msgspec.UNSET
 
 
 class DataConfig(Section, frozen=True, kw_only=True):
@@ -99,3 +109,12 @@ class DataConfig(Section, frozen=True, kw_only=True):
             "ends the run before training."
         ),
     ] = "warn"
+
+    @property
+    def directions(self) -> dict[str, Monotone]:
+        """The columns with which the answer only rises or falls, and which of both."""
+        return {
+            name: column.monotone
+            for name, column in self.columns.items()
+            if column.monotone in ("up", "down")
+        }

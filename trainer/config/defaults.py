@@ -53,7 +53,8 @@ def choose_split(
     """
     n = facts.rows
     few = n < TOO_FEW_TO_SPLIT
-    real = facts.table and n >= TOO_FEW_FOR_REALMLP
+    monotone = bool(config.data.directions)
+    real = facts.table and (n >= TOO_FEW_FOR_REALMLP or monotone)
     architecture: Architecture = config.network.architecture or (
         "realmlp" if real else "mlp"
     )
@@ -83,8 +84,7 @@ def choose_split(
             (
                 "network.architecture",
                 architecture,
-                f"architecture {architecture}: "
-                + ("a table with enough rows" if real else "few rows, or not a table"),
+                f"architecture {architecture}: {_why(real, monotone)}",
             ),
             *_ensemble(config, members, n, tabular),
             ("data.split", split, split_reason),
@@ -113,6 +113,13 @@ def choose_split(
             "their sum must be below 1"
         )
     return resolved, reasons
+
+
+def _why(is_table: bool, monotone: bool) -> str:
+    """Return the reason of the architecture."""
+    if not is_table:
+        return "few rows, or not a table"
+    return "it keeps directions" if monotone else "a table with enough rows"
 
 
 def _ensemble(

@@ -336,6 +336,8 @@ def settings() -> Iterator[Setting]:
         default = field.default
         if field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
+        elif default is msgspec.NODEFAULT:  # it is unset
+            default = None
         yield Setting(key, default, help_text, choices, key in chosen, example)
 
 

@@ -143,6 +143,7 @@ class _Reader:
         #: Columns that a setting names stay, whatever they look like.
         self.named = {data.group, data.time, data.weight, config.gate.group}
         self.named |= {name for name, each in data.columns.items() if each.kind}
+        self.named |= data.directions.keys()
 
     def read_all(
         self, names: list[str]

@@ -19,7 +19,7 @@ from trainer.preparation.partitions import PartitionedData, Share, digest
 from trainer.preparation.prepare import Prepared
 from trainer.preparation.sample_weights import scaled_weights
 from trainer.preparation.targets import standardize
-from trainer.types import Rows
+from trainer.types import MonotoneInputs, Rows
 
 
 class TrainingData(Protocol):
@@ -32,6 +32,10 @@ class TrainingData(Protocol):
     @property
     def train_config(self) -> ResolvedTrainConfig:
         """How the weights are fitted."""
+
+    @property
+    def monotone_inputs(self) -> MonotoneInputs | None:
+        """The inputs with which the answer only rises or falls, if there are any."""
 
     def member_rows(self, number: int) -> tuple[Rows, Rows | None]:
         """Return a member's training rows and the rows that choose its epoch."""
@@ -58,6 +62,7 @@ class EncodedData:
 
     task: Task
     train_config: ResolvedTrainConfig
+    monotone_inputs: MonotoneInputs | None
     image_shape: Shape | None
     X: Array
     T: NDArray[Any]
@@ -102,6 +107,7 @@ def encode(prepared: Prepared) -> EncodedData:
     return EncodedData(
         prepared.task,
         prepared.train_config,
+        prepared.monotone_inputs,
         prepared.image_shape,
         prepared.inputs.encode(rows.raw),  # type: ignore[arg-type]
         standardize(prepared.output, prepared.learnt_target(rows)),
@@ -123,6 +129,7 @@ def partition(prepared: Prepared) -> PartitionedData:
     return PartitionedData(
         prepared.task,
         prepared.train_config,
+        prepared.monotone_inputs,
         prepared.inputs,
         shares.files.folder,
         tuple(_share(prepared, number) for number in range(len(prepared.splits))),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.inputs import Inputs, blocks
+from models.features.inputs import Inputs, RawColumns, blocks
 from models.features.stored_columns import StoredColumns
 from models.types import Array
 from trainer.data.unnamed_file import UnnamedFile
@@ -27,6 +27,11 @@ def encode_into_file(inputs: Inputs, raw: StoredColumns) -> UnnamedFile:
         X = inputs.encode(block)  # type: ignore[arg-type]
         file.write(start * X[:1].nbytes, X)
     return file
+
+
+def encode_stored(inputs: Inputs, raw: RawColumns) -> UnnamedFile | None:
+    """Return the file of encoded rows, if the columns are stored."""
+    return encode_into_file(inputs, raw) if isinstance(raw, StoredColumns) else None
 
 
 class EncodedRows:

@@ -22,7 +22,7 @@ from trainer.data import Dataset, read_some
 from trainer.data.row_hashing import RowHashes, Split, hash_rows
 from trainer.preparation.encoded_rows import EncodedRows, encode_into_file
 from trainer.preparation.split_plan import SplitPlan
-from trainer.types import Rows, Targets, Weights
+from trainer.types import MonotoneInputs, Rows, Targets, Weights
 
 
 class Shares:
@@ -111,6 +111,7 @@ class PartitionedData:
 
     task: Task
     train_config: ResolvedTrainConfig
+    monotone_inputs: MonotoneInputs | None
     inputs: TableInput
     folder: str
     shares: tuple[Share, ...]

@@ -15,7 +15,6 @@ from models.errors import DataError
 from models.features.columns import Floats
 from models.features.inputs import Inputs, RawColumns, encode
 from models.features.predictions import Label, Output, Task
-from models.features.stored_columns import StoredColumns
 from models.features.table import Columns, TableInput, fit_column
 from models.features.tensor import TensorInput
 from models.nn.network import Network
@@ -35,7 +34,8 @@ from trainer.data.row_hashing import Split, hash_rows
 from trainer.data.unnamed_file import UnnamedFile
 from trainer.preparation import targets
 from trainer.preparation.augmentation import Augmentation, image_axes
-from trainer.preparation.encoded_rows import EncodedRows, encode_into_file
+from trainer.preparation.encoded_rows import EncodedRows, encode_stored
+from trainer.preparation.monotone import monotone_inputs, resolve_monotone
 from trainer.preparation.partitions import Shares
 from trainer.preparation.sample_weights import (
     describe_class_weights,
@@ -44,7 +44,7 @@ from trainer.preparation.sample_weights import (
 )
 from trainer.preparation.split_plan import SplitPlan, plan_splits
 from trainer.preparation.warm_start import find_start
-from trainer.types import Rows, Say
+from trainer.types import MonotoneInputs, Rows, Say
 
 #: The name of evaluation rows if there are no others.
 TRAINING_ROWS = "training rows"
@@ -185,6 +185,11 @@ class Prepared:
         )
 
     @property
+    def monotone_inputs(self) -> MonotoneInputs | None:
+        """The inputs with which the answer only rises or falls, if there are any."""
+        return monotone_inputs(self.config.data.directions, self.inputs)
+
+    @property
     def image_shape(self) -> Shape | None:
         """The shape of the images that batches of are to be augmented, or None."""
         if not self.config.train.augmentation or isinstance(self.inputs, TableInput):
@@ -227,9 +232,9 @@ def prepare(
     data, labels, row_numbers = _drop_unusable(data, config.data, say)
     name = data.target_name
     task, task_reason = targets.guess_task(labels, name, task)
-    table = bool(data.kinds)
-    image = not table and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
-    facts = DataFacts(len(data), task, table, image)
+    config, monotone_reasons = resolve_monotone(config, data, task, production)
+    image = not data.kinds and image_axes(data.inputs.shape[1:]) is not None  # type: ignore[union-attr]
+    facts = DataFacts(len(data), task, bool(data.kinds), image)
     split_config, split_reasons = choose_split(config, facts, validation is not None)
     split_plan, shares = plan_splits(split_config, data), None
     training = np.unique(np.concatenate([split.train for split in split_plan.splits]))
@@ -267,7 +272,7 @@ def prepare(
             warm = dataclasses.replace(facts, warm=True)
             resolved, training_reasons = choose_training(split_config, warm)
             split_plan = split_plan.first(len(start))
-    reasons = [task_reason, *split_reasons, *training_reasons]
+    reasons = [task_reason, *monotone_reasons, *split_reasons, *training_reasons]
     if class_weights is not None:
         reasons.append(describe_class_weights(output, class_weights))
     return Prepared(
@@ -282,16 +287,11 @@ def prepare(
         user_validation=_read_validation(validation, inputs, output, name, config.data),
         class_weights=class_weights,
         row_numbers=row_numbers,
-        encoded=_encode_stored(inputs, data.inputs),
+        encoded=encode_stored(inputs, data.inputs),
         target_limits=None if output.classes else targets.limits(target[training]),
         start=start,
         shares=shares,
     )
-
-
-def _encode_stored(inputs: Inputs, raw: RawColumns) -> UnnamedFile | None:
-    """Return the file of encoded rows, if the columns are stored."""
-    return encode_into_file(inputs, raw) if isinstance(raw, StoredColumns) else None
 
 
 def _read_validation(

@@ -11,6 +11,7 @@ from models.nn.layer_names import layer_names
 from models.storage.artefact import Artefact, Manifest
 from trainer.evaluation.metrics import PRIMARY
 from trainer.inspection.listing import flat_settings
+from trainer.preparation.monotone import WORDS, directions_of
 from trainer.report import plots
 from trainer.report.diagnosis import find_problems
 from trainer.report.distributions import distributions
@@ -90,6 +91,10 @@ def contents(
         "distributions": distributions(manifest),
         "layer_names": layer_names(manifest.network),
         "settings": flat_settings(manifest.config),
+        "directions": {
+            name: f"As asked, the answer {WORDS[direction]}."
+            for name, direction in directions_of(manifest.config).items()
+        },
         "positive": record.lift.name if record and record.lift else "",
         "loss": "RMSE" if manifest.task == "regression" else "log loss",
         **dependence(manifest, record),

@@ -79,7 +79,8 @@ def blend(prepared: Prepared, networks: Sequence[Network]) -> Ensemble:
 
 def _fit_linear(prepared: Prepared, network: Network, index: int) -> Network | None:
     rows = prepared.rows(prepared.part(prepared.splits[index].train))
-    return fit_linear_network(network.spec, prepared.output, rows)
+    monotone = prepared.monotone_inputs
+    return fit_linear_network(network.spec, prepared.output, rows, monotone)
 
 
 def _mean(networks: Sequence[Network]) -> Network:

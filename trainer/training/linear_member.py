@@ -14,7 +14,7 @@ from models.nn.layers import Activation, Embeddings, Linear, Scaling
 from models.nn.network import Network, NetworkSpec
 from models.types import Array
 from trainer.evaluation.linear_model import LinearModel, fit_linear
-from trainer.types import Rows
+from trainer.types import MonotoneInputs, Rows
 
 
 def fits_linear(spec: NetworkSpec) -> bool:
@@ -28,16 +28,35 @@ def fits_linear(spec: NetworkSpec) -> bool:
     return min(room) >= spec.n_out and all(layer.parametric for layer in bent)
 
 
-def fit_linear_network(spec: NetworkSpec, output: Output, rows: Rows) -> Network | None:
+def fit_linear_network(
+    spec: NetworkSpec,
+    output: Output,
+    rows: Rows,
+    monotone: MonotoneInputs | None = None,
+) -> Network | None:
     """Return a network that is the linear model of training rows.
 
-    Returns None if the spec has no room for it, or the rows too many inputs.
+    It leaves `monotone` inputs out whose weight would have the other sign. Returns None
+    if the spec has no room for it, or the rows too many inputs.
     """
     if not fits_linear(spec):
         return None
-    front = spec.layers[0]
+    front, X = spec.layers[0], rows.X
     categories = getattr(front, "categories", ())
-    model = fit_linear(output, rows.X, categories, rows.T, rows.weights)
+    wrong: list[int] = []
+    while True:
+        if wrong:
+            X = X.copy()
+            X[:, wrong] = 0.0  # the weight of what does not vary is 0
+        model = fit_linear(output, X, categories, rows.T, rows.weights)
+        if model is None or monotone is None:
+            break
+        # Of the second class beside the first; a number has one output.
+        slopes = model.W[:, -1] - (model.W[:, 0] if model.W.shape[1] > 1 else 0.0)
+        wrong = [i for i in monotone.up if slopes[i] < 0.0]
+        wrong += [i for i in monotone.down if slopes[i] > 0.0]
+        if not wrong:
+            break
     return None if model is None else linear_network(spec, output, model)
 
 

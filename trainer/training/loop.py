@@ -29,6 +29,7 @@ from trainer.training.constraints import limit_norms
 from trainer.training.divergence import diverged
 from trainer.training.history import History
 from trainer.training.losses import error_rate
+from trainer.training.monotone import MonotonePenalty
 from trainer.types import Loss, Rows
 
 #: In an epoch of at least this many steps, the averaged weights take every fourth step:
@@ -52,7 +53,8 @@ class TrainingRun:
 
     `rows` and `validation` hold X (n, I) and targets (n,). `config` is complete. The
     schedule ends after `limit` seconds at the latest. The run ends after epoch `until`,
-    if it is given; the schedule is that of all epochs.
+    if it is given; the schedule is that of all epochs. `monotone` adds to its
+    gradients.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class TrainingRun:
         limit: float = math.inf,
         augment: Augmentation | None = None,
         until: int | None = None,
+        monotone: MonotonePenalty | None = None,
     ) -> None:
         self.network, self.loss, self.rng = network, loss, rng
         self.rows, self.validation = rows, validation
         self.optimizer = make_optimizer(network, config)
         self.patience = config.patience
         self.clip_norm, self.max_norm = config.clip_norm, config.max_norm
+        self.monotone = monotone
         self.learning_rate = config.learning_rate
         self.weight_decay = config.weight_decay
         self.schedule = warm_up(SCHEDULES[config.schedule], config.warm_up)
@@ -168,6 +172,8 @@ class TrainingRun:
         weights = None if rows.weights is None else rows.weights.take(chosen)
         value, dZ = self.loss(Z, rows.T.take(chosen), weights)
         self.network.backward(dZ)
+        if self.monotone is not None:
+            self.monotone.add_gradient(X, self.rng)
         return value
 
     def _validate(self, loss: float, rate: float) -> None:

@@ -28,6 +28,7 @@ from trainer.training.initialization import initialize_from_data
 from trainer.training.layer_stats import LayerStatsRecorder
 from trainer.training.loop import TrainingRun, train
 from trainer.training.losses import training_loss
+from trainer.training.monotone import MonotonePenalty
 from trainer.training.parameter_groups import is_realmlp
 
 #: Of fewer rows every second network has slow waves: some tables need fast ones, which
@@ -194,6 +195,8 @@ def make_run(
     rows, validation = data.member_rows(number)
     config = data.train_config
     network = Network(spec)
+    inputs = data.monotone_inputs
+    monotone = None if inputs is None else MonotonePenalty(network, inputs, rows.X)
     if start is not None:
         network.parameters[...] = start.parameters
         network.state[...] = start.state
@@ -213,4 +216,5 @@ def make_run(
         limit,
         data.augmentation(),
         until,
+        monotone,
     )

@@ -42,6 +42,7 @@ def test_words_to_choose_from_are_in_the_table() -> None:
         "train.class_weights": {"balanced"},
         "data.split": {"random", "grouped", "time"},
         "data.columns.NAME.kind": {"numeric", "boolean", "datetime", "categorical"},
+        "data.columns.NAME.monotone": {"up", "down", "free"},
         "data.partitions": {"members"},
         "data.findings": {"warn", "stop"},
         "guards.stop": set(get_args(Guard)),

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from models.errors import ConfigError
+from models.features.table import TableInput
 from trainer.data import read
 from trainer.data.unnamed_file import UnnamedFile
+from trainer.engines.wire import build, flatten
 from trainer.preparation.augmentation import Augmentation
-from trainer.preparation.encoded import _short, encode
+from trainer.preparation.encoded import EncodedData, _short, encode
 from trainer.preparation.prepare import Prepared, prepare
 
 Make = Callable[..., Prepared]
@@ -60,6 +62,20 @@ def test_each_network_gets_the_same_rows(
             for expected, found in zip(one or (), other or (), strict=True):
                 np.testing.assert_array_equal(found, expected)
                 assert getattr(found, "dtype", None) == getattr(expected, "dtype", None)
+
+
+def test_directions_reach_another_machine(prepared: Make) -> None:
+    given = prepared(
+        "data.columns.size.monotone=up", "data.columns.member.monotone=down"
+    )
+    assert isinstance(given.inputs, TableInput)
+    names = given.inputs.feature_names()
+    up, down, missing = given.monotone_inputs or ((), (), ())
+    assert [[names[i] for i in part] for part in (up, down)] == [["size"], ["member"]]
+    assert [names[i] for i in missing] == ["size"] and missing != up
+    sent = build(EncodedData, *flatten(encode(given)))
+    assert sent.monotone_inputs == given.monotone_inputs
+    assert prepared().monotone_inputs is None
 
 
 def test_images_are_augmented_alike(configured: Callable[..., Any]) -> None:

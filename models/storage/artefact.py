@@ -33,9 +33,9 @@ from models.nn.network import Network, NetworkSpec, count_parameters
 from models.storage import archive
 from models.types import Array
 
-FORMAT = 5
+FORMAT = 6
 #: The formats before, which are still read; see `_upgrade`.
-PREVIOUS_FORMATS = (2, 3, 4)
+PREVIOUS_FORMATS = (2, 3, 4, 5)
 MANIFEST = "manifest.json"
 MEMBERS = [MANIFEST, "parameters.npy", "state.npy"]
 MAX_MANIFEST_BYTES = 32 << 20
@@ -269,10 +269,10 @@ def _upgrade(fields: dict[str, msgspec.Raw]) -> bytes:
 
     Format 3 renames two fields of the recipe, and the split strategies. Format 4 adds
     the limits of the test rows, which all networks share; before, they had their own.
-    Format 5 adds weights of the networks, which were equal before, and the spelling of
-    the target.
+    Format 5 adds weights of the networks, which were equal before, and format 6 the
+    spelling of the target.
     """
-    if bytes(fields["format"]) in (b"3", b"4"):
+    if bytes(fields["format"]) in (b"3", b"4", b"5"):
         return msgspec.json.encode({**fields, "format": FORMAT})
     names: dict[str, SplitStrategy] = {
         "content": "hash",

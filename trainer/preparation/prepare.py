@@ -329,10 +329,10 @@ def _drop_unusable(
     if not usable.any():
         raise DataError(f"target '{data.target_name}' has no value in any row")
     if not usable.all():
-        say(f"{np.sum(~usable)} rows have no target and are left out")
+        say(f"rows left out, without a target: {np.sum(~usable):,}")
     weights = _weights(data, settings)
     if weights is not None and (weightless := usable & (weights == 0)).any():
-        say(f"{weightless.sum()} rows have weight 0 and are left out")
+        say(f"rows left out, of weight 0: {weightless.sum():,}")
         usable &= ~weightless
     if not usable.all():
         data = data.only(np.flatnonzero(usable))

@@ -65,7 +65,7 @@ def test_findings_come_before_everything_else(
     path = write_csv({"x": range(60), "y": [None, *([0, 1] * 29), 0]})
     result = command("fit", path, "--target", "y", "--model", "m", *FAST, "--verbose")
     first, *_ = result.stderr.splitlines()
-    assert first == "! 1 rows have no target and are left out"
+    assert first == "! rows left out, without a target: 1"
 
 
 def test_fit_prints_one_json_object(command: Command, data: Path, store: Store) -> None:
@@ -280,7 +280,7 @@ def test_rows_that_do_not_take_part_are_said(
     )
     always = ("--promote", "always")
     result = command("fit", path, "--target", "y", "--model", "m", *FAST, *always)
-    assert "1 rows have no target and are left out" in result.stderr
+    assert "rows left out, without a target: 1" in result.stderr
     for name in ("same", "gone"):
         assert f"column '{name}' has one value in all training rows" in result.stderr
 
@@ -504,7 +504,7 @@ def test_a_bad_value_in_a_column_aside_is_one_sentence(
     # A row without a target need not have any of it.
     path.write_text("\n".join(["day,w,x,y", *lines, f"{row},"]) + "\n")
     result = command(*fit, *sets("data.time=day", "data.weight=w"))
-    assert "1 rows have no target and are left out" in result.stderr
+    assert "rows left out, without a target: 1" in result.stderr
 
 
 # Rows in groups, in time, and of different weight.

@@ -234,7 +234,7 @@ def test_fractions_that_leave_nothing_are_wrong_usage(
 def test_rows_without_a_target_are_left_out_and_said(ready: Prepare) -> None:
     target = [None if i % 4 == 0 else i % 3 for i in range(200)]
     found, said = ready(column(np.arange(200.0), target), *FIVE)
-    assert "50 rows have no target and are left out" in said
+    assert "rows left out, without a target: 50" in said
     for number in range(5):
         held = sorted(i for part in parts(found, number) for i in ids(part))
         assert held == [i for i in range(200) if i % 4]
@@ -400,7 +400,7 @@ def test_rows_in_time_stay_in_time(ready: Prepare) -> None:
 
 def test_rows_keep_their_weights(ready: Prepare) -> None:
     found, said = ready(roles(), "data.weight=w", *FIVE)
-    assert "50 rows have weight 0 and are left out" in said
+    assert "rows left out, of weight 0: 50" in said
     for number in range(5):
         for part in parts(found, number):
             assert part is not None and part.weights is not None

@@ -314,7 +314,7 @@ def test_rows_that_weigh_nothing_are_as_if_they_were_not_there(
     one = json.loads(command(*fit, *sets(*STEADY, "data.weight=w")).stdout)
     fit = ("fit", write_csv(light), "--target", "side", "--model", "m", "--json")
     result = command(*fit, *sets(*STEADY, "data.weight=w"))
-    assert "60 rows have weight 0 and are left out" in result.stderr
+    assert "rows left out, of weight 0: 60" in result.stderr
     assert json.loads(result.stdout)["sha256"] == one["sha256"]
 
 

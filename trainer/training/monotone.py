@@ -15,7 +15,7 @@ from trainer.data.dataset import evenly_spaced
 from trainer.types import MonotoneInputs
 
 #: What a wrong slope of 1 adds to the loss, in standard units or logits by inputs.
-STRENGTH = 2.0
+STRENGTH = 1.0
 #: The smallest distance of a pair, as a share of the range; the largest is a third.
 NEAREST, FARTHEST = 0.005, 0.33
 #: Rows that the range of an input is measured on.

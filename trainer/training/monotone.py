@@ -15,9 +15,9 @@ from trainer.data.dataset import evenly_spaced
 from trainer.types import MonotoneInputs
 
 #: What a wrong slope of 1 adds to the loss, in standard units or logits by inputs.
-STRENGTH = 1.0
-#: The smallest distance of a pair, as a share of the range; the largest is a third.
-NEAREST, FARTHEST = 0.005, 0.33
+STRENGTH = 2.0
+#: The smallest and the largest distance of a pair, as shares of the range.
+NEAREST, FARTHEST = 0.02, 0.5
 #: Rows that the range of an input is measured on.
 SAMPLE = 10_000
 

@@ -35,7 +35,7 @@ def rows(seed: int, task: str, n: int = 300) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", ["regression", "binary"])
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_fresh_rows_rise_and_fall_as_asked(
     command: Callable[..., Any],
     write_csv: Callable[..., Path],

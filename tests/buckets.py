@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lacking import lacking
+
 BUCKET = "artefacts"
 KEY, SECRET = "trainer", "a-secret-of-the-tests"
 #: All that a server of the tests may do.
@@ -47,7 +49,9 @@ def free_ports(count: int) -> list[int]:
 def program(name: str) -> str:
     """Return a program of this environment, which `make cloud` installs."""
     found = Path(sys.executable).with_name(name)
-    return str(found) if found.exists() else shutil.which(name) or name
+    if found.exists():
+        return str(found)
+    return shutil.which(name) or lacking(f"no {name} here: make cloud installs it")
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -150,12 +151,14 @@ def _check(now: Settings) -> None:
             f"expected a limit of at least {MIN_FILES} open files, found {files}: "
             "raise it, such as with ulimit -n 4096"
         )
-    metrics = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if metrics and not os.access(f"{metrics}/.", os.W_OK):
-        raise click.UsageError(
-            f"PROMETHEUS_MULTIPROC_DIR: expected a directory that can be written to, "
-            f"or no such variable, found {metrics}"
-        )
+    if metrics := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        try:
+            tempfile.TemporaryFile(dir=metrics).close()
+        except OSError:
+            raise click.UsageError(
+                f"PROMETHEUS_MULTIPROC_DIR: expected a directory that can be written "
+                f"to, or no such variable, found {metrics}"
+            ) from None
     if "://" in now.directory:
         _check_store(now)
     if now.otlp_endpoint:

@@ -77,8 +77,7 @@ def test_a_bad_directory_of_metrics_is_told_before_the_server_starts(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").touch()
-    for name in ("none", "file"):
-        path = str(tmp_path / name)
+    for path in (str(tmp_path / "none"), str(tmp_path / "file"), "/proc"):
         env = {"PROMETHEUS_MULTIPROC_DIR": path}
         result = CliRunner().invoke(main, ["run"], env=env)
         assert result.exit_code == 2

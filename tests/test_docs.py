@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 
 from tests.test_architecture import ORDER
@@ -159,9 +160,11 @@ def test_every_experiment_of_the_course_can_be_run() -> None:
 
     commands = blocks(ROOT / "docs" / "how-it-works.md")
     assert len(commands) >= 12
+    parent = click.Context(main, **main.context_settings)  # -h is remembered
     for line in commands:
         _, name, *arguments = shlex.split(line, comments=True)
-        options = main.commands[name].make_context(name, arguments).params  # type: ignore[attr-defined]
+        command = main.commands[name]  # type: ignore[attr-defined]
+        options = command.make_context(name, arguments, parent).params
         loading.load(None, options.get("assignments", ()), {})
 
 

@@ -73,7 +73,8 @@ def _block(lines: Iterator[list[str]], width: int) -> list[list[str]]:
 def _lines(raw: bytes, width: int, most: int) -> Iterator[list[str]]:
     """Yield the fields of each line; a blank line is a row only if `width` is 1.
 
-    Raises InvalidInput for a row of more than `most` commas, or of a longer line.
+    Raises InvalidInput for a row of more than `most` commas, of a longer line, or with
+    a zero byte.
     """
     text = io.TextIOWrapper(io.BytesIO(raw), "utf-8-sig", newline="")
     commas = 0
@@ -82,6 +83,8 @@ def _lines(raw: bytes, width: int, most: int) -> Iterator[list[str]]:
         nonlocal commas
         longest = most * MOST_PER_FIELD
         while line := text.readline(longest):
+            if "\0" in line:
+                raise InvalidInput("CSV: expected text, found a zero byte")
             commas += line.count(",")
             if commas > most or len(line) == longest:
                 raise InvalidInput(

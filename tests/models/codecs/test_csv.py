@@ -189,6 +189,11 @@ def test_what_the_trainer_reads_and_refuses_is_read_and_refused_here(
         assert np.array_equal(found[name], expected[name], equal_nan=True), name
 
 
+def test_a_zero_byte_is_no_text() -> None:
+    with pytest.raises(InvalidInput, match="zero byte"):
+        csv_rows(PEOPLE, written([PEOPLE.names, ["1", "true", "2024-01-01", "a\0"]]))
+
+
 @settings(deadline=None, max_examples=200)
 @given(
     raw=st.binary() | st.text().map(str.encode), header=st.sampled_from([True, None])

@@ -14,7 +14,7 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice
@@ -76,12 +76,9 @@ def read_csv(path: Path) -> Part:
     with _readable(path):
         with _opened(path) as stream:
             data = stream.read()
-        _refuse_zeros(data, path)
         frame = _fast(data)
         if frame is None:
             frame = pl.concat(_careful(io.BytesIO(data), path))
-    if b'="' in data:
-        frame = frame.with_columns(pl.all().str.replace(_FORMULA, "$1"))
     part = without_headings(path, frame)
     comments = data[: _start(data[:HEAD])[1]].count(b"#")
     if not comments:
@@ -95,13 +92,10 @@ def read_parts(path: Path) -> Generator[Part]:
 
     A plain file of at most WHOLE bytes is one part. Raises DataError.
     """
-    import polars as pl
-
     with _readable(path), _opened(path) as stream:
         if isinstance(stream, gzip.GzipFile) or path.stat().st_size > WHOLE:
             start = 0
-            for chunk in _careful(stream, path):
-                frame = chunk.with_columns(pl.all().str.replace(_FORMULA, "$1"))
+            for frame in _careful(stream, path):
                 yield without_headings(path, frame, start)
                 start += len(frame)
             return
@@ -148,15 +142,6 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield stream
 
 
-def _refuse_zeros(data: bytes, path: Path) -> None:
-    """Raise DataError for a zero byte, which no text has."""
-    if (place := data.find(0)) >= 0:
-        raise DataError(
-            f"{path}, line {data.count(10, 0, place) + 1}: expected text, found a zero "
-            "byte; leave it out, or export the table again"
-        )
-
-
 def _start(data: bytes) -> tuple[str, int]:
     """Return the separator, and where the header begins.
 
@@ -190,7 +175,7 @@ def _fast(data: bytes) -> pl.DataFrame | None:
     returns = data.count(b"\r")
     if returns and returns != data.count(b"\r\n"):
         return None  # an old Mac's line end
-    if _has_stray_quotes(data, separator):
+    if b"\0" in data or _has_stray_quotes(data, separator):
         return None
     blank_lines = (b"\n\n", b"\n\r\n") if returns else (b"\n\n",)
     try:
@@ -227,8 +212,15 @@ def _fast(data: bytes) -> pl.DataFrame | None:
         marks -= sum(value or 0 for value in frame.select(inner).row(0))
         marks -= sum(name.count(separator) for name in header)
     width = len(names)
-    full = marks == (len(frame) + 1) * (width - 1)
-    return frame if full and width > 1 else None
+    if width == 1 or marks != (len(frame) + 1) * (width - 1):
+        return None
+    return _without_formulas(frame) if b'="' in data else frame
+
+
+def _without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    return frame.with_columns(pl.all().str.replace(_FORMULA, "$1"))
 
 
 def _has_stray_quotes(data: bytes, separator: str) -> bool:
@@ -277,10 +269,22 @@ def _careful(stream: IO[bytes], path: Path) -> Iterator[pl.DataFrame]:
         first = text.readline()
         if not first.strip():
             raise DataError(f"{path}: the file is empty")
-        lines = csv.reader(chain([first], text), delimiter=separator, strict=True)
+        given = _text_lines(chain([first], text), blank, path)
+        lines = csv.reader(given, delimiter=separator, strict=True)
         yield from _frames(_rows(lines, blank, path), path)
     finally:
         text.detach()  # the stream is the caller's to close
+
+
+def _text_lines(lines: Iterable[str], blank: int, path: Path) -> Iterator[str]:
+    """Yield the lines after a number of blank ones; DataError for a zero byte."""
+    for number, line in enumerate(lines, blank + 1):
+        if "\0" in line:
+            raise DataError(
+                f"{path}, line {number}: expected text, found a zero byte; leave it "
+                "out, or export the table again"
+            )
+        yield line
 
 
 def _frames(rows: Iterator[list[str]], path: Path) -> Iterator[pl.DataFrame]:
@@ -297,7 +301,7 @@ def _frames(rows: Iterator[list[str]], path: Path) -> Iterator[pl.DataFrame]:
         if not chunk and not is_first:
             return
         columns = dict(zip(names, zip(*chunk, strict=True), strict=bool(chunk)))
-        yield pl.DataFrame(columns, schema)
+        yield _without_formulas(pl.DataFrame(columns, schema))
         is_first = False
 
 

@@ -81,7 +81,7 @@ def _problem(name: str, config: Config, data: Dataset, task: Task) -> str:
         return "needs a table, and these data are one array"
     if kind is None:
         others = ", ".join(data.kinds)
-        return f"needs an input of the model, and '{name}' is none: they are {others}"
+        return f"needs an input of the model, not '{name}': the inputs are {others}"
     if kind == "categorical":
         return f"needs numbers, and '{name}' holds categories, which have no order"
     if kind == "datetime":

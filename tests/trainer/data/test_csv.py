@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from models.errors import DataError
-from trainer.data.csv import read_csv
+from trainer.data.csv import read_csv, read_parts
 
 Read = Callable[..., pl.DataFrame]
 
@@ -251,6 +251,13 @@ def test_utf_16_without_a_mark_is_told(
 def test_a_zero_byte_is_told(refused: Callable[..., str]) -> None:
     message = refused(PLAIN.encode() * 9 + b"1,x\0\n")
     assert message.startswith(", line 28: expected text, found a zero byte")
+
+
+def test_a_zero_byte_is_told_wherever_it_stands_in_a_long_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 40_000 + b"1,x\0\n"))
+    with pytest.raises(DataError, match="line 40002: expected text, found a zero byte"):
+        list(read_parts(path))
 
 
 @pytest.mark.parametrize("mark", ["\ufeff", "\ufffe"])
